@@ -1,0 +1,13 @@
+pub mod config;
+pub mod lease;
+pub mod mac;
+pub mod acquire;
+pub mod book;
+pub mod subnet_env;
+pub mod docker_opts;
+pub mod cni_conf;
+pub mod iface;
+pub mod tables;
+pub mod overlay;
+pub mod firewall;
+pub mod packet;

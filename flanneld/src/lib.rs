@@ -1,0 +1,3 @@
+pub mod options;
+pub mod etcd;
+pub mod udp;
