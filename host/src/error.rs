@@ -1,5 +1,6 @@
 //! What can go wrong between us and the kernel, and what to do about it.
 
+use std::fmt::Display;
 use std::io;
 
 /// An operation on the kernel, or on a tool that speaks to it, that failed.
@@ -8,6 +9,12 @@ pub enum HostError {
     /// The kernel refused an operation.
     #[error("{op} {object}: {}", io::Error::from_raw_os_error(*errno))]
     Kernel { op: &'static str, object: String, errno: i32 },
+    /// The kernel refused an operation and said more than a number (netlink's extended acknowledgement).
+    #[error("{op} {object}: {} ({said})", io::Error::from_raw_os_error(*errno))]
+    Explained { op: &'static str, object: String, errno: i32, said: String },
+    /// Something stands in the way, and we know what a person can do about it.
+    #[error("{op} {object}: {reason}; {advice}")]
+    Refused { op: &'static str, object: String, reason: String, advice: String, errno: i32 },
     /// A system call or a file operation failed.
     #[error("{op} {object}")]
     Io {
@@ -19,6 +26,9 @@ pub enum HostError {
     /// An external command failed or overran its time limit.
     #[error("{command}: {reason}")]
     Command { command: String, reason: String },
+    /// An external command is not installed. `advice` says how to get it.
+    #[error("{program}: no such program in PATH; {advice}")]
+    NoProgram { program: String, advice: String },
     /// The kernel or a tool answered in a way that we do not understand.
     #[error("{op}: unexpected answer: {reason}")]
     Protocol { op: &'static str, reason: String },
@@ -36,21 +46,58 @@ pub enum Remedy {
 }
 
 impl HostError {
+    /// A system call or file operation on `object` that failed.
+    pub fn io(op: &'static str, object: impl Display, source: impl Into<io::Error>) -> Self {
+        Self::Io { op, object: object.to_string(), source: source.into() }
+    }
+
+    /// A refusal by the kernel; `errno` positive.
+    pub fn kernel(op: &'static str, object: impl Display, errno: i32) -> Self {
+        Self::Kernel { op, object: object.to_string(), errno }
+    }
+
     /// The number of the error in the kernel's terms, where there is one.
     pub fn errno(&self) -> Option<i32> {
         match self {
-            Self::Kernel { errno, .. } => Some(*errno),
+            Self::Kernel { errno, .. } | Self::Explained { errno, .. } | Self::Refused { errno, .. } => {
+                Some(*errno)
+            }
             Self::Io { source, .. } => source.raw_os_error(),
-            Self::Command { .. } | Self::Protocol { .. } => None,
+            Self::Command { .. } | Self::NoProgram { .. } | Self::Protocol { .. } => None,
         }
     }
 
     /// What to do about it.
     pub fn remedy(&self) -> Remedy {
-        match self.errno() {
-            Some(libc::EEXIST | libc::ESRCH | libc::ENOENT) => Remedy::Ignore,
-            Some(libc::EPERM | libc::EACCES | libc::EOPNOTSUPP) => Remedy::GiveUp,
+        match (self, self.errno()) {
+            (Self::Refused { .. } | Self::NoProgram { .. }, _) => Remedy::GiveUp,
+            (_, Some(libc::EEXIST | libc::ESRCH | libc::ENOENT)) => Remedy::Ignore,
+            (_, Some(libc::EPERM | libc::EACCES | libc::EOPNOTSUPP)) => Remedy::GiveUp,
             _ => Remedy::Resync,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_name_the_operation_the_object_and_the_way_out() {
+        let explained = HostError::Explained {
+            op: "replace route",
+            object: "10.1.0.0/24".to_owned(),
+            errno: libc::EINVAL,
+            said: "Nexthop has invalid gateway".to_owned(),
+        };
+        assert_eq!(
+            explained.to_string(),
+            "replace route 10.1.0.0/24: Invalid argument (os error 22) (Nexthop has invalid gateway)"
+        );
+        assert_eq!(explained.remedy(), Remedy::Resync);
+        let absent = HostError::kernel("delete route", "10.1.0.0/24", libc::ESRCH);
+        assert_eq!((absent.errno(), absent.remedy()), (Some(libc::ESRCH), Remedy::Ignore));
+        let missing = HostError::NoProgram { program: "nft".to_owned(), advice: "install it".to_owned() };
+        assert_eq!((missing.errno(), missing.remedy()), (None, Remedy::GiveUp));
     }
 }

@@ -1,8 +1,23 @@
-pub mod netlink;
-pub mod tun;
-pub mod netns;
+//! All that touches the kernel for the other packages: the only user of netlink crates.
+//!
+//! Every module observes and applies; none decides. Links are named by index and MAC addresses are six bytes: names,
+//! ownership and plans belong to the cores, which this package does not know.
+//!
+//! - [`netlink`]: links, addresses, routes, neighbours, FDB entries, and word of their changes
+//! - [`nftables`], [`iptables`]: firewall rules
+//! - [`tun`]: TUN devices
+//! - [`netns`]: network namespaces, and commands inside them
+//! - [`sysctl`]: settings below `/proc/sys`
+//! - [`command`]: external commands with a time limit
+//! - [`error`]: what went wrong, and what to do about it
+
 pub mod command;
-pub mod sysctl;
-pub mod nftables;
-pub mod iptables;
 pub mod error;
+pub mod iptables;
+pub mod netlink;
+pub mod netns;
+pub mod nftables;
+pub mod sysctl;
+pub mod tun;
+
+pub use error::{HostError, Remedy};
