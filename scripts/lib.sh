@@ -60,21 +60,22 @@ export PATH="$CARGO_HOME/bin:$PATH:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/go
 # Whether `cargo` here is at least the version that Cargo.toml asks for.
 cargo_is_new_enough() {
 	local want have
-	want=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$top/Cargo.toml")
+	want=$(rust_wanted)
 	have=$(cd "$top" && as_builder cargo --version 2>/dev/null | cut -d' ' -f2) || return 1
 	[[ -n $have && $(printf '%s\n%s\n' "$want" "$have" | sort -V | head -n1) == "$want" ]]
 }
 
+rust_wanted() { sed -n 's/^rust-version = "\(.*\)"/\1/p' "$top/Cargo.toml"; }
+
 # Chooses the toolchain that rust-toolchain.toml names, or, where it is not here, the stable one if that is new enough.
-use_toolchain() {
+find_toolchain() {
 	if cargo_is_new_enough; then return 0; fi
-	if RUSTUP_TOOLCHAIN=stable cargo_is_new_enough; then
-		export RUSTUP_TOOLCHAIN=stable
-		note "the toolchain of rust-toolchain.toml is not installed: using rustup's stable ($(as_builder rustc --version))"
-		return 0
-	fi
-	die "no Rust toolchain of version $(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$top/Cargo.toml") or later for user $builder" \
-		"Run: scripts/setup"
+	RUSTUP_TOOLCHAIN=stable cargo_is_new_enough || return 1
+	export RUSTUP_TOOLCHAIN=stable
+	note "the toolchain of rust-toolchain.toml is not installed: using rustup's stable ($(as_builder rustc --version))"
+}
+use_toolchain() {
+	find_toolchain || die "no Rust toolchain of version $(rust_wanted) or later for user $builder" "Run: scripts/setup"
 }
 
 # Where the originals are: WEFT_PEERS, or peers/bin of this checkout.
