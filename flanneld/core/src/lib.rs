@@ -1,4 +1,5 @@
 pub mod config;
+mod go;
 pub mod lease;
 pub mod mac;
 pub mod acquire;
