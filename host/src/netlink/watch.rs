@@ -1,0 +1,202 @@
+//! Word of changes, from the kernel's multicast groups.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use netlink_packet_core::NetlinkBuffer;
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{AsyncSocket, Socket, SocketAddr, TokioSocket};
+use nix::sys::socket::{setsockopt, sockopt};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use crate::error::HostError;
+
+/// What may have changed. It only means "look again": several changes may come as one, and our own come too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Change {
+    /// A link came, went or changed; its index.
+    Link(u32),
+    /// An address of this link.
+    Address(u32),
+    /// A route, of any table.
+    Route,
+    /// A neighbour or an FDB entry on this link.
+    Neighbour(u32),
+    /// Some changes were not heard of: look at everything.
+    Lost,
+}
+
+/// Changes as they come. Dropping it stops the listening.
+pub struct Watch {
+    changes: mpsc::Receiver<Change>,
+    task: AbortHandle,
+}
+
+/// `RTNLGRP_*` of `linux/rtnetlink.h`.
+const GROUPS: [u32; 6] = [
+    1,  // LINK
+    3,  // NEIGH, FDB entries among them
+    5,  // IPV4_IFADDR
+    7,  // IPV4_ROUTE
+    9,  // IPV6_IFADDR
+    11, // IPV6_ROUTE
+];
+
+/// Room for some 10,000 routes that change at once. The kernel counts each message with its overhead, about 800 bytes.
+const RECEIVE_BUFFER: usize = 8 << 20;
+
+/// Changes that wait for whoever listens; with more, they are told [`Change::Lost`] instead.
+const QUEUE: usize = 1024;
+
+impl Watch {
+    /// Listens in the calling thread's namespace, on the current runtime.
+    pub(super) fn open() -> Result<Self, HostError> {
+        let socket = subscribe().map_err(|e| HostError::io("subscribe to", "changes of the network", e))?;
+        let (sender, changes) = mpsc::channel(QUEUE);
+        let task = tokio::spawn(listen(socket, sender)).abort_handle();
+        Ok(Self { changes, task })
+    }
+
+    /// The next change; waits for one. `None` when the socket broke, which is logged.
+    ///
+    /// Cancel safe: no change is lost when the future is dropped.
+    pub async fn next(&mut self) -> Option<Change> {
+        self.changes.recv().await
+    }
+
+    /// A change that is already here.
+    pub fn ready(&mut self) -> Option<Change> {
+        self.changes.try_recv().ok()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn subscribe() -> io::Result<TokioSocket> {
+    let mut socket = TokioSocket::new(NETLINK_ROUTE)?;
+    enlarge(socket.socket_ref());
+    let groups = GROUPS.iter().fold(0, |mask, group| mask | 1 << (group - 1));
+    socket.socket_mut().bind(&SocketAddr::new(0, groups))?;
+    Ok(socket)
+}
+
+/// Beyond the system's limit where we may, up to it where we may not.
+fn enlarge(socket: &Socket) {
+    let fd = socket.as_fd();
+    if setsockopt(&fd, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
+        let _ = setsockopt(&fd, sockopt::RcvBuf, &RECEIVE_BUFFER);
+    }
+}
+
+async fn listen(socket: TokioSocket, changes: mpsc::Sender<Change>) {
+    let mut buffer = Vec::with_capacity(64 << 10);
+    loop {
+        buffer.clear();
+        let received = std::future::poll_fn(|context| socket.poll_recv_from(context, &mut buffer)).await;
+        let heard = match received {
+            Ok(sender) if sender.port_number() == 0 => changes_in(&buffer),
+            Ok(_) => continue, // another process, not the kernel
+            Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => vec![Change::Lost],
+            Err(error) => {
+                tracing::error!(%error, "the netlink socket for changes broke");
+                return;
+            }
+        };
+        for change in heard {
+            match changes.try_send(change) {
+                Ok(()) => {}
+                Err(mpsc::error::TrySendError::Closed(_)) => return,
+                // Nobody has to hear of every change, if they hear that there were more.
+                Err(mpsc::error::TrySendError::Full(_)) => {
+                    if changes.send(Change::Lost).await.is_err() {
+                        return;
+                    }
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// The changes that one datagram tells of, without those that repeat the one before.
+fn changes_in(mut datagram: &[u8]) -> Vec<Change> {
+    let mut found: Vec<Change> = Vec::new();
+    while !datagram.is_empty() {
+        let Ok(message) = NetlinkBuffer::new_checked(datagram) else {
+            found.push(Change::Lost);
+            break;
+        };
+        if let Some(change) = change_of(message.message_type(), message.payload())
+            && found.last() != Some(&change)
+        {
+            found.push(change);
+        }
+        let length = (message.length() as usize).next_multiple_of(4);
+        datagram = datagram.get(length..).unwrap_or_default();
+    }
+    found
+}
+
+/// Only the kind and the index are read: a storm of routes costs little.
+fn change_of(kind: u16, payload: &[u8]) -> Option<Change> {
+    // ifinfomsg, ifaddrmsg and ndmsg all have the link's index at the fifth byte.
+    let index = || payload.get(4..8).map(|b| u32::from_ne_bytes([b[0], b[1], b[2], b[3]]));
+    match kind {
+        libc::RTM_NEWLINK | libc::RTM_DELLINK => Some(index().map_or(Change::Lost, Change::Link)),
+        libc::RTM_NEWADDR | libc::RTM_DELADDR => Some(index().map_or(Change::Lost, Change::Address)),
+        libc::RTM_NEWNEIGH | libc::RTM_DELNEIGH => Some(index().map_or(Change::Lost, Change::Neighbour)),
+        libc::RTM_NEWROUTE | libc::RTM_DELROUTE => Some(Change::Route),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(kind: u16, payload: &[u8]) -> Vec<u8> {
+        let length = 16 + payload.len();
+        let mut bytes = Vec::new();
+        bytes.extend((length as u32).to_ne_bytes());
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend([0; 10]);
+        bytes.extend(payload);
+        bytes.resize(length.next_multiple_of(4), 0);
+        bytes
+    }
+
+    fn about(index: u32) -> Vec<u8> {
+        [vec![0; 4], index.to_ne_bytes().to_vec()].concat()
+    }
+
+    #[test]
+    fn a_datagram_tells_what_to_look_at() {
+        let datagram = [
+            message(libc::RTM_NEWLINK, &about(7)),
+            message(libc::RTM_DELLINK, &about(7)),
+            message(libc::RTM_NEWADDR, &about(8)),
+            message(libc::RTM_DELNEIGH, &about(9)),
+            message(libc::RTM_NEWROUTE, &[0; 13]),
+            message(libc::RTM_DELROUTE, &[0; 12]),
+            message(libc::RTM_NEWRULE, &[0; 12]),
+        ];
+        let want = [Change::Link(7), Change::Address(8), Change::Neighbour(9), Change::Route];
+        assert_eq!(changes_in(&datagram.concat()), want);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_lost() {
+        assert_eq!(changes_in(&[1, 2, 3]), [Change::Lost]);
+        assert_eq!(changes_in(&message(libc::RTM_NEWLINK, &[0; 3])), [Change::Lost]);
+        assert_eq!(changes_in(&[]), []);
+        let whole = message(libc::RTM_NEWLINK, &about(7));
+        for cut in 1..whole.len() {
+            assert_eq!(changes_in(&whole[..cut]), [Change::Lost], "{cut} bytes");
+        }
+    }
+}
