@@ -1,1 +1,197 @@
-//! (to be written)
+//! Which subnets this node takes: decided here, done by the shell.
+//!
+//! Begin at [`plan`]. It never talks to etcd: it sees everything that is stored there and says what to do next. After
+//! a lost race, or a [`Plan::Delete`], the shell looks again and asks again.
+
+mod free;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use crate::config::{NetworkConfig, Pool};
+use crate::lease::{LeaseAttrs, Subnets};
+
+/// How many free subnets the pick chooses from, as in flannel.
+const CHOICE: usize = 100;
+
+/// One key under `<prefix>/subnets`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    pub subnets: Subnets,
+    /// `None` if the value cannot be read. It holds its subnets all the same: nobody can create that key.
+    pub attrs: Option<LeaseAttrs>,
+    /// The key hangs on no etcd lease: somebody reserved it, and it stays when its node is away.
+    ///
+    /// flannel 0.28.4 writes such a key again with a lease of 24 hours, which loses the reservation
+    /// (issue 1329); [`Plan::Reuse`] says to keep it.
+    pub reserved: bool,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request<'a> {
+    pub config: &'a NetworkConfig,
+    pub public_ip: Ipv4Addr,
+    /// What `subnet.env` says this node had before.
+    pub previous: Previous,
+}
+
+/// The subnets of an earlier run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Previous {
+    pub v4: Option<Ipv4Net>,
+    pub v6: Option<Ipv6Net>,
+}
+
+/// What the shell does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// Take over the key that already has our public IP: write our attributes to it, without an etcd lease if it is
+    /// `reserved`, else with a new one.
+    Reuse { subnets: Subnets, reserved: bool },
+    /// Remove our own key, which does not fit the config any more; then ask again.
+    Delete { subnets: Subnets },
+    /// Create the key of the earlier run. If it exists by then, ask again.
+    Previous { subnets: Subnets },
+    /// Create this key. If it exists by then, ask again.
+    Pick { subnets: Subnets },
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reuse { subnets, reserved: false } => write!(f, "reuse our lease {subnets}"),
+            Self::Reuse { subnets, reserved: true } => {
+                write!(f, "take the subnet reserved for us, {subnets}")
+            }
+            Self::Delete { subnets } => {
+                write!(f, "delete our lease {subnets}, which does not fit the config")
+            }
+            Self::Previous { subnets } => write!(f, "take our previous subnet again, {subnets}"),
+            Self::Pick { subnets } => write!(f, "take a free subnet, {subnets}"),
+        }
+    }
+}
+
+/// No subnet of a pool is free.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "out of subnets: {pool} has {count}, and none is free; they are held by {holders}. Delete the leases of nodes \
+     that are gone, or change the config: a larger network, a larger SubnetLen (smaller subnets), or a wider \
+     SubnetMin to SubnetMax"
+)]
+pub struct OutOfSubnets {
+    pub pool: Box<Pool>,
+    pub count: u128,
+    /// The first few keys that are in the way, each with its public IP.
+    pub holders: String,
+}
+
+/// Decides what to do next. `random` gives a number below its argument, each with equal chance.
+///
+/// In this order: a fitting key with our public IP (the one of the earlier run before others); the removal of our
+/// own key that does not fit, unless it is a reservation, which belongs to whoever made it; the subnets of
+/// the earlier run where they are free; one of the first 100 free ones. Each family is decided for itself, so that a
+/// node keeps its IPv4 subnet when IPv6 is turned on (flannel would give it another).
+///
+/// # Errors
+///
+/// If a pool has no free subnet.
+pub fn plan(
+    request: &Request<'_>,
+    stored: &[Stored],
+    mut random: impl FnMut(usize) -> usize,
+) -> Result<Plan, OutOfSubnets> {
+    if let Some(plan) = own(request, stored) {
+        return Ok(plan);
+    }
+    let mut picked = false;
+    let mut choose = |pool: &Pool, previous: Option<IpNet>| {
+        let free = free::Free::new(pool, stored.iter().filter_map(|one| family(&one.subnets, pool)));
+        if let Some(previous) = previous.filter(|previous| free.has(*previous)) {
+            return Ok(previous);
+        }
+        picked = true;
+        let choice: Vec<IpNet> = free.iter().take(CHOICE).collect();
+        match choice.len() {
+            0 => Err(out_of_subnets(pool, stored)),
+            len => Ok(choice[random(len) % len]),
+        }
+    };
+    let Previous { v4, v6 } = request.previous;
+    let v4 = request.config.v4.as_ref().map(|pool| choose(pool, v4.map(IpNet::V4))).transpose()?;
+    let v6 = request.config.v6.as_ref().map(|pool| choose(pool, v6.map(IpNet::V6))).transpose()?;
+    let subnets = Subnets { v4: v4.and_then(as_v4).unwrap_or_default(), v6: v6.and_then(as_v6) };
+    Ok(if picked { Plan::Pick { subnets } } else { Plan::Previous { subnets } })
+}
+
+/// What to do about keys that already have our public IP.
+fn own(request: &Request<'_>, stored: &[Stored]) -> Option<Plan> {
+    let is_ours = |one: &&Stored| {
+        let public_ip = one.attrs.as_ref().map(|attrs| attrs.public_ip);
+        public_ip == Some(request.public_ip) && !request.public_ip.is_unspecified()
+    };
+    let ours = || stored.iter().filter(is_ours);
+    let fitting = ours().filter(|one| fits(request.config, &one.subnets));
+    let best = fitting.min_by_key(|one| (Some(one.subnets.v4) != request.previous.v4, one.subnets));
+    if let Some(&Stored { subnets, reserved, .. }) = best {
+        return Some(Plan::Reuse { subnets, reserved });
+    }
+    ours().find(|one| !one.reserved).map(|one| Plan::Delete { subnets: one.subnets })
+}
+
+/// Whether the config would give out these subnets.
+fn fits(config: &NetworkConfig, subnets: &Subnets) -> bool {
+    let v4 = config.v4.as_ref().is_some_and(|pool| pool.admits(subnets.v4.into()));
+    let v6 = match (&config.v6, subnets.v6) {
+        (Some(pool), Some(v6)) => pool.admits(v6.into()),
+        (None, None) => true,
+        _ => false,
+    };
+    v4 && v6
+}
+
+/// The subnet of the pool's family.
+fn family(subnets: &Subnets, pool: &Pool) -> Option<IpNet> {
+    match pool.network {
+        IpNet::V4(_) => Some(subnets.v4.into()),
+        IpNet::V6(_) => subnets.v6.map(IpNet::V6),
+    }
+}
+
+fn as_v4(net: IpNet) -> Option<Ipv4Net> {
+    match net {
+        IpNet::V4(net) => Some(net),
+        IpNet::V6(_) => None,
+    }
+}
+
+fn as_v6(net: IpNet) -> Option<Ipv6Net> {
+    match net {
+        IpNet::V6(net) => Some(net),
+        IpNet::V4(_) => None,
+    }
+}
+
+fn out_of_subnets(pool: &Pool, stored: &[Stored]) -> OutOfSubnets {
+    const NAMED: usize = 5;
+    let in_the_way = |one: &&Stored| family(&one.subnets, pool).is_some_and(|net| pool.slots(net).is_some());
+    let mut names: Vec<String> = stored.iter().filter(in_the_way).take(NAMED).map(holder).collect();
+    let more = stored.iter().filter(in_the_way).count() - names.len();
+    if more > 0 {
+        names.push(format!("{more} more"));
+    }
+    OutOfSubnets { pool: Box::new(pool.clone()), count: pool.count(), holders: names.join(", ") }
+}
+
+fn holder(one: &Stored) -> String {
+    let reserved = if one.reserved { ", reserved" } else { "" };
+    match &one.attrs {
+        Some(attrs) => format!("{} ({}{reserved})", one.subnets, attrs.public_ip),
+        None => format!("{} (unreadable{reserved})", one.subnets),
+    }
+}

@@ -146,7 +146,8 @@ pub(super) fn read(config: &Fields<'_>, ipv6: bool) -> Result<Backend, ConfigErr
     let options = Fields::parse(raw.get().as_bytes()).map_err(wrong)?;
     let legal = "udp, vxlan, host-gw or alloc";
     let Some(name) = options.text("Backend.Type", legal)? else {
-        return Err(ConfigError::Missing { key: "Backend.Type", example: "\"vxlan\"" });
+        let example = r#""Backend":{"Type":"vxlan"}"#.to_owned();
+        return Err(ConfigError::Missing { key: "Backend.Type", example });
     };
     match name.to_lowercase().as_str() {
         "udp" => ipv4_only(read_udp(&options)?, ipv6),

@@ -9,8 +9,8 @@ pub enum ConfigError {
     )]
     Json(String),
 
-    #[error("{key} is missing; add it, for example \"{key}\":{example}")]
-    Missing { key: &'static str, example: &'static str },
+    #[error("{key} is missing; add it, for example {example}")]
+    Missing { key: &'static str, example: String },
 
     /// A value of the wrong kind or out of its range. `value` is the JSON text.
     #[error("{key} is {value}, legal is {legal}; {remedy}")]

@@ -126,8 +126,9 @@ pub(super) fn read(fields: &Fields<'_>, family: &Family) -> Result<Pool, ConfigE
 
 fn read_network(fields: &Fields<'_>, family: &Family) -> Result<IpNet, ConfigError> {
     let legal = format!("a network such as {}", family.example);
-    let missing = ConfigError::Missing { key: family.network, example: family.example };
-    let text = fields.text(family.network, &legal)?.ok_or(missing.clone())?;
+    let example = format!("\"{}\":{}", family.network, family.example);
+    let missing = ConfigError::Missing { key: family.network, example };
+    let text = fields.text(family.network, &legal)?.ok_or_else(|| missing.clone())?;
     let wrong = || bad(family.network, format!("{text:?}"), &legal, "correct it");
     let network: IpNet = text.parse().map_err(|_| wrong())?;
     match network.trunc() {
