@@ -1,0 +1,182 @@
+//! The programs' maps: leases in, counters out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use aya::Ebpf;
+use aya::maps::lpm_trie::Key;
+use aya::maps::{Array, LpmTrie, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues};
+use ipnet::Ipv4Net;
+
+use crate::counters::{Counters, DropReason, PeerCounters, UserReason};
+use crate::error::EbpfError;
+use crate::layout::{Count, State};
+
+/// How many leases the maps hold (`OVERLAY_MAX_LEASES`).
+pub const MAX_LEASES: usize = 32768;
+
+/// What [`crate::Overlay::set_peers`] wrote.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PeerDelta {
+    pub added: usize,
+    pub changed: usize,
+    pub removed: usize,
+}
+
+pub struct Maps {
+    peers: LpmTrie<MapData, u32, u32>,
+    counts: PerCpuHashMap<MapData, u32, Count>,
+    events: PerCpuArray<MapData, u64>,
+    state: Array<MapData, State>,
+}
+
+impl Maps {
+    pub fn take(object: &mut Ebpf) -> Result<Self, EbpfError> {
+        Ok(Self {
+            peers: take(object, "peers")?,
+            counts: take(object, "counts")?,
+            events: take(object, "events")?,
+            state: take(object, "state")?,
+        })
+    }
+
+    pub fn state(&self) -> Result<State, EbpfError> {
+        self.state.get(&0, 0).map_err(map_error("read", "state"))
+    }
+
+    pub fn set_state(&mut self, state: State) -> Result<(), EbpfError> {
+        self.state.set(0, state, 0).map_err(map_error("write", "state"))
+    }
+
+    /// Makes the leases those of `want`, writing only differences. A lease that stays or changes its
+    /// peer is never absent meanwhile.
+    pub fn set_peers(&mut self, want: &BTreeMap<Ipv4Net, Ipv4Addr>) -> Result<PeerDelta, EbpfError> {
+        if want.len() > MAX_LEASES {
+            return Err(EbpfError::TooManyLeases { have: want.len(), max: MAX_LEASES });
+        }
+        // Two spellings of one network (host bits set) are one lease, as they are one key.
+        let want: BTreeMap<Ipv4Net, Ipv4Addr> = want.iter().map(|(net, peer)| (net.trunc(), *peer)).collect();
+        let have = self.peers()?;
+        let mut delta = PeerDelta::default();
+
+        // Leases that go make room first; who may send is known before anything arrives.
+        for net in have.keys().filter(|net| !want.contains_key(net)) {
+            self.peers
+                .remove(&key(*net))
+                .or_else(ignore_absent)
+                .map_err(map_error("delete from", "peers"))?;
+            delta.removed += 1;
+        }
+        let want_senders: BTreeSet<Ipv4Addr> = want.values().copied().collect();
+        let have_senders = self.senders()?;
+        for gone in have_senders.difference(&want_senders) {
+            self.counts
+                .remove(&be(*gone))
+                .or_else(ignore_absent)
+                .map_err(map_error("delete from", "counts"))?;
+        }
+        for new in want_senders.difference(&have_senders) {
+            self.counts.insert(be(*new), zero_count()?, 0).map_err(map_error("write", "counts"))?;
+        }
+        for (net, peer) in &want {
+            match have.get(net) {
+                Some(old) if old == peer => continue,
+                Some(_) => delta.changed += 1,
+                None => delta.added += 1,
+            }
+            self.peers.insert(&key(*net), be(*peer), 0).map_err(map_error("write", "peers"))?;
+        }
+        Ok(delta)
+    }
+
+    /// The leases as they are in the map.
+    pub fn peers(&self) -> Result<BTreeMap<Ipv4Net, Ipv4Addr>, EbpfError> {
+        self.peers
+            .iter()
+            .map(|entry| {
+                let (key, peer) = entry.map_err(map_error("read", "peers"))?;
+                let len = u8::try_from(key.prefix_len()).unwrap_or(32).min(32);
+                Ok((Ipv4Net::new_assert(address(key.data()), len), address(peer)))
+            })
+            .collect()
+    }
+
+    pub fn counters(&self) -> Result<Counters, EbpfError> {
+        let mut counters = Counters::default();
+        for entry in self.counts.iter() {
+            let (peer, counts) = entry.map_err(map_error("read", "counts"))?;
+            counters.peers.insert(address(peer), sum(&counts));
+        }
+        for reason in DropReason::ALL {
+            counters.drops.insert(*reason, self.events_of(*reason as u32)?);
+        }
+        for reason in UserReason::ALL {
+            counters.to_user.insert(*reason, self.events_of(*reason as u32)?);
+        }
+        Ok(counters)
+    }
+
+    fn senders(&self) -> Result<BTreeSet<Ipv4Addr>, EbpfError> {
+        self.counts.keys().map(|key| key.map(address).map_err(map_error("read", "counts"))).collect()
+    }
+
+    fn events_of(&self, index: u32) -> Result<u64, EbpfError> {
+        let counts = self.events.get(&index, 0).map_err(map_error("read", "events"))?;
+        Ok(counts.iter().sum())
+    }
+}
+
+fn take<M: TryFrom<aya::maps::Map, Error = MapError>>(
+    object: &mut Ebpf,
+    name: &'static str,
+) -> Result<M, EbpfError> {
+    let map = object.take_map(name).expect("the embedded object holds every map");
+    M::try_from(map).map_err(map_error("open", name))
+}
+
+fn sum(counts: &PerCpuValues<Count>) -> PeerCounters {
+    counts.iter().fold(PeerCounters::default(), |all, one| PeerCounters {
+        tx_packets: all.tx_packets + one.tx_packets,
+        tx_bytes: all.tx_bytes + one.tx_bytes,
+        rx_packets: all.rx_packets + one.rx_packets,
+        rx_bytes: all.rx_bytes + one.rx_bytes,
+    })
+}
+
+fn zero_count() -> Result<PerCpuValues<Count>, EbpfError> {
+    let cpus = aya::util::nr_cpus().map_err(|(path, source)| EbpfError::File {
+        op: "read",
+        path: path.into(),
+        source,
+    })?;
+    PerCpuValues::try_from(vec![Count::default(); cpus]).map_err(|source| EbpfError::File {
+        op: "count the processors of",
+        path: "/sys/devices/system/cpu/possible".into(),
+        source,
+    })
+}
+
+fn ignore_absent(error: MapError) -> Result<(), MapError> {
+    match error {
+        MapError::KeyNotFound | MapError::ElementNotFound => Ok(()),
+        MapError::SyscallError(ref call) if call.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        other => Err(other),
+    }
+}
+
+fn key(net: Ipv4Net) -> Key<u32> {
+    Key::new(u32::from(net.prefix_len()), be(net.network()))
+}
+
+/// An address as the maps hold it: network byte order in memory.
+pub fn be(address: Ipv4Addr) -> u32 {
+    u32::from_ne_bytes(address.octets())
+}
+
+fn address(be: u32) -> Ipv4Addr {
+    Ipv4Addr::from(be.to_ne_bytes())
+}
+
+fn map_error(op: &'static str, map: &'static str) -> impl Fn(MapError) -> EbpfError {
+    move |source| EbpfError::Map { op, map, source }
+}

@@ -1,0 +1,189 @@
+//! flannel's udp overlay in the kernel: two programs, their maps, and what outlives the daemon.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use aya::Ebpf;
+use ipnet::Ipv4Net;
+
+use crate::counters::Counters;
+use crate::error::{EbpfError, Unsupported};
+use crate::hook::{Hook, HookKind, interface_name, program_id};
+use crate::layout::{Config, LAYOUT, State};
+use crate::maps::{Maps, PeerDelta, be};
+use crate::object::{self, Program};
+use crate::pins;
+use crate::sys;
+
+/// Link types (ARPHRD_*) of an underlay, and how much MAC header their packets have.
+const ETHER: u16 = 1;
+const LOOPBACK: u16 = 772;
+const NONE: u16 = 0xfffe;
+
+/// What the overlay is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spec {
+    /// Interface index of flannel0, a layer 3 TUN.
+    pub tun: u32,
+    /// Interface index on which the peers' packets arrive.
+    pub underlay: u32,
+    /// Our address there: source of what we send, destination of what we take.
+    pub local: Ipv4Addr,
+    /// UDP port, ours and the peers'.
+    pub port: u16,
+    /// Refuse an inner source that is not in the sender's lease.
+    pub check_source: bool,
+    /// A folder of our own on a BPF file system.
+    pub pin_dir: PathBuf,
+}
+
+/// The running overlay. Dropping it leaves programs, links and maps in place and at work.
+pub struct Overlay {
+    spec: Spec,
+    kind: HookKind,
+    object: Ebpf,
+    maps: Maps,
+}
+
+impl Overlay {
+    /// Loads and attaches both programs.
+    ///
+    /// What is pinned in `spec.pin_dir` with the same layout and for the same interfaces is taken over:
+    /// maps stay, programs are replaced in one step, no packet is lost. Anything else there is removed
+    /// first. Until the first [`Self::set_peers`] on new maps every packet goes to user space.
+    /// Interfaces are looked up in the calling thread's network namespace.
+    pub fn open(spec: &Spec) -> Result<Self, EbpfError> {
+        let kind = HookKind::best(&interface_name(spec.underlay)?);
+        Self::open_with(spec, kind)
+    }
+
+    /// [`Self::open`] with a kind of hook that the caller chooses.
+    pub fn open_with(spec: &Spec, kind: HookKind) -> Result<Self, EbpfError> {
+        let config = config(spec)?;
+        pins::create(&spec.pin_dir)?;
+        let fresh = State { layout: LAYOUT, tun: spec.tun, underlay: spec.underlay, ready: 0 };
+        let take_over = pins::state(&spec.pin_dir).is_some_and(|have| State { ready: 0, ..have } == fresh);
+        if !take_over {
+            detach_and_unpin(&spec.pin_dir)?;
+            pins::create(&spec.pin_dir)?;
+        }
+        let mut object = object::load(config, Some(&spec.pin_dir))?;
+        let mut maps = Maps::take(&mut object)?;
+        if !take_over {
+            maps.set_state(fresh)?;
+        }
+        let mut overlay = Self { spec: spec.clone(), kind, object, maps };
+        overlay.reattach()?;
+        tracing::debug!(?kind, take_over, pin_dir = %spec.pin_dir.display(), "overlay programs attached");
+        Ok(overlay)
+    }
+
+    /// What it was opened with.
+    pub const fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// How its programs are attached.
+    pub const fn kind(&self) -> HookKind {
+        self.kind
+    }
+
+    /// Makes the peers' leases (inner network to public address) those of `want`, writing only
+    /// differences. Never hand in our own lease. From now on unknown senders are dropped.
+    pub fn set_peers(&mut self, want: &BTreeMap<Ipv4Net, Ipv4Addr>) -> Result<PeerDelta, EbpfError> {
+        let delta = self.maps.set_peers(want)?;
+        let state = self.maps.state()?;
+        if state.ready == 0 {
+            self.maps.set_state(State { ready: 1, ..state })?;
+        }
+        Ok(delta)
+    }
+
+    /// The peers' leases as the kernel has them.
+    pub fn peers(&self) -> Result<BTreeMap<Ipv4Net, Ipv4Addr>, EbpfError> {
+        self.maps.peers()
+    }
+
+    /// Everything counted so far. Survives a restart.
+    pub fn counters(&self) -> Result<Counters, EbpfError> {
+        self.maps.counters()
+    }
+
+    /// Whether both programs are where they belong.
+    pub fn attached(&mut self) -> Result<bool, EbpfError> {
+        for hook in self.hooks() {
+            let id = program_id(&mut self.object, hook.program)?;
+            if !hook.is_attached(id, &self.spec.pin_dir)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Attaches what is not attached, and replaces what is.
+    pub fn reattach(&mut self) -> Result<(), EbpfError> {
+        for hook in self.hooks() {
+            hook.attach(&mut self.object, &self.spec.pin_dir)?;
+        }
+        Ok(())
+    }
+
+    fn hooks(&self) -> [Hook; 2] {
+        hooks(self.kind, self.spec.tun, self.spec.underlay)
+    }
+}
+
+/// Detaches both programs and removes every pin of ours, then the folder when it is empty. Objects of
+/// others stay, the clsact qdiscs too. That nothing is there is no error.
+pub fn detach_and_unpin(pin_dir: &Path) -> Result<(), EbpfError> {
+    if let Some(state) = pins::state(pin_dir) {
+        for hook in hooks(HookKind::Tcx, state.tun, state.underlay) {
+            hook.detach(pin_dir)?;
+        }
+    }
+    for program in Program::ALL {
+        pins::remove(&pins::link(pin_dir, program))?;
+    }
+    for map in object::MAPS {
+        pins::remove(&pin_dir.join(map))?;
+    }
+    // Somebody else's pin in there keeps the folder; that is theirs to say.
+    let _ = fs::remove_dir(pin_dir);
+    Ok(())
+}
+
+/// Decapsulation begins last, so that what it lets in can be answered.
+fn hooks(kind: HookKind, tun: u32, underlay: u32) -> [Hook; 2] {
+    [
+        Hook { kind, program: Program::Encap, ifindex: tun },
+        Hook { kind, program: Program::Decap, ifindex: underlay },
+    ]
+}
+
+fn config(spec: &Spec) -> Result<Config, EbpfError> {
+    let mac_len = |index| {
+        let name = interface_name(index)?;
+        let link_type = sys::link_type(&name).map_err(|source| EbpfError::Interface {
+            op: "read the link type of",
+            index,
+            source,
+        })?;
+        match link_type {
+            ETHER | LOOPBACK => Ok(14),
+            NONE => Ok(0),
+            _ => Err(EbpfError::from(Unsupported::LinkType { name, link_type })),
+        }
+    };
+    Ok(Config {
+        tun: spec.tun,
+        underlay: spec.underlay,
+        local_be: be(spec.local),
+        port_be: spec.port.to_be(),
+        check_source: spec.check_source.into(),
+        tun_mac_len: mac_len(spec.tun)?,
+        underlay_mac_len: mac_len(spec.underlay)?,
+        pad: [0; 3],
+    })
+}

@@ -1,0 +1,61 @@
+//! The pin directory: what it holds, and the BPF file system below it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MsFlags, mount};
+use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+
+use crate::error::EbpfError;
+use crate::layout::State;
+use crate::object::Program;
+
+/// Where the TCX link of a program is pinned.
+pub fn link(pin_dir: &Path, program: Program) -> PathBuf {
+    pin_dir.join(format!("{}_link", program.name()))
+}
+
+/// Mounts a BPF file system at `path` unless there is one already. Makes the folder where it is missing.
+pub fn ensure_bpffs(path: &Path) -> Result<(), EbpfError> {
+    fs::create_dir_all(path).map_err(file_error("create", path))?;
+    if on_bpffs(path)? {
+        return Ok(());
+    }
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount(Some("bpf"), path, Some("bpf"), flags, Some("mode=0700"))
+        .map_err(|errno| file_error("mount a BPF file system on", path)(errno.into()))
+}
+
+/// Makes the pin directory. Fails when it would not lie on a BPF file system.
+pub fn create(pin_dir: &Path) -> Result<(), EbpfError> {
+    let existing = pin_dir.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+    if !on_bpffs(existing)? {
+        return Err(EbpfError::NotBpffs { path: pin_dir.to_owned() });
+    }
+    fs::create_dir_all(pin_dir).map_err(file_error("create", pin_dir))
+}
+
+/// The pinned state, if there is one that can be read.
+pub fn state(pin_dir: &Path) -> Option<State> {
+    let map = aya::maps::MapData::from_pin(pin_dir.join("state")).ok()?;
+    let map = aya::maps::Array::<_, State>::try_from(aya::maps::Map::Array(map)).ok()?;
+    map.get(&0, 0).ok()
+}
+
+/// Removes one pin; that there is none is no error.
+pub fn remove(path: &Path) -> Result<(), EbpfError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(file_error("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn on_bpffs(path: &Path) -> Result<bool, EbpfError> {
+    let found = statfs(path).map_err(|errno| file_error("look at", path)(errno.into()))?;
+    Ok(found.filesystem_type() == BPF_FS_MAGIC)
+}
+
+pub fn file_error(op: &'static str, path: &Path) -> impl Fn(io::Error) -> EbpfError {
+    move |source| EbpfError::File { op, path: path.to_owned(), source }
+}

@@ -1,0 +1,49 @@
+//! Whether this machine can run the overlay at all, found out by trying it where it hurts nobody.
+
+use std::thread;
+
+use aya::programs::links::LinkOrder;
+use aya::programs::tc::{NlOptions, TcAttachOptions, qdisc_add_clsact};
+use aya::programs::{ProgramError, TcAttachType};
+use nix::sched::{CloneFlags, unshare};
+
+use crate::error::Unsupported;
+use crate::hook::HookKind;
+use crate::layout::Config;
+use crate::object::{self, Program, classifier};
+
+/// Loads the programs, and attaches them to the loopback interface of a network namespace that lives
+/// only for this call. Where no such namespace can be made, only loads them.
+pub fn probe() -> Result<(), Unsupported> {
+    thread::scope(|scope| {
+        // A thread of its own: the namespace ends with it.
+        scope.spawn(try_all).join().expect("the probe does not panic")
+    })
+}
+
+fn try_all() -> Result<(), Unsupported> {
+    let mut object = object::load(Config::default(), None)?;
+    if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
+        tracing::debug!(%error, "no scratch network namespace: attaching is not probed");
+        return Ok(());
+    }
+    for (program, side) in [(Program::Encap, TcAttachType::Egress), (Program::Decap, TcAttachType::Ingress)] {
+        let options = match HookKind::best("lo") {
+            HookKind::Tcx => TcAttachOptions::TcxOrder(LinkOrder::default()),
+            HookKind::Clsact => {
+                // Fails the second time, and then attaching tells more.
+                let _ = qdisc_add_clsact("lo");
+                TcAttachOptions::Netlink(NlOptions::default())
+            }
+        };
+        classifier(&mut object, program).attach_with_options("lo", side, options).map_err(refused)?;
+    }
+    Ok(())
+}
+
+fn refused(error: ProgramError) -> Unsupported {
+    match object::forbidden(&error) {
+        Some(errno) => Unsupported::Forbidden(errno),
+        None => Unsupported::Hook(Box::new(error)),
+    }
+}
