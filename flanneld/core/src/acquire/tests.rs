@@ -225,7 +225,7 @@ proptest! {
         let request = Request { config: &config, public_ip: ME, previous };
         match plan(&request, &all, |below| random % below) {
             Ok(Plan::Reuse { subnets, .. }) => {
-                prop_assert!(all.iter().any(|one| one.subnets == own.subnets
+                prop_assert!(all.iter().any(|one| one.subnets == subnets
                     && one.attrs.as_ref().is_some_and(|attrs| attrs.public_ip == ME)));
                 prop_assert!(pool.admits(subnets.v4.into()));
             }
