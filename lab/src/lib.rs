@@ -1,1 +1,53 @@
+//! Many nodes on one machine: network namespaces joined by a virtual switch, each running the same
+//! flanneld that a real node would, with etcd beside them and pods behind them.
+//!
+//! Owns: the namespaces `weft-NAME-*`, everything that runs in them, and `/run/weft/lab/NAME`.
+//! Begin at [`spec::Spec`] (what a lab is), [`plan::Plan`] (what is made for it, pure) and [`Lab`] (the thing itself).
+//! Never: touches a link, address, route or rule of the machine's own namespace.
+//!
+//! ```no_run
+//! use lab::{Lab, Quiet, Spec, spec::Backend};
+//! # fn main() -> Result<(), lab::LabError> {
+//! let spec = Spec { nodes: 2, backend: Backend::Vxlan, ..Spec::named("demo")? };
+//! let lab = Lab::up(&spec, &mut Quiet)?;
+//! println!("{}", lab.node("n1").run(["ip", "route"])?);
+//! lab.down()?;
+//! # Ok(())
+//! # }
+//! ```
 
+pub mod check;
+pub mod cli;
+pub mod down;
+pub mod error;
+pub mod etcd;
+pub mod exec;
+pub mod flanneld;
+mod http;
+mod lab;
+pub mod measure;
+pub mod metrics;
+pub mod name;
+pub mod node;
+pub mod plan;
+pub mod process;
+pub mod progress;
+pub mod scratch;
+pub mod spec;
+pub mod state;
+pub mod status;
+pub mod summary;
+mod sys;
+mod table;
+mod wire;
+
+pub use error::LabError;
+pub use exec::Output;
+pub use flanneld::{Binary, FlanneldOptions};
+pub use lab::Lab;
+pub use name::LabName;
+pub use node::{Node, Pod};
+pub use process::Signal;
+pub use progress::{Progress, Quiet};
+pub use scratch::ScratchLab;
+pub use spec::Spec;

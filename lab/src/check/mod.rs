@@ -1,0 +1,276 @@
+//! Every pod to every pod, to every node, and back: does each kind of traffic get through?
+//!
+//! Begin at [`check`]. The probes are sockets of this process that were opened inside the namespaces; nothing is
+//! started there.
+
+mod probe;
+mod report;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use host::netns::Namespace;
+use serde::Serialize;
+use tokio::sync::Semaphore;
+
+use crate::error::LabError;
+use crate::lab::Lab;
+
+pub use report::render;
+
+/// How many pairs are probed at the same time.
+const AT_ONCE: usize = 16;
+
+/// One kind of traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Probe {
+    /// An ICMP echo of 64 bytes.
+    Ping,
+    /// 64 KiB there and back over one connection.
+    Tcp,
+    /// A datagram of 8000 bytes there and back: it travels in fragments.
+    Udp,
+    /// An ICMP echo as large as the pod's MTU, with "don't fragment".
+    Mtu,
+}
+
+impl Probe {
+    pub const ALL: [Self; 4] = [Self::Ping, Self::Tcp, Self::Udp, Self::Mtu];
+
+    /// As tables name it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ping => "ping",
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Mtu => "mtu",
+        }
+    }
+}
+
+/// How a probe ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The answer came, after this many microseconds.
+    Passed(u64),
+    /// It did not, and why.
+    Failed(String),
+}
+
+/// What got through from one end to another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PairResult {
+    /// `n1-p1`, or `n1` for a node.
+    pub from: String,
+    pub to: String,
+    /// The address that was tried: each pair is tried by each family that both ends have.
+    pub address: IpAddr,
+    pub probes: BTreeMap<Probe, Outcome>,
+}
+
+impl PairResult {
+    /// Whether all of it got through.
+    pub fn passed(&self) -> bool {
+        self.failures().next().is_none()
+    }
+
+    /// What did not get through, with the reason.
+    pub fn failures(&self) -> impl Iterator<Item = (Probe, &str)> {
+        self.probes.iter().filter_map(|(probe, outcome)| match outcome {
+            Outcome::Failed(reason) => Some((*probe, reason.as_str())),
+            Outcome::Passed(_) => None,
+        })
+    }
+
+    /// The time of the ping, if it came back.
+    pub fn round_trip(&self) -> Option<Duration> {
+        match self.probes.get(&Probe::Ping) {
+            Some(Outcome::Passed(micros)) => Some(Duration::from_micros(*micros)),
+            _ => None,
+        }
+    }
+}
+
+/// A pod or a node.
+#[derive(Clone, Debug)]
+struct End {
+    name: String,
+    is_pod: bool,
+    namespace: Namespace,
+    addresses: Vec<IpAddr>,
+    /// The largest packet that it may send into the pod network.
+    mtu: Option<u32>,
+}
+
+/// One pair to try.
+#[derive(Clone, Debug)]
+struct Pair {
+    from: End,
+    to: End,
+    address: IpAddr,
+    mtu: u32,
+}
+
+/// Tries every pair, a few at a time. Blocks.
+///
+/// # Errors
+/// Pods that are not connected, or a socket that cannot be made. What does not get through is a result.
+pub fn check(lab: &Lab) -> Result<Vec<PairResult>, LabError> {
+    let ends = ends(lab)?;
+    let pairs = pairs(&ends);
+    let work = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(LabError::io("start", "the probes"))?;
+        runtime.block_on(all(&ends, pairs))
+    };
+    // A thread of its own, so that a caller inside an async runtime may call this as well.
+    std::thread::scope(|scope| match scope.spawn(work).join() {
+        Ok(results) => results,
+        Err(panic) => std::panic::resume_unwind(panic),
+    })
+}
+
+async fn all(ends: &[End], pairs: Vec<Pair>) -> Result<Vec<PairResult>, LabError> {
+    let mut servers = BTreeMap::new();
+    for end in ends {
+        for &address in &end.addresses {
+            servers.insert(address, probe::serve(&end.namespace, address).map_err(probe::cannot(&end.name))?);
+        }
+    }
+    let servers = Arc::new(servers);
+    let slots = Arc::new(Semaphore::new(AT_ONCE));
+    let tasks: Vec<_> = pairs
+        .into_iter()
+        .map(|pair| {
+            let (servers, slots) = (Arc::clone(&servers), Arc::clone(&slots));
+            tokio::spawn(async move {
+                // The semaphore is never closed; without a permit the pair would only be tried earlier.
+                let _slot = slots.acquire().await;
+                let ports = servers.get(&pair.address).copied().unwrap_or_default();
+                try_pair(pair, ports).await
+            })
+        })
+        .collect();
+    let mut results = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        match task.await {
+            Ok(result) => results.push(result?),
+            Err(error) => {
+                return Err(LabError::Protocol { what: "a probe".to_owned(), reason: error.to_string() });
+            }
+        }
+    }
+    Ok(results)
+}
+
+async fn try_pair(pair: Pair, ports: probe::Ports) -> Result<PairResult, LabError> {
+    let sockets =
+        probe::Sockets::open(&pair.from.namespace, pair.address).map_err(probe::cannot(&pair.from.name))?;
+    let (small, large) = (64, pair.mtu as usize);
+    let (ping, tcp, udp, mtu) = tokio::join!(
+        probe::echo(sockets.ping, pair.address, small),
+        probe::tcp(sockets.tcp, (pair.address, ports.tcp).into()),
+        probe::udp(sockets.udp, (pair.address, ports.udp).into()),
+        probe::echo(sockets.large_ping, pair.address, large),
+    );
+    let outcome = |result: Result<Duration, String>| match result {
+        Ok(time) => Outcome::Passed(u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
+        Err(reason) => Outcome::Failed(reason),
+    };
+    let probes = Probe::ALL.into_iter().zip([ping, tcp, udp, mtu].map(outcome)).collect();
+    Ok(PairResult { from: pair.from.name, to: pair.to.name, address: pair.address, probes })
+}
+
+/// Nodes, then pods.
+fn ends(lab: &Lab) -> Result<Vec<End>, LabError> {
+    let mut nodes = Vec::new();
+    let mut pods = Vec::new();
+    for node in lab.nodes() {
+        let plan = node.plan();
+        let v6 = plan.underlay_ipv6.map(|net| IpAddr::V6(net.addr()));
+        nodes.push(End {
+            name: plan.name.clone(),
+            is_pod: false,
+            namespace: node.namespace().clone(),
+            addresses: std::iter::once(IpAddr::V4(plan.underlay.addr())).chain(v6).collect(),
+            mtu: None,
+        });
+        for pod in node.pods() {
+            let network = node.pods_network().ok_or_else(|| LabError::NotReady {
+                what: format!("the pod {}", pod.name()),
+                waited: Duration::ZERO,
+                reason: "it is not connected: its node has had no subnet yet".to_owned(),
+            })?;
+            pods.push(End {
+                name: pod.name().to_owned(),
+                is_pod: true,
+                namespace: pod.namespace().clone(),
+                addresses: network.addresses(pod.plan().index)?.iter().map(|net| net.addr()).collect(),
+                mtu: Some(network.mtu),
+            });
+        }
+    }
+    nodes.append(&mut pods);
+    Ok(nodes)
+}
+
+/// Everybody to everybody, by every family that both have; nodes among themselves need no overlay and are left out.
+fn pairs(ends: &[End]) -> Vec<Pair> {
+    let mut pairs = Vec::new();
+    for from in ends {
+        for to in ends.iter().filter(|to| to.name != from.name && (to.is_pod || from.is_pod)) {
+            let mtu = from.mtu.into_iter().chain(to.mtu).min().unwrap_or(1280);
+            let families = to
+                .addresses
+                .iter()
+                .filter(|to| from.addresses.iter().any(|from| from.is_ipv4() == to.is_ipv4()));
+            pairs.extend(families.map(|&address| Pair { from: from.clone(), to: to.clone(), address, mtu }));
+        }
+    }
+    pairs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end(name: &str, is_pod: bool, addresses: &[&str], mtu: Option<u32>) -> End {
+        let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
+        End { name: name.to_owned(), is_pod, namespace: Namespace::current().unwrap(), addresses, mtu }
+    }
+
+    #[test]
+    fn pods_meet_everybody_by_both_families_and_nodes_meet_pods() {
+        let ends = [
+            end("n1", false, &["172.30.0.11"], None),
+            end("n2", false, &["172.30.0.12"], None),
+            end("n1-p1", true, &["10.0.0.2", "fd00::2"], Some(1450)),
+            end("n2-p1", true, &["10.0.1.2", "fd00:1::2"], Some(1472)),
+        ];
+        let text: Vec<String> = pairs(&ends)
+            .iter()
+            .map(|pair| format!("{} {} {} {}", pair.from.name, pair.to.name, pair.address, pair.mtu))
+            .collect();
+        assert_eq!(
+            text,
+            [
+                "n1 n1-p1 10.0.0.2 1450",
+                "n1 n2-p1 10.0.1.2 1472",
+                "n2 n1-p1 10.0.0.2 1450",
+                "n2 n2-p1 10.0.1.2 1472",
+                "n1-p1 n1 172.30.0.11 1450",
+                "n1-p1 n2 172.30.0.12 1450",
+                "n1-p1 n2-p1 10.0.1.2 1450",
+                "n1-p1 n2-p1 fd00:1::2 1450",
+                "n2-p1 n1 172.30.0.11 1472",
+                "n2-p1 n2 172.30.0.12 1472",
+                "n2-p1 n1-p1 10.0.0.2 1450",
+                "n2-p1 n1-p1 fd00::2 1450",
+            ]
+        );
+    }
+}
