@@ -1,0 +1,193 @@
+//! The tree's own rules: who may know whom, and that the documents speak the truth.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the workspace").to_owned()
+}
+
+/// Tier of each package, as ARCHITECTURE.md has it. Arrows only point down.
+const TIERS: [(&str, u8); 8] = [
+    ("flanneld-core", 1),
+    ("host", 2),
+    ("ebpf", 2),
+    ("telemetry", 2),
+    ("flanneld", 3),
+    ("lab", 4),
+    ("weft", 5),
+    ("tests", 5),
+];
+
+/// Crates that only one package may use.
+const EXCLUSIVE: [(&str, &str); 6] = [
+    ("aya", "ebpf"),
+    ("rtnetlink", "host"),
+    ("netlink-packet-route", "host"),
+    ("netlink-packet-core", "host"),
+    ("netlink-sys", "host"),
+    ("etcd-client", "flanneld"),
+];
+
+struct Package {
+    name: String,
+    /// Name and whether it is for tests only.
+    dependencies: Vec<(String, bool)>,
+}
+
+fn packages() -> Vec<Package> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version=1", "--no-deps", "--offline"])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
+    let dependency = |found: &Value| {
+        let name = found["name"].as_str().expect("a dependency has a name").to_owned();
+        (name, found["kind"].as_str() == Some("dev"))
+    };
+    metadata["packages"]
+        .as_array()
+        .expect("packages")
+        .iter()
+        .map(|package| Package {
+            name: package["name"].as_str().expect("a package has a name").to_owned(),
+            dependencies: package["dependencies"].as_array().expect("a list").iter().map(dependency).collect(),
+        })
+        .collect()
+}
+
+#[test]
+fn arrows_between_packages_only_point_down() {
+    let tiers = BTreeMap::from(TIERS);
+    let packages = packages();
+    let names: BTreeSet<&str> = packages.iter().map(|package| package.name.as_str()).collect();
+    assert_eq!(names, tiers.keys().copied().collect(), "every package has a tier in this test");
+    for package in &packages {
+        for (dependency, _) in package.dependencies.iter().filter(|(name, _)| tiers.contains_key(name.as_str())) {
+            let (from, to) = (tiers[package.name.as_str()], tiers[dependency.as_str()]);
+            assert!(from > to, "{} (tier {from}) may not know {dependency} (tier {to})", package.name);
+        }
+    }
+}
+
+#[test]
+fn cores_are_pure() {
+    let impure = ["tokio", "nix", "libc", "rand", "socket2", "host", "ebpf", "telemetry", "tracing"];
+    for package in packages().iter().filter(|package| package.name.ends_with("-core")) {
+        let found: Vec<_> =
+            package.dependencies.iter().filter(|(name, dev)| !dev && impure.contains(&name.as_str())).collect();
+        assert!(found.is_empty(), "{} uses {found:?}", package.name);
+    }
+}
+
+#[test]
+fn each_window_to_the_kernel_has_one_owner() {
+    for package in &packages() {
+        for (dependency, dev) in &package.dependencies {
+            let owner = EXCLUSIVE.iter().find(|(name, _)| name == dependency).map(|(_, owner)| *owner);
+            // The black-box tests may speak to etcd themselves.
+            let witness = *dev || package.name == "tests";
+            assert!(
+                witness || owner.is_none_or(|owner| owner == package.name),
+                "{} uses {dependency}, which is {}'s",
+                package.name,
+                owner.unwrap_or_default()
+            );
+        }
+    }
+}
+
+/// Every file under a folder with this ending, leaving out what is built.
+fn files(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+        let path = entry.expect("a folder's entry").path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() {
+            if !["target", ".git", "peers"].contains(&name.as_str()) {
+                files(&path, ending, found);
+            }
+        } else if name.ends_with(ending) {
+            found.push(path);
+        }
+    }
+}
+
+/// The names of all test functions in the tree.
+fn tests() -> BTreeSet<String> {
+    let mut sources = Vec::new();
+    files(&root(), ".rs", &mut sources);
+    let mut names = BTreeSet::new();
+    for source in sources {
+        let text = fs::read_to_string(&source).expect("a source file is text");
+        let mut lines = text.lines();
+        while let Some(line) = lines.next() {
+            if !line.trim_start().starts_with("#[test]") && !line.contains("::test]") && !line.contains("::test(") {
+                continue;
+            }
+            let name = lines.by_ref().find_map(|line| {
+                let (_, rest) = line.split_once("fn ")?;
+                Some(rest.split(|c: char| !c.is_alphanumeric() && c != '_').next()?.to_owned())
+            });
+            names.extend(name);
+        }
+    }
+    names
+}
+
+#[test]
+fn every_statement_of_behaviour_names_a_test_that_exists() {
+    let tests = tests();
+    let mut documents = Vec::new();
+    files(&root().join("docs/behaviour"), ".md", &mut documents);
+    assert!(!documents.is_empty(), "docs/behaviour has documents");
+    let mut missing = Vec::new();
+    for document in documents {
+        let text = fs::read_to_string(&document).expect("a document is text");
+        for line in text.lines().filter(|line| line.starts_with("- ")) {
+            let named: Vec<&str> = line
+                .rsplit_once(" — ")
+                .map(|(_, tests)| tests.split('`').skip(1).step_by(2).collect())
+                .unwrap_or_default();
+            if named.is_empty() || named.iter().any(|name| !tests.contains(*name)) {
+                missing.push(format!("{}: {line}", document.display()));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "statements without an existing test:\n{}", missing.join("\n"));
+}
+
+#[test]
+fn documents_link_to_files_that_exist() {
+    let mut documents = Vec::new();
+    files(&root(), ".md", &mut documents);
+    let mut broken = Vec::new();
+    for document in documents {
+        let text = fs::read_to_string(&document).expect("a document is text");
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for target in targets.filter(|target| !target.contains("://") && !target.starts_with('#')) {
+            let file = target.split('#').next().unwrap_or(target);
+            if !document.parent().expect("a document is in a folder").join(file).exists() {
+                broken.push(format!("{}: {target}", document.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "broken links:\n{}", broken.join("\n"));
+}
+
+#[test]
+fn scripts_are_well_formed_and_executable() {
+    use std::os::unix::fs::PermissionsExt;
+    for name in ["scripts/setup", "scripts/lab", "scripts/test", "scripts/peers", ".ci/run"] {
+        let path = root().join(name);
+        let mode = fs::metadata(&path).unwrap_or_else(|error| panic!("{name}: {error}")).permissions().mode();
+        assert!(mode & 0o111 != 0, "{name} is executable");
+        let checked = Command::new("bash").arg("-n").arg(&path).status().expect("bash runs");
+        assert!(checked.success(), "{name} parses");
+    }
+}
