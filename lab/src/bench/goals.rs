@@ -69,7 +69,11 @@ pub fn judge(report: &Report) -> Vec<Verdict> {
     let mut verdicts: Vec<Verdict> = GOALS.iter().filter_map(|goal| judge_one(report, goal)).collect();
     let daemon = Spread::of(report.series(Mode::UdpEbpf, Metric::DaemonCpuPerGigabit).into_values());
     verdicts.extend(daemon.map(|have| Verdict {
-        goal: format!("{}, {}, no more than {NO_CPU}", Mode::UdpEbpf.title(), Metric::DaemonCpuPerGigabit.title()),
+        goal: format!(
+            "{}, {}, no more than {NO_CPU}",
+            Mode::UdpEbpf.title(),
+            Metric::DaemonCpuPerGigabit.title()
+        ),
         have,
         reached: have.median <= NO_CPU,
     }));
@@ -104,11 +108,14 @@ mod tests {
     fn a_verdict_reads_as_a_sentence() {
         let verdicts = judge(&report(&[(Mode::Vxlan, 10.0), (Mode::UdpEbpf, 20.0)]));
         let lines: Vec<String> = verdicts.iter().map(ToString::to_string).collect();
-        assert_eq!(lines, [
-            "reached  udp ebpf, TCP 1 stream, Gbit/s, at least 1.1 times vxlan: 1.909 [1.769..2.000]",
-            "reached  udp ebpf, UDP 64 B, kpps, at least 1.1 times vxlan: 1.909 [1.769..2.000]",
-            "MISSED   udp ebpf, ping, µs, less than 1 times vxlan: 1.909 [1.769..2.000]",
-            "MISSED   udp ebpf, flanneld CPU s/Gbit, no more than 0.001: 21.000 [20.000..23.000]",
-        ]);
+        assert_eq!(
+            lines,
+            [
+                "reached  udp ebpf, TCP 1 stream, Gbit/s, at least 1.1 times vxlan: 1.909 [1.769..2.000]",
+                "reached  udp ebpf, UDP 64 B, kpps, at least 1.1 times vxlan: 1.909 [1.769..2.000]",
+                "MISSED   udp ebpf, ping, µs, less than 1 times vxlan: 1.909 [1.769..2.000]",
+                "MISSED   udp ebpf, flanneld CPU s/Gbit, no more than 0.001: 21.000 [20.000..23.000]",
+            ]
+        );
     }
 }

@@ -9,6 +9,7 @@ use super::metric::{Better, Metric};
 use super::mode::Mode;
 use super::sample::Report;
 use super::stats::Spread;
+use crate::error::LabError;
 
 const COLUMNS: usize = 3;
 const PANEL_WIDTH: i32 = 440;
@@ -19,23 +20,13 @@ const LABELS: i32 = 118;
 const VALUES: i32 = 62;
 const FONT: &str = "sans-serif";
 
-/// Why the picture was not drawn.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot draw {path}")]
-pub struct PlotError {
-    path: String,
-    #[source]
-    source: Box<dyn std::error::Error + Send + Sync>,
-}
-
 /// Draws the report to an SVG file.
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn draw(report: &Report, file: &Path) -> Result<(), PlotError> {
-    let error = |source| PlotError { path: file.display().to_string(), source };
-    let svg = svg(report).map_err(error)?;
-    std::fs::write(file, svg).map_err(|source| error(source.into()))
+pub fn draw(report: &Report, file: &Path) -> Result<(), LabError> {
+    let svg = svg(report).map_err(|error| LabError::io("draw", file)(std::io::Error::other(error)))?;
+    std::fs::write(file, svg).map_err(LabError::io("write", file))
 }
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
@@ -108,8 +99,10 @@ fn panel(
             area.draw(&Text::new("not measured", (LABELS, y + 1), (FONT, 12))).map_err(failed)?;
             continue;
         };
-        area.draw(&Rectangle::new([(LABELS, y), (x(median), y + BAR)], colour(*mode).filled())).map_err(failed)?;
-        let ends = [min, max].map(|end| PathElement::new([(x(end), middle - 4), (x(end), middle + 4)], BLACK));
+        area.draw(&Rectangle::new([(LABELS, y), (x(median), y + BAR)], colour(*mode).filled()))
+            .map_err(failed)?;
+        let ends =
+            [min, max].map(|end| PathElement::new([(x(end), middle - 4), (x(end), middle + 4)], BLACK));
         area.draw(&PathElement::new([(x(min), middle), (x(max), middle)], BLACK)).map_err(failed)?;
         for end in ends {
             area.draw(&end).map_err(failed)?;
@@ -160,13 +153,16 @@ mod tests {
     fn nothing_measured_and_all_zero_are_drawn_too() {
         svg(&fixture::report(&[])).unwrap();
         let mut report = fixture::report(&[(Mode::HostGw, 0.0)]);
-        report.samples.iter_mut().for_each(|sample| sample.values.values_mut().for_each(|value| *value = 0.0));
+        report
+            .samples
+            .iter_mut()
+            .for_each(|sample| sample.values.values_mut().for_each(|value| *value = 0.0));
         svg(&report).unwrap();
     }
 
     #[test]
     fn a_file_that_cannot_be_written_is_named() {
         let error = draw(&fixture::report(&[]), Path::new("/nonexistent/plot.svg")).unwrap_err();
-        assert_eq!(error.to_string(), "cannot draw /nonexistent/plot.svg");
+        assert_eq!(error.to_string(), "write /nonexistent/plot.svg");
     }
 }

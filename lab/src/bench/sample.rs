@@ -26,6 +26,8 @@ pub struct Machine {
     pub memory_gib: u64,
     pub kernel: String,
     pub system: String,
+    /// Of TCP.
+    pub congestion_control: String,
     pub iperf3: String,
     pub weft: String,
     /// Seconds since 1970.
@@ -97,11 +99,16 @@ pub mod fixture {
                 memory_gib: 24,
                 kernel: "6.18.0".to_owned(),
                 system: "Debian GNU/Linux 12 (bookworm)".to_owned(),
+                congestion_control: "cubic".to_owned(),
                 iperf3: "iperf 3.12".to_owned(),
                 weft: "0.1.0".to_owned(),
                 started: 1_790_000_000,
             },
-            settings: Settings { modes: modes.iter().map(|(mode, _)| *mode).collect(), repetitions: 3, seconds: 4 },
+            settings: Settings {
+                modes: modes.iter().map(|(mode, _)| *mode).collect(),
+                repetitions: 3,
+                seconds: 4,
+            },
             samples,
             failures: Vec::new(),
         }
@@ -122,7 +129,10 @@ mod tests {
             reason: "timed out".to_owned(),
         });
         let text = serde_json::to_string(&report).unwrap();
-        assert!(text.contains(r#""mode":"udp-ebpf""#) && text.contains(r#""cpu-per-gigabit":10.0"#), "{text}");
+        assert!(
+            text.contains(r#""mode":"udp-ebpf""#) && text.contains(r#""cpu-per-gigabit":10.0"#),
+            "{text}"
+        );
         assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
     }
 

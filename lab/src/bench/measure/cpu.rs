@@ -29,7 +29,9 @@ impl Used {
     pub fn now(processes: &[Pid]) -> Result<Self, LabError> {
         let ticks = ticks_per_second()?;
         let machine = Jiffies::now()?.busy as f64 / ticks;
-        let of = |pid: &Pid| fs::read_to_string(format!("/proc/{pid}/stat")).ok().and_then(|text| of_process(&text));
+        let of = |pid: &Pid| {
+            fs::read_to_string(format!("/proc/{pid}/stat")).ok().and_then(|text| of_process(&text))
+        };
         Ok(Self { machine, processes: processes.iter().filter_map(of).sum::<u64>() as f64 / ticks })
     }
 

@@ -47,7 +47,8 @@ pub fn tcp(path: &Path, streams: u32, seconds: u32) -> Result<Tcp, LabError> {
 /// # Errors
 /// iperf3 fails or does not end.
 pub fn udp(path: &Path, size: u32, seconds: u32) -> Result<f64, LabError> {
-    let (client, server) = run(path, seconds, &["-u", "-b", "0", "-l", &size.to_string()].map(str::to_owned))?;
+    let (client, server) =
+        run(path, seconds, &["-u", "-b", "0", "-l", &size.to_string()].map(str::to_owned))?;
     let received = client_and_server(&client, &server)?;
     Ok(received.bits_per_second()? / 8.0 / f64::from(size))
 }
@@ -81,7 +82,8 @@ impl Server {
         let server = Self(child);
         let tables = ["tcp", "tcp6"].map(|table| format!("/proc/{}/net/{table}", server.0.id()));
         let listening = exec::wait_for(Instant::now() + PATIENCE, || {
-            let text = tables.iter().filter_map(|table| std::fs::read_to_string(table).ok()).collect::<String>();
+            let text =
+                tables.iter().filter_map(|table| std::fs::read_to_string(table).ok()).collect::<String>();
             Ok(listens(&text).then_some(()))
         })?;
         listening.ok_or_else(|| failed("the iperf3 server", "it does not listen"))?;
@@ -90,7 +92,8 @@ impl Server {
 
     /// Waits for its end, which follows that of the client.
     fn report(mut self) -> Result<String, LabError> {
-        let mut stdout = self.0.stdout.take().ok_or_else(|| failed("the iperf3 server", "it has no output"))?;
+        let mut stdout =
+            self.0.stdout.take().ok_or_else(|| failed("the iperf3 server", "it has no output"))?;
         // The pipe holds a report of any length that we ask for, but not one of many streams for a minute.
         let reader = std::thread::spawn(move || std::io::read_to_string(&mut stdout));
         exec::wait_for(Instant::now() + PATIENCE, || {
@@ -220,7 +223,8 @@ mod tests {
 
     #[test]
     fn an_error_in_either_report_is_the_reason() {
-        let broken = r#"{"start": {}, "intervals": [], "end": {}, "error": "control socket has closed unexpectedly"}"#;
+        let broken =
+            r#"{"start": {}, "intervals": [], "end": {}, "error": "control socket has closed unexpectedly"}"#;
         for (client, server) in [(broken, SERVER), (CLIENT, broken)] {
             let error = client_and_server(client, server).unwrap_err().to_string();
             assert_eq!(error, "iperf3: control socket has closed unexpectedly");
@@ -231,7 +235,9 @@ mod tests {
     #[test]
     fn a_listener_is_told_from_a_connection() {
         let head = "  sl  local_address rem_address   st tx_queue\n";
-        let line = |local: &str, state: &str| format!("{head}   0: {local} 00000000:0000 {state} 00000000:00000000\n");
+        let line = |local: &str, state: &str| {
+            format!("{head}   0: {local} 00000000:0000 {state} 00000000:00000000\n")
+        };
         assert!(listens(&line("00000000:1451", "0A")));
         assert!(listens(&line("00000000000000000000000000000000:1451", "0A")));
         assert!(!listens(&line("0100007F:1451", "01")));

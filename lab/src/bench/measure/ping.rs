@@ -12,7 +12,8 @@ use crate::exec;
 /// ping fails, or an echo is lost: nothing else is under way, so none should be.
 pub fn average(path: &Path, count: u32) -> Result<f64, LabError> {
     let address = path.address.to_string();
-    let argv = ["ping", "-q", "-n", "-i", "0.005", "-c", &count.to_string(), "-W", "1", &address].map(str::to_owned);
+    let argv =
+        ["ping", "-q", "-n", "-i", "0.005", "-c", &count.to_string(), "-W", "1", &address].map(str::to_owned);
     let limit = Duration::from_millis(u64::from(count) * 10) + Duration::from_secs(10);
     let text = exec::run(&exec::inside(&path.from, argv).time_limit(limit))?.ok()?;
     parse(&text).ok_or_else(|| failed("ping", format!("not every echo was answered: {}", text.trim())))

@@ -42,11 +42,12 @@ pub fn transactions(path: &Path, duration: Duration) -> Result<Transactions, Lab
     let port = listener.local_addr().map_err(LabError::io("listen for", "transactions"))?.port();
     let address = SocketAddr::from((path.address, port));
     let nanoseconds = thread::scope(|scope| {
-        let client = scope.spawn(move || path.from.run(|| client(address, cpu, duration)));
-        // The client's connection, or its failure, ends the server; it never waits for ever.
-        let served = serve(&listener, cpu);
-        let asked = client.join().map_err(|_| failed("transactions", "the client panicked"))?;
-        let asked = asked?.map_err(|error| failed("transactions, client", error.to_string()))?;
+        let server = scope.spawn(|| serve(&listener, cpu));
+        // Inside its namespace the client has a thread of its own, so pinning it pins nothing else.
+        let asked = path.from.run(|| ask(address, cpu, duration))?;
+        // The client's connection, closed or never made, ends the server.
+        let served = server.join().map_err(|_| failed("transactions", "the server panicked"))?;
+        let asked = asked.map_err(|error| failed("transactions, client", error.to_string()))?;
         served.map_err(|error| failed("transactions, server", error.to_string()))?;
         Ok::<_, LabError>(asked)
     })?;
@@ -55,24 +56,19 @@ pub fn transactions(path: &Path, duration: Duration) -> Result<Transactions, Lab
 
 /// Answers every byte of one connection with a byte, until it is closed.
 fn serve(listener: &TcpListener, cpu: usize) -> std::io::Result<()> {
-    thread::scope(|scope| {
-        let server = scope.spawn(|| {
-            pin(cpu)?;
-            let mut stream = accept(listener)?;
-            stream.set_nodelay(true)?;
-            stream.set_read_timeout(Some(LIMIT))?;
-            let mut byte = [0];
-            loop {
-                match stream.read(&mut byte) {
-                    Ok(0) => return Ok(()),
-                    Ok(_) => stream.write_all(&byte)?,
-                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                    Err(error) => return Err(error),
-                }
-            }
-        });
-        server.join().unwrap_or_else(|_| Err(std::io::Error::other("the server panicked")))
-    })
+    pin(cpu)?;
+    let mut stream = accept(listener)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    let mut byte = [0];
+    loop {
+        match stream.read(&mut byte) {
+            Ok(0) => return Ok(()),
+            Ok(_) => stream.write_all(&byte)?,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// The next connection, at most [`LIMIT`] from now.
@@ -94,7 +90,7 @@ fn accept(listener: &TcpListener) -> std::io::Result<TcpStream> {
 }
 
 /// The length of each transaction in nanoseconds.
-fn client(address: SocketAddr, cpu: usize, duration: Duration) -> std::io::Result<Vec<u64>> {
+fn ask(address: SocketAddr, cpu: usize, duration: Duration) -> std::io::Result<Vec<u64>> {
     pin(cpu)?;
     let mut stream = TcpStream::connect_timeout(&address, LIMIT)?;
     stream.set_nodelay(true)?;
@@ -129,7 +125,8 @@ fn summary(mut nanoseconds: Vec<u64>) -> Option<Transactions> {
 
 /// The CPU for both ends: the last one that we may use. The first one usually gets the interrupts.
 fn last_cpu() -> Result<usize, LabError> {
-    let allowed = sched_getaffinity(Pid::from_raw(0)).map_err(|e| failed("the CPUs we may use", e.to_string()))?;
+    let allowed =
+        sched_getaffinity(Pid::from_raw(0)).map_err(|e| failed("the CPUs we may use", e.to_string()))?;
     let last = (0..CpuSet::count()).rev().find(|cpu| allowed.is_set(*cpu).unwrap_or(false));
     last.ok_or_else(|| failed("the CPUs we may use", "there is none"))
 }

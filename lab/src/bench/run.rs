@@ -1,0 +1,215 @@
+//! The run: labs up, every repetition once through all paths, labs down.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use nix::unistd::geteuid;
+
+use super::beds::{self, Bed};
+use super::interrupt::Interrupt;
+use super::machine;
+use super::measure::{Path, cpu, iperf, ping, rr};
+use super::metric::Metric;
+use super::sample::{Failure, Report, Sample, Settings};
+use super::table::QUIET;
+use crate::error::LabError;
+use crate::exec;
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    pub settings: Settings,
+    /// The original flanneld, where a mode needs it.
+    pub original: Option<PathBuf>,
+    /// Echo requests of one ping test.
+    pub pings: u32,
+    /// Length of one request-response test.
+    pub transactions: Duration,
+    /// How long to wait for others to leave the CPUs alone, before each test.
+    pub patience: Duration,
+}
+
+/// Runs the benchmark. Says on standard error how far it is. An interruption gives what was measured until then.
+///
+/// # Errors
+/// Not root, a tool is missing, or a lab does not come up. What cannot be measured is no error but a [`Failure`].
+pub fn overlay(wanted: &Wanted, interrupt: &mut Interrupt) -> Result<Report, LabError> {
+    if !geteuid().is_root() {
+        return Err(LabError::NotRoot);
+    }
+    exec::require(&[
+        ("iperf3", "iperf3"),
+        ("ping", "iputils-ping"),
+        ("ip", "iproute2"),
+        ("bridge", "iproute2"),
+    ])?;
+    beds::remove_stale()?;
+    let settings = wanted.settings.clone();
+    let mut report = Report { machine: machine::this(), settings, samples: Vec::new(), failures: Vec::new() };
+    let mut made = Vec::new();
+    for mode in &wanted.settings.modes {
+        eprintln!("lab for {mode}");
+        made.push(Bed::make(*mode, wanted.original.as_deref(), interrupt)?);
+    }
+    let mut progress = Progress::new(wanted, made.len());
+    'run: for repetition in 1..=wanted.settings.repetitions {
+        for bed in &made {
+            if interrupt.asked() {
+                break 'run;
+            }
+            let mut round = Round::new(bed, repetition, interrupt);
+            round.measure(wanted);
+            if interrupt.asked() {
+                break 'run;
+            }
+            progress.done(&round.sample);
+            report.samples.push(round.sample);
+            report.failures.extend(round.failures);
+        }
+    }
+    eprintln!("removing the labs");
+    drop(made);
+    if report.samples.is_empty() { Err(LabError::Interrupted) } else { Ok(report) }
+}
+
+/// One path in one repetition.
+struct Round<'a> {
+    bed: &'a Bed,
+    interrupt: &'a Interrupt,
+    sample: Sample,
+    failures: Vec<Failure>,
+}
+
+impl<'a> Round<'a> {
+    fn new(bed: &'a Bed, repetition: u32, interrupt: &'a Interrupt) -> Self {
+        let sample = Sample { mode: bed.mode, repetition, values: BTreeMap::new(), busy_before: 0.0 };
+        Self { bed, interrupt, sample, failures: Vec::new() }
+    }
+
+    /// Every measure, one after the other; one that fails does not keep the others from being taken.
+    fn measure(&mut self, wanted: &Wanted) {
+        let seconds = wanted.settings.seconds;
+        let patience = wanted.patience;
+        self.take("TCP 1 stream", patience, |bed| one_stream(bed, seconds));
+        self.take("TCP 4 streams", patience, |bed| {
+            Ok(vec![(Metric::Tcp4, iperf::tcp(&bed.path, 4, seconds)?.gigabits_per_second)])
+        });
+        for (metric, size) in [(Metric::Udp64, 64), (Metric::Udp1400, 1400)] {
+            let udp = |path: &Path| Ok(vec![(metric, iperf::udp(path, size, seconds)? / 1e3)]);
+            self.take(&format!("UDP {size} B"), patience, |bed| udp(&bed.path));
+        }
+        self.take("ping", patience, |bed| Ok(vec![(Metric::Ping, ping::average(&bed.path, wanted.pings)?)]));
+        self.take("transactions", patience, |bed| {
+            let seen = rr::transactions(&bed.path, wanted.transactions)?;
+            Ok(vec![
+                (Metric::Transactions, seen.per_second),
+                (Metric::TransactionP50, seen.p50),
+                (Metric::TransactionP99, seen.p99),
+            ])
+        });
+    }
+
+    fn take(
+        &mut self,
+        measure: &str,
+        patience: Duration,
+        test: impl FnOnce(&Bed) -> Result<Vec<(Metric, f64)>, LabError>,
+    ) {
+        if self.interrupt.asked() {
+            return;
+        }
+        let taken = cpu::wait_for_quiet(QUIET, patience).and_then(|busy| {
+            self.sample.busy_before = self.sample.busy_before.max(busy);
+            test(self.bed)
+        });
+        match taken {
+            Ok(values) => self.sample.values.extend(values),
+            Err(error) => self.failures.push(Failure {
+                mode: self.sample.mode,
+                repetition: self.sample.repetition,
+                measure: measure.to_owned(),
+                reason: error.to_string(),
+            }),
+        }
+    }
+}
+
+/// One TCP stream, and what it cost.
+fn one_stream(bed: &Bed, seconds: u32) -> Result<Vec<(Metric, f64)>, LabError> {
+    let before = cpu::Used::now(&bed.daemons)?;
+    let tcp = iperf::tcp(&bed.path, 1, seconds)?;
+    let used = cpu::Used::now(&bed.daemons)?.since(before);
+    Ok(vec![
+        (Metric::Tcp1, tcp.gigabits_per_second),
+        (Metric::Retransmits, tcp.retransmits),
+        (Metric::CpuPerGigabit, used.machine / tcp.gigabits),
+        (Metric::DaemonCpuPerGigabit, used.processes / tcp.gigabits),
+    ])
+}
+
+/// Lines that say how far the run is.
+struct Progress {
+    begun: Instant,
+    done: usize,
+    all: usize,
+    repetitions: u32,
+}
+
+impl Progress {
+    fn new(wanted: &Wanted, beds: usize) -> Self {
+        let repetitions = wanted.settings.repetitions;
+        let tests = 4 * (wanted.settings.seconds + iperf::OMITTED_SECONDS);
+        let pings = Duration::from_millis(5) * wanted.pings;
+        // Looking for quiet and starting programs take about half a second for each of six tests.
+        let round = Duration::from_secs(u64::from(tests) + 3) + pings + wanted.transactions;
+        let all = beds * repetitions as usize;
+        let progress = Self { begun: Instant::now(), done: 0, all, repetitions };
+        eprintln!("{repetitions} repetitions of {beds} paths, about {}", minutes(round * clamp(all)));
+        progress
+    }
+
+    fn done(&mut self, sample: &Sample) {
+        self.done += 1;
+        let left = self.begun.elapsed() / clamp(self.done) * clamp(self.all - self.done);
+        let shown = [Metric::Tcp1, Metric::Udp64, Metric::Ping].map(|metric| {
+            let value =
+                sample.values.get(&metric).map_or_else(|| "-".to_owned(), |value| metric.show(*value));
+            format!("{} {value}", metric.title())
+        });
+        eprintln!(
+            "[{}/{}] repetition {} of {}, {}: {}; {} left",
+            self.done,
+            self.all,
+            sample.repetition,
+            self.repetitions,
+            sample.mode,
+            shown.join("; "),
+            minutes(left)
+        );
+    }
+}
+
+fn clamp(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// `40 s`, `3 min`.
+fn minutes(duration: Duration) -> String {
+    match duration.as_secs() {
+        seconds @ 0..90 => format!("{seconds} s"),
+        seconds => format!("{} min", (seconds + 30) / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_left_is_in_the_unit_that_fits() {
+        assert_eq!(minutes(Duration::from_secs(89)), "89 s");
+        assert_eq!(minutes(Duration::from_secs(90)), "2 min");
+        assert_eq!(minutes(Duration::from_secs(870)), "15 min");
+    }
+}
