@@ -12,6 +12,9 @@ pub enum HostError {
     /// The kernel refused an operation and said more than a number (netlink's extended acknowledgement).
     #[error("{op} {object}: {} ({said})", io::Error::from_raw_os_error(*errno))]
     Explained { op: &'static str, object: String, errno: i32, said: String },
+    /// A transaction failed and changed nothing; `change` is the part of it that was refused.
+    #[error("{op} {change}: {}", io::Error::from_raw_os_error(*errno))]
+    Transaction { op: &'static str, change: String, errno: i32 },
     /// Something stands in the way, and we know what a person can do about it.
     #[error("{op} {object}: {reason}; {advice}")]
     Refused { op: &'static str, object: String, reason: String, advice: String, errno: i32 },
@@ -59,9 +62,10 @@ impl HostError {
     /// The number of the error in the kernel's terms, where there is one.
     pub fn errno(&self) -> Option<i32> {
         match self {
-            Self::Kernel { errno, .. } | Self::Explained { errno, .. } | Self::Refused { errno, .. } => {
-                Some(*errno)
-            }
+            Self::Kernel { errno, .. }
+            | Self::Explained { errno, .. }
+            | Self::Transaction { errno, .. }
+            | Self::Refused { errno, .. } => Some(*errno),
             Self::Io { source, .. } => source.raw_os_error(),
             Self::Command { .. } | Self::NoProgram { .. } | Self::Protocol { .. } => None,
         }
@@ -71,6 +75,8 @@ impl HostError {
     pub fn remedy(&self) -> Remedy {
         match (self, self.errno()) {
             (Self::Refused { .. } | Self::NoProgram { .. }, _) => Remedy::GiveUp,
+            // What is missing or there already kept all the rest from happening.
+            (Self::Transaction { .. }, Some(libc::EEXIST | libc::ESRCH | libc::ENOENT)) => Remedy::Resync,
             (_, Some(libc::EEXIST | libc::ESRCH | libc::ENOENT)) => Remedy::Ignore,
             (_, Some(libc::EPERM | libc::EACCES | libc::EOPNOTSUPP)) => Remedy::GiveUp,
             _ => Remedy::Resync,

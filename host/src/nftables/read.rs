@@ -1,0 +1,212 @@
+//! The ruleset as it is.
+
+use super::Nftables;
+use super::attr::{Attrs, Message};
+use super::data::{Data, Type};
+use super::decode::{Counts, expressions, value, verdict};
+use super::message::*;
+use super::object::*;
+use super::userdata::{read_comment, read_set_comment};
+use crate::error::HostError;
+
+const ANY_FAMILY: u8 = 0;
+
+impl Nftables {
+    /// The number of the ruleset: each transaction of anybody makes it grow.
+    pub fn generation(&mut self) -> Result<u32, HostError> {
+        self.get(kind::GETGEN, ANY_FAMILY, |_| {}, |m| m.attrs().u32(1))?
+            .ok_or(HostError::Protocol { op: "nftables", reason: "no generation".to_owned() })
+    }
+
+    /// The tables of all families.
+    pub fn tables(&mut self) -> Result<Vec<Table>, HostError> {
+        self.dump(kind::GETTABLE, ANY_FAMILY, |_| {}, |m, list| list.extend(table(m)))
+    }
+
+    /// The chains of all tables, other people's as well.
+    pub fn chains(&mut self) -> Result<Vec<Chain>, HostError> {
+        self.dump(kind::GETCHAIN, ANY_FAMILY, |_| {}, |m, list| list.extend(chain(m)))
+    }
+
+    /// The rules of a chain in their order; none where there is no such chain.
+    pub fn rules(&mut self, table: &TableId, chain: &str) -> Result<Vec<ListedRule>, HostError> {
+        let question = |w: &mut super::attr::Writer| {
+            w.string(1, &table.name);
+            w.string(2, chain);
+        };
+        self.dump(kind::GETRULE, table.family.code(), question, |m, list| list.extend(rule(m)))
+    }
+
+    /// The rules of all chains of a table.
+    pub fn all_rules(&mut self, table: &TableId) -> Result<Vec<ListedRule>, HostError> {
+        let code = table.family.code();
+        self.dump(kind::GETRULE, code, |w| w.string(1, &table.name), |m, list| list.extend(rule(m)))
+    }
+
+    /// The sets and maps of a table, anonymous ones left out.
+    pub fn sets(&mut self, table: &TableId) -> Result<Vec<Set>, HostError> {
+        let code = table.family.code();
+        self.dump(kind::GETSET, code, |w| w.string(1, &table.name), |m, list| list.extend(set(m)))
+    }
+
+    /// The elements of a set. No such set is `ENOENT`.
+    pub fn elements(&mut self, set: &Set) -> Result<Vec<ListedElement>, HostError> {
+        let question = |w: &mut super::attr::Writer| {
+            w.string(1, &set.table.name);
+            w.string(2, &set.name);
+        };
+        let raw = self.dump(kind::GETSETELEM, set.table.family.code(), question, |m, list| {
+            let elements = m.attrs().nested(3).into_iter().filter_map(|item| {
+                let (element, flags) = element(item.nested())?;
+                let expires = item.nested().u64(5);
+                Some((ListedElement { element, expires }, flags & ELEMENT_END != 0))
+            });
+            list.extend(elements);
+        })?;
+        Ok(if set.interval && set.key.len() == 1 {
+            ranges(raw)
+        } else {
+            raw.into_iter().map(|(element, _)| element).collect()
+        })
+    }
+
+    /// The named counters of a table with their numbers.
+    pub fn counters(&mut self, table: &TableId) -> Result<Vec<(Counter, Counts)>, HostError> {
+        self.objects(kind::GETOBJ, table)
+    }
+
+    /// The same, and starts them again at zero; nothing that is counted meanwhile is lost.
+    pub fn reset_counters(&mut self, table: &TableId) -> Result<Vec<(Counter, Counts)>, HostError> {
+        self.objects(kind::GETOBJ_RESET, table)
+    }
+
+    fn objects(&mut self, kind: u16, table: &TableId) -> Result<Vec<(Counter, Counts)>, HostError> {
+        let question = |w: &mut super::attr::Writer| {
+            w.string(1, &table.name);
+            w.u32(3, OBJECT_COUNTER);
+        };
+        self.dump(kind, table.family.code(), question, |m, list| list.extend(counter(m)))
+    }
+}
+
+fn table_id(m: Message) -> Option<TableId> {
+    Some(TableId { family: Family::from_code(m.header.family)?, name: m.attrs().string(1)? })
+}
+
+fn text(a: Attrs, kind: u16) -> Option<String> {
+    read_comment(a.get(kind)?.value)
+}
+
+pub(super) fn table(m: Message) -> Option<Table> {
+    let a = m.attrs();
+    Some(Table { id: table_id(m)?, comment: text(a, 6), dormant: a.u32(2).unwrap_or(0) & 1 != 0 })
+}
+
+pub(super) fn chain(m: Message) -> Option<Chain> {
+    let a = m.attrs();
+    Some(Chain { table: table_id(m)?, name: a.string(3)?, base: base(a), comment: text(a, 12) })
+}
+
+fn base(a: Attrs) -> Option<Base> {
+    let hook = a.get(4)?.nested();
+    Some(Base {
+        kind: ChainType::from_name(&a.string(7)?)?,
+        hook: Hook::from_code(hook.u32(1)?)?,
+        priority: hook.u32(2)? as i32,
+        policy: if a.u32(5).unwrap_or(1) == 0 { Policy::Drop } else { Policy::Accept },
+    })
+}
+
+pub(super) fn rule(m: Message) -> Option<ListedRule> {
+    let a = m.attrs();
+    let (exprs, counts) = expressions(a.nested(4));
+    let rule = Rule { table: table_id(m)?, chain: a.string(2)?, exprs, comment: text(a, 7) };
+    Some(ListedRule { handle: a.u64(3)?, rule, counts })
+}
+
+fn counter(m: Message) -> Option<(Counter, Counts)> {
+    let a = m.attrs();
+    (a.u32(3)? == OBJECT_COUNTER).then_some(())?;
+    let counter = Counter { table: table_id(m)?, name: a.string(2)?, comment: text(a, 8) };
+    Some((counter, Counts::read(a.nested(4))))
+}
+
+pub(super) fn set(m: Message) -> Option<Set> {
+    const ANONYMOUS: u32 = 0x1;
+    let a = m.attrs();
+    let flags = a.u32(3).unwrap_or(0);
+    let on = |bit| flags & bit != 0;
+    if on(ANONYMOUS) {
+        return None;
+    }
+    Some(Set {
+        table: table_id(m)?,
+        name: a.string(2)?,
+        key: types(a.u32(4)?, a.u32(5)?),
+        holds: match a.u32(6) {
+            Some(TYPE_VERDICT) if on(FLAG_MAP) => Holds::Verdict,
+            Some(code) if on(FLAG_MAP) => Holds::Data(types(code, a.u32(7)?)),
+            _ if on(FLAG_OBJECT) => Holds::Counter,
+            _ => Holds::Nothing,
+        },
+        constant: on(FLAG_CONSTANT),
+        interval: on(FLAG_INTERVAL),
+        dynamic: on(FLAG_EVAL),
+        timeouts: on(FLAG_TIMEOUT),
+        timeout: a.u64(11).filter(|&timeout| timeout != 0),
+        size: a.nested(9).u32(1),
+        comment: a.get(13).and_then(|userdata| read_set_comment(userdata.value)),
+    })
+}
+
+/// nft's number for a concatenation, six bits for each type, as types.
+fn types(code: u32, len: u32) -> Vec<Type> {
+    let ids: Vec<u8> =
+        (0..5).rev().map(|n| (code >> (6 * n) & 0x3f) as u8).skip_while(|&id| id == 0).collect();
+    match ids[..] {
+        [] => vec![Type::from_id(0, len as usize)],
+        [id] => vec![Type::from_id(id, len as usize)],
+        _ => ids.into_iter().map(|id| Type::from_id(id, 4)).collect(),
+    }
+}
+
+/// An element and its flags.
+pub(super) fn element(a: Attrs) -> Option<(Element, u32)> {
+    let key = value(a.get(1)).unwrap_or_else(|| Data::new(&[]));
+    let last = value(a.get(10)).filter(|last| *last != key);
+    let held = a.get(2).and_then(|data| {
+        verdict(data.nested()).map(Value::Verdict).or_else(|| value(Some(data)).map(Value::Data))
+    });
+    let element = Element {
+        key,
+        last,
+        value: held.or_else(|| a.string(9).map(Value::Object)),
+        timeout: a.u64(4),
+        comment: text(a, 6),
+    };
+    Some((element, a.u32(3).unwrap_or(0)))
+}
+
+/// Starts and ends of single-valued ranges, made ranges again, in ascending order.
+fn ranges(mut raw: Vec<(ListedElement, bool)>) -> Vec<ListedElement> {
+    // Where one range ends and the next starts, the kernel may have both.
+    raw.sort_by(|(a, a_ends), (b, b_ends)| a.element.key.cmp(&b.element.key).then(b_ends.cmp(a_ends)));
+    let mut out: Vec<ListedElement> = Vec::new();
+    let mut open: Option<ListedElement> = None;
+    for (listed, ends) in raw {
+        if let Some(mut range) = open.take() {
+            range.element.last = listed.element.key.predecessor().filter(|last| *last != range.element.key);
+            out.push(range);
+        }
+        if !ends {
+            open = Some(listed);
+        }
+    }
+    // The last range reaches the greatest value there is.
+    if let Some(mut range) = open {
+        let greatest = Data::new(&vec![0xff; range.element.key.len()]);
+        range.element.last = Some(greatest).filter(|last| *last != range.element.key);
+        out.push(range);
+    }
+    out
+}

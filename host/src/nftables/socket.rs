@@ -1,0 +1,244 @@
+//! The socket: sends a batch and finds out what became of it, asks and collects answers.
+
+use std::io;
+
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
+use nix::sys::socket::{setsockopt, sockopt};
+
+use super::attr::{Attrs, HEADER, Header, Message, Messages, Writer};
+use super::batch::{Batch, Op};
+use super::message::{self, DUMP, Encoded, request};
+use super::read;
+use crate::error::HostError;
+
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const NLM_F_MULTI: u16 = 0x2;
+const NLM_F_DUMP_INTR: u16 = 0x10;
+const NLM_F_CAPPED: u16 = 0x100;
+const NLM_F_ACK_TLVS: u16 = 0x200;
+
+/// The kernel fills at most 32 KiB of an answer at once.
+const DATAGRAM: usize = 64 << 10;
+/// Room for the answers to a batch in which a thousand changes fail.
+const ANSWERS: usize = 1 << 20;
+/// A dump during which the ruleset changed is begun anew, this often.
+const DUMP_TRIES: usize = 10;
+
+/// A connection to nf_tables in the network namespace of the thread that made it. Calls block for as long as
+/// the kernel works on them, and no longer.
+pub struct Nftables {
+    socket: Socket,
+    /// The send buffer's size as last set.
+    room: usize,
+    seq: u32,
+    buffer: Vec<u8>,
+}
+
+/// What the kernel says of one message.
+struct Answer {
+    seq: u32,
+    /// 0 for success.
+    errno: i32,
+    /// Where in the message the trouble is, in bytes from its start.
+    offset: Option<u32>,
+}
+
+impl Nftables {
+    /// Opens a socket. What changes or reads rules needs CAP_NET_ADMIN in the namespace.
+    pub fn connect() -> Result<Self, HostError> {
+        let open = || -> io::Result<Socket> {
+            let mut socket = Socket::new(NETLINK_NETFILTER)?;
+            socket.bind_auto()?;
+            socket.connect(&SocketAddr::new(0, 0))?;
+            // Answers without a copy of the question, but with the place of the error in it.
+            socket.set_cap_ack(true)?;
+            socket.set_ext_ack(true)?;
+            Ok(socket)
+        };
+        let socket = open().map_err(|error| io_error("open", error))?;
+        // Without the privilege the default stays; only batches with very many errors would miss it.
+        let _ = setsockopt(&socket, sockopt::RcvBufForce, &ANSWERS);
+        Ok(Self { socket, room: 0, seq: 0, buffer: Vec::with_capacity(DATAGRAM) })
+    }
+
+    /// Carries out a batch: all of it, or on an error nothing. The error names the first change that the
+    /// kernel refused. A batch is one datagram and one transaction, whatever its size.
+    pub fn apply(&mut self, batch: &Batch) -> Result<(), HostError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let encoded = message::encode(batch);
+        if encoded.ops.is_empty() {
+            return Ok(());
+        }
+        self.make_room(encoded.bytes.len())?;
+        self.socket.send(&encoded.bytes, 0).map_err(|error| io_error("send", error))?;
+        // The kernel has worked on the batch within `send`: all its answers are there.
+        let mut answered = false;
+        let mut failure: Option<Answer> = None;
+        loop {
+            self.buffer.clear();
+            match self.socket.recv(&mut self.buffer, libc::MSG_DONTWAIT) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // More failed than there was room to say. The first answers are there.
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => continue,
+                Err(error) => return Err(io_error("receive", error)),
+            }
+            for answer in Messages(&self.buffer).filter_map(answer) {
+                answered |= answer.seq == encoded.ops.len() as u32;
+                if answer.errno != 0 && failure.is_none() {
+                    failure = Some(answer);
+                }
+            }
+        }
+        match failure {
+            Some(answer) => Err(blame(batch, &encoded, &answer)),
+            None if answered => Ok(()),
+            None => Err(HostError::Protocol { op: "nftables", reason: "no answer to a batch".to_owned() }),
+        }
+    }
+
+    /// The send buffer has to hold a batch whole.
+    fn make_room(&mut self, bytes: usize) -> Result<(), HostError> {
+        // The kernel doubles what is asked for, and takes 32 bytes off it.
+        if bytes > self.room {
+            let room = bytes.next_power_of_two().max(DATAGRAM);
+            setsockopt(&self.socket, sockopt::SndBufForce, &room)
+                .map_err(|errno| io_error("enlarge the send buffer of", errno.into()))?;
+            self.room = room;
+        }
+        Ok(())
+    }
+
+    /// Asks for one object and gives `read` the answer.
+    pub(super) fn get<T>(
+        &mut self,
+        kind: u16,
+        family: u8,
+        question: impl Fn(&mut Writer),
+        mut read: impl FnMut(Message) -> Option<T>,
+    ) -> Result<Option<T>, HostError> {
+        let mut found = None;
+        self.ask(kind, 0, family, &question, &mut |message| found = found.take().or(read(message)))?;
+        Ok(found)
+    }
+
+    /// Asks for all objects of a kind and gives `read` each. A list that changed while it was read is read
+    /// again.
+    pub(super) fn dump<T>(
+        &mut self,
+        kind: u16,
+        family: u8,
+        question: impl Fn(&mut Writer),
+        mut read: impl FnMut(Message, &mut Vec<T>),
+    ) -> Result<Vec<T>, HostError> {
+        for _ in 0..DUMP_TRIES {
+            let mut list = Vec::new();
+            let whole = self.ask(kind, DUMP, family, &question, &mut |message| read(message, &mut list))?;
+            if whole {
+                return Ok(list);
+            }
+        }
+        let reason = "the ruleset changed each time that it was read".to_owned();
+        Err(HostError::Protocol { op: "nftables", reason })
+    }
+
+    /// Sends a question and reads to the end of the answer. False if the answer is of more than one ruleset.
+    fn ask(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        family: u8,
+        question: &impl Fn(&mut Writer),
+        read: &mut dyn FnMut(Message),
+    ) -> Result<bool, HostError> {
+        self.seq += 1;
+        let seq = self.seq;
+        let mut w = Writer::default();
+        w.message(request(kind, flags, family, seq), |w| question(w));
+        self.socket.send(&w.bytes, 0).map_err(|error| io_error("send", error))?;
+        let mut whole = true;
+        loop {
+            self.buffer.clear();
+            self.socket.recv(&mut self.buffer, 0).map_err(|error| io_error("receive", error))?;
+            for message in Messages(&self.buffer).filter(|message| message.header.seq == seq) {
+                whole &= message.header.flags & NLM_F_DUMP_INTR == 0;
+                match message.header.kind {
+                    NLMSG_DONE => return Ok(whole),
+                    NLMSG_ERROR => match answer(message) {
+                        Some(Answer { errno: 0, .. }) | None => return Ok(whole),
+                        // The kernel noticed the change before the flag did.
+                        Some(Answer { errno: libc::EINTR, .. }) => return Ok(false),
+                        Some(Answer { errno, .. }) => {
+                            return Err(HostError::Kernel {
+                                op: "read",
+                                object: "nftables".to_owned(),
+                                errno,
+                            });
+                        }
+                    },
+                    _ => {
+                        read(message);
+                        if message.header.flags & NLM_F_MULTI == 0 {
+                            return Ok(whole);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn io_error(op: &'static str, source: io::Error) -> HostError {
+    HostError::Io { op, object: "the nftables socket".to_owned(), source }
+}
+
+/// Reads `struct nlmsgerr` and what follows it.
+fn answer(message: Message) -> Option<Answer> {
+    let Header { kind, flags, seq, .. } = message.header;
+    if kind != NLMSG_ERROR {
+        return None;
+    }
+    let errno = -i32::from_ne_bytes(*message.payload.first_chunk()?);
+    let question = u32::from_ne_bytes(*message.payload.get(4..)?.first_chunk()?) as usize;
+    let behind = 4 + if flags & NLM_F_CAPPED != 0 { 16 } else { question.next_multiple_of(4) };
+    let offset = (flags & NLM_F_ACK_TLVS != 0)
+        .then(|| Attrs(message.payload.get(behind..)?).get(2))
+        .flatten()
+        // The kernel's own attributes are in the host's byte order.
+        .and_then(|attr| Some(u32::from_ne_bytes(*attr.value.first_chunk()?)));
+    Some(Answer { seq, errno, offset })
+}
+
+/// The error for a batch: the change to blame, and of a list of elements the one.
+fn blame(batch: &Batch, encoded: &Encoded, answer: &Answer) -> HostError {
+    let op = answer.seq.checked_sub(1).and_then(|n| batch.ops.get(*encoded.ops.get(n as usize)?));
+    let change = match op {
+        // Trouble with the whole: no permission, an older generation, or a commit that failed.
+        None => format!("batch of {} changes", batch.ops.len()),
+        Some(op) => narrow(op, encoded, answer).unwrap_or_else(|| op.clone()).to_string(),
+    };
+    HostError::Transaction { op: "nftables", change, errno: answer.errno }
+}
+
+/// A change of many elements, cut down to the one that the answer points at.
+fn narrow(op: &Op, encoded: &Encoded, answer: &Answer) -> Option<Op> {
+    let (Op::AddElements(set, _) | Op::DeleteElements(set, _)) = op else { return None };
+    // Message 0 is the begin mark.
+    let message = Messages(&encoded.bytes).nth(answer.seq as usize)?;
+    let elements = message.attrs().get(3)?;
+    let start = elements.value.as_ptr() as usize - message.payload.as_ptr() as usize + HEADER - 4;
+    let offset = (answer.offset? as usize).checked_sub(start)?;
+    let mut end = 0;
+    let culprit = elements.nested().into_iter().find(|element| {
+        end += 4 + element.value.len().next_multiple_of(4);
+        offset < end
+    })?;
+    let (element, _) = read::element(culprit.nested())?;
+    Some(match op {
+        Op::AddElements(..) => Op::AddElements(set.clone(), vec![element]),
+        _ => Op::DeleteElements(set.clone(), vec![element]),
+    })
+}
