@@ -17,7 +17,7 @@ use crate::process::Signal;
 use crate::progress::Progress;
 use crate::spec::{Spec, Topology};
 use crate::state::State;
-use crate::wire;
+use crate::wire::Wiring;
 
 /// How long the nodes may take from their start until they are ready.
 pub const READY_LIMIT: Duration = Duration::from_secs(60);
@@ -66,10 +66,12 @@ impl Lab {
     fn build(spec: &Spec, state: &State, progress: &mut dyn Progress) -> Result<Self, LabError> {
         let plan = Plan::of(spec);
         progress.begin("namespaces and wires");
+        let mut wiring = Wiring::new()?;
         for step in &plan.steps {
             go_on(progress)?;
-            wire::apply(step)?;
+            wiring.apply(step)?;
         }
+        drop(wiring);
         let lab = Self::assemble(spec, state, plan)?;
         progress.done(&format!("{} nodes, {} pods, one switch", spec.nodes, spec.nodes * spec.pods));
         if spec.etcd {

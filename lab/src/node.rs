@@ -16,6 +16,7 @@ use crate::exec::{self, Output, wait_for};
 use crate::flanneld::{FlanneldOptions, HEALTH_PORT, Place};
 use crate::plan::{NodePlan, POD_BRIDGE, PodNetwork, PodPlan};
 use crate::process::{Daemon, Signal};
+use crate::wire::Wiring;
 
 /// How long flanneld may take to make the bridge after it has written subnet.env.
 const BRIDGE_LIMIT: Duration = Duration::from_secs(5);
@@ -230,15 +231,17 @@ impl Node {
         if !self.flanneld_options().is_some_and(|options| options.binary.is_ours()) {
             return self.connect_pods_to(&network);
         }
+        let mut wiring = Wiring::new()?;
         let bridge = wait_for(Instant::now() + BRIDGE_LIMIT, || {
-            Ok(crate::wire::has_link(&self.namespace, POD_BRIDGE)?.then_some(()))
+            let addresses = wiring.addresses(&self.plan.netns, POD_BRIDGE)?.unwrap_or_default();
+            Ok(network.gateways().iter().all(|net| addresses.contains(net)).then_some(()))
         })?;
         bridge.ok_or_else(|| LabError::NotReady {
-            what: format!("the bridge {POD_BRIDGE} of {}", self.plan.name),
+            what: format!("the bridge {POD_BRIDGE} of {}, with an address of its subnet", self.plan.name),
             waited: BRIDGE_LIMIT,
             reason: format!("the end of flanneld's log:\n{}", self.flanneld.log_tail(15)),
         })?;
-        self.wire_pods(&network, false)
+        self.wire_pods(&mut wiring, &network, false)
     }
 
     /// Puts the node's pods into a network of the caller's choice behind a bridge that is made for it, without any
@@ -247,19 +250,21 @@ impl Node {
     /// # Errors
     /// No room for the pods.
     pub fn connect_pods_to(&self, network: &PodNetwork) -> Result<(), LabError> {
-        let fits = crate::wire::has_addresses(&self.namespace, POD_BRIDGE, &network.gateways())?;
+        let mut wiring = Wiring::new()?;
+        let addresses = wiring.addresses(&self.plan.netns, POD_BRIDGE)?.unwrap_or_default();
+        let fits = network.gateways().iter().all(|net| addresses.contains(net));
         if !fits {
-            crate::wire::remove_link(&self.namespace, POD_BRIDGE)?;
+            wiring.remove_link(&self.plan.netns, POD_BRIDGE)?;
         }
-        self.wire_pods(network, !fits)
+        self.wire_pods(&mut wiring, network, !fits)
     }
 
-    fn wire_pods(&self, network: &PodNetwork, bridge: bool) -> Result<(), LabError> {
+    fn wire_pods(&self, wiring: &mut Wiring, network: &PodNetwork, bridge: bool) -> Result<(), LabError> {
         let steps = self.plan.pod_steps(network, bridge)?;
         for pod in &self.pods {
-            crate::wire::remove_link(&self.namespace, &pod.plan.port)?;
+            wiring.remove_link(&self.plan.netns, &pod.plan.port)?;
         }
-        crate::wire::apply_all(&steps)?;
+        wiring.apply_all(&steps)?;
         let path = self.directory.join("pods.json");
         let text = serde_json::to_string(network).map_err(|e| LabError::io("write", &path)(e.into()))?;
         fs::write(&path, text).map_err(LabError::io("write", &path))

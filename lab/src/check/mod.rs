@@ -3,7 +3,7 @@
 //! Begin at [`check`]. The probes are sockets of this process that were opened inside the namespaces; nothing is
 //! started there.
 
-mod probe;
+pub(crate) mod probe;
 mod report;
 
 use std::collections::BTreeMap;

@@ -105,7 +105,7 @@ impl Sockets {
 }
 
 /// A datagram socket of ICMP (icmp(7), `ping_group_range`): the kernel numbers it and sums it.
-fn ping_socket(to: IpAddr) -> io::Result<std::net::UdpSocket> {
+pub fn ping_socket(to: IpAddr) -> io::Result<std::net::UdpSocket> {
     let (family, protocol) = match to {
         IpAddr::V4(_) => (AddressFamily::Inet, SockProtocol::Icmp),
         IpAddr::V6(_) => (AddressFamily::Inet6, SockProtocol::IcmpV6),

@@ -1,0 +1,177 @@
+//! `weft lab up`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::signals::Signals;
+use super::terminal::Terminal;
+use super::{DEFAULT_NAME, print, show};
+use crate::check::{self, PairResult};
+use crate::error::LabError;
+use crate::flanneld::{Binary, FlanneldOptions};
+use crate::lab::Lab;
+use crate::name::LabName;
+use crate::plan::Plan;
+use crate::progress::Progress;
+use crate::spec::{Backend, Datapath, Spec};
+
+/// How long the nodes may take to hear of each other before a check that fails counts.
+const SETTLE: Duration = Duration::from_secs(15);
+
+/// Make a lab, check it, and say what to try
+///
+/// Makes the namespaces, starts etcd and a flanneld on every node, connects the pods, proves that every pod reaches
+/// every other one, measures, and leaves the lab running. What an error or Ctrl-C leaves half made is removed again.
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Up {
+    /// Nodes, 1 to 200
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    nodes: u16,
+    /// Pods on each node, 0 to 200
+    #[arg(long, value_name = "P", default_value_t = 2)]
+    pods: u16,
+    /// What carries packets between nodes: udp, vxlan or host-gw
+    #[arg(long, value_name = "BACKEND", default_value_t = Backend::Udp)]
+    backend: Backend,
+    /// How the udp backend moves packets: auto, ebpf or simple
+    #[arg(long, value_name = "PATH", default_value_t = Datapath::Auto)]
+    datapath: Datapath,
+    /// A name for the lab; several run side by side
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_NAME)]
+    name: LabName,
+    /// IPv6 beside IPv4, on the underlay and for the pods
+    #[arg(long)]
+    ipv6: bool,
+    /// MTU of the underlay
+    #[arg(long, value_name = "BYTES", default_value_t = 1500)]
+    mtu: u32,
+    /// Laid over the network config in etcd, key by key
+    #[arg(long, value_name = "JSON", value_parser = json_object)]
+    network_config: Option<serde_json::Value>,
+    /// Another flanneld: a `weft`, or an original; with NODE= for one node only. May be repeated
+    #[arg(long, value_name = "[NODE=]PATH")]
+    flanneld: Vec<OnNode>,
+    /// A flag for every flanneld, after those of the lab. May be repeated
+    #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
+    flanneld_arg: Vec<String>,
+    /// Neither check nor measure when it is up
+    #[arg(long)]
+    quick: bool,
+    /// Print what would be made, as commands of iproute2, and make nothing; needs no root
+    #[arg(long)]
+    plan: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  weft lab up
+  weft lab up --backend udp --datapath simple --name slow
+  weft lab up --backend vxlan --network-config '{\"Backend\":{\"VNI\":7,\"DirectRouting\":true}}'
+  weft lab up --flanneld n2=/opt/flannel/flanneld        (an original on n2 beside ours)
+  weft lab up --flanneld-arg=-v=5 --mtu 9000
+  weft lab up --plan";
+
+/// A program, for one node or for all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct OnNode {
+    node: Option<String>,
+    path: PathBuf,
+}
+
+impl std::str::FromStr for OnNode {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text.split_once('=') {
+            Some((node, path)) if !node.contains('/') => {
+                Self { node: Some(node.to_owned()), path: path.into() }
+            }
+            _ => Self { node: None, path: text.into() },
+        })
+    }
+}
+
+fn json_object(text: &str) -> Result<serde_json::Value, String> {
+    match serde_json::from_str(text) {
+        Ok(value @ serde_json::Value::Object(_)) => Ok(value),
+        Ok(_) => Err("it has to be an object: {\"Backend\":{...}}".to_owned()),
+        Err(error) => Err(format!("not JSON: {error}")),
+    }
+}
+
+impl Up {
+    /// What was asked for.
+    pub(super) fn spec(&self) -> Spec {
+        let options = |path: Option<&PathBuf>| FlanneldOptions {
+            binary: path.map_or_else(Binary::default, |path| Binary::from_path(path.clone())),
+            args: self.flanneld_arg.clone(),
+            env: Vec::new(),
+        };
+        let everywhere = self.flanneld.iter().rfind(|on| on.node.is_none());
+        let some = self.flanneld.iter().filter_map(|on| Some((on.node.clone()?, options(Some(&on.path)))));
+        Spec {
+            nodes: self.nodes,
+            pods: self.pods,
+            backend: self.backend,
+            datapath: self.datapath,
+            ipv6: self.ipv6,
+            mtu: self.mtu,
+            network_config: self.network_config.clone(),
+            flanneld: Some(options(everywhere.map(|on| &on.path))),
+            flanneld_on: some.collect(),
+            ..Spec::of(self.name.clone())
+        }
+    }
+
+    pub(super) fn run(self) -> Result<ExitCode, LabError> {
+        let spec = self.spec();
+        spec.validate()?;
+        if self.plan {
+            let steps = Plan::of(&spec).steps;
+            steps.iter().for_each(|step| print(&format!("{step}\n")));
+            return Ok(ExitCode::SUCCESS);
+        }
+        let signals = Signals::listen()?;
+        let mut terminal = Terminal::new(signals.cancelled());
+        let lab = Lab::up(&spec, &mut terminal)?;
+        // From here on an interruption ends the command and leaves the lab.
+        signals.end_at_once(&format!("the lab {0} stays; `weft lab down --name {0}` removes it", spec.name));
+        if self.quick {
+            terminal.say(&format!("the lab {} is up", spec.name));
+            return Ok(ExitCode::SUCCESS);
+        }
+        if spec.pods > 0 {
+            terminal.begin("every pod to every other");
+            let results = lab.check_within(SETTLE)?;
+            let passed = results.iter().filter(|result| result.passed()).count();
+            terminal.done(&format!("{passed} of {} pairs get through", results.len()));
+            if passed < results.len() {
+                print(&check::render(&spec.name, &results));
+            }
+            if !results.iter().all(PairResult::passed) {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        show::show_with(&lab, &mut terminal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_for_all_or_for_one() {
+        let on = |text: &str| text.parse::<OnNode>().unwrap();
+        assert_eq!(
+            on("n2=/opt/flanneld"),
+            OnNode { node: Some("n2".to_owned()), path: "/opt/flanneld".into() }
+        );
+        assert_eq!(on("/opt/flanneld"), OnNode { node: None, path: "/opt/flanneld".into() });
+        assert_eq!(on("/opt/a=b"), OnNode { node: None, path: "/opt/a=b".into() });
+    }
+}
