@@ -91,12 +91,15 @@ impl Connection {
 
     /// Asks etcd something, within [`RPC_LIMIT`]. A connection that fails is given up; the question is asked
     /// once more on a new one if `repeat` allows it.
-    pub(super) async fn ask<T>(
+    pub(super) async fn ask<T, F>(
         &self,
         what: &'static str,
         repeat: Repeat,
-        question: impl AsyncFn(Client) -> Result<T, etcd_client::Error>,
-    ) -> Result<T, EtcdError> {
+        question: impl Fn(Client) -> F,
+    ) -> Result<T, EtcdError>
+    where
+        F: Future<Output = Result<T, etcd_client::Error>>,
+    {
         let mut again = true;
         loop {
             let live = self.live().await?;

@@ -83,7 +83,7 @@ impl EtcdSource {
         let prefix = self.prefix.subnets();
         let answer = self
             .connection
-            .ask("list the leases", Repeat::Safe, async |client| {
+            .ask("list the leases", Repeat::Safe, |client| async move {
                 let mut kv = client.kv_client().max_decoding_message_size(ANSWER_LIMIT);
                 kv.get(prefix, Some(GetOptions::new().with_prefix())).await
             })

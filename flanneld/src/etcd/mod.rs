@@ -67,7 +67,7 @@ impl EtcdSource {
         let key = self.prefix.config();
         let answer = self
             .connection
-            .ask("read the network configuration", Repeat::Safe, async |mut client| {
+            .ask("read the network configuration", Repeat::Safe, |mut client| async move {
                 client.get(key, None).await
             })
             .await?;

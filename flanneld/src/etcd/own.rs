@@ -4,7 +4,8 @@ use std::num::NonZeroI64;
 use std::time::{Duration, Instant};
 
 use etcd_client::{
-    Compare, CompareOp, KeyValue, LeaseTimeToLiveOptions, PutOptions, Txn, TxnOp, TxnOpResponse,
+    Client, Compare, CompareOp, KeyValue, LeaseTimeToLiveOptions, PutOptions, Txn, TxnOp, TxnOpResponse,
+    TxnResponse,
 };
 use flanneld_core::acquire::{self, Plan, Previous, Request};
 use flanneld_core::config::NetworkConfig;
@@ -223,17 +224,14 @@ impl EtcdSource {
     async fn delete_if(&self, key: &str, revision: i64) -> Result<bool, EtcdError> {
         let unchanged = Compare::mod_revision(key, CompareOp::Equal, revision);
         let txn = Txn::new().when([unchanged]).and_then([TxnOp::delete(key, None)]);
-        self.connection
-            .ask("delete a stale lease", Repeat::Safe, async |mut client| client.txn(txn.clone()).await)
-            .await
-            .map(|answer| answer.succeeded())
+        self.transact("delete a stale lease", Repeat::Safe, txn).await.map(|answer| answer.succeeded())
     }
 
     /// Ends an etcd lease of ours, unless a key still lives with it: revoking deletes its keys.
     async fn revoke_if_unused(&self, id: NonZeroI64) {
         let keys = self
             .connection
-            .ask("look at an etcd lease", Repeat::Safe, async |mut client| {
+            .ask("look at an etcd lease", Repeat::Safe, |mut client| async move {
                 client.lease_time_to_live(id.get(), Some(LeaseTimeToLiveOptions::new().with_keys())).await
             })
             .await;
@@ -250,7 +248,9 @@ impl EtcdSource {
         let asked = Instant::now();
         let answer = self
             .connection
-            .ask("grant an etcd lease", Repeat::Safe, async |mut client| client.lease_grant(ttl, None).await)
+            .ask("grant an etcd lease", Repeat::Safe, |mut client| async move {
+                client.lease_grant(ttl, None).await
+            })
             .await?;
         let refused = || EtcdError::Rpc { what: "grant an etcd lease", reason: "it has no number".into() };
         let id = NonZeroI64::new(answer.id()).ok_or_else(refused)?;
@@ -263,7 +263,9 @@ impl EtcdSource {
         let Some(id) = id else { return };
         let outcome = self
             .connection
-            .ask("revoke an etcd lease", Repeat::Safe, async |mut client| client.lease_revoke(id.get()).await)
+            .ask("revoke an etcd lease", Repeat::Safe, |mut client| async move {
+                client.lease_revoke(id.get()).await
+            })
             .await;
         if let Err(error) = outcome {
             tracing::debug!(%error, "an etcd lease is left to expire");
@@ -286,12 +288,7 @@ impl EtcdSource {
             .when([condition])
             .and_then([TxnOp::put(key, attrs.to_json(), Some(options))])
             .or_else([TxnOp::get(key, None)]);
-        let answer = self
-            .connection
-            .ask("write the lease of this node", Repeat::Refused, async |mut client| {
-                client.txn(txn.clone()).await
-            })
-            .await?;
+        let answer = self.transact("write the lease of this node", Repeat::Refused, txn).await?;
         if answer.succeeded() {
             return Ok(Written::At(answer.header().map_or(0, |header| header.revision())));
         }
@@ -302,11 +299,21 @@ impl EtcdSource {
         Ok(Written::Not(found.and_then(|kv: KeyValue| Entry::read(&self.prefix, &kv))))
     }
 
+    async fn transact(&self, what: &'static str, repeat: Repeat, txn: Txn) -> Result<TxnResponse, EtcdError> {
+        let question = |mut client: Client| {
+            let txn = txn.clone();
+            async move { client.txn(txn).await }
+        };
+        self.connection.ask(what, repeat, question).await
+    }
+
     /// What a key holds now.
     async fn entry(&self, key: &str) -> Result<Option<Entry>, EtcdError> {
         let answer = self
             .connection
-            .ask("read the lease of this node", Repeat::Safe, async |mut client| client.get(key, None).await)
+            .ask("read the lease of this node", Repeat::Safe, |mut client| async move {
+                client.get(key, None).await
+            })
             .await?;
         Ok(answer.kvs().first().and_then(|kv| Entry::read(&self.prefix, kv)))
     }

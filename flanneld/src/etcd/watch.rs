@@ -9,7 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::EtcdSource;
 use super::backoff::Backoff;
-use super::connection::RPC_LIMIT;
+use super::connection::{Live, RPC_LIMIT};
 use super::error::{EtcdError, Failure};
 use super::list;
 
@@ -20,6 +20,8 @@ const SILENCE: Duration = Duration::from_secs(3);
 const CALM: Duration = Duration::from_secs(10);
 /// Room for the leases of some hundred thousand nodes in one answer.
 pub(super) const ANSWER_LIMIT: usize = 64 << 20;
+
+const WHAT: &str = "watch the leases";
 
 /// What the watch says, in whole keys and raw values: [`LeaseBook`] judges them. Our own lease is in it as any other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,6 +105,12 @@ impl EtcdSource {
         }
     }
 
+    /// Gives up a connection that failed while it was watched.
+    async fn broken(&self, live: &Live, failure: Failure) -> End {
+        self.connection.give_up(live).await;
+        End::Broken(self.connection.error(WHAT, &live.endpoint, failure))
+    }
+
     /// One watch on one connection. `Ok`: the receiver is gone.
     async fn follow(
         &self,
@@ -110,17 +118,12 @@ impl EtcdSource {
         events: &Sender<LeaseEvent>,
         interruption: &mut Interruption,
     ) -> Result<(), End> {
-        const WHAT: &str = "watch the leases";
         let live = self.connection.live().await.map_err(End::Broken)?;
-        let broken = async |failure: Failure| {
-            self.connection.give_up(&live).await;
-            End::Broken(self.connection.error(WHAT, &live.endpoint, failure))
-        };
         let options = WatchOptions::new().with_prefix().with_start_revision(*next).with_progress_notify();
         let mut client = live.client.watch_client().max_decoding_message_size(ANSWER_LIMIT);
         let mut stream = match timeout(RPC_LIMIT, client.watch(self.prefix.subnets(), Some(options))).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(broken(Failure::of(&error)).await),
+            Ok(Err(error)) => return Err(self.broken(&live, Failure::of(&error)).await),
             Err(_) => {
                 self.connection.give_up(&live).await;
                 return Err(End::Broken(EtcdError::TimedOut { what: WHAT, limit: RPC_LIMIT }));
@@ -137,10 +140,10 @@ impl EtcdSource {
                 _ = pulse.tick() => {
                     if answers && heard.elapsed() > SILENCE {
                         let reason = format!("no sign of life for {:?}", heard.elapsed());
-                        return Err(broken(Failure::Transport { reason }).await);
+                        return Err(self.broken(&live, Failure::Transport { reason }).await);
                     }
                     if let Err(error) = stream.request_progress().await {
-                        return Err(broken(Failure::of(&error)).await);
+                        return Err(self.broken(&live, Failure::of(&error)).await);
                     }
                     continue;
                 }
@@ -149,9 +152,9 @@ impl EtcdSource {
                 Ok(Some(response)) => response,
                 Ok(None) => {
                     let reason = "the watch ended".to_owned();
-                    return Err(broken(Failure::Transport { reason }).await);
+                    return Err(self.broken(&live, Failure::Transport { reason }).await);
                 }
-                Err(error) => return Err(broken(Failure::of(&error)).await),
+                Err(error) => return Err(self.broken(&live, Failure::of(&error)).await),
             };
             heard = Instant::now();
             if response.created() {

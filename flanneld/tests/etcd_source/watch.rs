@@ -1,0 +1,213 @@
+//! The watch: what it tells, and how it mends itself.
+
+use std::time::{Duration, Instant};
+
+use flanneld::etcd::LeaseEvent;
+use flanneld_core::book::{Change, LeaseBook};
+use nix::sys::signal::Signal;
+
+use crate::server::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn put(n: u8) -> LeaseEvent {
+    LeaseEvent::Put(key(&format!("10.5.{n}.0-24")), node(n).to_json().into_bytes())
+}
+
+fn name(n: u8) -> String {
+    key(&format!("10.5.{n}.0-24"))
+}
+
+#[tokio::test]
+async fn a_snapshot_then_each_change() {
+    let etcd = Etcd::start().await;
+    let mut admin = admin(&etcd).await;
+    admin.put(name(1), node(1).to_json(), None).await.unwrap();
+    admin.put(format!("{PREFIX}/subnets-old/10.5.9.0-24"), node(9).to_json(), None).await.unwrap();
+    let mut events = watched(&source(&etcd.url(), &[]));
+    let mut book = LeaseBook::new("10.5.200.0-24".parse().unwrap(), [192, 0, 2, 200].into());
+    let first = next(&mut events).await;
+    assert_eq!(names(&first), ["10.5.1.0-24"]);
+    assert_eq!(first.enter(&mut book).changes.len(), 1);
+
+    admin.put(name(2), node(2).to_json(), None).await.unwrap();
+    // None of these is a lease.
+    admin.put(format!("{PREFIX}/subnets-old/10.5.8.0-24"), node(8).to_json(), None).await.unwrap();
+    admin.put(key("10.5.8.0-24/x"), node(8).to_json(), None).await.unwrap();
+    admin.put(key("banana"), "{}", None).await.unwrap();
+    admin.put(name(3), "garbage", None).await.unwrap();
+    admin.delete(name(1), None).await.unwrap();
+    let second = next(&mut events).await;
+    assert_eq!(second, put(2));
+    assert!(matches!(second.enter(&mut book).changes[..], [Change::Added(_)]));
+    let third = next(&mut events).await;
+    assert_eq!(third, LeaseEvent::Put(name(3), b"garbage".to_vec()));
+    let outcome = third.enter(&mut book);
+    assert!(outcome.changes.is_empty() && outcome.notices.len() == 1, "{outcome:?}");
+    let fourth = next(&mut events).await;
+    assert_eq!(fourth, LeaseEvent::Delete(name(1)));
+    assert!(matches!(fourth.enter(&mut book).changes[..], [Change::Removed(_)]));
+}
+
+#[tokio::test]
+async fn ends_when_nobody_listens() {
+    let etcd = Etcd::start().await;
+    let source = source(&etcd.url(), &[]);
+    let (sender, mut events) = tokio::sync::mpsc::channel(1);
+    let task = tokio::spawn(async move { source.watch(sender).await });
+    next(&mut events).await;
+    drop(events);
+    within(SECOND, "the end of the watch", task).await.unwrap();
+}
+
+#[tokio::test]
+async fn waits_for_an_etcd_that_is_absent_at_start() {
+    let mut etcd = Etcd::start().await;
+    etcd.kill();
+    let mut events = watched(&source(&etcd.url(), &[]));
+    let silence = tokio::time::timeout(SECOND, events.recv()).await;
+    assert!(silence.is_err(), "{silence:?}");
+    etcd.restart().await;
+    let back = Instant::now();
+    assert!(names(&next(&mut events).await).is_empty());
+    assert!(back.elapsed() < SECOND, "{:?}", back.elapsed());
+}
+
+/// flannel's watches take 3 to 5 seconds to come back.
+#[tokio::test]
+async fn goes_on_within_a_second_of_etcds_return() {
+    let mut etcd = Etcd::start().await;
+    let mut events = watched(&source(&etcd.url(), &[]));
+    next(&mut events).await;
+    etcd.kill();
+    // Long enough for the waits to have grown.
+    tokio::time::sleep(3 * SECOND).await;
+    etcd.restart().await;
+    let back = Instant::now();
+    admin(&etcd).await.put(name(1), node(1).to_json(), None).await.unwrap();
+    assert_eq!(next(&mut events).await, put(1), "no new snapshot: it goes on from where it was");
+    assert!(back.elapsed() < SECOND, "{:?}", back.elapsed());
+}
+
+#[tokio::test]
+async fn changes_during_an_interruption_are_not_lost() {
+    let etcd = Etcd::start().await;
+    let mut admin = admin(&etcd).await;
+    let wire = Proxy::to(&etcd).await;
+    let mut events = watched(&source(&wire.url(), &[]));
+    next(&mut events).await;
+    wire.set(Wire::Cut);
+    admin.put(name(1), node(1).to_json(), None).await.unwrap();
+    admin.put(name(2), node(2).to_json(), None).await.unwrap();
+    admin.delete(name(1), None).await.unwrap();
+    wire.set(Wire::Whole);
+    assert_eq!(next(&mut events).await, put(1));
+    assert_eq!(next(&mut events).await, put(2));
+    assert_eq!(next(&mut events).await, LeaseEvent::Delete(name(1)));
+}
+
+#[tokio::test]
+async fn after_compaction_the_snapshot_has_what_was_missed() {
+    let etcd = Etcd::start().await;
+    let mut admin = admin(&etcd).await;
+    admin.put(name(1), node(1).to_json(), None).await.unwrap();
+    admin.put(name(2), node(2).to_json(), None).await.unwrap();
+    let wire = Proxy::to(&etcd).await;
+    let mut events = watched(&source(&wire.url(), &[]));
+    let mut book = LeaseBook::new("10.5.200.0-24".parse().unwrap(), [192, 0, 2, 200].into());
+    next(&mut events).await.enter(&mut book);
+    wire.set(Wire::Cut);
+    admin.delete(name(1), None).await.unwrap();
+    admin.put(name(2), node(22).to_json(), None).await.unwrap();
+    let last = admin.put(name(3), node(3).to_json(), None).await.unwrap();
+    etcd.ctl(&["compact", &last.header().unwrap().revision().to_string()]);
+    wire.set(Wire::Whole);
+    let recovered = next(&mut events).await;
+    assert_eq!(names(&recovered), ["10.5.2.0-24", "10.5.3.0-24"]);
+    let changes = recovered.enter(&mut book).changes;
+    let kinds: Vec<_> = changes.iter().map(|change| change.to_string().chars().next().unwrap()).collect();
+    assert_eq!(kinds, ['-', '~', '+'], "removed, changed (flannel misses that one), added: {changes:?}");
+    admin.put(name(4), node(4).to_json(), None).await.unwrap();
+    assert_eq!(next(&mut events).await, put(4));
+}
+
+/// Compaction while the watch is up to date disturbs nothing.
+#[tokio::test]
+async fn a_live_watch_outlives_compaction() {
+    let etcd = Etcd::start().await;
+    let mut admin = admin(&etcd).await;
+    let mut events = watched(&source(&etcd.url(), &[]));
+    next(&mut events).await;
+    let last = admin.put(name(1), node(1).to_json(), None).await.unwrap();
+    assert_eq!(next(&mut events).await, put(1));
+    etcd.ctl(&["compact", "--physical", &last.header().unwrap().revision().to_string()]);
+    admin.put(name(2), node(2).to_json(), None).await.unwrap();
+    assert_eq!(next(&mut events).await, put(2));
+}
+
+/// A firewall forgot the connection: nothing arrives, and nothing says so.
+#[tokio::test]
+async fn a_silent_connection_is_not_trusted() {
+    let etcd = Etcd::start().await;
+    let mut admin = admin(&etcd).await;
+    let wire = Proxy::to(&etcd).await;
+    let mut events = watched(&source(&wire.url(), &[]));
+    next(&mut events).await;
+    admin.put(name(1), node(1).to_json(), None).await.unwrap();
+    assert_eq!(next(&mut events).await, put(1));
+    // The connections of this moment are dead for good; new ones will work.
+    wire.set(Wire::Black);
+    admin.put(name(2), node(2).to_json(), None).await.unwrap();
+    tokio::time::sleep(SECOND / 10).await;
+    wire.set(Wire::Whole);
+    let cut = Instant::now();
+    assert_eq!(next(&mut events).await, put(2));
+    assert!(cut.elapsed() < 6 * SECOND, "{:?}", cut.elapsed());
+}
+
+#[tokio::test]
+async fn a_frozen_etcd_is_waited_for() {
+    let etcd = Etcd::start().await;
+    let mut events = watched(&source(&etcd.url(), &[]));
+    next(&mut events).await;
+    etcd.signal(Signal::SIGSTOP);
+    tokio::time::sleep(5 * SECOND).await;
+    etcd.signal(Signal::SIGCONT);
+    let back = Instant::now();
+    admin(&etcd).await.put(name(1), node(1).to_json(), None).await.unwrap();
+    assert_eq!(next(&mut events).await, put(1));
+    assert!(back.elapsed() < 4 * SECOND, "{:?}", back.elapsed());
+}
+
+/// An etcd that lost its data counts its revisions anew; a watch from the old one would wait for years.
+#[tokio::test]
+async fn an_etcd_that_lost_its_data_is_listed_anew() {
+    let mut etcd = Etcd::start().await;
+    let mut old = admin(&etcd).await;
+    for n in 1..=5 {
+        old.put(name(n), node(n).to_json(), None).await.unwrap();
+    }
+    let mut events = watched(&source(&etcd.url(), &[]));
+    assert_eq!(names(&next(&mut events).await).len(), 5);
+    etcd.kill();
+    etcd.wipe();
+    etcd.restart().await;
+    assert!(names(&next(&mut events).await).is_empty());
+    admin(&etcd).await.put(name(7), node(7).to_json(), None).await.unwrap();
+    assert_eq!(next(&mut events).await, put(7));
+}
+
+/// Nothing is lost when the daemon is slow: a small channel, many changes.
+#[tokio::test]
+async fn a_slow_receiver_loses_nothing() {
+    let etcd = Etcd::start().await;
+    let mut admin = admin(&etcd).await;
+    let mut events = watched(&source(&etcd.url(), &[]));
+    next(&mut events).await;
+    for n in 1..=100 {
+        admin.put(name(n), node(n).to_json(), None).await.unwrap();
+    }
+    for n in 1..=100 {
+        assert_eq!(next(&mut events).await, put(n));
+    }
+}
