@@ -26,25 +26,19 @@ pub struct Inner {
 }
 
 impl Inner {
-    /// Reads the header at the start of `bytes`.
+    /// Reads the header at the start of `bytes`. The order of the checks is that of the packet programs.
     pub fn parse(bytes: &[u8]) -> Result<Self, DropReason> {
-        // An IPv6 packet may be shorter than what we need, and what is empty has no version.
-        match bytes.first().map(|byte| byte >> 4) {
-            None => return Err(DropReason::Truncated),
-            Some(4) => {}
-            Some(_) => return Err(DropReason::NotIpv4),
-        }
         let Some(head) = bytes.first_chunk::<HEADER_MIN>() else { return Err(DropReason::Truncated) };
+        if head[0] >> 4 != 4 {
+            return Err(DropReason::NotIpv4);
+        }
         let word = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
         let address = |at: usize| Ipv4Addr::new(head[at], head[at + 1], head[at + 2], head[at + 3]);
 
         let header_len = usize::from(head[0] & 0x0f) * 4;
         let total_len = usize::from(word(2));
-        if header_len < HEADER_MIN || total_len < header_len {
+        if header_len < HEADER_MIN || total_len < header_len || total_len > bytes.len() {
             return Err(DropReason::BadHeader);
-        }
-        if total_len > bytes.len() {
-            return Err(DropReason::Truncated);
         }
         Ok(Self {
             header_len,
@@ -116,15 +110,14 @@ mod tests {
             Inner::parse(&bytes).unwrap_err()
         };
         assert_eq!(Inner::parse(&[]), Err(DropReason::Truncated));
-        assert_eq!(Inner::parse(&[0x60]), Err(DropReason::NotIpv4));
-        assert_eq!(Inner::parse(&[0x45]), Err(DropReason::Truncated));
+        assert_eq!(Inner::parse(&[0x60; 19]), Err(DropReason::Truncated));
         assert_eq!(Inner::parse(&good[..19]), Err(DropReason::Truncated));
-        assert_eq!(Inner::parse(&good[..31]), Err(DropReason::Truncated));
+        assert_eq!(Inner::parse(&good[..31]), Err(DropReason::BadHeader));
         assert_eq!(with(0, 0x65), DropReason::NotIpv4);
         assert_eq!(with(0, 0x44), DropReason::BadHeader);
         assert_eq!(with(0, 0x4f), DropReason::BadHeader); // header of 60, total length of 32
         assert_eq!(with(3, 19), DropReason::BadHeader);
-        assert_eq!(with(3, 33), DropReason::Truncated);
+        assert_eq!(with(3, 33), DropReason::BadHeader);
     }
 
     proptest! {
@@ -141,10 +134,12 @@ mod tests {
         }
 
         #[test]
-        fn a_packet_cut_anywhere_is_truncated(payload in 0usize..100, options in 0usize..=10, cut in any::<proptest::sample::Index>()) {
+        fn a_packet_cut_anywhere_is_refused(payload in 0usize..100, options in 0usize..=10, cut in any::<proptest::sample::Index>()) {
             let bytes = Packet::new([10, 5, 1, 2], [10, 5, 2, 3]).options(&vec![1; options * 4]).payload(&vec![0; payload]).bytes();
             prop_assert!(Inner::parse(&bytes).is_ok());
-            prop_assert_eq!(Inner::parse(&bytes[..cut.index(bytes.len())]), Err(DropReason::Truncated));
+            let cut = cut.index(bytes.len());
+            let want = if cut < HEADER_MIN { DropReason::Truncated } else { DropReason::BadHeader };
+            prop_assert_eq!(Inner::parse(&bytes[..cut]), Err(want));
         }
     }
 }

@@ -266,7 +266,7 @@ mod tests {
                 prop_assert_eq!(&segment[6..8], &packet[6..8]);
                 prop_assert_eq!(&segment[24..28], &0xffff_ff00u32.wrapping_add(got.len() as u32).to_be_bytes());
                 let (first, last) = (n == 0, usize::from(n) + 1 == count);
-                let want = 0xff & !(if last { 0 } else { TCP_FIN_PSH }) & !(if first { 0 } else { TCP_CWR });
+                let want = !(if last { 0 } else { TCP_FIN_PSH } | if first { 0 } else { TCP_CWR });
                 prop_assert_eq!(segment[33], want);
                 got.extend_from_slice(&segment[52..]);
                 n += 1;

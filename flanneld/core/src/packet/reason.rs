@@ -10,11 +10,12 @@ pub enum DropReason {
     UnknownSender,
     /// The inner source lies outside the leases of the sender.
     SpoofedSource,
-    /// Fewer bytes than the inner header says, or fewer than a header has.
+    /// Fewer bytes than an IPv4 header has.
     Truncated,
     /// The version field is not 4. The kernel's own IPv6 router solicitations on the TUN end here, too.
     NotIpv4,
-    /// A header length below 20, or a total length below the header length.
+    /// A length in the inner header that cannot be: the header's below 20 bytes, or the whole packet's below the
+    /// header's or above what arrived.
     BadHeader,
     /// A datagram longer than the MTU of the TUN. flannel reads the first part of it as if it were the whole.
     Oversized,
@@ -28,11 +29,13 @@ pub enum DropReason {
     SendFailed,
     /// The TUN refused the packet, as it does while it is down.
     DeliverFailed,
+    /// The kernel refused a step to the packet programs, after they had changed the packet. Not seen so far.
+    Internal,
 }
 
 impl DropReason {
     /// Every reason, in the order of the enum: `ALL[reason as usize] == reason`.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::UnknownSender,
         Self::SpoofedSource,
         Self::Truncated,
@@ -44,6 +47,7 @@ impl DropReason {
         Self::BadOffload,
         Self::SendFailed,
         Self::DeliverFailed,
+        Self::Internal,
     ];
 
     /// The metric label.
@@ -60,6 +64,7 @@ impl DropReason {
             Self::BadOffload => "bad_offload",
             Self::SendFailed => "send_failed",
             Self::DeliverFailed => "deliver_failed",
+            Self::Internal => "internal",
         }
     }
 }
