@@ -31,7 +31,7 @@ pub struct Link {
     pub loopback: bool,
     /// The bridge or the like that it is a port of.
     pub master: Option<u32>,
-    /// What it stands on, and for a veth its other end: an index in the namespace that `link_elsewhere` speaks of.
+    /// For a veth its other end, for a VLAN and its like what it stands on; for VXLAN see [`VxlanLink::dev`].
     pub link: Option<u32>,
     /// `link` is the index of a link in another namespace.
     pub link_elsewhere: bool,
@@ -141,8 +141,9 @@ pub struct Peer {
     pub name: String,
     pub mac: Option<MacBytes>,
     pub mtu: Option<u32>,
+    /// Done in a second step, because the kernel cannot do it in the first.
     pub up: bool,
-    /// Where it is to appear; beside the first end when absent.
+    /// Where it is to appear; where the netlink socket is when absent.
     pub namespace: Option<Namespace>,
 }
 

@@ -136,15 +136,34 @@ impl Netlink {
         let object = format!("link {}", new.name);
         let message = RouteNetlinkMessage::NewLink(link::encode_new(new));
         self.connection.create("create", object, message).await?;
-        let found = match &new.namespace {
-            Some(namespace) if !namespace.is(&self.home) => {
-                Self::connect_in(namespace)?.link_by_name(&new.name).await?
+        let there = self.in_namespace(new.namespace.as_ref())?;
+        let index = there.index_of(&new.name).await?;
+        if let NewLinkKind::Veth(Peer { up: true, name, namespace, .. }) = &new.kind {
+            let raised = async {
+                // Without a namespace of its own it appears here, wherever the first end goes.
+                let beside = self.in_namespace(namespace.as_ref())?;
+                beside.set_link(beside.index_of(name).await?, &LinkChange::up()).await
+            };
+            if let Err(e) = raised.await {
+                let _ = there.delete_link(index).await;
+                return Err(e);
             }
-            _ => self.link_by_name(&new.name).await?,
-        };
+        }
+        Ok(index)
+    }
+
+    fn in_namespace(&self, namespace: Option<&Namespace>) -> Result<Self, HostError> {
+        match namespace {
+            Some(namespace) if !namespace.is(&self.home) => Self::connect_in(namespace),
+            _ => Ok(self.clone()),
+        }
+    }
+
+    async fn index_of(&self, name: &str) -> Result<u32, HostError> {
+        let found = self.link_by_name(name).await?;
         found
             .map(|link| link.index)
-            .ok_or_else(|| HostError::kernel("create", format!("link {}", new.name), libc::ENODEV))
+            .ok_or_else(|| HostError::kernel("look up", format!("link {name}"), libc::ENODEV))
     }
 
     /// Takes a link away, with all its addresses, routes and entries.
@@ -228,7 +247,8 @@ impl Netlink {
         self.write(Write::SetFdb(entry.clone())).await
     }
 
-    /// Takes away an FDB entry. `ENOENT` when there is none with this MAC address and destination.
+    /// Takes away an FDB entry. `ENOENT` when there is none with this MAC address; nothing happens when it has only
+    /// other destinations.
     pub async fn delete_fdb(&self, entry: &FdbEntry) -> Result<(), HostError> {
         self.write(Write::DeleteFdb(entry.clone())).await
     }

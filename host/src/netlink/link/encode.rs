@@ -56,11 +56,8 @@ pub(in crate::netlink) fn encode_new(new: &NewLink) -> LinkMessage {
 }
 
 fn encode_peer(peer: &Peer) -> LinkMessage {
-    let mut builder = Builder::new().name(peer.name.as_str());
-    if peer.up {
-        builder = builder.up();
-    }
-    let mut message = builder.build();
+    // Not `up`: the kernel opens this end before it knows the other, and refuses with ENOTCONN (6.18 and before).
+    let mut message = Builder::new().name(peer.name.as_str()).build();
     let attributes = &mut message.attributes;
     attributes.extend(peer.mac.map(|mac| LinkAttribute::Address(mac.to_vec())));
     attributes.extend(peer.mtu.map(LinkAttribute::Mtu));
