@@ -175,6 +175,8 @@ impl<'a> Iterator for AttrIter<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Message<'a> {
     pub header: Header,
+    /// The socket that sent it, or that sent what it tells of.
+    pub port: u32,
     /// All behind `struct nlmsghdr`, with the `nfgenmsg` that [`Message::attrs`] leaves out.
     pub payload: &'a [u8],
 }
@@ -204,6 +206,7 @@ impl<'a> Iterator for Messages<'a> {
             family: generic[0],
             res_id: u16::from_be_bytes([generic[2], generic[3]]),
         };
-        Some(Message { header, payload })
+        let port = u32::from_ne_bytes([h[12], h[13], h[14], h[15]]);
+        Some(Message { header, port, payload })
     }
 }

@@ -23,9 +23,11 @@ const DATAGRAM: usize = 64 << 10;
 pub struct Change {
     /// The ruleset's new generation.
     pub generation: u32,
-    /// The process that made it, as our process namespace numbers it; 0 if it is not there.
-    pub pid: u32,
-    /// The process's name, at most 15 bytes.
+    /// The netlink port of the socket that made it: ours are told by [`super::Nftables::port`].
+    pub port: u32,
+    /// The thread that made it (`/proc/NUMBER`), in the numbers of the machine's first process namespace.
+    pub thread: u32,
+    /// The thread's name, at most 15 bytes.
     pub name: String,
     /// The tables with a change in them.
     pub tables: BTreeSet<TableId>,
@@ -104,7 +106,8 @@ fn change(message: Message, tables: BTreeSet<TableId>) -> Change {
     let a = message.attrs();
     Change {
         generation: a.u32(1).unwrap_or(0),
-        pid: a.u32(2).unwrap_or(0),
+        port: message.port,
+        thread: a.u32(2).unwrap_or(0),
         name: a.string(3).unwrap_or_default(),
         tables,
     }

@@ -3,7 +3,7 @@
 use std::io;
 
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 
 use super::attr::{Attrs, HEADER, Header, Message, Messages, Writer};
 use super::batch::{Batch, Op};
@@ -20,6 +20,8 @@ const NLM_F_ACK_TLVS: u16 = 0x200;
 
 /// The kernel fills at most 32 KiB of an answer at once.
 const DATAGRAM: usize = 64 << 10;
+/// What the kernel takes off the send buffer (net/netlink/af_netlink.c).
+const OVERHEAD: usize = 32;
 /// Room for the answers to a batch in which a thousand changes fail.
 const ANSWERS: usize = 1 << 20;
 /// A dump during which the ruleset changed is begun anew, this often.
@@ -29,7 +31,9 @@ const DUMP_TRIES: usize = 10;
 /// the kernel works on them, and no longer.
 pub struct Nftables {
     socket: Socket,
-    /// The send buffer's size as last set.
+    /// Our address among netlink's.
+    port: u32,
+    /// The longest batch for which the send buffer has room.
     room: usize,
     seq: u32,
     buffer: Vec<u8>,
@@ -47,19 +51,25 @@ struct Answer {
 impl Nftables {
     /// Opens a socket. What changes or reads rules needs CAP_NET_ADMIN in the namespace.
     pub fn connect() -> Result<Self, HostError> {
-        let open = || -> io::Result<Socket> {
+        let open = || -> io::Result<(Socket, u32)> {
             let mut socket = Socket::new(NETLINK_NETFILTER)?;
-            socket.bind_auto()?;
+            let port = socket.bind_auto()?.port_number();
             socket.connect(&SocketAddr::new(0, 0))?;
             // Answers without a copy of the question, but with the place of the error in it.
             socket.set_cap_ack(true)?;
             socket.set_ext_ack(true)?;
-            Ok(socket)
+            Ok((socket, port))
         };
-        let socket = open().map_err(|error| io_error("open", error))?;
+        let (socket, port) = open().map_err(|error| io_error("open", error))?;
         // Without the privilege the default stays; only batches with very many errors would miss it.
         let _ = setsockopt(&socket, sockopt::RcvBufForce, &ANSWERS);
-        Ok(Self { socket, room: 0, seq: 0, buffer: Vec::with_capacity(DATAGRAM) })
+        let room = getsockopt(&socket, sockopt::SndBuf).unwrap_or(0).saturating_sub(OVERHEAD);
+        Ok(Self { socket, port, room, seq: 0, buffer: Vec::with_capacity(DATAGRAM) })
+    }
+
+    /// The port by which events name this socket: see [`super::Change::port`].
+    pub fn port(&self) -> u32 {
+        self.port
     }
 
     /// Carries out a batch: all of it, or on an error nothing. The error names the first change that the
@@ -102,11 +112,11 @@ impl Nftables {
 
     /// The send buffer has to hold a batch whole.
     fn make_room(&mut self, bytes: usize) -> Result<(), HostError> {
-        // The kernel doubles what is asked for, and takes 32 bytes off it.
         if bytes > self.room {
-            let room = bytes.next_power_of_two().max(DATAGRAM);
+            let room = bytes.next_power_of_two();
             setsockopt(&self.socket, sockopt::SndBufForce, &room)
                 .map_err(|errno| io_error("enlarge the send buffer of", errno.into()))?;
+            // The kernel has doubled it.
             self.room = room;
         }
         Ok(())
