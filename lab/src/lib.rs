@@ -52,3 +52,4 @@ pub use process::Signal;
 pub use progress::{Progress, Quiet};
 pub use scratch::ScratchLab;
 pub use spec::Spec;
+pub use state::State;

@@ -21,6 +21,9 @@ use crate::wire::Wiring;
 /// How long flanneld may take to make the bridge after it has written subnet.env.
 const BRIDGE_LIMIT: Duration = Duration::from_secs(5);
 
+/// How flanneld was started last, in the node's directory.
+const OPTIONS: &str = "flanneld.json";
+
 /// A node: a namespace with an underlay address, a place for flanneld, and pods behind it.
 #[derive(Debug)]
 pub struct Node {
@@ -131,7 +134,7 @@ impl Node {
         }
         let place =
             Place { directory: &self.directory, etcd_endpoint: &self.etcd_endpoint, iface: self.iface };
-        let path = self.directory.join("flanneld.json");
+        let path = self.directory.join(OPTIONS);
         let text = serde_json::to_string(options).map_err(|e| LabError::io("write", &path)(e.into()))?;
         fs::write(&path, text).map_err(LabError::io("write", &path))?;
         self.flanneld.start(&program, &options.argv(&place), &options.env)
@@ -158,7 +161,7 @@ impl Node {
 
     /// How flanneld was started last; None if it never was.
     pub fn flanneld_options(&self) -> Option<FlanneldOptions> {
-        let text = fs::read_to_string(self.directory.join("flanneld.json")).ok()?;
+        let text = fs::read_to_string(self.directory.join(OPTIONS)).ok()?;
         serde_json::from_str(&text).ok()
     }
 
@@ -198,9 +201,20 @@ impl Node {
         fs::read_to_string(self.directory.join("subnet.env")).ok().map(SubnetEnv::parse)
     }
 
-    /// Whether flanneld says that it is ready, and has written where the pods go.
+    /// Whether flanneld says that it is ready, and has written where the pods go. Originals of before 0.29 do not say
+    /// it: they are ready when they have written that file in this life of theirs.
     pub fn is_ready(&self) -> bool {
-        self.get("/readyz").is_ok_and(|(status, _)| status == 200) && self.subnet_env().is_some()
+        match self.get("/readyz") {
+            Ok((200, _)) => self.subnet_env().is_some(),
+            Ok((404, _)) => self.has_written_since_its_start(),
+            _ => false,
+        }
+    }
+
+    fn has_written_since_its_start(&self) -> bool {
+        let written = |name: &str| fs::metadata(self.directory.join(name)).and_then(|file| file.modified());
+        // The options are written just before each start.
+        matches!((written("subnet.env"), written(OPTIONS)), (Ok(env), Ok(start)) if env > start)
     }
 
     /// Waits for [`Node::is_ready`].

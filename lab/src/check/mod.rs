@@ -23,6 +23,13 @@ pub use report::render;
 /// How many pairs are probed at the same time.
 const AT_ONCE: usize = 16;
 
+/// Bytes of a ping that is not meant to be large.
+const SMALL: usize = 64;
+/// How long a ping may take that is timed.
+const PROMPT: Duration = Duration::from_millis(100);
+/// After so many late ones a time is of no interest.
+const GIVE_UP: usize = 5;
+
 /// One kind of traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -141,17 +148,19 @@ async fn all(ends: &[End], pairs: Vec<Pair>) -> Result<Vec<PairResult>, LabError
             servers.insert(address, probe::serve(&end.namespace, address).map_err(probe::cannot(&end.name))?);
         }
     }
+    let times = round_trips(&pairs).await?;
     let servers = Arc::new(servers);
     let slots = Arc::new(Semaphore::new(AT_ONCE));
     let tasks: Vec<_> = pairs
         .into_iter()
-        .map(|pair| {
+        .zip(times)
+        .map(|(pair, time)| {
             let (servers, slots) = (Arc::clone(&servers), Arc::clone(&slots));
             tokio::spawn(async move {
                 // The semaphore is never closed; without a permit the pair would only be tried earlier.
                 let _slot = slots.acquire().await;
                 let ports = servers.get(&pair.address).copied().unwrap_or_default();
-                try_pair(pair, ports).await
+                try_pair(pair, ports, time).await
             })
         })
         .collect();
@@ -167,15 +176,43 @@ async fn all(ends: &[End], pairs: Vec<Pair>) -> Result<Vec<PairResult>, LabError
     Ok(results)
 }
 
-async fn try_pair(pair: Pair, ports: probe::Ports) -> Result<PairResult, LabError> {
-    let sockets =
-        probe::Sockets::open(&pair.from.namespace, pair.address).map_err(probe::cannot(&pair.from.name))?;
-    let (small, large) = (64, pair.mtu as usize);
+/// Times a ping of each pair while nothing else is going on. None where the answer is late: that pair is tried again,
+/// with more patience, among the others. After [`GIVE_UP`] of them nothing more is timed.
+async fn round_trips(pairs: &[Pair]) -> Result<Vec<Option<Duration>>, LabError> {
+    let mut times = Vec::with_capacity(pairs.len());
+    let mut late = 0;
+    for pair in pairs {
+        let mut best = None;
+        if late < GIVE_UP {
+            let socket = probe::open_ping(&pair.from.namespace, pair.address);
+            let socket = socket.map_err(probe::cannot(&pair.from.name))?;
+            // The first one may wait for a neighbour to be found.
+            for _ in 0..2 {
+                let time = tokio::time::timeout(PROMPT, probe::echo(&socket, pair.address, SMALL)).await;
+                best = time.ok().and_then(Result::ok).into_iter().chain(best).min();
+            }
+            late += usize::from(best.is_none());
+        }
+        times.push(best);
+    }
+    Ok(times)
+}
+
+async fn try_pair(pair: Pair, ports: probe::Ports, time: Option<Duration>) -> Result<PairResult, LabError> {
+    let sockets = probe::Sockets::open(&pair.from.namespace, pair.address);
+    let sockets = sockets.map_err(probe::cannot(&pair.from.name))?;
+    let large = pair.mtu as usize;
+    let ping = async {
+        match time {
+            Some(time) => Ok(time),
+            None => probe::echo(&sockets.ping, pair.address, SMALL).await,
+        }
+    };
     let (ping, tcp, udp, mtu) = tokio::join!(
-        probe::echo(sockets.ping, pair.address, small),
+        ping,
         probe::tcp(sockets.tcp, (pair.address, ports.tcp).into()),
         probe::udp(sockets.udp, (pair.address, ports.udp).into()),
-        probe::echo(sockets.large_ping, pair.address, large),
+        probe::echo(&sockets.large_ping, pair.address, large),
     );
     let outcome = |result: Result<Duration, String>| match result {
         Ok(time) => Outcome::Passed(u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),

@@ -71,7 +71,7 @@ pub fn serve(namespace: &Namespace, address: IpAddr) -> io::Result<Ports> {
     Ok(ports)
 }
 
-/// One socket for each probe of a pair.
+/// The sockets of a pair's probes.
 #[derive(Debug)]
 pub struct Sockets {
     pub ping: UdpSocket,
@@ -104,6 +104,11 @@ impl Sockets {
     }
 }
 
+/// One socket for pings, inside `namespace`.
+pub fn open_ping(namespace: &Namespace, to: IpAddr) -> io::Result<UdpSocket> {
+    UdpSocket::from_std(namespace.run(|| ping_socket(to)).map_err(io::Error::other)??)
+}
+
 /// A datagram socket of ICMP (icmp(7), `ping_group_range`): the kernel numbers it and sums it.
 pub fn ping_socket(to: IpAddr) -> io::Result<std::net::UdpSocket> {
     let (family, protocol) = match to {
@@ -115,7 +120,7 @@ pub fn ping_socket(to: IpAddr) -> io::Result<std::net::UdpSocket> {
 }
 
 /// An ICMP echo in an IP packet of `size` bytes; the time until its answer.
-pub async fn echo(socket: UdpSocket, to: IpAddr, size: usize) -> Result<Duration, String> {
+pub async fn echo(socket: &UdpSocket, to: IpAddr, size: usize) -> Result<Duration, String> {
     let (ip_header, request, reply) = if to.is_ipv4() { (20, 8, 0) } else { (40, 128, 129) };
     let body: Vec<u8> = pattern(size.saturating_sub(ip_header + ICMP_HEADER)).collect();
     let mut last = format!("no answer to {TRIES} packets of {size} bytes");
@@ -138,7 +143,7 @@ pub async fn echo(socket: UdpSocket, to: IpAddr, size: usize) -> Result<Duration
                 && answer[6..8] == packet[6..8]
                 && answer[8..] == *body
         };
-        match timeout(ANSWER, receive(&socket, is_answer)).await {
+        match timeout(ANSWER, receive(socket, is_answer)).await {
             Ok(Ok(())) => return Ok(began.elapsed()),
             Ok(Err(error)) => last = format!("{size} bytes: {error}"),
             Err(_) => {}
