@@ -13,7 +13,7 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::error::{Attempt, EtcdError, Failure, code};
+use super::error::{Attempt, EtcdError, Failure, REFUSED_BY_ETCD, code};
 use super::tls::TlsFiles;
 use crate::options::EtcdOptions;
 
@@ -21,7 +21,8 @@ use crate::options::EtcdOptions;
 const DIAL_LIMIT: Duration = Duration::from_secs(3);
 /// Time for any other question.
 pub(super) const RPC_LIMIT: Duration = Duration::from_secs(5);
-/// etcd ends connections that ping more often than every 5 s (`--grpc-keepalive-min-time`).
+/// Pings on a quiet watch, and the time for their answer. etcd ends connections that ping more often than every
+/// 5 s (`--grpc-keepalive-min-time`), and those that ping while nothing is asked.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(6), Duration::from_secs(3));
 
 /// The user's settings, and the live connection if there is one.
@@ -154,7 +155,7 @@ impl Connection {
     /// What an error of the library means to the user.
     pub(super) fn error(&self, what: &'static str, endpoint: &str, failure: Failure) -> EtcdError {
         match failure {
-            Failure::Transport { reason } => {
+            Failure::Transport { reason, .. } => {
                 EtcdError::Unreachable { attempts: vec![Attempt { endpoint: endpoint.to_owned(), reason }] }
             }
             Failure::Answer { code: code::PERMISSION_DENIED, words } => {
@@ -195,16 +196,14 @@ impl Connection {
         let mut options = ConnectOptions::new()
             .with_connect_timeout(DIAL_LIMIT)
             .with_keep_alive(KEEPALIVE.0, KEEPALIVE.1)
+            .with_keep_alive_while_idle(false)
             .with_require_leader(true)
             .with_auto_token_refresh(true);
-        if let Some((name, password)) = &self.user {
-            options = options.with_user(name, password.reveal());
-        }
         if endpoint.tls {
             options = options.with_tls(self.tls.load()?);
         }
         let attempt = async {
-            let mut client = Client::connect([&endpoint.url], Some(options)).await?;
+            let mut client = self.log_in(endpoint, options).await?;
             let question = GetOptions::new().with_count_only();
             match client.get(self.probe_key.as_str(), Some(question)).await {
                 Ok(_) => Ok(client),
@@ -218,11 +217,30 @@ impl Connection {
         match timeout(DIAL_LIMIT, attempt).await {
             Ok(Ok(client)) => Ok((client, endpoint.url.clone())),
             Ok(Err(error)) => match Failure::of(&error) {
-                Failure::Transport { reason } => Err(unreachable(reason)),
+                Failure::Transport { reason, explained: false } if endpoint.tls => {
+                    Err(unreachable(format!("TLS: {reason}; {REFUSED_BY_ETCD}")))
+                }
+                Failure::Transport { reason, .. } => Err(unreachable(reason)),
                 answer @ Failure::Answer { .. } => Err(self.log_in_error(&endpoint.url, answer)),
             },
             Err(_) => Err(unreachable(format!("no answer within {DIAL_LIMIT:?}"))),
         }
+    }
+
+    /// With the user's name, unless etcd asks for none: then, as with Go's client, the name does no harm.
+    async fn log_in(
+        &self,
+        endpoint: &Endpoint,
+        options: ConnectOptions,
+    ) -> Result<Client, etcd_client::Error> {
+        if let Some((name, password)) = &self.user {
+            let named = options.clone().with_user(name, password.reveal());
+            match Client::connect([&endpoint.url], Some(named)).await {
+                Err(error) if Failure::of(&error).has_code(code::FAILED_PRECONDITION) => {}
+                outcome => return outcome,
+            }
+        }
+        Client::connect([&endpoint.url], Some(options)).await
     }
 
     /// Only the log-in can be answered with an error while dialling.

@@ -121,22 +121,34 @@ pub(super) enum Failure {
     /// etcd itself answered, with this code and these words. What was asked was not done.
     Answer { code: i32, words: String },
     /// The connection failed, so what was asked may have been done or not.
-    Transport { reason: String },
+    Transport {
+        reason: String,
+        /// Whether the reason is the system's or the TLS library's, and not just what HTTP/2 made of it.
+        explained: bool,
+    },
 }
 
 impl Failure {
+    pub(super) fn broken(reason: impl Into<String>) -> Self {
+        Self::Transport { reason: reason.into(), explained: false }
+    }
+
+    pub(super) fn has_code(&self, wanted: i32) -> bool {
+        matches!(self, Self::Answer { code, .. } if *code == wanted)
+    }
+
     pub(super) fn of(error: &etcd_client::Error) -> Self {
         match error {
             etcd_client::Error::GRpcStatus(status) => match status.source() {
-                Some(cause) => Self::Transport { reason: explain(cause) },
+                Some(cause) => explain(cause),
                 None if is_answer(status.code() as i32) => {
                     Self::Answer { code: status.code() as i32, words: status.message().to_owned() }
                 }
-                None => Self::Transport { reason: status.message().to_owned() },
+                None => Self::broken(status.message()),
             },
-            etcd_client::Error::TransportError(error) => Self::Transport { reason: explain(error) },
-            etcd_client::Error::IoError(error) => Self::Transport { reason: explain(error) },
-            other => Self::Transport { reason: other.to_string() },
+            etcd_client::Error::TransportError(error) => explain(error),
+            etcd_client::Error::IoError(error) => explain(error),
+            other => Self::broken(other.to_string()),
         }
     }
 }
@@ -158,29 +170,61 @@ fn is_answer(code: i32) -> bool {
 }
 
 /// The innermost input/output error in plain words, else the innermost error's own.
-fn explain(error: &(dyn StdError + 'static)) -> String {
+fn explain(error: &(dyn StdError + 'static)) -> Failure {
     let mut innermost = error.to_string();
     let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(io) = error.downcast_ref::<io::Error>() {
-            return explain_io(io);
+            // HTTP/2 passes on the words of a TLS error, but not the error.
+            let explained = io.kind() != io::ErrorKind::InvalidData || tls_error(io).is_some();
+            return Failure::Transport { reason: explain_io(io), explained };
         }
         innermost = error.to_string();
         cause = error.source();
     }
-    innermost
+    Failure::broken(innermost)
+}
+
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
 }
 
 fn explain_io(error: &io::Error) -> String {
+    if let Some(tls) = tls_error(error) {
+        return format!("TLS: {tls}; {}", tls_remedy(tls));
+    }
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused (nothing listens there)".into(),
         io::ErrorKind::TimedOut => "no answer to the connection attempt".into(),
-        io::ErrorKind::InvalidData => {
-            format!("TLS: {error}; check --etcd-cafile and the names in etcd's certificate")
-        }
         io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
-            format!("{error}; does etcd speak TLS there (https://), or want a client certificate?")
+            format!("{error}; is it http:// that should be https://, or the reverse?")
         }
         _ => error.to_string(),
+    }
+}
+
+/// With TLS 1.3 a node hears of a refusal after its own part is done, wherever it happens to read next.
+pub(super) const REFUSED_BY_ETCD: &str = "etcd may have refused this node: does it want a certificate, by \
+     --etcd-certfile and --etcd-keyfile, or one from another authority?";
+
+fn tls_remedy(error: &rustls::Error) -> &'static str {
+    use rustls::CertificateError as Bad;
+    match error {
+        rustls::Error::InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. }) => {
+            "use a name or address in --etcd-endpoints that etcd's certificate has among its subjectAltName"
+        }
+        rustls::Error::InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. }) => {
+            "renew etcd's certificate"
+        }
+        rustls::Error::InvalidCertificate(Bad::UnknownIssuer) => {
+            "give the certificate of the authority that signed etcd's as --etcd-cafile"
+        }
+        // rustls has no name of its own for a certificate that signed itself and says CA:TRUE. Go takes one.
+        rustls::Error::InvalidCertificate(Bad::Other(_)) => {
+            "a server's certificate must not be that of an authority: sign etcd's certificate by one, and give \
+             the authority's as --etcd-cafile"
+        }
+        rustls::Error::AlertReceived(_) => REFUSED_BY_ETCD,
+        _ => "check --etcd-cafile, --etcd-certfile and that etcd speaks TLS there",
     }
 }

@@ -140,7 +140,7 @@ impl EtcdSource {
                 _ = pulse.tick() => {
                     if answers && heard.elapsed() > SILENCE {
                         let reason = format!("no sign of life for {:?}", heard.elapsed());
-                        return Err(self.broken(&live, Failure::Transport { reason }).await);
+                        return Err(self.broken(&live, Failure::broken(reason)).await);
                     }
                     if let Err(error) = stream.request_progress().await {
                         return Err(self.broken(&live, Failure::of(&error)).await);
@@ -151,8 +151,7 @@ impl EtcdSource {
             let response = match message {
                 Ok(Some(response)) => response,
                 Ok(None) => {
-                    let reason = "the watch ended".to_owned();
-                    return Err(self.broken(&live, Failure::Transport { reason }).await);
+                    return Err(self.broken(&live, Failure::broken("the watch ended")).await);
                 }
                 Err(error) => return Err(self.broken(&live, Failure::of(&error)).await),
             };

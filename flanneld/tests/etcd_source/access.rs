@@ -92,7 +92,12 @@ async fn a_user_and_a_password() {
     etcd.ctl(&["role", "add", "network"]);
     etcd.ctl(&["role", "grant-permission", "network", "--prefix=true", "readwrite", "/coreos.com/network"]);
     etcd.ctl(&["user", "grant-role", "flannel", "network"]);
+
+    // flannel's client goes on without a name where etcd asks for none.
+    let early = source(&etcd.url(), &["--etcd-username=flannel", "--etcd-password=hush"]);
+    early.config().await.unwrap();
     etcd.ctl(&["auth", "enable"]);
+    early.config().await.unwrap();
 
     let user = |name: &str, password: &str| {
         source(&etcd.url(), &[&format!("--etcd-username={name}"), &format!("--etcd-password={password}")])
@@ -144,6 +149,8 @@ fn certificates() -> TempDir {
     dir
 }
 
+const CA: &[(&str, &str)] = &[("etcd-cafile", "ca.pem")];
+
 fn in_dir(dir: &Path, flags: &[(&str, &str)]) -> Vec<String> {
     flags.iter().map(|(flag, file)| format!("--{flag}={}", dir.join(file).display())).collect()
 }
@@ -158,13 +165,16 @@ fn source_in(etcd: &Etcd, flags: &[(&str, &str)]) -> EtcdSource {
 async fn tls_with_an_authority_of_ones_own_and_no_client_certificate() {
     let server = ["--cert-file={dir}/server.pem", "--key-file={dir}/server.key"];
     let etcd = Etcd::start_in(certificates(), "https", &server).await;
-    let good = source_in(&etcd, &[("etcd-cafile", "ca.pem")]);
+    let good = source_in(&etcd, CA);
     assert!(matches!(config_error(&good).await, EtcdError::ConfigMissing { .. }));
 
     for flags in [&[("etcd-cafile", "other-ca.pem")][..], &[]] {
         let said = config_error(&source_in(&etcd, flags)).await.to_string();
-        assert!(said.contains("TLS: ") && said.contains("check --etcd-cafile"), "{said}");
+        assert!(said.contains("TLS: ") && said.contains("as --etcd-cafile"), "{said}");
     }
+    let named = source(&etcd.url().replace("127.0.0.1", "localhost"), &[&in_dir(etcd.dir(), CA)[0]]);
+    let said = config_error(&named).await.to_string();
+    assert!(said.contains("subjectAltName"), "{said}");
     let plain = source(&etcd.url().replace("https", "http"), &[]);
     let said = config_error(&plain).await.to_string();
     assert!(said.starts_with("etcd cannot be reached: http://127.0.0.1:"), "{said}");
@@ -186,7 +196,7 @@ async fn tls_with_a_client_certificate() {
     good.acquire(&slash16(), &node(1), Previous::default()).await.unwrap();
     let without = source_in(&etcd, &identity[..1]);
     let said = config_error(&without).await.to_string();
-    assert!(said.starts_with("etcd cannot be reached: "), "{said}");
+    assert!(said.contains("does it want a certificate, by --etcd-certfile and --etcd-keyfile"), "{said}");
 }
 
 #[test]
