@@ -1,0 +1,262 @@
+//! The programs: which there are, what they can do, and running them.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Family, Flavour, Flush, Saved};
+use crate::command::{Invocation, Runner};
+use crate::error::HostError;
+
+/// For how long the programs wait for `/run/xtables.lock`, in seconds.
+const LOCK_WAIT: u64 = 5;
+/// For a whole table of a great cluster, on a busy machine, and the lock.
+const TIME_LIMIT: Duration = Duration::from_secs(30 + LOCK_WAIT);
+
+/// A version of iptables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version(pub u32, pub u32, pub u32);
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.0, self.1, self.2)
+    }
+}
+
+/// iptables or ip6tables of one flavour. Prints as its name and version.
+#[derive(Clone)]
+pub struct Iptables {
+    pub family: Family,
+    pub flavour: Flavour,
+    pub version: Version,
+    /// The prefix of its programs: `iptables-nft`, or `iptables` where that is of this flavour.
+    program: String,
+    runner: Arc<dyn Runner>,
+}
+
+/// A flavour that is installed, and what it has in the kernel.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub tool: Iptables,
+    /// Whether the plain `iptables` is this one.
+    pub default: bool,
+    /// All its tables that are in use; or why they cannot be read: most often the kernel lacks this flavour.
+    pub saved: Result<Saved, String>,
+}
+
+/// The flavours installed, at most two. None at all is an error that names the package.
+pub fn survey(runner: Arc<dyn Runner>, family: Family) -> Result<Vec<Found>, HostError> {
+    let mut found: Vec<Found> = Vec::new();
+    let plain = family.program();
+    let mut missing = None;
+    // The plain name first: it says which is the default. By its full name a flavour can be had either way.
+    for program in [plain.to_owned(), format!("{plain}-nft"), format!("{plain}-legacy")] {
+        let (flavour, version) = match version_of(&*runner, &program) {
+            Ok(known) => known,
+            Err(error @ HostError::NoProgram { .. }) => {
+                missing.get_or_insert(error);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        if found.iter().any(|known| known.tool.flavour == flavour) {
+            continue;
+        }
+        let default = program == plain;
+        let tool = Iptables { family, flavour, version, program, runner: runner.clone() };
+        let saved = tool.save_all().map_err(|error| error.to_string());
+        found.push(Found { tool, default, saved });
+    }
+    match missing {
+        Some(error) if found.is_empty() => Err(error),
+        _ => Ok(found),
+    }
+}
+
+fn version_of(runner: &dyn Runner, program: &str) -> Result<(Flavour, Version), HostError> {
+    let output = runner.run(&Invocation::new(program, ["--version"]))?;
+    parse_version(&output.text()).ok_or_else(|| HostError::Protocol {
+        op: "iptables --version",
+        reason: output.text().trim().to_owned(),
+    })
+}
+
+/// `iptables v1.8.9 (nf_tables)`. Before 1.8 there was only legacy, and no parentheses.
+fn parse_version(text: &str) -> Option<(Flavour, Version)> {
+    let mut words = text.split_whitespace().skip(1);
+    let mut numbers = words.next()?.strip_prefix('v')?.split('.');
+    let mut number = || numbers.next().map_or(Some(0), |digits| digits.parse().ok());
+    let version = Version(number()?, number()?, number()?);
+    let flavour = if words.next() == Some("(nf_tables)") { Flavour::Nft } else { Flavour::Legacy };
+    Some((flavour, version))
+}
+
+impl Iptables {
+    /// Whether MASQUERADE takes `--random-fully` (since 1.6.2).
+    pub fn has_random_fully(&self) -> bool {
+        self.version >= Version(1, 6, 2)
+    }
+
+    /// Whether `iptables-restore` waits for the lock (since 1.6.2); `iptables` itself does since 1.4.20.
+    pub fn restore_waits(&self) -> bool {
+        self.version >= Version(1, 6, 2)
+    }
+
+    /// Hands a text in iptables-save's form to `iptables-restore`: all of a table's changes, or none.
+    pub fn restore(&self, text: &str, flush: Flush) -> Result<(), HostError> {
+        let mut arguments = Vec::new();
+        if flush == Flush::Declared {
+            arguments.push("--noflush".to_owned());
+        }
+        if self.restore_waits() {
+            arguments.push(format!("--wait={LOCK_WAIT}"));
+        }
+        let invocation = self.invocation("-restore", arguments).stdin(text);
+        match self.runner.run(&invocation) {
+            Err(HostError::Command { command, reason }) => {
+                let line = blamed_line(&reason).and_then(|n| text.lines().nth(n - 1));
+                let reason = line.map_or(reason.clone(), |line| format!("{reason} ({line})"));
+                Err(HostError::Command { command, reason })
+            }
+            other => other.map(drop),
+        }
+    }
+
+    /// One table as it is. Empty, where it is not in use.
+    pub fn save(&self, table: &str) -> Result<Saved, HostError> {
+        match self.flavour {
+            Flavour::Nft => self.read(vec!["-t".to_owned(), table.to_owned()]),
+            // Asked for a table, legacy would make it; asked for all, it shows those in use.
+            Flavour::Legacy => {
+                let mut saved = self.read(Vec::new())?;
+                saved.tables.retain(|known| known.name == table);
+                Ok(saved)
+            }
+        }
+    }
+
+    /// All tables in use.
+    pub fn save_all(&self) -> Result<Saved, HostError> {
+        self.read(Vec::new())
+    }
+
+    fn read(&self, arguments: Vec<String>) -> Result<Saved, HostError> {
+        let output = self.runner.run(&self.invocation("-save", arguments))?;
+        Saved::parse(&output.text())
+            .map_err(|error| HostError::Protocol { op: "iptables-save", reason: error.to_string() })
+    }
+
+    /// The policy of a built-in chain, `ACCEPT` or `DROP`.
+    pub fn policy(&self, table: &str, chain: &str) -> Result<String, HostError> {
+        Ok(self.save(table)?.policy(table, chain).unwrap_or("ACCEPT").to_owned())
+    }
+
+    /// Whether a chain has this rule.
+    pub fn has_rule(&self, table: &str, chain: &str, rule: &[&str]) -> Result<bool, HostError> {
+        let invocation = self.single(table, &["-C", chain], rule);
+        let output = self.runner.try_run(&invocation)?;
+        match output.status.code() {
+            Some(0) => Ok(true),
+            // No such rule, chain or target.
+            Some(1) => Ok(false),
+            _ => {
+                let said = String::from_utf8_lossy(&output.stderr);
+                let reason = format!("{}: {}", output.status, said.trim());
+                Err(HostError::Command { command: invocation.to_string(), reason })
+            }
+        }
+    }
+
+    /// Puts a rule at the head of a chain.
+    pub fn insert(&self, table: &str, chain: &str, rule: &[&str]) -> Result<(), HostError> {
+        self.runner.run(&self.single(table, &["-I", chain], rule)).map(drop)
+    }
+
+    /// Deletes the first such rule of a chain.
+    pub fn delete(&self, table: &str, chain: &str, rule: &[&str]) -> Result<(), HostError> {
+        self.runner.run(&self.single(table, &["-D", chain], rule)).map(drop)
+    }
+
+    fn single(&self, table: &str, command: &[&str], rule: &[&str]) -> Invocation {
+        let wait = LOCK_WAIT.to_string();
+        let arguments = [&["-w", &wait, "-t", table], command, rule].concat();
+        self.invocation("", arguments.into_iter().map(str::to_owned).collect())
+    }
+
+    fn invocation(&self, suffix: &str, arguments: Vec<String>) -> Invocation {
+        Invocation::new(format!("{}{suffix}", self.program), arguments).time_limit(TIME_LIMIT)
+    }
+}
+
+/// `line 3 failed`, or `Error occurred at line: 3`.
+fn blamed_line(reason: &str) -> Option<usize> {
+    let behind = reason.split("line").nth(1)?.trim_start_matches([':', ' ']);
+    let digits = behind.find(|c: char| !c.is_ascii_digit()).map_or(behind, |end| &behind[..end]);
+    digits.parse().ok().filter(|&n| n > 0)
+}
+
+impl fmt::Display for Iptables {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{} {} ({})", self.family.program(), self.version, self.flavour)
+    }
+}
+
+impl fmt::Debug for Iptables {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "Iptables({self}, {})", self.program)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::{Output, Recorder};
+
+    #[test]
+    fn versions_tell_the_flavour() {
+        let parse = |text| parse_version(text);
+        assert_eq!(parse("iptables v1.8.9 (nf_tables)\n"), Some((Flavour::Nft, Version(1, 8, 9))));
+        assert_eq!(parse("ip6tables v1.8.9 (legacy)"), Some((Flavour::Legacy, Version(1, 8, 9))));
+        assert_eq!(parse("iptables v1.6.1"), Some((Flavour::Legacy, Version(1, 6, 1))));
+        assert_eq!(parse("iptables v1.8 (nf_tables)"), Some((Flavour::Nft, Version(1, 8, 0))));
+        assert_eq!(parse("busybox"), None);
+    }
+
+    /// A machine whose only program is an old plain `iptables`.
+    fn old_machine() -> Arc<Recorder> {
+        Arc::new(Recorder::answering(|asked| match (asked.program.as_str(), asked.arguments.first()) {
+            ("iptables", Some(flag)) if flag == "--version" => Ok(Output::of(0, "iptables v1.6.1\n", "")),
+            ("iptables-save", _) => Ok(Output::of(0, "*nat\n:POSTROUTING ACCEPT [0:0]\nCOMMIT\n", "")),
+            ("iptables-restore", _) => Ok(Output::of(1, "", "iptables-restore: line 2 failed\n")),
+            _ => Err(HostError::NoProgram {
+                program: asked.program.clone(),
+                advice: "install it (apt-get install iptables)".to_owned(),
+            }),
+        }))
+    }
+
+    #[test]
+    fn an_old_machine_is_asked_for_what_it_can() {
+        let machine = old_machine();
+        let found = survey(machine.clone(), Family::V4).unwrap();
+        assert_eq!(found.len(), 1);
+        let Found { tool, default, saved } = &found[0];
+        assert_eq!(tool.to_string(), "iptables 1.6.1 (legacy)");
+        assert!(*default && !tool.has_random_fully());
+        assert_eq!(saved.as_ref().unwrap().policy("nat", "POSTROUTING"), Some("ACCEPT"));
+        let error = tool.restore("*nat\n-A POSTROUTING -j NOPE\nCOMMIT\n", Flush::Declared).unwrap_err();
+        assert!(error.to_string().ends_with("line 2 failed (-A POSTROUTING -j NOPE)"), "{error}");
+        let asked = machine.asked();
+        assert_eq!(asked.last().unwrap().to_string(), "iptables-restore --noflush");
+        assert_eq!(asked.last().unwrap().time_limit, TIME_LIMIT);
+    }
+
+    #[test]
+    fn no_program_at_all_is_an_error_with_the_package() {
+        let error = survey(old_machine(), Family::V6).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "ip6tables: no such program in PATH; install it (apt-get install iptables)"
+        );
+    }
+}
