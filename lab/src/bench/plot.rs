@@ -9,6 +9,7 @@ use super::metric::{Better, Metric};
 use super::mode::Mode;
 use super::sample::Report;
 use super::stats::Spread;
+use super::table::repetitions;
 use crate::error::LabError;
 
 const COLUMNS: usize = 3;
@@ -65,8 +66,12 @@ fn failed(error: impl std::fmt::Display) -> Failed {
 fn title(report: &Report) -> String {
     let machine = &report.machine;
     format!(
-        "weft {} bench overlay: {} CPUs ({}), Linux {}; medians of {} repetitions, lines from lowest to highest",
-        machine.weft, machine.cpus, machine.cpu, machine.kernel, report.settings.repetitions
+        "weft {} bench overlay: {} CPUs ({}), Linux {}; medians of {}, lines from lowest to highest",
+        machine.weft,
+        machine.cpus,
+        machine.cpu,
+        machine.kernel,
+        repetitions(report.settings.repetitions)
     )
 }
 

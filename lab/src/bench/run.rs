@@ -12,7 +12,7 @@ use super::machine;
 use super::measure::{Path, cpu, iperf, ping, rr};
 use super::metric::Metric;
 use super::sample::{Failure, Report, Sample, Settings};
-use super::table::QUIET;
+use super::table::{self, QUIET};
 use crate::error::LabError;
 use crate::exec;
 
@@ -165,7 +165,11 @@ impl Progress {
         let round = Duration::from_secs(u64::from(tests) + 3) + pings + wanted.transactions;
         let all = beds * repetitions as usize;
         let progress = Self { begun: Instant::now(), done: 0, all, repetitions };
-        eprintln!("{repetitions} repetitions of {beds} paths, about {}", minutes(round * clamp(all)));
+        eprintln!(
+            "{} of {beds} paths, about {}",
+            table::repetitions(repetitions),
+            minutes(round * clamp(all))
+        );
         progress
     }
 

@@ -19,8 +19,9 @@ const GROUPS: [(&str, &[Metric]); 3] = [
 pub fn render(report: &Report) -> String {
     let mut text = machine(&report.machine);
     text += &format!(
-        "{} repetitions, interleaved, {} s each. Median [lowest..highest], and the ratio to direct.\n",
-        report.settings.repetitions, report.settings.seconds
+        "{}, interleaved, {} s each. Median [lowest..highest], and the ratio to direct.\n",
+        repetitions(report.settings.repetitions),
+        report.settings.seconds
     );
     for (title, metrics) in GROUPS {
         text += &format!("\n{title}\n\n{}", grid(&rows(report, metrics)));
@@ -46,6 +47,11 @@ pub fn render(report: &Report) -> String {
         );
     }
     text
+}
+
+/// `1 repetition`, `3 repetitions`.
+pub fn repetitions(count: u32) -> String {
+    format!("{count} repetition{}", if count == 1 { "" } else { "s" })
 }
 
 fn machine(machine: &Machine) -> String {
@@ -75,7 +81,9 @@ fn cell(report: &Report, mode: Mode, metric: Metric) -> String {
         return "-".to_owned();
     };
     let mut text = format!("{} [{}..{}]", metric.show(median), metric.show(min), metric.show(max));
+    // Of the few retransmits of the direct path no ratio makes sense.
     if mode != Mode::Direct
+        && metric != Metric::Retransmits
         && let Some(ratio) = stats::ratio(&series, &report.series(Mode::Direct, metric))
     {
         // What is a thousandth of the direct path still has to be told from nothing.
@@ -138,10 +146,10 @@ mod tests {
         let want = "\
 Cost, TCP 1 stream
 
-|        | retransmits ↓     | CPU s/Gbit ↓                  | flanneld CPU s/Gbit ↓         |
-| ------ | ----------------- | ----------------------------- | ----------------------------- |
-| direct | 21 [20..23]       | 21.000 [20.000..23.000]       | 21.000 [20.000..23.000]       |
-| vxlan  | 11 [10..13] 0.52x | 11.000 [10.000..13.000] 0.52x | 11.000 [10.000..13.000] 0.52x |
+|        | retransmits ↓ | CPU s/Gbit ↓                  | flanneld CPU s/Gbit ↓         |
+| ------ | ------------- | ----------------------------- | ----------------------------- |
+| direct | 21 [20..23]   | 21.000 [20.000..23.000]       | 21.000 [20.000..23.000]       |
+| vxlan  | 11 [10..13]   | 11.000 [10.000..13.000] 0.52x | 11.000 [10.000..13.000] 0.52x |
 ";
         assert!(text.contains("weft 0.1.0 on 2 CPUs (a CPU), 24 GiB, Linux 6.18.0"), "{text}");
         assert!(text.contains("busy: vxlan #1 (50 %)"), "{text}");
