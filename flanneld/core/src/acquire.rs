@@ -101,6 +101,10 @@ pub struct OutOfSubnets {
 /// # Errors
 ///
 /// If a pool has no free subnet.
+///
+/// # Panics
+///
+/// If the config has no IPv4 pool; [`NetworkConfig::parse`] gives none like that.
 pub fn plan(
     request: &Request<'_>,
     stored: &[Stored],
@@ -123,9 +127,10 @@ pub fn plan(
         }
     };
     let Previous { v4, v6 } = request.previous;
-    let v4 = request.config.v4.as_ref().map(|pool| choose(pool, v4.map(IpNet::V4))).transpose()?;
+    let v4_pool = request.config.v4.as_ref().expect("a config for etcd has an IPv4 pool");
+    let v4 = choose(v4_pool, v4.map(IpNet::V4))?;
     let v6 = request.config.v6.as_ref().map(|pool| choose(pool, v6.map(IpNet::V6))).transpose()?;
-    let subnets = Subnets { v4: v4.and_then(as_v4).unwrap_or_default(), v6: v6.and_then(as_v6) };
+    let subnets = Subnets { v4: as_v4(v4).expect("a subnet of the IPv4 pool"), v6: v6.and_then(as_v6) };
     Ok(if picked { Plan::Pick { subnets } } else { Plan::Previous { subnets } })
 }
 

@@ -106,7 +106,8 @@ pub(super) const V6: Family = Family {
     usual_len: 64,
 };
 
-/// Reads the pool of one family: flannel's `CheckNetworkConfig`, and that `min <= max`.
+/// Reads the pool of one family: flannel's `CheckNetworkConfig`, and that `min <= max`. flannel finds that out as
+/// "out of subnets".
 pub(super) fn read(fields: &Fields<'_>, family: &Family) -> Result<Pool, ConfigError> {
     let network = read_network(fields, family)?;
     let subnet_len = read_len(fields, family, network)?;

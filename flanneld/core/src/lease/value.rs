@@ -65,11 +65,12 @@ impl LeaseAttrs {
     }
 
     /// Reads a value that any version of flannel, or a person, may have written. Keys match in any case, unknown ones
-    /// are ignored, an absent one is empty.
+    /// are ignored, an absent one is empty. Backend data of `null` counts as absent (flannel keeps the `null`).
     ///
     /// # Errors
     ///
-    /// What flannel refuses: no JSON object, or a field of the wrong kind (a `PublicIP` of `null` among them).
+    /// What flannel refuses: no JSON object, or a field of the wrong kind (a `PublicIP` of `null` among them). An
+    /// IPv6 address as `PublicIP` makes flannel 0.28.4 panic; here it is an error like the others.
     pub fn from_json(json: impl AsRef<[u8]>) -> Result<Self, BadValue> {
         let object = Object::parse(json.as_ref()).map_err(|error| BadValue::Json(error.to_string()))?;
         let public_ip = match object.last("PublicIP") {
