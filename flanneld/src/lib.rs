@@ -1,3 +1,69 @@
-pub mod options;
+//! flanneld: the overlay network daemon.
+//!
+//! Owns: the command line in flannel's words, the lease in etcd, and the loop that keeps the kernel as the
+//! leases want it. What the kernel should hold is decided in `flanneld-core`; this package looks and does.
+//! Begin at [`daemon`]. Never: decides what a table should hold, or knows a netlink message.
+
+pub mod daemon;
+mod error;
 pub mod etcd;
+mod files;
+mod firewall;
+mod kernel;
+mod metrics;
+pub mod options;
+mod peers;
 pub mod udp;
+mod underlay;
+mod vtep;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+pub use error::FlanneldError;
+use options::{Action, ProcessEnv};
+
+/// flanneld as a program: arguments (without the program's name) to exit code.
+pub fn main(arguments: &[OsString]) -> ExitCode {
+    let arguments: Vec<_> = arguments.iter().map(|argument| argument.to_string_lossy()).collect();
+    let options = match options::resolve(&arguments, &ProcessEnv) {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("flanneld: {error}");
+            return ExitCode::from(error.exit_code());
+        }
+    };
+    match options.action {
+        Action::Help => {
+            print!("{}", options::help());
+            return ExitCode::SUCCESS;
+        }
+        Action::Version => {
+            eprintln!("{}", options::version());
+            return ExitCode::SUCCESS;
+        }
+        Action::Run | Action::Cleanup => {}
+    }
+    telemetry::logs::init(options.log_level().parse().expect("a level's own name"));
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("flanneld: cannot start threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = runtime.block_on(async {
+        if options.action == Action::Cleanup {
+            daemon::cleanup(&options).await
+        } else {
+            daemon::run(options).await
+        }
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{}", error.chain());
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! The rules as text for `iptables-restore --noflush`, with flannel's chain names and comments, so that
 //! either daemon replaces what the other left.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 
 use super::{Match, Rule, Rules, Verdict};
@@ -25,50 +26,37 @@ const POSTROUTING: Place =
     Place { table: "nat", hook: "POSTROUTING", chain: POSTROUTING_CHAIN, comment: MASQUERADE_COMMENT };
 const FORWARD: Place =
     Place { table: "filter", hook: "FORWARD", chain: FORWARD_CHAIN, comment: FORWARD_COMMENT };
+const PLACES: [Place; 2] = [POSTROUTING, FORWARD];
 
-/// What `iptables-save` says of our two chains.
+/// What is in the tables now: our two chains, and the rules that concern them. Others are not kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Saved {
-    /// The lines `-A ...` that concern our chains, in order, by table.
-    pub nat: Vec<String>,
-    pub filter: Vec<String>,
-    /// Our chains that exist.
-    pub chains: Vec<String>,
+    chains: BTreeSet<&'static str>,
+    /// Lines `-A CHAIN ...` in their order, by our chain.
+    lines: BTreeMap<&'static str, Vec<String>>,
 }
 
 impl Saved {
-    /// Keeps what is ours of the text of `iptables-save`.
-    pub fn parse(text: &str) -> Self {
-        let mut saved = Self::default();
-        let mut table = "";
-        for line in text.lines().map(str::trim) {
-            if let Some(name) = line.strip_prefix('*') {
-                table = name;
-            } else if let Some(chain) = line.strip_prefix(':') {
-                let name = chain.split_whitespace().next().unwrap_or_default();
-                if [(POSTROUTING.table, POSTROUTING.chain), (FORWARD.table, FORWARD.chain)]
-                    .contains(&(table, name))
-                {
-                    saved.chains.push(name.to_owned());
-                }
-            } else if line.starts_with("-A ") && line.split_whitespace().any(is_ours) {
-                match table {
-                    "nat" => saved.nat.push(line.to_owned()),
-                    "filter" => saved.filter.push(line.to_owned()),
-                    _ => {}
-                }
-            }
+    /// Takes note of a chain.
+    pub fn chain(&mut self, table: &str, name: &str) {
+        let ours = PLACES.iter().find(|place| place.table == table && place.chain == name);
+        self.chains.extend(ours.map(|place| place.chain));
+    }
+
+    /// Takes note of a rule, as `iptables-save` writes it behind `-A CHAIN `.
+    pub fn rule(&mut self, table: &str, chain: &str, spec: &str) {
+        let ours = PLACES.iter().find(|place| {
+            let jump = chain == place.hook && spec.split_whitespace().any(|word| word == place.chain);
+            place.table == table && (jump || chain == place.chain)
+        });
+        if let Some(place) = ours {
+            self.lines.entry(place.chain).or_default().push(format!("-A {chain} {spec}"));
         }
-        saved
     }
 
     fn of(&self, place: &Place) -> &[String] {
-        if place.table == "nat" { &self.nat } else { &self.filter }
+        self.lines.get(place.chain).map_or(&[], Vec::as_slice)
     }
-}
-
-fn is_ours(word: &str) -> bool {
-    word == POSTROUTING_CHAIN || word == FORWARD_CHAIN
 }
 
 /// The input for `iptables-restore --noflush` that makes our chains what `want` says, or `None` where they
@@ -77,7 +65,7 @@ pub fn restore(want: &Rules, have: &Saved) -> Option<String> {
     let mut text = String::new();
     for (place, rules) in [(POSTROUTING, &want.postrouting), (FORWARD, &want.forward)] {
         let lines = lines(&place, rules);
-        let exists = have.chains.iter().any(|chain| chain == place.chain);
+        let exists = have.chains.contains(place.chain);
         if normalised(have.of(&place)) == normalised(&lines) && (exists || lines.is_empty()) {
             continue;
         }
@@ -188,6 +176,20 @@ mod tests {
         "#);
     }
 
+    fn saved(text: &str) -> Saved {
+        let (mut saved, mut table) = (Saved::default(), "");
+        for line in text.lines() {
+            if let Some(name) = line.strip_prefix('*') {
+                table = name;
+            } else if let Some(chain) = line.strip_prefix(':') {
+                saved.chain(table, chain.split(' ').next().unwrap());
+            } else if let Some((chain, spec)) = line.strip_prefix("-A ").and_then(|rule| rule.split_once(' ')) {
+                saved.rule(table, chain, spec);
+            }
+        }
+        saved
+    }
+
     /// As `iptables-save` of 1.8.9 prints them.
     const SAVED: &str = r#"
 *filter
@@ -215,13 +217,13 @@ COMMIT
 
     #[test]
     fn rules_that_are_there_are_left_alone() {
-        assert_eq!(restore(&rules(ALL), &Saved::parse(SAVED)), None);
+        assert_eq!(restore(&rules(ALL), &saved(SAVED)), None);
     }
 
     #[test]
     fn a_lost_jump_is_put_back_without_touching_the_other_table() {
         let cut = SAVED.replace("-A FORWARD -m comment --comment \"flanneld forward\" -j FLANNEL-FWD\n", "");
-        let text = restore(&rules(ALL), &Saved::parse(&cut)).unwrap();
+        let text = restore(&rules(ALL), &saved(&cut)).unwrap();
         assert!(text.starts_with("*filter\n:FLANNEL-FWD - [0:0]\n-A FORWARD "), "{text}");
         assert!(!text.contains("*nat"), "{text}");
     }
@@ -231,13 +233,13 @@ COMMIT
         let first = "-A FLANNEL-POSTRTG -s 10.42.3.0/24 -d 10.42.0.0/16 -m comment --comment \"flanneld masq\" -j RETURN\n";
         let moved = SAVED.replace(first, "").replace("COMMIT\n*nat", "COMMIT\n*nat");
         let moved = moved.trim_end().trim_end_matches("COMMIT").to_owned() + first + "COMMIT\n";
-        assert!(restore(&rules(ALL), &Saved::parse(&moved)).unwrap().contains("-D POSTROUTING "));
+        assert!(restore(&rules(ALL), &saved(&moved)).unwrap().contains("-D POSTROUTING "));
     }
 
     #[test]
     fn nothing_wanted_removes_chains_and_jumps_and_nothing_else() {
         let none = rules(Wishes { masquerade: false, forward: false, random_fully: true });
-        insta::assert_snapshot!(restore(&none, &Saved::parse(SAVED)).unwrap(), @r#"
+        insta::assert_snapshot!(restore(&none, &saved(SAVED)).unwrap(), @r#"
         *nat
         :FLANNEL-POSTRTG - [0:0]
         -D POSTROUTING -m comment --comment "flanneld masq" -j FLANNEL-POSTRTG

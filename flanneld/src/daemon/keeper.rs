@@ -1,0 +1,203 @@
+//! The one task that owns the kernel's tables: a look, a plan, its execution.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Instant;
+
+use flanneld_core::book::LeaseBook;
+use flanneld_core::config::{Backend, NetworkConfig};
+use flanneld_core::lease::{LeaseAttrs, Subnets};
+use flanneld_core::overlay::{self, Ignored, Node, View};
+use flanneld_core::tables::{self, Op, Ownership};
+use host::netlink::Netlink;
+
+use crate::error::{FlanneldError, chain};
+use crate::kernel::{self, Failure, Observed};
+use crate::metrics::Metrics;
+use crate::peers::Peers;
+use crate::udp::{self, UdpSpec};
+use crate::underlay;
+
+/// What a pass found out.
+#[derive(Debug, Default)]
+pub struct Pass {
+    /// Writes that the kernel refused; not empty means that another pass is due soon.
+    pub failures: Vec<Failure>,
+    /// The underlay is not there: nothing could be done.
+    pub waiting: bool,
+}
+
+impl Pass {
+    pub fn complete(&self) -> bool {
+        self.failures.is_empty() && !self.waiting
+    }
+
+    /// Whether the overlay itself stands. One peer that cannot be routed to does not keep the node back.
+    pub fn carries_packets(&self) -> bool {
+        let own =
+            |failure: &Failure| matches!(failure.op, Op::AddLink(..) | Op::SetLink(..) | Op::AddAddress(..));
+        !self.waiting && !self.failures.iter().any(own)
+    }
+}
+
+/// Keeps the kernel as the leases want it.
+pub struct Keeper {
+    netlink: Netlink,
+    config: NetworkConfig,
+    ours: Ownership,
+    node: Node,
+    /// How to make the udp data path; `None` with the other backends.
+    udp: Option<UdpSpec>,
+    peers: Peers,
+    metrics: Metrics,
+    /// Leases found useless at the last pass, so that each is reported once.
+    reported: BTreeMap<Subnets, Ignored>,
+}
+
+impl Keeper {
+    pub fn new(
+        netlink: Netlink,
+        config: NetworkConfig,
+        node: Node,
+        udp: Option<UdpSpec>,
+        peers: Peers,
+        metrics: Metrics,
+    ) -> Result<Self, FlanneldError> {
+        let ours = overlay::ownership(&config, node.bridge.as_ref())?;
+        Ok(Self { netlink, config, ours, node, udp, peers, metrics, reported: BTreeMap::new() })
+    }
+
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// The largest packet of a pod, as of the last look at the underlay.
+    pub fn pod_mtu(&self) -> u32 {
+        overlay::pod_mtu(&self.config, &self.node.underlay)
+    }
+
+    /// One pass: look at everything, plan, write.
+    ///
+    /// # Errors
+    /// Where no pass can help: a foreign link in the way, a data path that cannot be had.
+    pub async fn pass(&mut self, leases: &LeaseBook) -> Result<Pass, FlanneldError> {
+        let start = Instant::now();
+        let seen = self.observe().await?;
+        if !underlay::refresh(&mut self.node.underlay, &seen) {
+            tracing::warn!(link = %self.node.underlay.name, "the underlay interface is gone; waiting for it");
+            return Ok(Pass { waiting: true, ..Pass::default() });
+        }
+        let seen = if self.heal_udp()? { self.observe().await? } else { seen };
+
+        let view = self.view(leases).await;
+        let wanted = overlay::wanted(&self.config, &self.node, leases.peers(), &view)?;
+        if let Some(conflict) = tables::conflicts(&wanted.tables, &seen.tables).into_iter().next() {
+            return Err(conflict.into());
+        }
+        self.set_udp_peers(&wanted.udp_peers)?;
+        let plan = tables::plan(&wanted.tables, &seen.tables);
+        let ops = plan.len();
+        for op in &plan {
+            tracing::debug!(%op, "plan");
+        }
+        let failures = kernel::apply(&self.netlink, plan, &seen, &self.metrics).await;
+
+        self.report(wanted.ignored);
+        self.metrics.leases(leases.peers().len() - self.reported.len(), self.reported.len());
+        self.peers.probe(self.probe_targets(leases));
+        self.metrics.pass(start.elapsed());
+        if ops > 0 {
+            tracing::info!(ops, failed = failures.len(), took = ?start.elapsed(), "kernel tables brought up to date");
+        }
+        Ok(Pass { failures, waiting: false })
+    }
+
+    async fn observe(&self) -> Result<Observed, FlanneldError> {
+        kernel::observe(&self.netlink, &self.ours).await.map_err(FlanneldError::Observe)
+    }
+
+    /// What only the kernel can answer: which peers need no gateway.
+    async fn view(&self, leases: &LeaseBook) -> View {
+        let Backend::Vxlan(vxlan) = &self.config.backend else { return View::default() };
+        if !vxlan.direct_routing {
+            return View::default();
+        }
+        let addresses: BTreeSet<IpAddr> =
+            leases.peers().flat_map(|(_, attrs)| public_addresses(attrs)).collect();
+        let asked = addresses.iter().map(async |ip| match self.netlink.route_to(*ip).await {
+            Ok(Some(path)) if path.via.is_none() && !path.local => Some(*ip),
+            _ => None,
+        });
+        View { direct: futures::future::join_all(asked).await.into_iter().flatten().collect() }
+    }
+
+    /// Makes the udp data path, or mends it. True if something was done, so that a look before it is stale.
+    fn heal_udp(&mut self) -> Result<bool, FlanneldError> {
+        let Some(spec) = &mut self.udp else { return Ok(false) };
+        let moved = spec.follow(&self.node.underlay, overlay::pod_mtu(&self.config, &self.node.underlay));
+        self.peers.with_udp(|path| {
+            let mended = udp::ensure(path, spec, moved).map_err(FlanneldError::Udp)?;
+            if let Some(path) = path.as_ref().filter(|_| mended) {
+                let chosen = path.datapath();
+                tracing::info!(datapath = %chosen.datapath, why = chosen.why, "udp data path");
+                self.metrics.datapath("udp", chosen.datapath.label());
+            }
+            Ok(mended)
+        })
+    }
+
+    fn set_udp_peers(
+        &self,
+        wanted: &BTreeMap<ipnet::Ipv4Net, std::net::Ipv4Addr>,
+    ) -> Result<(), FlanneldError> {
+        self.peers
+            .with_udp(|path| path.as_mut().map_or(Ok(()), |path| path.set_peers(wanted)))
+            .map_err(FlanneldError::Udp)
+    }
+
+    /// Says once of each lease why it is of no use.
+    fn report(&mut self, ignored: Vec<(Subnets, Ignored)>) {
+        let ignored: BTreeMap<Subnets, Ignored> = ignored.into_iter().collect();
+        for (subnets, reason) in &ignored {
+            if self.reported.get(subnets) != Some(reason) {
+                tracing::warn!(lease = %subnets, %reason, "this lease is left out");
+            }
+        }
+        self.reported = ignored;
+    }
+
+    /// Through the overlay where it has an address of its own there, else the peer itself.
+    fn probe_targets(&self, leases: &LeaseBook) -> BTreeMap<IpAddr, IpAddr> {
+        let through_overlay = matches!(self.config.backend, Backend::Udp(_) | Backend::Vxlan(_));
+        let usable = leases.peers().filter(|(subnets, _)| !self.reported.contains_key(subnets));
+        usable
+            .map(|(subnets, attrs)| {
+                let public = IpAddr::from(attrs.public_ip);
+                let inside = IpAddr::from(subnets.v4.network());
+                (public, if through_overlay { inside } else { public })
+            })
+            .collect()
+    }
+}
+
+fn public_addresses(attrs: &LeaseAttrs) -> impl Iterator<Item = IpAddr> {
+    [Some(IpAddr::from(attrs.public_ip)), attrs.public_ipv6.map(IpAddr::from)].into_iter().flatten()
+}
+
+/// Why a pass is not complete, in one line.
+pub fn describe(pass: &Pass) -> String {
+    let Some(Failure { op, error }) = pass.failures.first() else {
+        return "the underlay interface is gone".to_owned();
+    };
+    let hint = match (op, error.errno()) {
+        (Op::SetRoute(..), Some(libc::EINVAL | libc::ENETUNREACH | libc::EHOSTUNREACH)) => {
+            " (its gateway is not on the interface's network: host-gw and direct routes need a common link)"
+        }
+        _ => "",
+    };
+    let more = match pass.failures.len() {
+        1 => String::new(),
+        all => format!(" (and {} more)", all - 1),
+    };
+    format!("{op}: {}{hint}{more}", chain(error))
+}

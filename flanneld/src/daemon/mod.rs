@@ -1,0 +1,183 @@
+//! The life of the daemon, from its options to its end.
+//!
+//! Order of the start (flannel's, with the rules before `subnet.env`, since others take that file for "ready"):
+//! configuration from etcd, interface, lease, first snapshot of all leases, first pass over the kernel's tables,
+//! rules, `subnet.env`, readiness. Begin at [`run`]; then [`keeper`] (kernel tables) and [`lease`] (our own lease).
+
+mod cleanup;
+mod files;
+mod keeper;
+mod lease;
+mod start;
+
+use std::time::Duration;
+
+use flanneld_core::book::{LeaseBook, Notice, Outcome};
+use host::netlink::Watch;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+pub use cleanup::cleanup;
+
+use crate::error::FlanneldError;
+use crate::etcd::LeaseEvent;
+use crate::options::Options;
+use keeper::{Pass, describe};
+use start::Started;
+
+/// How long changes are gathered before a look: our own writes and a link's going down come in showers.
+const GATHER: Duration = Duration::from_millis(10);
+/// The first and the longest wait before a pass that failed is tried again without being called.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_LAST: Duration = Duration::from_secs(5);
+
+/// Runs flanneld until it is told to end.
+///
+/// # Errors
+/// Whatever it cannot wait out; see [`FlanneldError`].
+pub async fn run(options: Options) -> Result<(), FlanneldError> {
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(FlanneldError::Signals)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(FlanneldError::Signals)?;
+    tokio::select! {
+        outcome = serve(options) => outcome,
+        _ = interrupt.recv() => leave(),
+        _ = terminate.recv() => leave(),
+    }
+}
+
+/// The kernel's tables, the rules and the pinned data path stay as they are: pods keep talking.
+fn leave() -> Result<(), FlanneldError> {
+    tracing::info!("Exiting cleanly...");
+    tell_systemd("STOPPING=1");
+    Ok(())
+}
+
+async fn serve(options: Options) -> Result<(), FlanneldError> {
+    let Started {
+        mut keeper,
+        mut firewall,
+        own,
+        source,
+        metrics,
+        mut changes,
+        health,
+        mut files,
+        server: _server,
+    } = start::start(&options).await?;
+    let (lease_lost, lease_hints) = mpsc::channel(1);
+    let (leases_in, mut leases) = mpsc::channel(64);
+    let mut book = LeaseBook::new(own.subnets(), keeper.node().public_ip);
+    let watch = async move { source.watch(leases_in).await };
+    let keep = own.keep(lease_hints, metrics);
+    tokio::pin!(watch, keep);
+
+    let mut retry = Retry::default();
+    // Before the first snapshot nothing is planned: what is not known yet would look like gone.
+    let mut informed = false;
+    let mut ready = false;
+    loop {
+        let look = tokio::select! {
+            event = leases.recv() => {
+                informed = true;
+                event.is_some_and(|event| note(&mut book, event, &lease_lost))
+            }
+            () = gather(&mut changes), if informed => true,
+            () = retry.due(), if informed => true,
+            () = firewall.changed(), if ready => {
+                firewall.sync(keeper.node()).await;
+                false
+            }
+            () = &mut watch => false,
+            lost = &mut keep => return Err(lost),
+        };
+        while let Ok(event) = leases.try_recv() {
+            note(&mut book, event, &lease_lost);
+        }
+        if !look && ready {
+            continue;
+        }
+        let pass = keeper.pass(&book).await?;
+        retry.after(&pass);
+        if !ready && pass.carries_packets() {
+            firewall.start(keeper.node()).await?;
+            ready = true;
+            files.publish(keeper.pod_mtu())?;
+            health.set(true);
+            tell_systemd("READY=1");
+            tracing::info!(subnet = %keeper.node().subnets, peers = book.peers().len(), "ready");
+        } else if ready {
+            files.publish(keeper.pod_mtu())?;
+        }
+    }
+}
+
+/// Waits for a change in the kernel's tables, and then for a moment of silence.
+async fn gather(changes: &mut Watch) {
+    if changes.next().await.is_none() {
+        // The socket broke, which has been logged: looks now come with leases and retries alone.
+        std::future::pending::<()>().await;
+    }
+    tokio::time::sleep(GATHER).await;
+    while changes.ready().is_some() {}
+}
+
+/// Takes an event into the book, and says what it changed. True if the kernel's tables have to follow.
+fn note(book: &mut LeaseBook, event: LeaseEvent, lease_lost: &mpsc::Sender<()>) -> bool {
+    let Outcome { changes, notices } = event.enter(book);
+    for change in &changes {
+        tracing::info!(lease = %change, "lease of a peer");
+    }
+    for notice in &notices {
+        match notice {
+            // The keeper of the lease asks etcd itself; a second hint while it does so says nothing new.
+            Notice::OwnDeleted | Notice::OwnTakenOver { .. } | Notice::OwnUnreadable { .. } => {
+                tracing::warn!("{notice}");
+                let _ = lease_lost.try_send(());
+            }
+            _ => tracing::warn!("{notice}"),
+        }
+    }
+    matches!(event, LeaseEvent::Snapshot(_)) || !changes.is_empty()
+}
+
+/// When to look again without being called.
+#[derive(Debug, Default)]
+struct Retry {
+    at: Option<Instant>,
+    wait: Duration,
+    /// What was said last, so that a failure that stays is said once.
+    said: String,
+}
+
+impl Retry {
+    fn after(&mut self, pass: &Pass) {
+        if pass.complete() {
+            if !self.said.is_empty() {
+                tracing::info!("the kernel's tables are complete again");
+            }
+            *self = Self::default();
+            return;
+        }
+        self.wait = (self.wait * 2).clamp(RETRY_FIRST, RETRY_LAST);
+        self.at = Some(Instant::now() + self.wait);
+        let text = describe(pass);
+        if text != self.said {
+            tracing::warn!(error = text, "not everything could be written; trying again");
+            self.said = text;
+        }
+    }
+
+    async fn due(&self) {
+        match self.at {
+            Some(at) => tokio::time::sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+fn tell_systemd(state: &str) {
+    if let Err(error) = telemetry::systemd::notify(state) {
+        tracing::warn!(%error, "systemd was not told");
+    }
+}

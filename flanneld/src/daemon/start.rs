@@ -1,0 +1,260 @@
+//! From options to a daemon that can begin its loop.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use flanneld_core::acquire::Previous;
+use flanneld_core::config::{Backend, NetworkConfig};
+use flanneld_core::lease::{LeaseAttrs, RawJson, VxlanData};
+use flanneld_core::overlay::{self, Node, Underlay};
+use flanneld_core::subnet_env::Earlier;
+use flanneld_core::tables::LinkName;
+use host::netlink::{Netlink, Watch};
+use telemetry::http::{Health, Ready, Server, Texts};
+
+use super::files::Files;
+use super::keeper::Keeper;
+use super::lease::OwnLease;
+use crate::error::{FlanneldError, chain};
+use crate::etcd::{Acquired, EtcdError, EtcdSource, Remedy};
+use crate::firewall::Firewall;
+use crate::metrics::Metrics;
+use crate::options::Options;
+use crate::peers::{Peers, Prober};
+use crate::udp::UdpSpec;
+use crate::underlay::{self, Chosen};
+use crate::vtep::{self, Vteps};
+
+/// flannel's answers, which probes may compare.
+const TEXTS: Texts = Texts {
+    alive: "flanneld is running",
+    ready: "flanneld is ready",
+    not_ready: "flanneld is not ready yet",
+};
+
+/// flannel's pace when etcd has no answer, or the wrong one.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Everything that the loop works with.
+pub struct Started {
+    pub keeper: Keeper,
+    pub firewall: Firewall,
+    pub own: OwnLease,
+    pub source: EtcdSource,
+    pub metrics: Metrics,
+    pub changes: Watch,
+    pub health: Ready,
+    pub files: Files,
+    /// Ends with the daemon.
+    pub server: Option<Server>,
+}
+
+/// Starts everything up to the lease. Writes nothing to the kernel.
+///
+/// # Errors
+/// What no waiting heals. An absent etcd, a missing or malformed configuration are waited out.
+pub async fn start(options: &Options) -> Result<Started, FlanneldError> {
+    announce(options);
+    let peers = Peers::default();
+    let metrics = Metrics::new(peers.clone());
+    let (health, server) = serve_health(options, &metrics).await?;
+    let source = EtcdSource::new(&options.etcd, options.lease_ttl).map_err(FlanneldError::Lease)?;
+    let previous = previous(&options.subnet_file);
+    let config = patiently("the network configuration is not there yet", || source.config()).await?;
+    tracing::info!(%config, "network configuration");
+
+    let netlink = Netlink::connect().map_err(FlanneldError::Observe)?;
+    let chosen = underlay::choose(&netlink, options, &config).await?;
+    tracing::info!(
+        link = %chosen.underlay.name,
+        mtu = chosen.underlay.mtu,
+        public_ip = %chosen.public_ip,
+        public_ipv6 = chosen.public_ipv6.map(tracing::field::display),
+        "interface for the overlay"
+    );
+    check_mtu(&config, &chosen.underlay)?;
+    warn_of_forwarding(&config);
+
+    let vteps = vteps(&netlink, &source, &config, &chosen).await?;
+    let attrs = attrs(&config, &chosen, vteps);
+    let acquired = patiently("no lease yet", || source.acquire(&config, &attrs, previous)).await?;
+    tracing::info!(subnet = %acquired.lease.subnets, reserved = acquired.is_reservation(), "lease acquired");
+
+    let node = node(options, chosen, &acquired, vteps)?;
+    let firewall = Firewall::new(options, &config, metrics.clone())?;
+    start_probes(options, &peers);
+    // Listening begins before the first look, so that nothing falls between them.
+    let changes = netlink.watch().map_err(FlanneldError::Observe)?;
+    let udp = udp_spec(options, &config, &node);
+    if udp.is_none() {
+        metrics.datapath(backend_name(&config.backend), "kernel");
+    }
+    let files = Files::new(options, &config, acquired.lease.subnets);
+    let own =
+        OwnLease { source: source.clone(), config: config.clone(), acquired, margin: options.renew_margin };
+    let keeper = Keeper::new(netlink, config, node, udp, peers, metrics.clone())?;
+    Ok(Started { keeper, firewall, own, source, metrics, changes, health, files, server })
+}
+
+fn announce(options: &Options) {
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "flanneld starts");
+    tracing::info!(%options, "options");
+    for sentence in options.without_effect() {
+        tracing::warn!("{sentence}");
+    }
+}
+
+async fn serve_health(
+    options: &Options,
+    metrics: &Metrics,
+) -> Result<(Ready, Option<Server>), FlanneldError> {
+    let text = metrics.clone();
+    let health = Health::new(TEXTS, move || text.encode());
+    let ready = health.readiness();
+    let server = match options.healthz {
+        Some(address) => Some(telemetry::http::serve(address, health).await?),
+        None => None,
+    };
+    Ok((ready, server))
+}
+
+/// Asks etcd until it answers with what can be used. Each new reason to wait is said once.
+async fn patiently<T>(
+    waiting: &'static str,
+    mut ask: impl AsyncFnMut() -> Result<T, EtcdError>,
+) -> Result<T, FlanneldError> {
+    let mut said = String::new();
+    loop {
+        let error = match ask().await {
+            Ok(answer) => return Ok(answer),
+            Err(error @ EtcdError::NoSubnet { .. }) => return Err(FlanneldError::Lease(error)),
+            Err(error) if error.remedy() == Remedy::GiveUp => return Err(FlanneldError::Lease(error)),
+            Err(error) => chain(&error),
+        };
+        if error != said {
+            tracing::warn!(error, "{waiting}; asking again every second");
+            said = error;
+        }
+        tokio::time::sleep(PATIENCE).await;
+    }
+}
+
+/// What the last run, ours or flannel's, left in `subnet.env`.
+fn previous(path: &Path) -> Previous {
+    let Ok(text) = fs::read_to_string(path) else { return Previous::default() };
+    let earlier = Earlier::parse(&text);
+    for problem in &earlier.problems {
+        tracing::warn!(file = %path.display(), "{problem}");
+    }
+    earlier.previous()
+}
+
+fn check_mtu(config: &NetworkConfig, underlay: &Underlay) -> Result<(), FlanneldError> {
+    if overlay::too_small(config, underlay) {
+        return Err(FlanneldError::TooSmall {
+            name: underlay.name.to_string(),
+            mtu: underlay.mtu,
+            backend: backend_name(&config.backend),
+        });
+    }
+    Ok(())
+}
+
+/// flannel changes no sysctl, and neither do we; but nothing works without this one.
+fn warn_of_forwarding(config: &NetworkConfig) {
+    let families =
+        [(config.v4.is_some(), "net/ipv4/ip_forward"), (config.v6.is_some(), "net/ipv6/conf/all/forwarding")];
+    for (_, name) in families.into_iter().filter(|(used, _)| *used) {
+        if host::sysctl::read(name).is_ok_and(|value| value.trim() == "0") {
+            let command = format!("sysctl -w {}=1", name.replace('/', "."));
+            tracing::warn!(
+                "this host forwards no packets, so its pods reach nobody; Docker and kubelet switch it on, or: {command}"
+            );
+        }
+    }
+}
+
+async fn vteps(
+    netlink: &Netlink,
+    source: &EtcdSource,
+    config: &NetworkConfig,
+    chosen: &Chosen,
+) -> Result<Vteps, FlanneldError> {
+    if !matches!(config.backend, Backend::Vxlan(_)) {
+        return Ok(Vteps::default());
+    }
+    let links = netlink.links().await.map_err(FlanneldError::Observe)?;
+    let leases = patiently("the leases cannot be read yet", || source.list()).await?;
+    let attrs = leases.entries.iter().filter_map(|entry| entry.attrs.as_ref());
+    let own = attrs.into_iter().find(|attrs| attrs.public_ip == chosen.public_ip);
+    Ok(vtep::choose(config, &links, own))
+}
+
+/// What peers need to know of us: flannel's bytes.
+fn attrs(config: &NetworkConfig, chosen: &Chosen, vteps: Vteps) -> LeaseAttrs {
+    let data = |mac| -> Option<RawJson> {
+        match &config.backend {
+            Backend::Vxlan(vxlan) => Some(VxlanData { vni: vxlan.vni, vtep_mac: mac? }.render()),
+            _ => None,
+        }
+    };
+    LeaseAttrs {
+        public_ip: chosen.public_ip,
+        public_ipv6: chosen.public_ipv6,
+        // As flannel: udp and alloc publish none.
+        backend_type: match &config.backend {
+            Backend::Udp(_) | Backend::Alloc => String::new(),
+            other => backend_name(other).to_owned(),
+        },
+        backend_data: data(vteps.v4),
+        backend_v6_data: data(vteps.v6),
+    }
+}
+
+fn backend_name(backend: &Backend) -> &'static str {
+    match backend {
+        Backend::Udp(_) => "udp",
+        Backend::Vxlan(_) => "vxlan",
+        Backend::HostGw => "host-gw",
+        Backend::Alloc => "alloc",
+    }
+}
+
+fn node(options: &Options, chosen: Chosen, acquired: &Acquired, vteps: Vteps) -> Result<Node, FlanneldError> {
+    let bridge = options.bridge.as_deref().map(str::parse::<LinkName>).transpose()?;
+    Ok(Node {
+        underlay: chosen.underlay,
+        public_ip: chosen.public_ip,
+        public_ipv6: chosen.public_ipv6,
+        subnets: acquired.lease.subnets,
+        vtep: vteps.v4,
+        vtep_v6: vteps.v6,
+        bridge,
+        blackhole: options.blackhole_route,
+    })
+}
+
+fn udp_spec(options: &Options, config: &NetworkConfig, node: &Node) -> Option<UdpSpec> {
+    let Backend::Udp(udp) = &config.backend else { return None };
+    Some(UdpSpec {
+        device: LinkName::tun().to_string(),
+        mtu: overlay::pod_mtu(config, &node.underlay),
+        underlay: node.underlay.index,
+        local: node.underlay.ip?,
+        port: udp.port,
+        subnet: node.subnets.v4,
+        datapath: udp.datapath,
+        check_source: options.check_source,
+        pin_dir: options.bpf_pin_dir.clone(),
+    })
+}
+
+fn start_probes(options: &Options, peers: &Peers) {
+    // Nobody would see the answers.
+    let (Some(interval), Some(_)) = (options.probe_interval, options.healthz) else { return };
+    match Prober::start(interval) {
+        Ok(prober) => peers.set_prober(prober),
+        Err(error) => tracing::warn!(%error, "no round-trip probes: they need CAP_NET_RAW"),
+    }
+}

@@ -1,0 +1,67 @@
+//! What ends flanneld, in words that name the cause and the remedy.
+
+use std::error::Error;
+
+use flanneld_core::tables::Conflict;
+
+use crate::etcd::EtcdError;
+use crate::files::WriteError;
+
+/// Why flanneld stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum FlanneldError {
+    #[error("the network configuration in etcd is unusable")]
+    Config(#[source] flanneld_core::config::ConfigError),
+    #[error("no interface for the overlay's packets")]
+    Interface(#[source] flanneld_core::iface::IfaceError),
+    #[error(
+        "interface {name} has an MTU of {mtu}: too small for backend {backend}. Raise it, or choose another \
+         interface with --iface"
+    )]
+    TooSmall { name: String, mtu: u32, backend: &'static str },
+    #[error("no lease")]
+    Lease(#[source] EtcdError),
+    #[error(
+        "subnet {subnets} now belongs to {holder}: this node's lease was taken over. Look for a second node with \
+         the same --public-ip, or a key put by hand; flanneld takes another subnet when it is started again"
+    )]
+    Taken { subnets: String, holder: String },
+    #[error(transparent)]
+    Conflict(#[from] Conflict),
+    #[error("{0}")]
+    LinkName(#[from] flanneld_core::tables::BadLinkName),
+    #[error("the udp data path does not start")]
+    Udp(#[source] crate::udp::UdpError),
+    #[error("cannot set up the firewall rules")]
+    Firewall(#[source] host::error::HostError),
+    #[error("cannot look at the kernel's tables")]
+    Observe(#[source] host::error::HostError),
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    #[error(transparent)]
+    Health(#[from] telemetry::http::BindError),
+    #[error("cannot wait for signals")]
+    Signals(#[source] std::io::Error),
+}
+
+impl FlanneldError {
+    /// The whole story in one line: each cause after a colon.
+    pub fn chain(&self) -> String {
+        chain(self)
+    }
+}
+
+/// An error with its causes, leaving out those that say nothing new.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,76 @@
+//! Files that other programs wait for: written whole or not at all.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// A file that could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write {}", path.display())]
+pub struct WriteError {
+    path: PathBuf,
+    #[source]
+    source: io::Error,
+}
+
+/// Replaces a file's content in one step (mode 0644), making its folder where there is none. Readers see the
+/// old text or the new one. A file that has this content already is left untouched. True if it was written.
+///
+/// # Errors
+/// The folder or the file cannot be written; the old content is then still there.
+pub fn write_atomically(path: &Path, text: &str) -> Result<bool, WriteError> {
+    if fs::read_to_string(path).is_ok_and(|present| present == text) {
+        // Scripts wait for the file to be touched at each start, as flannel does.
+        return File::options()
+            .append(true)
+            .open(path)
+            .and_then(|file| file.set_modified(std::time::SystemTime::now()))
+            .map(|()| false)
+            .map_err(|source| WriteError { path: path.to_owned(), source });
+    }
+    replace(path, text).map(|()| true).map_err(|source| WriteError { path: path.to_owned(), source })
+}
+
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
+    // A hidden name with our pid: no other writer, and no reader that globs, meets it.
+    let draft = folder.join(format!(".{name}.{}", std::process::id()));
+    let written = File::options().write(true).create(true).truncate(true).mode(0o644).open(&draft).and_then(
+        |mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&draft, path)
+        },
+    );
+    if written.is_err() {
+        let _ = fs::remove_file(&draft);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_leaves_no_draft() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run/flannel/subnet.env");
+        assert!(write_atomically(&path, "A=1\n").unwrap());
+        assert!(write_atomically(&path, "A=2\n").unwrap());
+        assert!(!write_atomically(&path, "A=2\n").unwrap());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "A=2\n");
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("run"), "a file").unwrap();
+        let error = write_atomically(&folder.path().join("run/subnet.env"), "").unwrap_err();
+        assert!(error.to_string().ends_with("run/subnet.env"), "{error}");
+    }
+}

@@ -1,0 +1,253 @@
+//! The rules in nf_tables, over netlink: our own table, and an accept in the iptables filter table where that
+//! one drops what is forwarded.
+
+use flanneld_core::firewall::iptables::{FORWARD_CHAIN, POSTROUTING_CHAIN};
+use flanneld_core::firewall::{self as core, Match, Rules};
+use host::error::HostError;
+use host::nftables::build::{self, Statement};
+use host::nftables::{
+    Batch, Chain, ChainType, Expr, Family, Hook, Nftables, Policy, Rule, Table, TableId, Verdict, priority,
+};
+
+/// The comments on our rules in tables of others, as flannel's iptables rules have them.
+const FORWARD_COMMENT: &str = "flanneld forward";
+
+/// flannel's name for its table of a family: either daemon then replaces what the other left.
+pub fn own_table(family: Family) -> TableId {
+    TableId::new(family, if family == Family::Ip6 { "flannel-ipv6" } else { "flannel-ipv4" })
+}
+
+/// The tables in which a change may concern us.
+pub fn concerns(table: &TableId) -> bool {
+    [Family::Ip, Family::Ip6]
+        .iter()
+        .any(|family| *table == own_table(*family) || *table == filter(*family) || *table == nat(*family))
+}
+
+fn filter(family: Family) -> TableId {
+    TableId::new(family, "filter")
+}
+
+fn nat(family: Family) -> TableId {
+    TableId::new(family, "nat")
+}
+
+/// Makes the kernel's rules what they should be: one transaction, and none where nothing differs.
+/// True if something was written.
+pub fn sync(nft: &mut Nftables, wanted: &[Rules]) -> Result<bool, HostError> {
+    let chains = nft.chains()?;
+    let mut batch = Batch::new();
+    for rules in wanted {
+        let family = family(rules);
+        own(nft, &chains, rules, &mut batch)?;
+        let drops = chains.iter().any(|chain| drops_forwarded(chain, family));
+        let accepts = if drops { forward_rules(rules, &filter(family), FORWARD_CHAIN) } else { Vec::new() };
+        guest(nft, &chains, &filter(family), "FORWARD", FORWARD_CHAIN, accepts, &mut batch)?;
+        // What flannel's iptables mode left: the same packets would be masqueraded by old rules.
+        guest(nft, &chains, &nat(family), "POSTROUTING", POSTROUTING_CHAIN, Vec::new(), &mut batch)?;
+    }
+    nft.apply(&batch)?;
+    Ok(!batch.is_empty())
+}
+
+/// Removes every trace of us, and of flannel, from nf_tables.
+pub fn remove(nft: &mut Nftables) -> Result<(), HostError> {
+    let chains = nft.chains()?;
+    let mut batch = Batch::new();
+    for family in [Family::Ip, Family::Ip6] {
+        if chains.iter().any(|chain| chain.table == own_table(family)) {
+            batch.delete_table(&own_table(family));
+        }
+        guest(nft, &chains, &filter(family), "FORWARD", FORWARD_CHAIN, Vec::new(), &mut batch)?;
+        guest(nft, &chains, &nat(family), "POSTROUTING", POSTROUTING_CHAIN, Vec::new(), &mut batch)?;
+    }
+    nft.apply(&batch)
+}
+
+/// Removes only the tables that are flannel's own: with the iptables tools in use, the others are theirs.
+pub fn remove_own_tables(nft: &mut Nftables) -> Result<(), HostError> {
+    let chains = nft.chains()?;
+    let mut batch = Batch::new();
+    for family in [Family::Ip, Family::Ip6] {
+        if chains.iter().any(|chain| chain.table == own_table(family)) {
+            batch.delete_table(&own_table(family));
+        }
+    }
+    nft.apply(&batch)
+}
+
+fn family(rules: &Rules) -> Family {
+    if rules.ipv6 { Family::Ip6 } else { Family::Ip }
+}
+
+/// Docker's doing: the filter table of iptables lets nothing through that nobody accepts in that very table.
+fn drops_forwarded(chain: &Chain, family: Family) -> bool {
+    chain.table == filter(family)
+        && chain.name == "FORWARD"
+        && chain.base.as_ref().is_some_and(|base| base.hook == Hook::Forward && base.policy == Policy::Drop)
+}
+
+/// Our own table, rewritten whole where it differs.
+fn own(nft: &mut Nftables, chains: &[Chain], rules: &Rules, batch: &mut Batch) -> Result<(), HostError> {
+    let table = own_table(family(rules));
+    let (want_chains, want_rules) = own_content(rules, &table);
+    let present: Vec<&Chain> = chains.iter().filter(|chain| chain.table == table).collect();
+    if present.is_empty() && want_chains.is_empty() {
+        return Ok(());
+    }
+    let same_chains = present.len() == want_chains.len()
+        && want_chains
+            .iter()
+            .all(|want| present.iter().any(|have| have.name == want.name && have.base == want.base));
+    let have_rules: Vec<Rule> = if present.is_empty() {
+        Vec::new()
+    } else {
+        nft.all_rules(&table)?.into_iter().map(|listed| listed.rule).collect()
+    };
+    if same_chains && same_rules(&have_rules, &want_rules) {
+        return Ok(());
+    }
+    if want_chains.is_empty() {
+        batch.no_table(&table);
+        return Ok(());
+    }
+    batch.fresh_table(Table::new(&table).comment(&format!("rules for {}", table.name)));
+    for chain in want_chains {
+        batch.add_chain(chain);
+    }
+    for rule in want_rules {
+        batch.add_rule(rule);
+    }
+    Ok(())
+}
+
+/// The kernel lists a table's rules by chain; the order of the chains means nothing.
+fn same_rules(have: &[Rule], want: &[Rule]) -> bool {
+    let of = |rules: &[Rule], chain: &str| -> Vec<Vec<Expr>> {
+        rules.iter().filter(|rule| rule.chain == chain).map(|rule| rule.exprs.clone()).collect()
+    };
+    have.len() == want.len() && want.iter().all(|rule| of(have, &rule.chain) == of(want, &rule.chain))
+}
+
+fn own_content(rules: &Rules, table: &TableId) -> (Vec<Chain>, Vec<Rule>) {
+    let (mut chains, mut lines) = (Vec::new(), Vec::new());
+    if !rules.postrouting.is_empty() {
+        chains.push(Chain::base(table, "postrtg", ChainType::Nat, Hook::Postrouting, priority::SRCNAT));
+        lines.extend(
+            rules.postrouting.iter().map(|rule| Rule::new(table, "postrtg", statements(rule, table.family))),
+        );
+    }
+    if !rules.forward.is_empty() {
+        chains.push(Chain::base(table, "forward", ChainType::Filter, Hook::Forward, priority::FILTER));
+        lines.extend(forward_rules(rules, table, "forward"));
+    }
+    (chains, lines)
+}
+
+fn forward_rules(rules: &Rules, table: &TableId, chain: &str) -> Vec<Rule> {
+    rules.forward.iter().map(|rule| Rule::new(table, chain, statements(rule, table.family))).collect()
+}
+
+/// Our chain as a guest in a table of iptables, with the jump to it. It is written whole where it differs;
+/// with no rules it goes, with its jumps. The form is the one that the iptables tools write and can list.
+fn guest(
+    nft: &mut Nftables,
+    chains: &[Chain],
+    table: &TableId,
+    hook: &str,
+    chain: &str,
+    want: Vec<Rule>,
+    batch: &mut Batch,
+) -> Result<(), HostError> {
+    let exists = |name: &str| chains.iter().any(|found| found.table == *table && found.name == name);
+    if !exists(hook) || (want.is_empty() && !exists(chain)) {
+        return Ok(());
+    }
+    let to_us = |exprs: &[Expr]| {
+        exprs.iter().any(|expr| matches!(expr, Expr::Verdict(Verdict::Jump(to)) if to == chain))
+    };
+    let jumps: Vec<u64> = nft
+        .rules(table, hook)?
+        .into_iter()
+        .filter(|listed| to_us(&listed.rule.exprs))
+        .map(|listed| listed.handle)
+        .collect();
+    let have: Vec<Rule> = if exists(chain) {
+        nft.rules(table, chain)?.into_iter().map(|l| l.rule).collect()
+    } else {
+        Vec::new()
+    };
+    let present = exists(chain) && same_rules(&have, &want);
+    if !want.is_empty() && present && jumps.len() == 1 {
+        return Ok(());
+    }
+    if want.is_empty() {
+        for handle in jumps {
+            batch.delete_rule(table, hook, handle);
+        }
+        batch.flush_chain(table, chain).delete_chain(table, chain);
+        return Ok(());
+    }
+    batch.add_chain(Chain::regular(table, chain)).flush_chain(table, chain);
+    for rule in want {
+        batch.add_rule(rule);
+    }
+    if jumps.is_empty() {
+        let jump = Rule::new(table, hook, [build::counter(), build::jump(chain)]);
+        batch.add_rule(jump.comment(FORWARD_COMMENT));
+    }
+    for handle in jumps.into_iter().skip(1) {
+        batch.delete_rule(table, hook, handle);
+    }
+    Ok(())
+}
+
+fn statements(rule: &core::Rule, family: Family) -> Vec<Statement> {
+    let (source, destination) = (|| build::saddr(family), || build::daddr(family));
+    let matches = rule.matches.iter().map(|part| match part {
+        Match::Mark(bits) => build::mark().has(*bits),
+        Match::Source(net) => source().is(*net),
+        Match::NotSource(net) => source().is_not(*net),
+        Match::Destination(net) => destination().is(*net),
+        Match::NotDestination(net) => destination().is_not(*net),
+    });
+    let verdict = match rule.verdict {
+        core::Verdict::Accept => build::accept(),
+        core::Verdict::Return => build::go_back(),
+        core::Verdict::Masquerade { random_fully: true } => build::masquerade_fully_random(),
+        core::Verdict::Masquerade { random_fully: false } => build::masquerade(),
+    };
+    matches.chain([build::counter(), verdict]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use flanneld_core::firewall::Wishes;
+
+    use super::*;
+
+    #[test]
+    fn our_table_holds_flannels_iptables_rules() {
+        let wishes = Wishes { masquerade: true, forward: true, random_fully: true };
+        let rules =
+            Rules::of_family("10.42.0.0/16".parse().unwrap(), "10.42.3.0/24".parse().unwrap(), wishes);
+        let (chains, lines) = own_content(&rules, &own_table(Family::Ip));
+        assert_eq!(chains.len(), 2);
+        let text: Vec<String> = lines.iter().map(|rule| format!("{}: {rule}", rule.chain)).collect();
+        assert_eq!(
+            text,
+            [
+                "postrtg: meta mark and 0x00004000 != 0x00000000 counter return",
+                "postrtg: ip saddr 10.42.3.0/24 ip daddr 10.42.0.0/16 counter return",
+                "postrtg: ip saddr 10.42.0.0/16 ip daddr 10.42.3.0/24 counter return",
+                // flannel's own nftables rule here is `ip saddr != 10.42.3.0/24 ip daddr 10.42.0.0/16 return`,
+                // which leaves nothing for the last one.
+                "postrtg: ip saddr != 10.42.0.0/16 ip daddr 10.42.3.0/24 counter return",
+                "postrtg: ip saddr 10.42.0.0/16 ip daddr != 224.0.0.0/4 counter masquerade fully-random",
+                "postrtg: ip saddr != 10.42.0.0/16 ip daddr 10.42.0.0/16 counter masquerade fully-random",
+                "forward: ip saddr 10.42.0.0/16 counter accept",
+                "forward: ip daddr 10.42.0.0/16 counter accept",
+            ]
+        );
+    }
+}

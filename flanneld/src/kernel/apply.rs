@@ -1,0 +1,158 @@
+//! Carrying out a plan, in its order.
+
+use std::collections::BTreeMap;
+
+use flanneld_core::tables::{Link, LinkKind, LinkName, Op, PROTOCOL, Route, RouteKey};
+use host::error::{HostError, Remedy};
+use host::netlink::{
+    Address, FdbEntry, LinkChange, Neighbour, Netlink, NewLink, NewLinkKind, RouteKind, VxlanLink, Write,
+};
+
+use super::Observed;
+use crate::metrics::Metrics;
+
+/// A write that the kernel refused.
+#[derive(Debug)]
+pub struct Failure {
+    pub op: Op,
+    pub error: HostError,
+}
+
+/// Carries out all of `plan`, also behind a write that was refused: the others may still help.
+/// What the world already is or no longer has is no failure.
+pub async fn apply(netlink: &Netlink, plan: Vec<Op>, seen: &Observed, metrics: &Metrics) -> Vec<Failure> {
+    let links = seen.links.iter().map(|(name, link)| (name.clone(), link.index)).collect();
+    let mut run = Run { netlink, links, batch: Vec::new(), failures: Vec::new(), metrics };
+    for op in plan {
+        run.op(op).await;
+    }
+    run.flush().await;
+    run.failures
+}
+
+/// A plan under way. Writes are gathered and sent many at a time; making a link, whose index the later
+/// writes need, sends what was gathered before it.
+struct Run<'a> {
+    netlink: &'a Netlink,
+    links: BTreeMap<LinkName, u32>,
+    batch: Vec<(Op, Write)>,
+    failures: Vec<Failure>,
+    metrics: &'a Metrics,
+}
+
+impl Run<'_> {
+    async fn op(&mut self, op: Op) {
+        match &op {
+            Op::AddLink(name, link) => match new_link(name, link) {
+                Some(new) => {
+                    self.flush().await;
+                    let made = self.netlink.create_link(&new).await;
+                    if let Ok(index) = made {
+                        self.links.insert(name.clone(), index);
+                    }
+                    self.record(op, made.map(drop));
+                }
+                // A TUN is made by opening it: the udp data path has done so before the plan, or will at the next.
+                None => tracing::debug!(%op, "left to the udp data path"),
+            },
+            _ => match write(&op, &self.links) {
+                Some(write) => self.batch.push((op, write)),
+                // Its link could not be made, which has been reported.
+                None => tracing::debug!(%op, "left out: its link is not there"),
+            },
+        }
+    }
+
+    async fn flush(&mut self) {
+        let (ops, writes): (Vec<Op>, Vec<Write>) = self.batch.drain(..).unzip();
+        let results = self.netlink.apply(&writes).await;
+        for (op, result) in ops.into_iter().zip(results) {
+            self.record(op, result);
+        }
+    }
+
+    fn record(&mut self, op: Op, result: Result<(), HostError>) {
+        match result {
+            Err(error) if error.remedy() != Remedy::Ignore => {
+                self.metrics.write(kind(&op), true);
+                self.failures.push(Failure { op, error });
+            }
+            _ => self.metrics.write(kind(&op), false),
+        }
+    }
+}
+
+fn kind(op: &Op) -> &'static str {
+    match op {
+        Op::AddLink(..) | Op::DelLink(_) | Op::SetLink(..) => "link",
+        Op::AddAddress(..) | Op::DelAddress(..) => "address",
+        Op::SetFdb(..) | Op::DelFdb(..) => "fdb",
+        Op::SetNeighbour(..) | Op::DelNeighbour(..) => "neighbour",
+        Op::SetRoute(..) | Op::DelRoute(..) => "route",
+    }
+}
+
+fn write(op: &Op, links: &BTreeMap<LinkName, u32>) -> Option<Write> {
+    let index = |name: &LinkName| links.get(name).copied();
+    Some(match op {
+        Op::AddLink(..) => return None,
+        Op::DelLink(name) => Write::DeleteLink(index(name)?),
+        Op::SetLink(name, link) => Write::SetLink(index(name)?, change(link)),
+        Op::AddAddress(name, net) => Write::AddAddress(Address::new(index(name)?, *net)),
+        Op::DelAddress(name, net) => Write::DeleteAddress(Address::new(index(name)?, *net)),
+        Op::SetFdb(name, mac, ip) => Write::SetFdb(FdbEntry::permanent(index(name)?, mac.octets(), *ip)),
+        Op::DelFdb(name, mac, ip) => Write::DeleteFdb(FdbEntry::permanent(index(name)?, mac.octets(), *ip)),
+        Op::SetNeighbour(name, ip, mac) => {
+            Write::SetNeighbour(Neighbour::permanent(index(name)?, *ip, mac.octets()))
+        }
+        Op::DelNeighbour(name, ip) => Write::DeleteNeighbour(Neighbour::permanent(index(name)?, *ip, [0; 6])),
+        Op::SetRoute(key, route) => Write::ReplaceRoute(netlink_route(key, route, PROTOCOL, links)?),
+        // Whoever made it: the observer has found it to be ours.
+        Op::DelRoute(key, route) => Write::DeleteRoute(netlink_route(key, route, 0, links)?),
+    })
+}
+
+fn netlink_route(
+    key: &RouteKey,
+    route: &Route,
+    protocol: u8,
+    links: &BTreeMap<LinkName, u32>,
+) -> Option<host::netlink::Route> {
+    let plain =
+        host::netlink::Route { protocol, metric: key.metric, ..host::netlink::Route::new(key.destination) };
+    Some(match route {
+        Route::Blackhole => host::netlink::Route { kind: RouteKind::Blackhole, ..plain },
+        Route::Out { dev, via, onlink } => {
+            host::netlink::Route { dev: Some(*links.get(dev)?), via: *via, onlink: *onlink, ..plain }
+        }
+    })
+}
+
+fn new_link(name: &LinkName, link: &Link) -> Option<NewLink> {
+    let kind = match &link.kind {
+        LinkKind::Vxlan(vxlan) => NewLinkKind::Vxlan(VxlanLink {
+            local: Some(vxlan.local),
+            dev: Some(vxlan.underlay),
+            learning: vxlan.learning,
+            gbp: vxlan.gbp,
+            ..VxlanLink::new(vxlan.vni.get(), vxlan.port)
+        }),
+        LinkKind::Bridge => NewLinkKind::Bridge,
+        LinkKind::Tun | LinkKind::Other(_) => return None,
+    };
+    Some(NewLink {
+        mac: link.mac.map(|mac| mac.octets()),
+        mtu: link.mtu,
+        up: link.up,
+        ..NewLink::new(name.as_str(), kind)
+    })
+}
+
+fn change(link: &Link) -> LinkChange {
+    LinkChange {
+        mac: link.mac.map(|mac| mac.octets()),
+        mtu: link.mtu,
+        up: Some(link.up),
+        ..LinkChange::default()
+    }
+}

@@ -1,0 +1,116 @@
+//! One complete look at the kernel.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use flanneld_core::config::Vni;
+use flanneld_core::mac::Mac;
+use flanneld_core::tables::{Link, LinkKind, LinkName, Ownership, Route, RouteKey, Tables, VxlanLink};
+use host::error::HostError;
+use host::netlink::{self, Netlink, RouteKind};
+
+/// What a look saw.
+pub struct Observed {
+    /// Our part of the tables: what a plan may change.
+    pub tables: Tables,
+    /// All links, ours and others'.
+    pub links: BTreeMap<LinkName, netlink::Link>,
+    /// All addresses of the host.
+    pub addresses: Vec<netlink::Address>,
+}
+
+impl Observed {
+    /// The addresses that a packet to this host can have.
+    pub fn local(&self) -> BTreeSet<IpAddr> {
+        self.addresses.iter().map(|address| address.net.addr()).collect()
+    }
+}
+
+/// Looks at everything once.
+pub async fn observe(netlink: &Netlink, ours: &Ownership) -> Result<Observed, HostError> {
+    let (links, addresses, routes) =
+        tokio::try_join!(netlink.links(), netlink.addresses(), netlink.routes())?;
+    let names: BTreeMap<u32, LinkName> =
+        links.iter().filter_map(|link| Some((link.index, link.name.parse().ok()?))).collect();
+    let mut tables = Tables::default();
+
+    for link in &links {
+        let Some(name) = names.get(&link.index) else { continue };
+        if ours.overlay_link(name) || ours.bridge.as_ref() == Some(name) {
+            tables.links.insert(name.clone(), self::link(link));
+        }
+        if ours.overlay_link(name) && matches!(link.kind, netlink::LinkKind::Vxlan(_)) {
+            end_point(netlink, ours, link.index, name, &mut tables).await?;
+        }
+    }
+    for address in &addresses {
+        let Some(name) = names.get(&address.index) else { continue };
+        if ours.address(name, &address.net) {
+            tables.addresses.insert((name.clone(), address.net));
+        }
+    }
+    for route in &routes {
+        let dev = route.dev.and_then(|index| names.get(&index));
+        if ours.route(&route.dst, dev, route.protocol)
+            && let Some(found) = self::route(route, dev)
+        {
+            tables.routes.insert(RouteKey::with_metric(route.dst, route.metric), found);
+        }
+    }
+    let links = links.into_iter().filter_map(|link| Some((names.get(&link.index)?.clone(), link))).collect();
+    Ok(Observed { tables, links, addresses })
+}
+
+async fn end_point(
+    netlink: &Netlink,
+    ours: &Ownership,
+    index: u32,
+    name: &LinkName,
+    tables: &mut Tables,
+) -> Result<(), HostError> {
+    let (neighbours, fdb) = tokio::try_join!(netlink.neighbours(index), netlink.fdb(index))?;
+    for neighbour in neighbours.iter().filter(|entry| entry.permanent && ours.neighbour(name, entry.ip)) {
+        tables.neighbours.insert((name.clone(), neighbour.ip), Mac(neighbour.mac.unwrap_or_default()));
+    }
+    for entry in fdb.iter().filter(|entry| entry.permanent && ours.fdb(name)) {
+        tables.fdb.insert((name.clone(), Mac(entry.mac)), entry.dst);
+    }
+    Ok(())
+}
+
+fn link(link: &netlink::Link) -> Link {
+    Link { kind: kind(&link.kind), mac: link.mac.map(Mac), mtu: Some(link.mtu), up: link.up }
+}
+
+fn kind(kind: &netlink::LinkKind) -> LinkKind {
+    match kind {
+        netlink::LinkKind::Vxlan(vxlan) => vxlan_link(vxlan)
+            .map_or_else(|| LinkKind::Other("vxlan without an identifier".to_owned()), LinkKind::Vxlan),
+        netlink::LinkKind::Tun(tun) if tun.tap => LinkKind::Other("tap".to_owned()),
+        netlink::LinkKind::Tun(_) => LinkKind::Tun,
+        netlink::LinkKind::Bridge => LinkKind::Bridge,
+        netlink::LinkKind::Veth => LinkKind::Other("veth".to_owned()),
+        netlink::LinkKind::Other(kind) => LinkKind::Other(kind.clone()),
+    }
+}
+
+/// A VXLAN link without a source address or a device is no link of flanneld's making; it shows as one with
+/// unusable parameters, so that the plan replaces it.
+fn vxlan_link(vxlan: &netlink::VxlanLink) -> Option<VxlanLink> {
+    Some(VxlanLink {
+        vni: Vni::new(vxlan.vni).ok()?,
+        port: vxlan.port,
+        local: vxlan.local.unwrap_or(IpAddr::from([0, 0, 0, 0])),
+        underlay: vxlan.dev.unwrap_or_default(),
+        learning: vxlan.learning,
+        gbp: vxlan.gbp,
+    })
+}
+
+fn route(route: &netlink::Route, dev: Option<&LinkName>) -> Option<Route> {
+    match route.kind {
+        RouteKind::Blackhole => Some(Route::Blackhole),
+        RouteKind::Unicast => Some(Route::Out { dev: dev?.clone(), via: route.via, onlink: route.onlink }),
+        _ => None,
+    }
+}

@@ -1,0 +1,100 @@
+//! What is known of each peer: its traffic, and how long a packet to it and back takes.
+//!
+//! Owns: the gathering at the time of a question. Begin at [`Peers::report`].
+//! Never: keeps a history, or influences where packets go.
+
+mod probe;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::udp::UdpPath;
+
+pub use probe::Prober;
+
+/// Packets and bytes of inner packets, since the data path was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    pub tx_packets: u64,
+    pub tx_bytes: u64,
+    pub rx_packets: u64,
+    pub rx_bytes: u64,
+}
+
+/// Everything about all peers, by public address.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    pub traffic: BTreeMap<IpAddr, Traffic>,
+    pub drops: BTreeMap<String, u64>,
+    pub round_trips: BTreeMap<IpAddr, Duration>,
+    pub lost_probes: BTreeMap<IpAddr, u64>,
+}
+
+/// Where the counters are. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Peers(Arc<Mutex<Sources>>);
+
+#[derive(Debug, Default)]
+struct Sources {
+    udp: Option<UdpPath>,
+    prober: Option<Prober>,
+}
+
+impl Peers {
+    /// Asks every source.
+    pub fn report(&self) -> Report {
+        let sources = self.lock();
+        let mut report = Report::default();
+        if let Some(udp) = &sources.udp {
+            let counters = udp.counters();
+            report.drops =
+                counters.drops.iter().map(|(reason, count)| (reason.to_string(), *count)).collect();
+            let traffic =
+                counters.peers.iter().map(|(peer, counts)| (IpAddr::from(*peer), Traffic::from(counts)));
+            report.traffic = traffic.collect();
+        }
+        if let Some(prober) = &sources.prober {
+            for (peer, state) in prober.results() {
+                if let Some(time) = state.round_trip {
+                    report.round_trips.insert(peer, time);
+                }
+                report.lost_probes.insert(peer, state.lost);
+            }
+        }
+        report
+    }
+
+    /// The udp data path, where there is one. The daemon's loop is its only other user.
+    pub fn with_udp<T>(&self, act: impl FnOnce(&mut Option<UdpPath>) -> T) -> T {
+        act(&mut self.lock().udp)
+    }
+
+    /// Hands over the prober.
+    pub fn set_prober(&self, prober: Prober) {
+        self.lock().prober = Some(prober);
+    }
+
+    /// Which address to probe for which peer.
+    pub fn probe(&self, targets: BTreeMap<IpAddr, IpAddr>) {
+        if let Some(prober) = &self.lock().prober {
+            prober.aim(targets);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Sources> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl From<&crate::udp::PeerCounts> for Traffic {
+    fn from(counts: &crate::udp::PeerCounts) -> Self {
+        Self {
+            tx_packets: counts.sent_packets,
+            tx_bytes: counts.sent_bytes,
+            rx_packets: counts.received_packets,
+            rx_bytes: counts.received_bytes,
+        }
+    }
+}

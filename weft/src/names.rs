@@ -1,0 +1,59 @@
+//! Which program this process is asked to be: by its first subcommand, or by the name it was called with.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+/// A program that reads its own arguments, since it speaks the original's flags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    Flanneld,
+    DockerOpts,
+}
+
+/// Subcommand and file names of each program.
+const NAMES: [(&str, Program); 4] = [
+    ("flanneld", Program::Flanneld),
+    ("docker-opts", Program::DockerOpts),
+    ("mk-docker-opts", Program::DockerOpts),
+    ("mk-docker-opts.sh", Program::DockerOpts),
+];
+
+/// The program and its arguments, or `None` where the command line is Weft's own.
+pub fn called_as(arguments: &[OsString]) -> Option<(Program, &[OsString])> {
+    let (own, rest) = arguments.split_first()?;
+    let own = Path::new(own).file_name()?;
+    if let Some(program) = lookup(own) {
+        return Some((program, rest));
+    }
+    let (subcommand, rest) = rest.split_first()?;
+    lookup(subcommand).map(|program| (program, rest))
+}
+
+fn lookup(name: &std::ffi::OsStr) -> Option<Program> {
+    NAMES.iter().find(|(known, _)| name == *known).map(|(_, program)| *program)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn called(words: &[&str]) -> Option<(Program, Vec<String>)> {
+        let arguments: Vec<OsString> = words.iter().map(OsString::from).collect();
+        called_as(&arguments)
+            .map(|(program, rest)| (program, rest.iter().map(|a| a.to_string_lossy().into_owned()).collect()))
+    }
+
+    #[test]
+    fn a_name_and_a_subcommand_mean_the_same() {
+        let by_name = called(&["/opt/bin/flanneld", "-iface", "eth1"]);
+        assert_eq!(by_name, Some((Program::Flanneld, vec!["-iface".to_owned(), "eth1".to_owned()])));
+        assert_eq!(called(&["weft", "flanneld", "-iface", "eth1"]), by_name);
+        assert_eq!(called(&["./mk-docker-opts.sh", "-i"]).unwrap().0, Program::DockerOpts);
+    }
+
+    #[test]
+    fn wefts_own_commands_are_left_to_its_own_parser() {
+        assert_eq!(called(&["weft", "lab", "up"]), None);
+        assert_eq!(called(&["weft"]), None);
+    }
+}
