@@ -201,6 +201,7 @@ fn make(
     };
 
     let index = tun.index().map_err(UdpError::Tun)?;
+    hear_ourselves(&spec.device);
     let threads = Simple::start(Shared {
         tun: nonblocking(tun.into_fd())?,
         socket,
@@ -265,6 +266,19 @@ fn without_programs(spec: &UdpSpec) -> Result<Tun, UdpError> {
         tracing::warn!(error = chain(&error), pin_dir = %spec.pin_dir.display(), "packet programs of an earlier run may still be attached");
     }
     Tun::open(&tun::Options { persistent: true, ..tun::Options::new(&spec.device) }).map_err(UdpError::Tun)
+}
+
+/// Our ICMP errors come out of the TUN with the TUN's own address as their source, as flannel's do. The kernel takes a
+/// packet from one of its own addresses for a forgery and drops it, flannel's errors included (seen on 6.18),
+/// unless the interface may. What peers forge is dropped before it gets there.
+fn hear_ourselves(device: &str) {
+    let key = format!("net/ipv4/conf/{device}/accept_local");
+    if let Err(error) = host::sysctl::ensure(&key, "1") {
+        tracing::warn!(
+            error = chain(&error),
+            "pods will not hear of unreachable destinations: set {key} to 1"
+        );
+    }
 }
 
 fn nonblocking(fd: OwnedFd) -> Result<OwnedFd, UdpError> {

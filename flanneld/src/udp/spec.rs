@@ -50,17 +50,3 @@ impl UdpSpec {
     }
 }
 
-#[cfg(test)]
-pub(super) fn example() -> UdpSpec {
-    UdpSpec {
-        device: "flannel0".to_owned(),
-        mtu: 1472,
-        underlay: 2,
-        local: Ipv4Addr::new(192, 0, 2, 1),
-        port: 8285,
-        subnet: Ipv4Net::new_assert(Ipv4Addr::new(10, 5, 1, 0), 24),
-        datapath: Datapath::Auto,
-        check_source: true,
-        pin_dir: PathBuf::from("/sys/fs/bpf/weft/flanneld"),
-    }
-}
