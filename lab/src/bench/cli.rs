@@ -86,11 +86,7 @@ impl Overlay {
     fn run(&self) -> Result<(), LabError> {
         let report = match &self.from {
             Some(file) => read(file)?,
-            None => {
-                let wanted = self.wanted()?;
-                let watch = Interrupt::watch();
-                run::overlay(&wanted, &mut watch.map_err(LabError::io("watch", "SIGINT and SIGTERM"))?)?
-            }
+            None => run::overlay(&self.wanted()?, &mut Interrupt::watch()?)?,
         };
         print!("{}", table::render(&report));
         if let Some(file) = &self.json {

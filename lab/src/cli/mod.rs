@@ -1,7 +1,7 @@
 //! `weft lab ...`: the command line of the labs.
 
 mod show;
-mod signals;
+pub(crate) mod signals;
 mod terminal;
 mod up;
 
