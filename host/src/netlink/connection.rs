@@ -3,6 +3,7 @@
 //! netlink-proto keeps the socket and matches answers to requests; here are what it leaves out: many writes in one
 //! datagram, interrupted dumps, the kernel's own words about an error, and a time limit.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
@@ -14,6 +15,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{AsyncSocket, SocketAddr};
 use rtnetlink::proto::{self, ConnectionHandle};
+use tokio::sync::Mutex;
 
 use super::write::Write;
 use crate::error::HostError;
@@ -35,6 +37,8 @@ type Message = NetlinkMessage<RouteNetlinkMessage>;
 #[derive(Clone)]
 pub(super) struct Connection {
     handle: ConnectionHandle<RouteNetlinkMessage>,
+    /// Held during a dump: the kernel refuses a second one on the same socket (`EBUSY`).
+    dumping: Arc<Mutex<()>>,
 }
 
 impl Connection {
@@ -51,7 +55,7 @@ impl Connection {
         let _ = socket.set_cap_ack(true);
         let _ = socket.set_netlink_get_strict_chk(true);
         tokio::spawn(connection);
-        Ok(Self { handle })
+        Ok(Self { handle, dumping: Arc::default() })
     }
 
     /// Everything that the kernel lists, from one uninterrupted pass.
@@ -61,6 +65,7 @@ impl Connection {
         object: &str,
         request: impl Fn() -> RouteNetlinkMessage,
     ) -> Result<Vec<RouteNetlinkMessage>, HostError> {
+        let _alone = self.dumping.lock().await;
         for attempt in 0..DUMPS {
             if let Some(complete) = self.dump_once(op, object, request()).await? {
                 return Ok(complete);
@@ -243,7 +248,16 @@ fn words(attributes: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_acknowledgement_is_too_strange(bytes in proptest::collection::vec(any::<u8>(), 0..100), flags: u16) {
+            let _ = outcome("add", String::new, flags, &error(-libc::EINVAL, &bytes, &[]));
+        }
+    }
 
     fn extended(text: &str) -> Vec<u8> {
         let mut attribute = Vec::new();
