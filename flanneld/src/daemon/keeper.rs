@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use flanneld_core::book::LeaseBook;
 use flanneld_core::config::{Backend, NetworkConfig};
@@ -52,6 +52,7 @@ pub struct Keeper {
     metrics: Metrics,
     /// Leases found useless at the last pass, so that each is reported once.
     reported: BTreeMap<Subnets, Ignored>,
+    last_pass: Duration,
 }
 
 impl Keeper {
@@ -64,11 +65,26 @@ impl Keeper {
         metrics: Metrics,
     ) -> Result<Self, FlanneldError> {
         let ours = overlay::ownership(&config, node.bridge.as_ref())?;
-        Ok(Self { netlink, config, ours, node, udp, peers, metrics, reported: BTreeMap::new() })
+        Ok(Self {
+            netlink,
+            config,
+            ours,
+            node,
+            udp,
+            peers,
+            metrics,
+            reported: BTreeMap::new(),
+            last_pass: Duration::ZERO,
+        })
     }
 
     pub fn node(&self) -> &Node {
         &self.node
+    }
+
+    /// How long the last pass took.
+    pub fn last_pass(&self) -> Duration {
+        self.last_pass
     }
 
     /// The largest packet of a pod, as of the last look at the underlay.
@@ -105,7 +121,8 @@ impl Keeper {
         self.report(wanted.ignored);
         self.metrics.leases(leases.peers().len() - self.reported.len(), self.reported.len());
         self.peers.probe(self.probe_targets(leases));
-        self.metrics.pass(start.elapsed());
+        self.last_pass = start.elapsed();
+        self.metrics.pass(self.last_pass);
         if ops > 0 {
             tracing::info!(ops, failed = failures.len(), took = ?start.elapsed(), "kernel tables brought up to date");
         }

@@ -28,6 +28,11 @@ use start::Started;
 
 /// How long changes are gathered before a look: our own writes and a link's going down come in showers.
 const GATHER: Duration = Duration::from_millis(10);
+/// Where looks take long (a host with very many routes), changes are gathered for this many times as long, so
+/// that somebody else's churn does not cost more than a part of a core; but never for longer than
+/// [`GATHER_LAST`], so that a repair comes within a second.
+const GATHER_SHARE: u32 = 5;
+const GATHER_LAST: Duration = Duration::from_millis(500);
 /// The first and the longest wait before a pass that failed is tried again without being called.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_LAST: Duration = Duration::from_secs(5);
@@ -82,7 +87,7 @@ async fn serve(options: Options) -> Result<(), FlanneldError> {
                 informed = true;
                 event.is_some_and(|event| note(&mut book, event, &lease_lost))
             }
-            () = gather(&mut changes), if informed => true,
+            () = gather(&mut changes, keeper.last_pass()), if informed => true,
             () = retry.due(), if informed => true,
             () = firewall.changed(), if ready => {
                 firewall.sync(keeper.node()).await;
@@ -113,12 +118,12 @@ async fn serve(options: Options) -> Result<(), FlanneldError> {
 }
 
 /// Waits for a change in the kernel's tables, and then for a moment of silence.
-async fn gather(changes: &mut Watch) {
+async fn gather(changes: &mut Watch, last_pass: Duration) {
     if changes.next().await.is_none() {
         // The socket broke, which has been logged: looks now come with leases and retries alone.
         std::future::pending::<()>().await;
     }
-    tokio::time::sleep(GATHER).await;
+    tokio::time::sleep((last_pass * GATHER_SHARE).clamp(GATHER, GATHER_LAST)).await;
     while changes.ready().is_some() {}
 }
 

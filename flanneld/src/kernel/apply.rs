@@ -49,6 +49,7 @@ impl Run<'_> {
                     let made = self.netlink.create_link(&new).await;
                     if let Ok(index) = made {
                         self.links.insert(name.clone(), index);
+                        ignore_router_advertisements(name, link);
                     }
                     self.record(op, made.map(drop));
                 }
@@ -79,6 +80,16 @@ impl Run<'_> {
             }
             _ => self.metrics.write(kind(&op), false),
         }
+    }
+}
+
+/// A peer's pod must not be able to give this host a default route through the tunnel (flannel sets this too).
+fn ignore_router_advertisements(name: &LinkName, link: &Link) {
+    if let LinkKind::Vxlan(vxlan) = &link.kind
+        && vxlan.local.is_ipv6()
+        && let Err(error) = host::sysctl::write(&format!("net/ipv6/conf/{name}/accept_ra"), "0")
+    {
+        tracing::warn!(%error, "router advertisements through the tunnel stay accepted");
     }
 }
 
