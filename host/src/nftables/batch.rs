@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::object::*;
+use super::set::*;
 
 /// One change. Prints as the line of an nft script that does the same.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -244,12 +244,14 @@ impl Type {
         }
     }
 
-    pub(super) fn from_id(id: u8, len: usize) -> Self {
-        NAMED.iter().find(|row| row.1 == id).map_or(Type::Other(id, len as u8), |row| row.0)
+    /// The type of a number; `size` tells apart what nft calls integers of any length.
+    pub(super) fn from_id(id: u8, size: Option<usize>) -> Self {
+        let known = NAMED.iter().find(|row| row.1 == id && size.is_none_or(|size| size == row.2));
+        known.map_or(Type::Other(id, size.unwrap_or(4) as u8), |row| row.0)
     }
 
     /// The size of a value in bytes, without padding.
-    pub fn len(self) -> usize {
+    pub fn size(self) -> usize {
         match self {
             Type::Other(_, len) => len.into(),
             known => known.row().map_or(0, |row| row.2),
@@ -348,9 +350,9 @@ pub(super) fn show_fields(types: &[Type], bytes: &[u8]) -> String {
     let mut rest = bytes;
     let mut fields = Vec::new();
     for kind in types {
-        let take = kind.len().min(rest.len());
+        let take = kind.size().min(rest.len());
         fields.push(kind.show(&rest[..take]));
-        rest = rest.get(kind.len().next_multiple_of(4)..).unwrap_or_default();
+        rest = rest.get(kind.size().next_multiple_of(4)..).unwrap_or_default();
     }
     fields.join(" . ")
 }

@@ -14,7 +14,7 @@ impl Reg {
 
     /// The register behind a value of `bytes` bytes that lies here.
     pub fn after(self, bytes: usize) -> Reg {
-        Reg(self.0 + bytes.div_ceil(4) as u8)
+        Reg(self.0.saturating_add(bytes.div_ceil(4).min(16) as u8))
     }
 
     /// The register behind such a value that starts on a boundary of 16 bytes, where nft puts the second

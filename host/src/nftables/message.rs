@@ -5,6 +5,7 @@ use super::batch::{Batch, Op};
 use super::data::Type;
 use super::encode::{LIST_ELEM, write_data};
 use super::object::*;
+use super::set::*;
 use super::userdata::{comment, set_userdata};
 
 const SUBSYS_NFTABLES: u16 = 10;
@@ -237,7 +238,7 @@ fn write_set(w: &mut Writer, set: &Set, id: u32) {
             if concat {
                 w.nested(2, |w| {
                     for field in &set.key {
-                        w.nested(LIST_ELEM, |w| w.u32(1, field.len() as u32));
+                        w.nested(LIST_ELEM, |w| w.u32(1, field.size() as u32));
                     }
                 });
             }
@@ -258,8 +259,8 @@ fn type_code(types: &[Type]) -> u32 {
 /// The bytes of a concatenation, or of a single value, which is not padded.
 fn padded_len(types: &[Type]) -> u32 {
     match types {
-        [single] => single.len() as u32,
-        fields => fields.iter().map(|field| field.len().next_multiple_of(4) as u32).sum(),
+        [single] => single.size() as u32,
+        fields => fields.iter().map(|field| field.size().next_multiple_of(4) as u32).sum(),
     }
 }
 

@@ -18,6 +18,7 @@ mod monitor;
 mod object;
 mod print;
 mod read;
+mod set;
 mod show;
 mod socket;
 mod userdata;
@@ -28,4 +29,8 @@ pub use decode::Counts;
 pub use expr::{Expr, Verdict};
 pub use monitor::{Change, Event, Monitor};
 pub use object::*;
+pub use set::*;
 pub use socket::Nftables;
+
+#[cfg(test)]
+mod tests;

@@ -78,13 +78,26 @@ impl Monitor {
             self.buffer.clear();
             match self.socket.recv(&mut self.buffer).await {
                 Ok(()) => self.digest(),
-                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                    self.tables.clear();
-                    return Ok(Event::Lost);
-                }
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => return Ok(self.start_over()),
                 Err(error) => return Err(failed(error)),
             }
         }
+    }
+
+    /// Throws away what is left from before the loss. The kernel tells of a loss once, and then drops in
+    /// silence until the queue has been empty: only from there on is every event either received or told as lost.
+    fn start_over(&mut self) -> Event {
+        loop {
+            self.buffer.clear();
+            match self.socket.socket_ref().recv(&mut self.buffer, libc::MSG_DONTWAIT) {
+                Ok(_) => {}
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
+                Err(_) => break,
+            }
+        }
+        self.tables.clear();
+        self.ready.clear();
+        Event::Lost
     }
 
     fn digest(&mut self) {

@@ -1,9 +1,9 @@
-//! What a ruleset consists of: tables, chains, rules, sets, elements, counters.
+//! What a ruleset consists of: tables, chains, rules, counters; sets are in [`super::set`].
 
 use super::build::Statement;
-use super::data::{Data, Type};
 use super::decode::Counts;
-use super::expr::{Expr, Verdict};
+use super::expr::Expr;
+use super::userdata::{LONGEST_COMMENT, clip};
 
 /// The family of a table. Weft's own tables are of the first three.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -67,7 +67,7 @@ impl Table {
     }
 
     pub fn comment(mut self, text: &str) -> Self {
-        self.comment = Some(clip(text));
+        self.comment = Some(clip(text, LONGEST_COMMENT));
         self
     }
 }
@@ -178,7 +178,7 @@ impl Chain {
     }
 
     pub fn comment(mut self, text: &str) -> Self {
-        self.comment = Some(clip(text));
+        self.comment = Some(clip(text, LONGEST_COMMENT));
         self
     }
 }
@@ -198,7 +198,7 @@ impl Rule {
     }
 
     pub fn comment(mut self, text: &str) -> Self {
-        self.comment = Some(clip(text));
+        self.comment = Some(clip(text, LONGEST_COMMENT));
         self
     }
 }
@@ -221,180 +221,6 @@ pub enum Place {
     After(u64),
 }
 
-/// What a set holds for each key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Holds {
-    /// Nothing: a plain set.
-    Nothing,
-    Data(Vec<Type>),
-    Verdict,
-    /// The name of a counter.
-    Counter,
-}
-
-/// A set or a map.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Set {
-    pub table: TableId,
-    pub name: String,
-    /// More than one type: a concatenation.
-    pub key: Vec<Type>,
-    pub holds: Holds,
-    pub constant: bool,
-    /// Keys are ranges.
-    pub interval: bool,
-    /// Rules may write to it.
-    pub dynamic: bool,
-    /// Elements may have a timeout of their own.
-    pub timeouts: bool,
-    /// The timeout of an element that has none of its own, in milliseconds.
-    pub timeout: Option<u64>,
-    /// The greatest number of elements.
-    pub size: Option<u32>,
-    pub comment: Option<String>,
-}
-
-/// What the kernel makes of a dynamic set without a size.
-const DYNAMIC_SIZE: u32 = 65535;
-
-impl Set {
-    pub fn new(table: &TableId, name: &str, key: &[Type]) -> Self {
-        Self {
-            table: table.clone(),
-            name: name.to_owned(),
-            key: key.to_vec(),
-            holds: Holds::Nothing,
-            constant: false,
-            interval: false,
-            dynamic: false,
-            timeouts: false,
-            timeout: None,
-            size: None,
-            comment: None,
-        }
-    }
-
-    pub fn map(table: &TableId, name: &str, key: &[Type], data: &[Type]) -> Self {
-        Self { holds: Holds::Data(data.to_vec()), ..Self::new(table, name, key) }
-    }
-
-    pub fn verdict_map(table: &TableId, name: &str, key: &[Type]) -> Self {
-        Self { holds: Holds::Verdict, ..Self::new(table, name, key) }
-    }
-
-    pub fn counter_map(table: &TableId, name: &str, key: &[Type]) -> Self {
-        Self { holds: Holds::Counter, ..Self::new(table, name, key) }
-    }
-
-    pub fn interval(mut self) -> Self {
-        self.interval = true;
-        self
-    }
-
-    /// Written by rules; 65535 elements unless [`Set::size`] says otherwise, as nft has it.
-    pub fn dynamic(mut self) -> Self {
-        self.dynamic = true;
-        self.size.get_or_insert(DYNAMIC_SIZE);
-        self
-    }
-
-    /// Elements may expire, but do not unless they say so.
-    pub fn timeouts(mut self) -> Self {
-        self.timeouts = true;
-        self
-    }
-
-    /// Elements expire after this many milliseconds unless they say otherwise.
-    pub fn timeout(mut self, milliseconds: u64) -> Self {
-        self.timeouts = true;
-        self.timeout = Some(milliseconds);
-        self
-    }
-
-    pub fn size(mut self, elements: u32) -> Self {
-        self.size = Some(elements);
-        self
-    }
-
-    pub fn comment(mut self, text: &str) -> Self {
-        self.comment = Some(clip(text));
-        self
-    }
-
-    pub fn is_map(&self) -> bool {
-        self.holds != Holds::Nothing
-    }
-}
-
-/// What a map holds for one key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
-    Data(Data),
-    Verdict(Verdict),
-    /// The name of an object.
-    Object(String),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Element {
-    pub key: Data,
-    /// The last key of a range, included; only in interval sets. Of a concatenation every field is a range.
-    pub last: Option<Data>,
-    pub value: Option<Value>,
-    /// Milliseconds.
-    pub timeout: Option<u64>,
-    pub comment: Option<String>,
-}
-
-impl Element {
-    pub fn new(key: impl Into<Data>) -> Self {
-        Self { key: key.into(), last: None, value: None, timeout: None, comment: None }
-    }
-
-    /// All keys from `first` to `last`, both included.
-    pub fn range(first: impl Into<Data>, last: impl Into<Data>) -> Self {
-        Self { last: Some(last.into()), ..Self::new(first) }
-    }
-
-    /// All addresses of a network.
-    pub fn net(net: ipnet::IpNet) -> Self {
-        Self::range(net.network(), net.broadcast())
-    }
-
-    pub fn data(mut self, data: impl Into<Data>) -> Self {
-        self.value = Some(Value::Data(data.into()));
-        self
-    }
-
-    pub fn verdict(mut self, verdict: Verdict) -> Self {
-        self.value = Some(Value::Verdict(verdict));
-        self
-    }
-
-    pub fn object(mut self, name: &str) -> Self {
-        self.value = Some(Value::Object(name.to_owned()));
-        self
-    }
-
-    pub fn timeout(mut self, milliseconds: u64) -> Self {
-        self.timeout = Some(milliseconds);
-        self
-    }
-
-    pub fn comment(mut self, text: &str) -> Self {
-        self.comment = Some(clip(text));
-        self
-    }
-}
-
-/// An element as the kernel has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListedElement {
-    pub element: Element,
-    /// The time that it still has, in milliseconds.
-    pub expires: Option<u64>,
-}
-
 /// A named counter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counter {
@@ -407,10 +233,4 @@ impl Counter {
     pub fn new(table: &TableId, name: &str) -> Self {
         Self { table: table.clone(), name: name.to_owned(), comment: None }
     }
-}
-
-/// nft takes comments of up to 127 bytes; a longer one is cut, so that what is wanted can be what is there.
-fn clip(text: &str) -> String {
-    const LONGEST: usize = 127;
-    text[..text.floor_char_boundary(LONGEST)].to_owned()
 }

@@ -6,6 +6,7 @@ use super::batch::{Batch, Op};
 use super::data::{Type, show_fields};
 use super::expr::Verdict;
 use super::object::*;
+use super::set::*;
 use super::show;
 
 impl Display for Family {
@@ -208,11 +209,11 @@ fn show_range(set: &Set, element: &Element) -> String {
     for kind in &set.key {
         let part = |data: &super::Data| {
             let bytes = data.bytes().get(at..).unwrap_or_default();
-            kind.show(&bytes[..kind.len().min(bytes.len())])
+            kind.show(&bytes[..kind.size().min(bytes.len())])
         };
         let (first, last) = (part(&element.key), part(last));
         fields.push(if first == last { first } else { format!("{first}-{last}") });
-        at += kind.len().next_multiple_of(4);
+        at += kind.size().next_multiple_of(4);
     }
     fields.join(" . ")
 }

@@ -6,6 +6,7 @@ use super::data::{Data, Type};
 use super::decode::{Counts, expressions, value, verdict};
 use super::message::*;
 use super::object::*;
+use super::set::*;
 use super::userdata::{read_comment, read_set_comment};
 use crate::error::HostError;
 
@@ -164,9 +165,9 @@ fn types(code: u32, len: u32) -> Vec<Type> {
     let ids: Vec<u8> =
         (0..5).rev().map(|n| (code >> (6 * n) & 0x3f) as u8).skip_while(|&id| id == 0).collect();
     match ids[..] {
-        [] => vec![Type::from_id(0, len as usize)],
-        [id] => vec![Type::from_id(id, len as usize)],
-        _ => ids.into_iter().map(|id| Type::from_id(id, 4)).collect(),
+        [] => vec![Type::from_id(0, Some(len as usize))],
+        [id] => vec![Type::from_id(id, Some(len as usize))],
+        _ => ids.into_iter().map(|id| Type::from_id(id, None)).collect(),
     }
 }
 

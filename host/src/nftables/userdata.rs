@@ -4,7 +4,7 @@
 //! of a set's keys, and the expressions behind `typeof`. The layout was read off nft 1.0.6's messages.
 
 use super::data::Type;
-use super::object::{Holds, Set};
+use super::set::{Holds, Set};
 
 const SET_KEY_BYTEORDER: u8 = 0;
 const SET_DATA_BYTEORDER: u8 = 1;
@@ -33,9 +33,17 @@ fn number(kind: u8, value: u32) -> Vec<u8> {
     item(kind, &value.to_ne_bytes())
 }
 
+/// nft takes comments of up to 127 bytes.
+pub(super) const LONGEST_COMMENT: usize = 127;
+
+/// Cuts a comment to what there is room for, so that what is wanted can be what is there.
+pub(super) fn clip(text: &str, longest: usize) -> String {
+    text[..text.floor_char_boundary(longest)].to_owned()
+}
+
 /// A comment: type 0 for everything but sets.
 pub(super) fn comment(kind: u8, text: &str) -> Vec<u8> {
-    item(kind, &[text.as_bytes(), &[0]].concat())
+    item(kind, &[clip(text, LONGEST_COMMENT).as_bytes(), &[0]].concat())
 }
 
 /// The comment in an object's userdata.

@@ -1,0 +1,145 @@
+//! Elements of sets and maps.
+
+use std::time::Instant;
+
+use host::nftables::*;
+
+use crate::{frame, in_namespace, ip, list, net, run_script, sets};
+
+/// Elements of every kind: written by us and read by nft, and the other way round.
+#[test]
+fn elements_are_those_of_nft() {
+    let table = TableId::new(Family::Ip, "weft-test");
+    let sets = sets(&table);
+    let set = |name: &str| sets.iter().find(|set| set.name == name).unwrap();
+    let front = (ip("10.96.0.10"), Proto::TCP, Port(80));
+    let elements: Vec<(&str, Vec<Element>, &str)> = vec![
+        ("ips", vec![Element::new(ip("1.2.3.4")).comment("a node")], "1.2.3.4 comment \"a node\""),
+        ("ports", vec![Element::new(Port(80)), Element::new(Port(443))], "80, 443"),
+        ("links", vec![Element::new(Data::ifname("eth0"))], "\"eth0\""),
+        (
+            "nets",
+            vec![
+                Element::net(net("10.0.0.0/8")),
+                Element::range(ip("11.0.0.0"), ip("11.0.0.9")),
+                Element::new(ip("11.0.0.10")),
+                Element::net(net("240.0.0.0/4")),
+            ],
+            "10.0.0.0-10.255.255.255, 11.0.0.0-11.0.0.9, 11.0.0.10, 240.0.0.0-255.255.255.255",
+        ),
+        (
+            "grid",
+            vec![Element::range((ip("10.0.0.0"), Port(80)), (ip("10.0.0.255"), Port(90)))],
+            "10.0.0.0-10.0.0.255 . 80-90",
+        ),
+        (
+            "hairpin",
+            vec![Element::new((ip("10.0.0.1"), ip("10.0.0.1"), Proto::UDP, Port(53)))],
+            "10.0.0.1 . 10.0.0.1 . udp . 53",
+        ),
+        (
+            "fronts",
+            vec![
+                Element::new(front).verdict(Verdict::Goto("other".into())),
+                Element::new((ip("10.96.0.11"), Proto::SCTP, Port(81))).verdict(Verdict::Drop),
+            ],
+            "10.96.0.10 . tcp . 80 : goto other, 10.96.0.11 . sctp . 81 : drop",
+        ),
+        ("numbers", vec![Element::new(front).data(7)], "10.96.0.10 . tcp . 80 : 0x00000007"),
+        (
+            "ends",
+            vec![Element::new((front.0, front.1, front.2, 1)).data((ip("10.244.1.2"), Port(8080)))],
+            "10.96.0.10 . tcp . 80 . 1 : 10.244.1.2 . 8080",
+        ),
+        ("slots", vec![Element::new(1).data(ip("10.244.1.2"))], "1 : 10.244.1.2"),
+        ("seen", vec![Element::new(ip("1.2.3.4")).timeout(90_000)], "1.2.3.4 timeout 90s"),
+        ("meters", vec![Element::new(ip("1.2.3.4")).object("hits")], "1.2.3.4 : \"hits\""),
+    ];
+    in_namespace(|| {
+        let mut nf = Nftables::connect().unwrap();
+        let mut batch = frame(&table);
+        for (name, elements, text) in &elements {
+            batch.add_elements(set(name), elements.clone());
+            let line = batch.ops.last().unwrap().to_string();
+            assert_eq!(line, format!("add element ip weft-test {name} {{ {text} }}"));
+        }
+        let check = |nf: &mut Nftables, by: &str| {
+            for (name, want, _) in &elements {
+                let mut have: Vec<Element> =
+                    nf.elements(set(name)).unwrap().into_iter().map(|listed| listed.element).collect();
+                have.sort_by(|a, b| a.key.cmp(&b.key));
+                assert_eq!(have, *want, "{name} written by {by}");
+            }
+            // The time that is left is not the same twice.
+            let text = list();
+            text.lines()
+                .map(|line| line.split(" expires ").next().unwrap().to_owned())
+                .collect::<Vec<_>>()
+                .join("\n")
+        };
+        nf.apply(&batch).unwrap();
+        let ours = check(&mut nf, "us");
+        assert!(ours.contains("10.96.0.10 . tcp . 80 . 1 : 10.244.1.2 . 8080"), "{ours}");
+        assert!(nf.elements(set("seen")).unwrap()[0].expires.is_some_and(|left| left <= 90_000));
+        nf.apply(Batch::new().delete_table(&table)).unwrap();
+        run_script(&batch.to_string());
+        let theirs = check(&mut nf, "nft");
+        assert_eq!(ours, theirs);
+
+        // And away again: one by one, or all.
+        let mut gone = Batch::new();
+        for (name, elements, _) in &elements {
+            gone.delete_elements(set(name), elements.clone());
+        }
+        nf.apply(&gone).unwrap();
+        for (name, elements, _) in &elements {
+            assert_eq!(nf.elements(set(name)).unwrap(), [], "{name}");
+            nf.apply(Batch::new().add_elements(set(name), elements.clone())).unwrap();
+            nf.apply(Batch::new().push(Op::FlushSet(set(name).clone()))).unwrap();
+            assert_eq!(nf.elements(set(name)).unwrap(), [], "{name}");
+        }
+    });
+}
+
+/// Ten thousand services of two endpoints, in one transaction. Prints how long it took; the limit is far
+/// above what a fast machine needs, so that only a change of the order of growth breaks it.
+#[test]
+fn ten_thousand_services_are_one_transaction() {
+    in_namespace(|| {
+        let mut nf = Nftables::connect().unwrap();
+        let table = TableId::new(Family::Ip, "weft-test");
+        let sets = sets(&table);
+        let set = |name: &str| sets.iter().find(|set| set.name == name).unwrap();
+        nf.apply(&frame(&table)).unwrap();
+        let start = Instant::now();
+        let addr = |base: u32, n: u32| std::net::Ipv4Addr::from(base + n);
+        let mut fronts = Vec::new();
+        let mut ends = Vec::new();
+        for n in 0..10_000 {
+            let front = (addr(0x0a60_0000, n), Proto::TCP, Port(80));
+            fronts.push(Element::new(front).verdict(Verdict::Goto("other".into())));
+            for slot in 0..2 {
+                let end = (addr(0x0af4_0000, 2 * n + slot), Port(8080));
+                ends.push(Element::new((front.0, front.1, front.2, slot)).data(end));
+            }
+        }
+        let mut batch = Batch::new();
+        batch.add_elements(set("fronts"), fronts).add_elements(set("ends"), ends);
+        let built = start.elapsed();
+        nf.apply(&batch).unwrap();
+        let applied = start.elapsed();
+        let listed = nf.elements(set("ends")).unwrap();
+        let read = start.elapsed();
+        assert_eq!(listed.len(), 20_000);
+        let one = Element::new((ip("10.97.0.1"), Proto::TCP, Port(80))).verdict(Verdict::Drop);
+        let begin = Instant::now();
+        nf.apply(Batch::new().add_elements(set("fronts"), vec![one])).unwrap();
+        println!(
+            "30,000 elements: built {built:?}, applied {:?}, 20,000 read {:?}; one more {:?}",
+            applied - built,
+            read - applied,
+            begin.elapsed()
+        );
+        assert!(applied.as_secs_f64() < 2.0, "{applied:?}");
+    });
+}
