@@ -22,12 +22,12 @@ int weft_encap(struct skb *skb)
 	const u32 at = config.tun_mac_len;
 	struct ipv4 *in = packet(skb) + at;
 	struct overlay_lease_key key = {.prefix_len = 32};
-	struct next_hop hop = {};
+	struct next_hop hop = {}, *next;
 	struct fib_lookup route = {};
 	struct overlay_count *count;
 	struct segments seg;
 	struct outer *out;
-	u32 total, header_len, underlay;
+	u32 total, header_len;
 	u32 *peer;
 	s64 found;
 
@@ -67,8 +67,8 @@ int weft_encap(struct skb *skb)
 	route.ipv4_src_be = config.local_be;
 	route.ipv4_dst_be = key.addr_be;
 	found = fib_lookup(skb, &route, sizeof(route), 0);
-	if (likely(found == FIB_SUCCESS || found == FIB_NO_NEIGH)) {
-		underlay = route.ifindex;
+	if (likely(found == FIB_SUCCESS)) {
+		next = &hop;
 		hop.family = route.family;
 		hop.ipv6_be[0] = route.ipv6_dst_be[0];
 		if (unlikely(hop.family != AF_INET)) {
@@ -76,6 +76,13 @@ int weft_encap(struct skb *skb)
 			hop.ipv6_be[2] = route.ipv6_dst_be[2];
 			hop.ipv6_be[3] = route.ipv6_dst_be[3];
 		}
+	} else if (found == FIB_NO_NEIGH) {
+		/*
+		 * No next hop from us then: the kernel looks the route up again and gives it to the packet,
+		 * which waits for the neighbour. With ours it would wait with the inner route, and be lost
+		 * when the neighbour answers (seen on 6.18).
+		 */
+		next = 0;
 	} else if (found == FIB_FRAG_NEEDED) {
 		return to_user(USER_TOO_BIG);
 	} else {
@@ -114,5 +121,5 @@ int weft_encap(struct skb *skb)
 		count->tx_packets += seg.count;
 		count->tx_bytes += total + (seg.count - 1) * seg.headers;
 	}
-	return redirect_neigh(underlay, &hop, sizeof(hop), 0);
+	return redirect_neigh(route.ifindex, next, next ? sizeof(hop) : 0, 0);
 }
