@@ -5,7 +5,7 @@ use std::time::Duration;
 use etcd_client::{EventType, WatchOptions, WatchResponse};
 use flanneld_core::book::{LeaseBook, Outcome};
 use tokio::sync::mpsc::Sender;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::EtcdSource;
 use super::backoff::Backoff;
@@ -129,15 +129,15 @@ impl EtcdSource {
                 return Err(End::Broken(EtcdError::TimedOut { what: WHAT, limit: RPC_LIMIT }));
             }
         };
-        let mut pulse = interval(PULSE);
-        pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = Instant::now();
-        // Members older than etcd 3.4 do not answer; for them the keepalive of the connection must do.
+        let (mut ask_at, mut asked) = (heard, 0);
+        // Members older than etcd 3.4 do not answer; for them the keepalive of the connection must do. A newer one
+        // does not answer a watch that it has only just made, hence the haste at first.
         let mut answers = false;
         loop {
             let message = tokio::select! {
                 message = stream.message() => message,
-                _ = pulse.tick() => {
+                () = sleep_until(ask_at) => {
                     if answers && heard.elapsed() > SILENCE {
                         let reason = format!("no sign of life for {:?}", heard.elapsed());
                         return Err(self.broken(&live, Failure::broken(reason)).await);
@@ -145,6 +145,8 @@ impl EtcdSource {
                     if let Err(error) = stream.request_progress().await {
                         return Err(self.broken(&live, Failure::of(&error)).await);
                     }
+                    asked += 1;
+                    ask_at = Instant::now() + if answers || asked > 10 { PULSE } else { PULSE / 10 };
                     continue;
                 }
             };
@@ -156,20 +158,20 @@ impl EtcdSource {
                 Err(error) => return Err(self.broken(&live, Failure::of(&error)).await),
             };
             heard = Instant::now();
-            if response.created() {
-                interruption.over();
-            }
-            // A progress answer may run ahead of events still to come (etcd issue 15220): never resume from it.
-            if response.watch_id() < 0 {
-                answers = true;
-                continue;
-            }
             if response.canceled() && response.compact_revision() == 0 {
                 self.connection.give_up(&live).await;
                 let reason = format!("it cancelled the watch: {}", response.cancel_reason());
                 return Err(End::Broken(EtcdError::Rpc { what: WHAT, reason }));
             }
             check(&response, *next)?;
+            if response.created() {
+                interruption.over();
+            } else if response.watch_id() < 0 {
+                // The answer to our question. It may run ahead of events still to come (etcd issue 15220): never
+                // resume from it.
+                answers = true;
+                continue;
+            }
             for event in self.hear(next, &response) {
                 if events.send(event).await.is_err() {
                     return Ok(());
@@ -197,6 +199,12 @@ impl EtcdSource {
     /// The events of one response, in their order; moves `next` behind them.
     fn hear(&self, next: &mut i64, response: &WatchResponse) -> Vec<LeaseEvent> {
         let mut events = Vec::new();
+        // What etcd says of its own accord every ten minutes of quiet: so far there is nothing more. It spares a
+        // list when those revisions are compacted and the connection then breaks.
+        if response.events().is_empty() && !response.created() {
+            let revision = response.header().map_or(0, |header| header.revision());
+            *next = (*next).max(revision + 1);
+        }
         for event in response.events() {
             let Some(kv) = event.kv() else { continue };
             *next = (*next).max(kv.mod_revision() + 1);

@@ -155,6 +155,8 @@ async fn a_silent_connection_is_not_trusted() {
     next(&mut events).await;
     admin.put(name(1), node(1).to_json(), None).await.unwrap();
     assert_eq!(next(&mut events).await, put(1));
+    // A watch of some age, whose etcd is known to answer when asked for a sign of life.
+    tokio::time::sleep(3 * SECOND / 2).await;
     // The connections of this moment are dead for good; new ones will work.
     wire.set(Wire::Black);
     admin.put(name(2), node(2).to_json(), None).await.unwrap();
