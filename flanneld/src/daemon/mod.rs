@@ -65,7 +65,7 @@ async fn serve(options: Options) -> Result<(), FlanneldError> {
         own,
         source,
         metrics,
-        mut changes,
+        changes,
         health,
         mut files,
         server: _server,
@@ -77,6 +77,7 @@ async fn serve(options: Options) -> Result<(), FlanneldError> {
     let keep = own.keep(lease_hints, metrics);
     tokio::pin!(watch, keep);
 
+    let mut changes = Changes { watch: changes, look_at: None };
     let mut retry = Retry::default();
     // Before the first snapshot nothing is planned: what is not known yet would look like gone.
     let mut informed = false;
@@ -87,7 +88,7 @@ async fn serve(options: Options) -> Result<(), FlanneldError> {
                 informed = true;
                 event.is_some_and(|event| note(&mut book, event, &lease_lost))
             }
-            () = gather(&mut changes, keeper.last_pass()), if informed => true,
+            () = changes.gather(keeper.last_pass()), if informed => true,
             () = retry.due(), if informed => true,
             () = firewall.changed(), if ready => {
                 firewall.sync(keeper.node()).await;
@@ -117,14 +118,31 @@ async fn serve(options: Options) -> Result<(), FlanneldError> {
     }
 }
 
-/// Waits for a change in the kernel's tables, and then for a moment of silence.
-async fn gather(changes: &mut Watch, last_pass: Duration) {
-    if changes.next().await.is_none() {
-        // The socket broke, which has been logged: looks now come with leases and retries alone.
-        std::future::pending::<()>().await;
+/// Word of changes in the kernel's tables.
+struct Changes {
+    watch: Watch,
+    /// Something has changed; it is worth a look from then on.
+    look_at: Option<Instant>,
+}
+
+impl Changes {
+    /// Waits for a change, and then for what comes with it. A wait that is given up for something else forgets
+    /// nothing.
+    async fn gather(&mut self, last_pass: Duration) {
+        if self.look_at.is_none() {
+            if self.watch.next().await.is_none() {
+                // The socket broke, which has been logged: looks now come with leases and retries alone.
+                std::future::pending::<()>().await;
+            }
+            let wait = (last_pass * GATHER_SHARE).clamp(GATHER, GATHER_LAST);
+            self.look_at = Some(Instant::now() + wait);
+        }
+        if let Some(at) = self.look_at {
+            tokio::time::sleep_until(at).await;
+        }
+        self.look_at = None;
+        while self.watch.ready().is_some() {}
     }
-    tokio::time::sleep((last_pass * GATHER_SHARE).clamp(GATHER, GATHER_LAST)).await;
-    while changes.ready().is_some() {}
 }
 
 /// Takes an event into the book, and says what it changed. True if the kernel's tables have to follow.

@@ -108,25 +108,29 @@ impl Firewall {
         Ok(())
     }
 
-    /// Waits until it is worth a look.
+    /// Waits until it is worth a look. What it has heard of is kept when the wait is given up for something else.
     pub async fn changed(&mut self) {
-        let due = self.look_at;
-        let timer = async {
-            match due {
-                Some(due) => tokio::time::sleep_until(due).await,
-                None => std::future::pending().await,
-            }
-        };
         let own_port = self.nft.as_ref().map(Nftables::port);
-        let told = async {
-            match &mut self.monitor {
-                Some(monitor) => foreign_change(monitor, own_port).await,
-                None => std::future::pending().await,
+        loop {
+            let due = self.look_at;
+            let timer = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let told = async {
+                match &mut self.monitor {
+                    Some(monitor) => foreign_change(monitor, own_port).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = timer => return,
+                () = told => {}
             }
-        };
-        tokio::select! {
-            () = timer => {}
-            () = told => tokio::time::sleep(GATHER).await,
+            let soon = Instant::now() + GATHER;
+            self.look_at = Some(due.map_or(soon, |due| due.min(soon)));
         }
     }
 
