@@ -39,7 +39,7 @@ fn a_survey_says_which_flavour_has_rules() {
     in_namespace(|| {
         for known in both(Family::V4) {
             assert_eq!(known.saved.unwrap().rule_count(), 0, "a new namespace is empty");
-            assert!(known.tool.has_random_fully() && known.tool.restore_waits());
+            assert!(known.in_kernel && known.tool.has_random_fully() && known.tool.restore_waits());
         }
         assert_eq!(both(Family::V4).iter().filter(|known| known.default).count(), 1);
         let legacy = tool(&both(Family::V4), Flavour::Legacy);

@@ -1,6 +1,7 @@
 //! The programs: which there are, what they can do, and running them.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ pub struct Found {
     pub tool: Iptables,
     /// Whether the plain `iptables` is this one.
     pub default: bool,
+    /// Whether the kernel has this flavour now. What it lacks of legacy may still come as a module.
+    pub in_kernel: bool,
     /// All its tables that are in use; or why they cannot be read: most often the kernel lacks this flavour.
     pub saved: Result<Saved, String>,
 }
@@ -65,11 +68,23 @@ pub fn survey(runner: Arc<dyn Runner>, family: Family) -> Result<Vec<Found>, Hos
         let default = program == plain;
         let tool = Iptables { family, flavour, version, program, runner: runner.clone() };
         let saved = tool.save_all().map_err(|error| error.to_string());
-        found.push(Found { tool, default, saved });
+        let in_kernel = match flavour {
+            Flavour::Nft => saved.is_ok(),
+            Flavour::Legacy => Path::new(names(family)).exists(),
+        };
+        found.push(Found { tool, default, in_kernel, saved });
     }
     match missing {
         Some(error) if found.is_empty() => Err(error),
         _ => Ok(found),
+    }
+}
+
+/// Where the kernel names the legacy tables in use in this thread's network namespace.
+fn names(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "/proc/thread-self/net/ip_tables_names",
+        Family::V6 => "/proc/thread-self/net/ip6_tables_names",
     }
 }
 
@@ -240,7 +255,7 @@ mod tests {
         let machine = old_machine();
         let found = survey(machine.clone(), Family::V4).unwrap();
         assert_eq!(found.len(), 1);
-        let Found { tool, default, saved } = &found[0];
+        let Found { tool, default, saved, .. } = &found[0];
         assert_eq!(tool.to_string(), "iptables 1.6.1 (legacy)");
         assert!(*default && !tool.has_random_fully());
         assert_eq!(saved.as_ref().unwrap().policy("nat", "POSTROUTING"), Some("ACCEPT"));

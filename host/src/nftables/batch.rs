@@ -29,6 +29,7 @@ pub enum Op {
     DeleteSet(Arc<Set>),
     /// Deletes the elements of a set.
     FlushSet(Arc<Set>),
+    /// A key that is there with another value is refused: delete it before, in the same batch.
     AddElements(Arc<Set>, Vec<Element>),
     /// An element that is not there is an error.
     DeleteElements(Arc<Set>, Vec<Element>),

@@ -1,7 +1,12 @@
 //! Elements of sets and maps.
 
-use std::time::Instant;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use host::nftables::build::*;
 use host::nftables::*;
 
 use crate::{frame, in_namespace, ip, list, net, run_script, sets};
@@ -141,5 +146,94 @@ fn ten_thousand_services_are_one_transaction() {
             begin.elapsed()
         );
         assert!(applied.as_secs_f64() < 2.0, "{applied:?}");
+    });
+}
+
+/// The layout of a service proxy with nothing of its own per service: one map from fronts to chains, one from
+/// fronts and slots to endpoints. Real connections go where the elements say.
+#[test]
+fn connections_find_their_endpoints_through_shared_maps() {
+    in_namespace(|| {
+        let ip_tool = |args: &str| {
+            assert!(Command::new("ip").args(args.split(' ')).status().unwrap().success(), "ip {args}");
+        };
+        ip_tool("link set lo up");
+        ip_tool("address add 10.0.0.1/32 dev lo");
+        ip_tool("route add 10.96.0.0/16 dev lo");
+        let listeners = [0, 1].map(|_| TcpListener::bind("10.0.0.1:0").unwrap());
+        let table = TableId::new(Family::Ip, "weft-test");
+        let front = [Type::Ipv4Addr, Type::InetProto, Type::InetService];
+        let fronts = Arc::new(Set::verdict_map(&table, "fronts", &front));
+        let slot = [front.as_slice(), &[Type::Integer]].concat();
+        let ends = Arc::new(Set::map(&table, "ends", &slot, &[Type::Ipv4Addr, Type::InetService]));
+        let asked = || concat([ip_daddr(), l4proto(), th_dport()]);
+        let slots = concat([ip_daddr(), l4proto(), th_dport(), numgen_inc(2)]);
+
+        let mut batch = Batch::new();
+        batch.add_table(Table::new(&table)).add_set(&fronts).add_set(&ends);
+        batch.add_chain(Chain::regular(&table, "two"));
+        batch.add_chain(Chain::base(&table, "out", ChainType::Nat, Hook::Output, priority::DSTNAT));
+        batch.add_rule(Rule::new(&table, "out", [asked().vmap("fronts")]));
+        batch.add_rule(Rule::new(
+            &table,
+            "two",
+            [l4proto().is(Proto::TCP), dnat_addr_port(Family::Ip, slots.map("ends"))],
+        ));
+        let key = (ip("10.96.0.10"), Proto::TCP, Port(80));
+        batch.add_elements(&fronts, vec![Element::new(key).verdict(Verdict::Goto("two".into()))]);
+        let endpoint = |n: usize| {
+            let to = listeners[n].local_addr().unwrap();
+            Element::new((key.0, key.1, key.2, n as u32)).data((to.ip(), Port(to.port())))
+        };
+        batch.add_elements(&ends, vec![endpoint(0), endpoint(1)]);
+        Nftables::connect().unwrap().apply(&batch).unwrap();
+
+        let service = "10.96.0.10:80".parse().unwrap();
+        let clients = [0; 4].map(|_| TcpStream::connect_timeout(&service, Duration::from_secs(5)).unwrap());
+        let mut seen: Vec<_> =
+            listeners.iter().flat_map(|listener| [(); 2].map(|()| next_client(listener))).collect();
+        let mut sent = clients.map(|client| client.local_addr().unwrap()).to_vec();
+        seen.sort();
+        sent.sort();
+        assert_eq!(seen, sent, "two connections each");
+    });
+}
+
+/// Whose connection the listener gets next, within 5 s.
+fn next_client(listener: &TcpListener) -> SocketAddr {
+    listener.set_nonblocking(true).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        match listener.accept() {
+            Ok((_, client)) => return client,
+            Err(error) if error.kind() == ErrorKind::WouldBlock && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Err(error) => panic!("no connection: {error}"),
+        }
+    }
+}
+
+#[test]
+fn adding_again_is_no_error_and_a_value_is_replaced_in_one_transaction() {
+    in_namespace(|| {
+        let mut nf = Nftables::connect().unwrap();
+        let table = TableId::new(Family::Ip, "weft-test");
+        let sets = sets(&table);
+        let slots = sets.iter().find(|set| set.name == "slots").unwrap();
+        let element = |to: &str| vec![Element::new(1).data(ip(to))];
+        let mut batch = frame(&table);
+        batch.add_elements(slots, element("10.0.0.1"));
+        nf.apply(&batch).unwrap();
+        nf.apply(&batch).unwrap();
+        // Another value for the same key is refused ...
+        let error = nf.apply(Batch::new().add_elements(slots, element("10.0.0.2"))).unwrap_err();
+        assert!(error.to_string().contains("add element ip weft-test slots { 1 : 10.0.0.2 }"), "{error}");
+        // ... unless the old one goes first; no packet sees neither.
+        let mut batch = Batch::new();
+        batch.delete_elements(slots, element("10.0.0.1")).add_elements(slots, element("10.0.0.2"));
+        nf.apply(&batch).unwrap();
+        let have = nf.elements(slots).unwrap();
+        assert_eq!(have.into_iter().map(|listed| listed.element).collect::<Vec<_>>(), element("10.0.0.2"));
     });
 }

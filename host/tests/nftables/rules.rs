@@ -1,7 +1,7 @@
 //! Every expression, in rules: written by us and by nft, read by both.
 
 use host::nftables::build::*;
-use host::nftables::expr::NatFlags;
+use host::nftables::expr::*;
 use host::nftables::*;
 
 use crate::{frame, in_namespace, ip, list, net, nft, run_script, sets};
@@ -11,6 +11,35 @@ fn ip_rules() -> Vec<(&'static str, Vec<Statement>, &'static str)> {
     let front = || concat([ip_daddr(), l4proto(), th_dport()]);
     let tcp = || l4proto().is(Proto::TCP);
     let random = NatFlags { random: true, ..NatFlags::default() };
+    let of_saddr = FibFlags { saddr: true, iif: true, ..FibFlags::default() };
+    let bytes = Limit { rate: 10240, per: 60, burst: 0, unit: LimitUnit::Bytes, over: true };
+    let debug = Log { prefix: Some("x".into()), level: Some(7), group: None };
+    let group = Log { prefix: Some("y".into()), level: None, group: Some(3) };
+    // What has no constructor is written in the kernel's terms.
+    let mut add_counted = add_to("seen", ip_saddr(), None);
+    if let Some(Expr::Dynset { with, .. }) = add_counted.0.last_mut() {
+        with.push(Expr::Counter);
+    }
+    let r = [0, 16, 32, 48].map(|bytes| Reg::FIRST.after(bytes));
+    let put = |value: Data, to| Expr::Immediate { value, to };
+    let snat_range = Statement(vec![
+        put(ip("1.2.3.4").into(), r[0]),
+        put(ip("1.2.3.9").into(), r[1]),
+        put(Port(10).into(), r[2]),
+        put(Port(20).into(), r[3]),
+        Expr::Nat {
+            kind: NatKind::Snat,
+            family: 2,
+            addr: Some((r[0], r[1])),
+            port: Some((r[2], r[3])),
+            flags: random,
+        },
+    ]);
+    let masquerade_ports = Statement(vec![
+        put(Port(1024).into(), r[0]),
+        put(Port(2000).into(), r[1]),
+        Expr::Masquerade { port: Some((r[0], r[1])), flags: NatFlags::default() },
+    ]);
     vec![
         ("other", vec![ip_saddr().is(ip("1.2.3.4")), accept()], "ip saddr 1.2.3.4 accept"),
         ("other", vec![ip_saddr().is(net("10.1.0.0/16"))], "ip saddr 10.1.0.0/16"),
@@ -103,6 +132,17 @@ fn ip_rules() -> Vec<(&'static str, Vec<Statement>, &'static str)> {
         ("other", vec![reject_icmp(icmp::HOST_UNREACHABLE)], "reject with icmp host-unreachable"),
         ("other", vec![tcp(), reject_tcp_reset()], "meta l4proto tcp reject with tcp reset"),
         ("other", vec![goto("post2")], "goto post2"),
+        ("other", vec![ip_daddr().is_not(net("10.0.0.0/8"))], "ip daddr != 10.0.0.0/8"),
+        ("other", vec![ct_state().is_not(state::NEW)], "ct state != new"),
+        ("other", vec![ct_status().lacks(status::DNAT)], "ct status & dnat == 0x0"),
+        ("other", vec![fib(FibResult::Oif, of_saddr).is(0)], "fib saddr . iif oif 0"),
+        ("other", vec![limit_with(bytes)], "limit rate over 10240 bytes/minute"),
+        ("other", vec![log_with(debug)], "log prefix \"x\" level debug"),
+        ("other", vec![log_with(group)], "log prefix \"y\" group 3"),
+        ("other", vec![add_counted], "add @seen { ip saddr counter }"),
+        ("pre", vec![tcp(), counter(), redirect_to(Port(1))], "meta l4proto tcp counter redirect to :1"),
+        ("post", vec![tcp(), snat_range], "meta l4proto tcp snat to 1.2.3.4-1.2.3.9:10-20 random"),
+        ("post", vec![tcp(), masquerade_ports], "meta l4proto tcp masquerade to :1024-2000"),
         ("raw", vec![notrack()], "notrack"),
         ("pre", vec![dnat_to(ip("1.2.3.4"), None)], "dnat to 1.2.3.4"),
         ("pre", vec![tcp(), dnat_to(ip("1.2.3.4"), Some(Port(80)))], "meta l4proto tcp dnat to 1.2.3.4:80"),
@@ -180,6 +220,11 @@ fn inet_rules() -> Vec<(&'static str, Vec<Statement>, &'static str)> {
         ("other", vec![v4(), ip_saddr().is(ip("1.2.3.4"))], "meta nfproto ipv4 ip saddr 1.2.3.4"),
         ("other", vec![v6(), ip6_saddr().is(ip("::1"))], "meta nfproto ipv6 ip6 saddr ::1"),
         ("other", vec![reject(Family::Inet)], "reject"),
+        (
+            "other",
+            vec![Statement(vec![Expr::Reject(Reject::Icmpx(3))])],
+            "reject with icmpx admin-prohibited",
+        ),
         (
             "other",
             vec![v6(), reject_icmpv6(icmpv6::PORT_UNREACHABLE)],

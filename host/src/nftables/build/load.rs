@@ -162,6 +162,11 @@ pub mod addr_type {
     pub const MULTICAST: u32 = 5;
 }
 
+/// What the routing table says of the packet.
+pub fn fib(result: FibResult, of: FibFlags) -> Load {
+    Load::Fib(result, of)
+}
+
 pub fn fib_saddr_type() -> Load {
     Load::Fib(FibResult::Type, FibFlags { saddr: true, ..FibFlags::default() })
 }

@@ -214,10 +214,18 @@ fn dynset(op: DynsetOp, set: &str, key: Load, data: Option<Load>, timeout: Optio
 
 /// Matches up to `rate` packets per second, after `burst` packets at once.
 pub fn limit(rate: u64, burst: u32) -> Statement {
-    Statement(vec![Expr::Limit(Limit { rate, per: 1, burst, unit: LimitUnit::Packets, over: false })])
+    limit_with(Limit { rate, per: 1, burst, unit: LimitUnit::Packets, over: false })
+}
+
+pub fn limit_with(limit: Limit) -> Statement {
+    Statement(vec![Expr::Limit(limit)])
 }
 
 /// Writes to the kernel's log.
 pub fn log(prefix: &str) -> Statement {
-    Statement(vec![Expr::Log(Log { prefix: Some(prefix.to_owned()), ..Log::default() })])
+    log_with(Log { prefix: Some(prefix.to_owned()), ..Log::default() })
+}
+
+pub fn log_with(log: Log) -> Statement {
+    Statement(vec![Expr::Log(log)])
 }
