@@ -13,21 +13,21 @@ flanneld: a flat pod network over the nodes of a cluster, with leases in etcd.
 Usage: flanneld [FLAG]...
        weft flanneld [FLAG]...
 
-Takes flannel's flags, files and keys. A flag is written -name VALUE, --name VALUE,
--name=VALUE or --name=VALUE; a switch is -name, -name=true or -name=false. Every flag
-can also be set in the environment, as FLANNELD_NAME with _ for -; the command line
-wins. A + marks what the original flannel does not have.
+Takes flannel's flags, files and keys. A flag is written -name VALUE,
+--name VALUE, -name=VALUE or --name=VALUE; a switch is -name, -name=true or
+-name=false. Every flag can also be set in the environment, as FLANNELD_NAME
+with _ for -; the command line wins. A + marks what flannel does not have.
 ";
 
 const EXAMPLES: &str = "\
 Examples:
     etcdctl put /coreos.com/network/config '{\"Network\": \"10.5.0.0/16\"}'
     flanneld --ip-masq
-    flanneld --etcd-endpoints=https://etcd-0:2379,https://etcd-1:2379 --etcd-cafile=ca.pem
+    flanneld --etcd-endpoints=https://etcd-0:2379 --etcd-cafile=ca.pem
     flanneld --iface=eth1 --bridge=docker0 --healthz-port=8471
 
-Exit codes: 0 asked to end, or this node's lease was revoked; 1 it cannot start, or a
-value is refused; 2 the command line cannot be read.
+Exit codes: 0 asked to end, or this node's lease was revoked; 1 it cannot start,
+or a value is refused; 2 the command line cannot be read.
 ";
 
 /// The text of `--help`: for standard output, exit code 0.
