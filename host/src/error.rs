@@ -72,13 +72,22 @@ impl HostError {
     }
 
     /// What to do about it.
+    ///
+    /// Only a single `delete` of what is gone, and a single `add` of what is there, can be ignored: a part of a
+    /// transaction that fails keeps all the rest from happening, and who replaces or sets something that is missing
+    /// has planned on a world that is no more.
     pub fn remedy(&self) -> Remedy {
-        match (self, self.errno()) {
-            (Self::Refused { .. } | Self::NoProgram { .. }, _) => Remedy::GiveUp,
-            // What is missing or there already kept all the rest from happening.
-            (Self::Transaction { .. }, Some(libc::EEXIST | libc::ESRCH | libc::ENOENT)) => Remedy::Resync,
-            (_, Some(libc::EEXIST | libc::ESRCH | libc::ENOENT)) => Remedy::Ignore,
-            (_, Some(libc::EPERM | libc::EACCES | libc::EOPNOTSUPP)) => Remedy::GiveUp,
+        match self {
+            Self::Refused { .. } | Self::NoProgram { .. } => return Remedy::GiveUp,
+            Self::Kernel { op, errno, .. } | Self::Explained { op, errno, .. } => match (*op, *errno) {
+                ("delete", libc::ENOENT | libc::ESRCH | libc::ENODEV | libc::EADDRNOTAVAIL)
+                | ("add", libc::EEXIST) => return Remedy::Ignore,
+                _ => {}
+            },
+            _ => {}
+        }
+        match self.errno() {
+            Some(libc::EPERM | libc::EACCES | libc::EOPNOTSUPP) => Remedy::GiveUp,
             _ => Remedy::Resync,
         }
     }
@@ -101,9 +110,30 @@ mod tests {
             "replace route 10.1.0.0/24: Invalid argument (os error 22) (Nexthop has invalid gateway)"
         );
         assert_eq!(explained.remedy(), Remedy::Resync);
-        let absent = HostError::kernel("delete route", "10.1.0.0/24", libc::ESRCH);
+        let absent = HostError::kernel("delete", "route 10.1.0.0/24", libc::ESRCH);
         assert_eq!((absent.errno(), absent.remedy()), (Some(libc::ESRCH), Remedy::Ignore));
         let missing = HostError::NoProgram { program: "nft".to_owned(), advice: "install it".to_owned() };
         assert_eq!((missing.errno(), missing.remedy()), (None, Remedy::GiveUp));
+    }
+
+    #[test]
+    fn only_what_is_already_so_is_ignored() {
+        let cases = [
+            ("delete", libc::ENOENT, Remedy::Ignore),
+            ("delete", libc::ENODEV, Remedy::Ignore),
+            ("delete", libc::EADDRNOTAVAIL, Remedy::Ignore),
+            ("delete", libc::EBUSY, Remedy::Resync),
+            ("add", libc::EEXIST, Remedy::Ignore),
+            ("add", libc::ENODEV, Remedy::Resync),
+            ("replace", libc::ENOENT, Remedy::Resync),
+            ("set", libc::EEXIST, Remedy::Resync),
+            ("create", libc::EEXIST, Remedy::Resync), // the name is taken, by whom we do not know
+            ("set", libc::EPERM, Remedy::GiveUp),
+        ];
+        for (op, errno, remedy) in cases {
+            assert_eq!(HostError::kernel(op, "x", errno).remedy(), remedy, "{op} {errno}");
+        }
+        let batch = HostError::Transaction { op: "nftables", change: "x".to_owned(), errno: libc::ENOENT };
+        assert_eq!(batch.remedy(), Remedy::Resync);
     }
 }

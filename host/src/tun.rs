@@ -157,12 +157,13 @@ fn explain(options: &Options, errno: Errno, existed: bool) -> HostError {
     match errno {
         Errno::EBUSY => {
             let holders = holders_of(&options.name);
-            let (who, advice) = if holders.is_empty() {
-                ("another process".to_owned(), "stop the process that does".to_owned())
-            } else {
-                (holders.join(", "), "stop it".to_owned())
-            };
-            refused(options, &format!("{who} holds it"), &format!("{advice}, or take another name"), errno)
+            let who = if holders.is_empty() { "another process".to_owned() } else { holders.join(", ") };
+            refused(
+                options,
+                &format!("it is held by {who}"),
+                "stop that process, or take another name",
+                errno,
+            )
         }
         Errno::EINVAL if existed => refused(
             options,
@@ -191,10 +192,11 @@ fn refused(options: &Options, reason: &str, advice: &str, errno: Errno) -> HostE
     }
 }
 
-/// The processes that hold a TUN of this name, in whatever namespace: `PID (COMMAND)`.
+/// The processes that hold a TUN of this name: `process PID (COMMAND)`. The kernel does not say in which namespace the
+/// TUN is, so processes in ours come first, and others only where there is none.
 fn holders_of(name: &str) -> Vec<String> {
     let wanted = format!("iff:\t{name}");
-    let holds = |pid: &str| {
+    let holds = |pid: u32| {
         let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
         descriptors
             .filter(|d| fs::read_link(d.path()).is_ok_and(|target| target.as_os_str() == DEVICE))
@@ -208,10 +210,16 @@ fn holders_of(name: &str) -> Vec<String> {
         .flatten()
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid: &u32| holds(&pid.to_string()))
+        .filter(|pid| holds(*pid))
         .collect();
     pids.sort_unstable();
-    pids.iter()
+    let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/net")).ok();
+    let ours = namespace("thread-self");
+    let (near, far): (Vec<u32>, Vec<u32>) =
+        pids.into_iter().partition(|pid| namespace(&pid.to_string()) == ours);
+    let likely = if near.is_empty() { far } else { near };
+    likely
+        .iter()
         .map(|pid| {
             let command = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
             format!("process {pid} ({})", command.trim_end())
@@ -252,13 +260,9 @@ mod tests {
 
     #[test]
     fn refusals_say_what_to_do() {
-        let options = Options::new("flannel0");
+        let options = Options::new("weft-nobodys");
         let cases = [
-            (
-                Errno::EBUSY,
-                true,
-                "another process holds it; stop the process that does, or take another name",
-            ),
+            (Errno::EBUSY, true, "it is held by another process; stop that process, or take another name"),
             (Errno::EINVAL, true, "delete it, or take another name"),
             (Errno::EINVAL, false, "use 1 to 15 letters and digits"),
             (Errno::EPERM, false, "run as root, or with CAP_NET_ADMIN"),

@@ -192,3 +192,45 @@ fn a_process_with_one_thread_inside_is_found() {
         std::thread::yield_now();
     }
 }
+
+const FRESH: &str = "WEFT_TEST_FRESH_RUN";
+
+/// Not a test by itself: the process that [`the_directory_is_prepared_where_there_is_none`] starts.
+#[test]
+fn helper_with_an_empty_run() {
+    if std::env::var_os(FRESH).is_none() {
+        return;
+    }
+    let mounts = || {
+        let all = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let here = all.lines().filter(|l| l.split(' ').nth(4) == Some(DIRECTORY));
+        here.map(str::to_owned).collect::<Vec<String>>()
+    };
+    let hidden = mounts().len(); // the machine's own, below our /run
+    assert!(!fs::exists(DIRECTORY).unwrap());
+    assert!(list().unwrap().is_empty());
+    Namespace::create("one").unwrap();
+    Namespace::create("two").unwrap();
+    assert_eq!(list().unwrap(), ["one", "two"]);
+    let mounts = mounts();
+    assert_eq!(mounts.len(), hidden + 1, "{mounts:?}");
+    assert!(mounts[hidden].contains(" shared:"), "{mounts:?}");
+    assert!(Command::new("ip").args(["netns", "exec", "one", "true"]).status().unwrap().success());
+    Namespace::delete("one").unwrap();
+    Namespace::delete("two").unwrap();
+    assert!(list().unwrap().is_empty());
+}
+
+#[test]
+fn the_directory_is_prepared_where_there_is_none() {
+    let test = std::env::current_exe().unwrap();
+    let script = "mount -t tmpfs none /run && exec \"$0\" --exact helper_with_an_empty_run --nocapture";
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-c", script])
+        .arg(test)
+        .env(FRESH, "1")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "it ran");
+}

@@ -85,6 +85,19 @@ async fn a_replaced_route_is_one_route() {
 }
 
 #[tokio::test]
+async fn a_route_with_a_gateway_and_one_without_replace_each_other() {
+    let (_place, netlink, dev) = underlay("replace6").await;
+    for (dst, via) in [("10.1.1.0/24", "192.0.2.7"), ("fd00:1::/64", "2001:db8::7")] {
+        for want in [route(dst, Some(via), dev), route(dst, None, dev), route(dst, Some(via), dev)] {
+            netlink.replace_route(&want).await.unwrap();
+            let have = netlink.routes().await.unwrap();
+            let gateways: Vec<_> = have.iter().filter(|r| r.dst == want.dst).map(|r| r.via).collect();
+            assert_eq!(gateways, [want.via]);
+        }
+    }
+}
+
+#[tokio::test]
 async fn deleting_ours_leaves_a_strangers_route_to_the_same_place() {
     let (place, netlink, dev) = underlay("stranger").await;
     for dst in ["10.1.1.0/24", "10.1.2.0/24"] {

@@ -157,7 +157,16 @@ fn change_of(kind: u16, payload: &[u8]) -> Option<Change> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_datagram_is_too_strange(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            changes_in(&bytes);
+        }
+    }
 
     fn message(kind: u16, payload: &[u8]) -> Vec<u8> {
         let length = 16 + payload.len();
