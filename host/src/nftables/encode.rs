@@ -1,10 +1,9 @@
-//! Expressions as netlink attributes. The numbers are those of linux/netfilter/nf_tables.h.
+//! Expressions as netlink attributes. The values in tables are those of linux/netfilter/nf_tables.h.
 
 use super::attr::{NLA_F_NESTED, Writer};
 use super::data::Data;
 use super::expr::*;
-
-pub(super) const LIST_ELEM: u16 = 1;
+use super::numbers::*;
 
 impl Reg {
     /// As the kernel writes registers itself: those on a boundary of 16 bytes by their old number.
@@ -124,18 +123,18 @@ impl Verdict {
 
     /// As `NFTA_DATA_VERDICT`.
     pub(super) fn write(&self, w: &mut Writer) {
-        w.nested(2, |w| {
-            w.u32(1, self.code() as u32);
+        w.nested(data::VERDICT, |w| {
+            w.u32(verdict::CODE, self.code() as u32);
             if let Verdict::Jump(chain) | Verdict::Goto(chain) = self {
-                w.string(2, chain);
+                w.string(verdict::CHAIN, chain);
             }
         });
     }
 }
 
 /// As `NFTA_DATA_VALUE` within attribute `kind`.
-pub(super) fn write_data(w: &mut Writer, kind: u16, data: &Data) {
-    w.nested(kind, |w| w.raw(1, data.bytes()));
+pub(super) fn write_data(w: &mut Writer, kind: u16, value: &Data) {
+    w.nested(kind, |w| w.raw(data::VALUE, value.bytes()));
 }
 
 impl Expr {
@@ -169,142 +168,142 @@ impl Expr {
 
     /// As an element of a list of expressions.
     pub(super) fn write(&self, w: &mut Writer) {
-        w.nested(LIST_ELEM, |w| self.write_named(w));
+        w.nested(list::ELEM, |w| self.write_named(w));
     }
 
     fn write_named(&self, w: &mut Writer) {
-        w.string(1, self.name());
+        w.string(expr::NAME, self.name());
         match self {
             // Verbatim: what we do not know we do not rewrite.
-            Expr::Unknown { data, .. } => w.raw(2 | NLA_F_NESTED, data.bytes()),
-            _ => w.nested(2, |w| self.write_fields(w)),
+            Expr::Unknown { data, .. } => w.raw(expr::DATA | NLA_F_NESTED, data.bytes()),
+            _ => w.nested(expr::DATA, |w| self.write_fields(w)),
         }
     }
 
     fn write_fields(&self, w: &mut Writer) {
         match self {
             Expr::Payload { base, offset, len, to } => {
-                w.u32(1, to.code());
-                w.u32(2, code_of(BASE, base));
-                w.u32(3, *offset);
-                w.u32(4, *len);
+                w.u32(payload::DREG, to.code());
+                w.u32(payload::BASE, code_of(BASE, base));
+                w.u32(payload::OFFSET, *offset);
+                w.u32(payload::LEN, *len);
             }
             Expr::Meta { key, to } => {
-                w.u32(1, to.code());
-                w.u32(2, key.code());
+                w.u32(meta::DREG, to.code());
+                w.u32(meta::KEY, key.code());
             }
             Expr::SetMeta { key, from } => {
-                w.u32(2, key.code());
-                w.u32(3, from.code());
+                w.u32(meta::KEY, key.code());
+                w.u32(meta::SREG, from.code());
             }
             Expr::Ct { key, direction, to } => {
-                w.u32(1, to.code());
-                w.u32(2, key.code());
+                w.u32(ct::DREG, to.code());
+                w.u32(ct::KEY, key.code());
                 if let Some(direction) = direction {
-                    w.u8(3, code_of(DIRECTION, direction) as u8);
+                    w.u8(ct::DIRECTION, code_of(DIRECTION, direction) as u8);
                 }
             }
             Expr::SetCt { key, from } => {
-                w.u32(2, key.code());
-                w.u32(4, from.code());
+                w.u32(ct::KEY, key.code());
+                w.u32(ct::SREG, from.code());
             }
             Expr::Fib { result, flags, to } => {
-                w.u32(1, to.code());
-                w.u32(2, code_of(FIB_RESULT, result));
-                w.u32(3, flags.code());
+                w.u32(fib::DREG, to.code());
+                w.u32(fib::RESULT, code_of(FIB_RESULT, result));
+                w.u32(fib::FLAGS, flags.code());
             }
             Expr::Numgen { kind, modulus, offset, to } => {
-                w.u32(1, to.code());
-                w.u32(2, *modulus);
-                w.u32(3, code_of(NUMGEN, kind));
-                w.u32(4, *offset);
+                w.u32(numgen::DREG, to.code());
+                w.u32(numgen::MODULUS, *modulus);
+                w.u32(numgen::TYPE, code_of(NUMGEN, kind));
+                w.u32(numgen::OFFSET, *offset);
             }
             Expr::Jhash { from, len, modulus, seed, offset, to } => {
-                w.u32(1, from.code());
-                w.u32(2, to.code());
-                w.u32(3, *len);
-                w.u32(4, *modulus);
+                w.u32(hash::SREG, from.code());
+                w.u32(hash::DREG, to.code());
+                w.u32(hash::LEN, *len);
+                w.u32(hash::MODULUS, *modulus);
                 if let Some(seed) = seed {
-                    w.u32(5, *seed);
+                    w.u32(hash::SEED, *seed);
                 }
-                w.u32(6, *offset);
-                w.u32(7, 0);
+                w.u32(hash::OFFSET, *offset);
+                w.u32(hash::TYPE, 0);
             }
             Expr::Symhash { modulus, offset, to } => {
-                w.u32(2, to.code());
-                w.u32(4, *modulus);
-                w.u32(6, *offset);
-                w.u32(7, 1);
+                w.u32(hash::DREG, to.code());
+                w.u32(hash::MODULUS, *modulus);
+                w.u32(hash::OFFSET, *offset);
+                w.u32(hash::TYPE, 1);
             }
             Expr::Bitwise { from, to, mask, xor } => {
-                w.u32(1, from.code());
-                w.u32(2, to.code());
-                w.u32(3, mask.len() as u32);
-                write_data(w, 4, mask);
-                write_data(w, 5, xor);
+                w.u32(bitwise::SREG, from.code());
+                w.u32(bitwise::DREG, to.code());
+                w.u32(bitwise::LEN, mask.len() as u32);
+                write_data(w, bitwise::MASK, mask);
+                write_data(w, bitwise::XOR, xor);
             }
             Expr::ToNetworkOrder { from, to, len, size } => {
-                w.u32(1, from.code());
-                w.u32(2, to.code());
-                w.u32(3, 1);
-                w.u32(4, *len);
-                w.u32(5, *size);
+                w.u32(byteorder::SREG, from.code());
+                w.u32(byteorder::DREG, to.code());
+                w.u32(byteorder::OP, 1);
+                w.u32(byteorder::LEN, *len);
+                w.u32(byteorder::SIZE, *size);
             }
             Expr::Immediate { value, to } => {
-                w.u32(1, to.code());
-                write_data(w, 2, value);
+                w.u32(immediate::DREG, to.code());
+                write_data(w, immediate::DATA, value);
             }
             Expr::Verdict(verdict) => {
-                w.u32(1, 0);
-                w.nested(2, |w| verdict.write(w));
+                w.u32(immediate::DREG, 0);
+                w.nested(immediate::DATA, |w| verdict.write(w));
             }
             Expr::Cmp { op, reg, value } => {
-                w.u32(1, reg.code());
-                w.u32(2, code_of(CMP, op));
-                write_data(w, 3, value);
+                w.u32(cmp::SREG, reg.code());
+                w.u32(cmp::OP, code_of(CMP, op));
+                write_data(w, cmp::DATA, value);
             }
             Expr::Range { inverted, reg, first, last } => {
-                w.u32(1, reg.code());
-                w.u32(2, (*inverted).into());
-                write_data(w, 3, first);
-                write_data(w, 4, last);
+                w.u32(range::SREG, reg.code());
+                w.u32(range::OP, (*inverted).into());
+                write_data(w, range::FROM, first);
+                write_data(w, range::TO, last);
             }
             Expr::Lookup { set, key, found } => {
-                w.string(1, set);
-                w.u32(2, key.code());
+                w.string(lookup::SET, set);
+                w.u32(lookup::SREG, key.code());
                 match found {
                     Found::Member => {}
-                    Found::NotMember => w.u32(5, 1),
-                    Found::Verdict => w.u32(3, 0),
-                    Found::Data(to) => w.u32(3, to.code()),
+                    Found::NotMember => w.u32(lookup::FLAGS, 1),
+                    Found::Verdict => w.u32(lookup::DREG, 0),
+                    Found::Data(to) => w.u32(lookup::DREG, to.code()),
                 }
             }
             Expr::Counter => {
-                w.u64(1, 0);
-                w.u64(2, 0);
+                w.u64(counter::BYTES, 0);
+                w.u64(counter::PACKETS, 0);
             }
             Expr::Object { kind, name } => {
-                w.u32(1, *kind);
-                w.string(2, name);
+                w.u32(objref::TYPE, *kind);
+                w.string(objref::NAME, name);
             }
             Expr::ObjectMap { set, key } => {
-                w.u32(3, key.code());
-                w.string(4, set);
+                w.u32(objref::SET_SREG, key.code());
+                w.string(objref::SET_NAME, set);
             }
             Expr::Nat { kind, family, addr, port, flags } => {
-                w.u32(1, if *kind == NatKind::Snat { 0 } else { 1 });
-                w.u32(2, (*family).into());
-                write_range(w, 3, *addr);
-                write_range(w, 5, *port);
-                w.u32(7, flags.code(addr.is_some(), port.is_some()));
+                w.u32(nat::TYPE, if *kind == NatKind::Snat { 0 } else { 1 });
+                w.u32(nat::FAMILY, (*family).into());
+                write_range(w, nat::ADDR_MIN, *addr);
+                write_range(w, nat::PROTO_MIN, *port);
+                w.u32(nat::FLAGS, flags.code(addr.is_some(), port.is_some()));
             }
             Expr::Masquerade { port, flags } => {
-                w.u32(1, flags.code(false, port.is_some()));
-                write_range(w, 2, *port);
+                w.u32(masq::FLAGS, flags.code(false, port.is_some()));
+                write_range(w, masq::PROTO_MIN, *port);
             }
             Expr::Redirect { port, flags } => {
-                write_range(w, 1, *port);
-                w.u32(3, flags.code(false, port.is_some()));
+                write_range(w, redir::PROTO_MIN, *port);
+                w.u32(redir::FLAGS, flags.code(false, port.is_some()));
             }
             Expr::Reject(reject) => {
                 let (kind, code) = match *reject {
@@ -312,41 +311,41 @@ impl Expr {
                     Reject::TcpReset => (1, 0),
                     Reject::Icmpx(code) => (2, code),
                 };
-                w.u32(1, kind);
-                w.u8(2, code);
+                w.u32(reject::TYPE, kind);
+                w.u8(reject::CODE, code);
             }
             Expr::Dynset { op, set, key, data, timeout, with } => {
-                w.string(1, set);
-                w.u32(3, code_of(DYNSET, op));
-                w.u32(4, key.code());
+                w.string(dynset::SET, set);
+                w.u32(dynset::OP, code_of(DYNSET, op));
+                w.u32(dynset::KEY, key.code());
                 if let Some(data) = data {
-                    w.u32(5, data.code());
+                    w.u32(dynset::DATA, data.code());
                 }
                 if let Some(timeout) = timeout {
-                    w.u64(6, *timeout);
+                    w.u64(dynset::TIMEOUT, *timeout);
                 }
                 match &with[..] {
                     [] => {}
-                    [one] => w.nested(7, |w| one.write_named(w)),
-                    many => w.nested(10, |w| many.iter().for_each(|expr| expr.write(w))),
+                    [one] => w.nested(dynset::EXPR, |w| one.write_named(w)),
+                    many => w.nested(dynset::EXPRESSIONS, |w| many.iter().for_each(|expr| expr.write(w))),
                 }
             }
             Expr::Limit(limit) => {
-                w.u64(1, limit.rate);
-                w.u64(2, limit.per);
-                w.u32(3, limit.burst);
-                w.u32(4, if limit.unit == LimitUnit::Packets { 0 } else { 1 });
-                w.u32(5, limit.over.into());
+                w.u64(limit::RATE, limit.rate);
+                w.u64(limit::PER, limit.per);
+                w.u32(limit::BURST, limit.burst);
+                w.u32(limit::TYPE, if limit.unit == LimitUnit::Packets { 0 } else { 1 });
+                w.u32(limit::FLAGS, limit.over.into());
             }
             Expr::Log(log) => {
                 if let Some(group) = log.group {
-                    w.u16(1, group);
+                    w.u16(log::GROUP, group);
                 }
                 if let Some(prefix) = &log.prefix {
-                    w.string(2, prefix);
+                    w.string(log::PREFIX, prefix);
                 }
                 if let Some(level) = log.level {
-                    w.u32(5, level);
+                    w.u32(log::LEVEL, level);
                 }
             }
             Expr::Notrack | Expr::Unknown { .. } => {}

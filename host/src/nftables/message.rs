@@ -1,9 +1,10 @@
-//! Changes as netlink messages. The numbers are those of linux/netfilter/nf_tables.h.
+//! Changes as netlink messages. The flags are those of linux/netfilter/nf_tables.h.
 
 use super::attr::{Header, NLA_F_NESTED, Writer};
 use super::batch::{Batch, Op};
 use super::data::Type;
-use super::encode::{LIST_ELEM, write_data};
+use super::encode::write_data;
+use super::numbers::*;
 use super::object::*;
 use super::set::*;
 use super::userdata::{comment, set_userdata};
@@ -22,31 +23,6 @@ pub(super) const DUMP: u16 = 0x300;
 /// The content of an attribute that holds elements stays below this; an element is far below 4 KiB, and a
 /// length has 16 bits.
 const ELEMENTS_LIMIT: usize = 60 << 10;
-
-/// The kinds of messages.
-pub(super) mod kind {
-    pub const NEWTABLE: u16 = 0;
-    pub const GETTABLE: u16 = 1;
-    pub const DELTABLE: u16 = 2;
-    pub const NEWCHAIN: u16 = 3;
-    pub const GETCHAIN: u16 = 4;
-    pub const DELCHAIN: u16 = 5;
-    pub const NEWRULE: u16 = 6;
-    pub const GETRULE: u16 = 7;
-    pub const DELRULE: u16 = 8;
-    pub const NEWSET: u16 = 9;
-    pub const GETSET: u16 = 10;
-    pub const DELSET: u16 = 11;
-    pub const NEWSETELEM: u16 = 12;
-    pub const GETSETELEM: u16 = 13;
-    pub const DELSETELEM: u16 = 14;
-    pub const NEWGEN: u16 = 15;
-    pub const GETGEN: u16 = 16;
-    pub const NEWOBJ: u16 = 18;
-    pub const GETOBJ: u16 = 19;
-    pub const DELOBJ: u16 = 20;
-    pub const GETOBJ_RESET: u16 = 21;
-}
 
 pub(super) const FLAG_CONSTANT: u32 = 0x2;
 pub(super) const FLAG_INTERVAL: u32 = 0x4;
@@ -82,7 +58,7 @@ pub(super) fn encode(batch: &Batch) -> Encoded {
     let mark = |kind, seq| Header { kind, flags: REQUEST, seq, family: 0, res_id: SUBSYS_NFTABLES };
     w.message(mark(BATCH_BEGIN, 0), |w| {
         if let Some(generation) = batch.generation {
-            w.u32(1, generation);
+            w.u32(batch::GENERATION, generation);
         }
     });
     let mut last = 0;
@@ -112,7 +88,7 @@ impl Sink<'_> {
         *self.last = self.w.bytes.len();
         self.ops.push(self.index);
         self.w.message(request(kind, flags, table.family.code(), self.ops.len() as u32), |w| {
-            w.string(1, &table.name);
+            w.string(any::TABLE, &table.name);
             body(w);
         });
     }
@@ -122,18 +98,22 @@ fn write_op(sink: &mut Sink, op: &Op) {
     // A set needs a number that is its own within the batch.
     let set_id = sink.index as u32 + 1;
     match op {
-        Op::AddTable(table) => sink.message(kind::NEWTABLE, CREATE, &table.id, |w| {
-            w.u32(2, table.dormant.into());
+        Op::AddTable(table) => sink.message(message::NEWTABLE, CREATE, &table.id, |w| {
+            w.u32(table::FLAGS, table.dormant.into());
             if let Some(text) = &table.comment {
-                w.raw(6, &comment(0, text));
+                w.raw(table::USERDATA, &comment(0, text));
             }
         }),
-        Op::DeleteTable(table) => sink.message(kind::DELTABLE, 0, table, |_| {}),
+        Op::DeleteTable(table) => sink.message(message::DELTABLE, 0, table, |_| {}),
         Op::AddChain(chain) => {
-            sink.message(kind::NEWCHAIN, CREATE, &chain.table, |w| write_chain(w, chain));
+            sink.message(message::NEWCHAIN, CREATE, &chain.table, |w| write_chain(w, chain));
         }
-        Op::DeleteChain(table, name) => sink.message(kind::DELCHAIN, 0, table, |w| w.string(3, name)),
-        Op::FlushChain(table, name) => sink.message(kind::DELRULE, 0, table, |w| w.string(2, name)),
+        Op::DeleteChain(table, name) => {
+            sink.message(message::DELCHAIN, 0, table, |w| w.string(chain::NAME, name))
+        }
+        Op::FlushChain(table, name) => {
+            sink.message(message::DELRULE, 0, table, |w| w.string(rule::CHAIN, name))
+        }
         Op::AddRule(rule, place) => {
             let (flags, position) = match *place {
                 Place::First => (CREATE, None),
@@ -141,73 +121,77 @@ fn write_op(sink: &mut Sink, op: &Op) {
                 Place::Before(handle) => (CREATE, Some(handle)),
                 Place::After(handle) => (CREATE | APPEND, Some(handle)),
             };
-            sink.message(kind::NEWRULE, flags, &rule.table, |w| {
+            sink.message(message::NEWRULE, flags, &rule.table, |w| {
                 write_rule(w, rule);
                 if let Some(handle) = position {
-                    w.u64(6, handle);
+                    w.u64(rule::POSITION, handle);
                 }
             });
         }
         Op::ReplaceRule(handle, rule) => {
-            sink.message(kind::NEWRULE, CREATE | REPLACE, &rule.table, |w| {
+            sink.message(message::NEWRULE, CREATE | REPLACE, &rule.table, |w| {
                 write_rule(w, rule);
-                w.u64(3, *handle);
+                w.u64(rule::HANDLE, *handle);
             });
         }
-        Op::DeleteRule { table, chain, handle } => sink.message(kind::DELRULE, 0, table, |w| {
-            w.string(2, chain);
-            w.u64(3, *handle);
+        Op::DeleteRule { table, chain, handle } => sink.message(message::DELRULE, 0, table, |w| {
+            w.string(rule::CHAIN, chain);
+            w.u64(rule::HANDLE, *handle);
         }),
         Op::AddSet(set) => {
-            sink.message(kind::NEWSET, CREATE, &set.table, |w| write_set(w, set, set_id));
+            sink.message(message::NEWSET, CREATE, &set.table, |w| write_set(w, set, set_id));
         }
-        Op::DeleteSet(set) => sink.message(kind::DELSET, 0, &set.table, |w| w.string(2, &set.name)),
-        Op::FlushSet(set) => sink.message(kind::DELSETELEM, 0, &set.table, |w| w.string(2, &set.name)),
-        Op::AddElements(set, elements) => write_elements(sink, kind::NEWSETELEM, CREATE, set, elements),
-        Op::DeleteElements(set, elements) => write_elements(sink, kind::DELSETELEM, 0, set, elements),
-        Op::AddCounter(counter) => sink.message(kind::NEWOBJ, CREATE, &counter.table, |w| {
-            w.string(2, &counter.name);
-            w.u32(3, OBJECT_COUNTER);
-            w.nested(4, |w| {
-                w.u64(1, 0);
-                w.u64(2, 0);
+        Op::DeleteSet(set) => {
+            sink.message(message::DELSET, 0, &set.table, |w| w.string(set::NAME, &set.name))
+        }
+        Op::FlushSet(set) => {
+            sink.message(message::DELSETELEM, 0, &set.table, |w| w.string(elements::SET, &set.name))
+        }
+        Op::AddElements(set, elements) => write_elements(sink, message::NEWSETELEM, CREATE, set, elements),
+        Op::DeleteElements(set, elements) => write_elements(sink, message::DELSETELEM, 0, set, elements),
+        Op::AddCounter(counter) => sink.message(message::NEWOBJ, CREATE, &counter.table, |w| {
+            w.string(object::NAME, &counter.name);
+            w.u32(object::TYPE, OBJECT_COUNTER);
+            w.nested(object::DATA, |w| {
+                w.u64(counter::BYTES, 0);
+                w.u64(counter::PACKETS, 0);
             });
             if let Some(text) = &counter.comment {
-                w.raw(8, &comment(0, text));
+                w.raw(object::USERDATA, &comment(0, text));
             }
         }),
-        Op::DeleteCounter(table, name) => sink.message(kind::DELOBJ, 0, table, |w| {
-            w.string(2, name);
-            w.u32(3, OBJECT_COUNTER);
+        Op::DeleteCounter(table, name) => sink.message(message::DELOBJ, 0, table, |w| {
+            w.string(object::NAME, name);
+            w.u32(object::TYPE, OBJECT_COUNTER);
         }),
     }
 }
 
 fn write_chain(w: &mut Writer, chain: &Chain) {
-    w.string(3, &chain.name);
+    w.string(chain::NAME, &chain.name);
     if let Some(base) = &chain.base {
-        w.nested(4, |w| {
-            w.u32(1, base.hook as u32);
-            w.u32(2, base.priority as u32);
+        w.nested(chain::HOOK, |w| {
+            w.u32(hook::NUMBER, base.hook as u32);
+            w.u32(hook::PRIORITY, base.priority as u32);
         });
-        w.u32(5, base.policy as u32);
-        w.string(7, base.kind.name());
+        w.u32(chain::POLICY, base.policy as u32);
+        w.string(chain::TYPE, base.kind.name());
     }
     if let Some(text) = &chain.comment {
-        w.raw(12, &comment(0, text));
+        w.raw(chain::USERDATA, &comment(0, text));
     }
 }
 
 fn write_rule(w: &mut Writer, rule: &Rule) {
-    w.string(2, &rule.chain);
-    w.nested(4, |w| rule.exprs.iter().for_each(|expr| expr.write(w)));
+    w.string(rule::CHAIN, &rule.chain);
+    w.nested(rule::EXPRESSIONS, |w| rule.exprs.iter().for_each(|expr| expr.write(w)));
     if let Some(text) = &rule.comment {
-        w.raw(7, &comment(0, text));
+        w.raw(rule::USERDATA, &comment(0, text));
     }
 }
 
 fn write_set(w: &mut Writer, set: &Set, id: u32) {
-    w.string(2, &set.name);
+    w.string(set::NAME, &set.name);
     let concat = set.interval && set.key.len() > 1;
     let flags = [
         (set.constant, FLAG_CONSTANT),
@@ -218,37 +202,37 @@ fn write_set(w: &mut Writer, set: &Set, id: u32) {
         (set.holds == Holds::Counter, FLAG_OBJECT),
         (concat, FLAG_CONCAT),
     ];
-    w.u32(3, flags.iter().filter(|(on, _)| *on).map(|(_, bit)| bit).sum());
-    w.u32(4, type_code(&set.key));
-    w.u32(5, padded_len(&set.key));
+    w.u32(set::FLAGS, flags.iter().filter(|(on, _)| *on).map(|(_, bit)| bit).sum());
+    w.u32(set::KEY_TYPE, type_code(&set.key));
+    w.u32(set::KEY_LEN, padded_len(&set.key));
     match &set.holds {
         Holds::Nothing => {}
         Holds::Data(types) => {
-            w.u32(6, type_code(types));
-            w.u32(7, padded_len(types));
+            w.u32(set::DATA_TYPE, type_code(types));
+            w.u32(set::DATA_LEN, padded_len(types));
         }
-        Holds::Verdict => w.u32(6, TYPE_VERDICT),
-        Holds::Counter => w.u32(15, OBJECT_COUNTER),
+        Holds::Verdict => w.u32(set::DATA_TYPE, TYPE_VERDICT),
+        Holds::Counter => w.u32(set::OBJ_TYPE, OBJECT_COUNTER),
     }
     if concat || set.size.is_some() {
-        w.nested(9, |w| {
+        w.nested(set::DESC, |w| {
             if let Some(size) = set.size {
-                w.u32(1, size);
+                w.u32(set_desc::SIZE, size);
             }
             if concat {
-                w.nested(2, |w| {
+                w.nested(set_desc::CONCAT, |w| {
                     for field in &set.key {
-                        w.nested(LIST_ELEM, |w| w.u32(1, field.size() as u32));
+                        w.nested(list::ELEM, |w| w.u32(set_desc::FIELD_LEN, field.size() as u32));
                     }
                 });
             }
         });
     }
-    w.u32(10, id);
+    w.u32(set::ID, id);
     if let Some(timeout) = set.timeout {
-        w.u64(11, timeout);
+        w.u64(set::TIMEOUT, timeout);
     }
-    w.raw(13, &set_userdata(set));
+    w.raw(set::USERDATA, &set_userdata(set));
 }
 
 /// nft's number for a concatenation: six bits for each type.
@@ -271,8 +255,8 @@ fn write_elements(sink: &mut Sink, kind: u16, flags: u16, set: &Set, elements: &
         write_element(&mut list, set, element);
         if list.bytes.len() > ELEMENTS_LIMIT || elements.peek().is_none() {
             sink.message(kind, flags, &set.table, |w| {
-                w.string(2, &set.name);
-                w.raw(3 | NLA_F_NESTED, &list.bytes);
+                w.string(elements::SET, &set.name);
+                w.raw(elements::LIST | NLA_F_NESTED, &list.bytes);
             });
             list.bytes.clear();
         }
@@ -282,22 +266,22 @@ fn write_elements(sink: &mut Sink, kind: u16, flags: u16, set: &Set, elements: &
 fn write_element(list: &mut Writer, set: &Set, element: &Element) {
     let last = element.last.as_ref().unwrap_or(&element.key);
     let concat = set.key.len() > 1;
-    list.nested(LIST_ELEM, |w| {
-        write_data(w, 1, &element.key);
+    list.nested(list::ELEM, |w| {
+        write_data(w, element::KEY, &element.key);
         if set.interval && concat {
-            write_data(w, 10, last);
+            write_data(w, element::KEY_END, last);
         }
         match &element.value {
             None => {}
-            Some(Value::Data(data)) => write_data(w, 2, data),
-            Some(Value::Verdict(verdict)) => w.nested(2, |w| verdict.write(w)),
-            Some(Value::Object(name)) => w.string(9, name),
+            Some(Value::Data(data)) => write_data(w, element::DATA, data),
+            Some(Value::Verdict(verdict)) => w.nested(element::DATA, |w| verdict.write(w)),
+            Some(Value::Object(name)) => w.string(element::OBJREF, name),
         }
         if let Some(timeout) = element.timeout {
-            w.u64(4, timeout);
+            w.u64(element::TIMEOUT, timeout);
         }
         if let Some(text) = &element.comment {
-            w.raw(6, &comment(0, text));
+            w.raw(element::USERDATA, &comment(0, text));
         }
     });
     // A range of single values is two elements: where it starts, and the first value behind it.
@@ -305,9 +289,9 @@ fn write_element(list: &mut Writer, set: &Set, element: &Element) {
         && !concat
         && let Some(end) = last.successor()
     {
-        list.nested(LIST_ELEM, |w| {
-            write_data(w, 1, &end);
-            w.u32(3, ELEMENT_END);
+        list.nested(list::ELEM, |w| {
+            write_data(w, element::KEY, &end);
+            w.u32(element::FLAGS, ELEMENT_END);
         });
     }
 }

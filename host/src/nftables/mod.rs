@@ -15,6 +15,7 @@ mod encode;
 pub mod expr;
 mod message;
 mod monitor;
+mod numbers;
 mod object;
 mod print;
 mod read;

@@ -8,7 +8,8 @@ use netlink_sys::{AsyncSocket, AsyncSocketExt, TokioSocket};
 use nix::sys::socket::{setsockopt, sockopt};
 
 use super::attr::{Message, Messages};
-use super::message::{kind, kind_of};
+use super::message::kind_of;
+use super::numbers::{any, generation, message};
 use super::object::{Family, TableId};
 use crate::error::HostError;
 
@@ -104,7 +105,7 @@ impl Monitor {
         for message in Messages(&self.buffer) {
             match kind_of(&message.header) {
                 // The last message of a transaction.
-                Some(kind::NEWGEN) => {
+                Some(message::NEWGEN) => {
                     let tables = std::mem::take(&mut self.tables);
                     self.ready.push_back(Event::Changed(change(message, tables)));
                 }
@@ -118,17 +119,20 @@ impl Monitor {
 fn change(message: Message, tables: BTreeSet<TableId>) -> Change {
     let a = message.attrs();
     Change {
-        generation: a.u32(1).unwrap_or(0),
+        generation: a.u32(generation::ID).unwrap_or(0),
         port: message.port,
-        thread: a.u32(2).unwrap_or(0),
-        name: a.string(3).unwrap_or_default(),
+        thread: a.u32(generation::PID).unwrap_or(0),
+        name: a.string(generation::NAME).unwrap_or_default(),
         tables,
     }
 }
 
 /// Every message names its table first.
 fn touched(message: Message) -> Option<TableId> {
-    Some(TableId { family: Family::from_code(message.header.family)?, name: message.attrs().string(1)? })
+    Some(TableId {
+        family: Family::from_code(message.header.family)?,
+        name: message.attrs().string(any::TABLE)?,
+    })
 }
 
 fn failed(source: io::Error) -> HostError {

@@ -5,6 +5,7 @@ use super::attr::{Attrs, Message};
 use super::data::{Data, Type};
 use super::decode::{Counts, expressions, value, verdict};
 use super::message::*;
+use super::numbers::*;
 use super::object::*;
 use super::set::*;
 use super::userdata::{read_comment, read_set_comment};
@@ -15,51 +16,56 @@ const ANY_FAMILY: u8 = 0;
 impl Nftables {
     /// The number of the ruleset: each transaction of anybody makes it grow.
     pub fn generation(&mut self) -> Result<u32, HostError> {
-        self.get(kind::GETGEN, ANY_FAMILY, |_| {}, |m| m.attrs().u32(1))?
+        self.get(message::GETGEN, ANY_FAMILY, |_| {}, |m| m.attrs().u32(generation::ID))?
             .ok_or(HostError::Protocol { op: "nftables", reason: "no generation".to_owned() })
     }
 
     /// The tables of all families.
     pub fn tables(&mut self) -> Result<Vec<Table>, HostError> {
-        self.dump(kind::GETTABLE, ANY_FAMILY, |_| {}, |m, list| list.extend(table(m)))
+        self.dump(message::GETTABLE, ANY_FAMILY, |_| {}, |m, list| list.extend(table(m)))
     }
 
     /// The chains of all tables, other people's as well.
     pub fn chains(&mut self) -> Result<Vec<Chain>, HostError> {
-        self.dump(kind::GETCHAIN, ANY_FAMILY, |_| {}, |m, list| list.extend(chain(m)))
+        self.dump(message::GETCHAIN, ANY_FAMILY, |_| {}, |m, list| list.extend(chain(m)))
     }
 
     /// The rules of a chain in their order; none where there is no such chain.
     pub fn rules(&mut self, table: &TableId, chain: &str) -> Result<Vec<ListedRule>, HostError> {
         let question = |w: &mut super::attr::Writer| {
-            w.string(1, &table.name);
-            w.string(2, chain);
+            w.string(any::TABLE, &table.name);
+            w.string(rule::CHAIN, chain);
         };
-        self.dump(kind::GETRULE, table.family.code(), question, |m, list| list.extend(rule(m)))
+        self.dump(message::GETRULE, table.family.code(), question, |m, list| list.extend(rule(m)))
     }
 
     /// The rules of all chains of a table.
     pub fn all_rules(&mut self, table: &TableId) -> Result<Vec<ListedRule>, HostError> {
         let code = table.family.code();
-        self.dump(kind::GETRULE, code, |w| w.string(1, &table.name), |m, list| list.extend(rule(m)))
+        self.dump(
+            message::GETRULE,
+            code,
+            |w| w.string(any::TABLE, &table.name),
+            |m, list| list.extend(rule(m)),
+        )
     }
 
     /// The sets and maps of a table, anonymous ones left out.
     pub fn sets(&mut self, table: &TableId) -> Result<Vec<Set>, HostError> {
         let code = table.family.code();
-        self.dump(kind::GETSET, code, |w| w.string(1, &table.name), |m, list| list.extend(set(m)))
+        self.dump(message::GETSET, code, |w| w.string(any::TABLE, &table.name), |m, list| list.extend(set(m)))
     }
 
     /// The elements of a set. No such set is `ENOENT`.
     pub fn elements(&mut self, set: &Set) -> Result<Vec<ListedElement>, HostError> {
         let question = |w: &mut super::attr::Writer| {
-            w.string(1, &set.table.name);
-            w.string(2, &set.name);
+            w.string(any::TABLE, &set.table.name);
+            w.string(elements::SET, &set.name);
         };
-        let raw = self.dump(kind::GETSETELEM, set.table.family.code(), question, |m, list| {
-            let elements = m.attrs().nested(3).into_iter().filter_map(|item| {
+        let raw = self.dump(message::GETSETELEM, set.table.family.code(), question, |m, list| {
+            let elements = m.attrs().nested(elements::LIST).into_iter().filter_map(|item| {
                 let (element, flags) = element(item.nested())?;
-                let expires = item.nested().u64(5);
+                let expires = item.nested().u64(element::EXPIRATION);
                 Some((ListedElement { element, expires }, flags & ELEMENT_END != 0))
             });
             list.extend(elements);
@@ -73,25 +79,25 @@ impl Nftables {
 
     /// The named counters of a table with their numbers.
     pub fn counters(&mut self, table: &TableId) -> Result<Vec<(Counter, Counts)>, HostError> {
-        self.objects(kind::GETOBJ, table)
+        self.objects(message::GETOBJ, table)
     }
 
     /// The same, and starts them again at zero; nothing that is counted meanwhile is lost.
     pub fn reset_counters(&mut self, table: &TableId) -> Result<Vec<(Counter, Counts)>, HostError> {
-        self.objects(kind::GETOBJ_RESET, table)
+        self.objects(message::GETOBJ_RESET, table)
     }
 
     fn objects(&mut self, kind: u16, table: &TableId) -> Result<Vec<(Counter, Counts)>, HostError> {
         let question = |w: &mut super::attr::Writer| {
-            w.string(1, &table.name);
-            w.u32(3, OBJECT_COUNTER);
+            w.string(any::TABLE, &table.name);
+            w.u32(object::TYPE, OBJECT_COUNTER);
         };
         self.dump(kind, table.family.code(), question, |m, list| list.extend(counter(m)))
     }
 }
 
 fn table_id(m: Message) -> Option<TableId> {
-    Some(TableId { family: Family::from_code(m.header.family)?, name: m.attrs().string(1)? })
+    Some(TableId { family: Family::from_code(m.header.family)?, name: m.attrs().string(any::TABLE)? })
 }
 
 fn text(a: Attrs, kind: u16) -> Option<String> {
@@ -100,53 +106,64 @@ fn text(a: Attrs, kind: u16) -> Option<String> {
 
 pub(super) fn table(m: Message) -> Option<Table> {
     let a = m.attrs();
-    Some(Table { id: table_id(m)?, comment: text(a, 6), dormant: a.u32(2).unwrap_or(0) & 1 != 0 })
+    Some(Table {
+        id: table_id(m)?,
+        comment: text(a, table::USERDATA),
+        dormant: a.u32(table::FLAGS).unwrap_or(0) & 1 != 0,
+    })
 }
 
 pub(super) fn chain(m: Message) -> Option<Chain> {
     let a = m.attrs();
-    Some(Chain { table: table_id(m)?, name: a.string(3)?, base: base(a), comment: text(a, 12) })
+    Some(Chain {
+        table: table_id(m)?,
+        name: a.string(chain::NAME)?,
+        base: base(a),
+        comment: text(a, chain::USERDATA),
+    })
 }
 
 fn base(a: Attrs) -> Option<Base> {
-    let hook = a.get(4)?.nested();
+    let hook = a.get(chain::HOOK)?.nested();
     Some(Base {
-        kind: ChainType::from_name(&a.string(7)?)?,
-        hook: Hook::from_code(hook.u32(1)?)?,
-        priority: hook.u32(2)? as i32,
-        policy: if a.u32(5).unwrap_or(1) == 0 { Policy::Drop } else { Policy::Accept },
+        kind: ChainType::from_name(&a.string(chain::TYPE)?)?,
+        hook: Hook::from_code(hook.u32(hook::NUMBER)?)?,
+        priority: hook.u32(hook::PRIORITY)? as i32,
+        policy: if a.u32(chain::POLICY).unwrap_or(1) == 0 { Policy::Drop } else { Policy::Accept },
     })
 }
 
 pub(super) fn rule(m: Message) -> Option<ListedRule> {
     let a = m.attrs();
-    let (exprs, counts) = expressions(a.nested(4));
-    let rule = Rule { table: table_id(m)?, chain: a.string(2)?, exprs, comment: text(a, 7) };
-    Some(ListedRule { handle: a.u64(3)?, rule, counts })
+    let (exprs, counts) = expressions(a.nested(rule::EXPRESSIONS));
+    let rule =
+        Rule { table: table_id(m)?, chain: a.string(rule::CHAIN)?, exprs, comment: text(a, rule::USERDATA) };
+    Some(ListedRule { handle: a.u64(rule::HANDLE)?, rule, counts })
 }
 
 fn counter(m: Message) -> Option<(Counter, Counts)> {
     let a = m.attrs();
-    (a.u32(3)? == OBJECT_COUNTER).then_some(())?;
-    let counter = Counter { table: table_id(m)?, name: a.string(2)?, comment: text(a, 8) };
-    Some((counter, Counts::read(a.nested(4))))
+    (a.u32(object::TYPE)? == OBJECT_COUNTER).then_some(())?;
+    let counter =
+        Counter { table: table_id(m)?, name: a.string(object::NAME)?, comment: text(a, object::USERDATA) };
+    Some((counter, Counts::read(a.nested(object::DATA))))
 }
 
 pub(super) fn set(m: Message) -> Option<Set> {
     const ANONYMOUS: u32 = 0x1;
     let a = m.attrs();
-    let flags = a.u32(3).unwrap_or(0);
+    let flags = a.u32(set::FLAGS).unwrap_or(0);
     let on = |bit| flags & bit != 0;
     if on(ANONYMOUS) {
         return None;
     }
     Some(Set {
         table: table_id(m)?,
-        name: a.string(2)?,
-        key: types(a.u32(4)?, a.u32(5)?),
-        holds: match a.u32(6) {
+        name: a.string(set::NAME)?,
+        key: types(a.u32(set::KEY_TYPE)?, a.u32(set::KEY_LEN)?),
+        holds: match a.u32(set::DATA_TYPE) {
             Some(TYPE_VERDICT) if on(FLAG_MAP) => Holds::Verdict,
-            Some(code) if on(FLAG_MAP) => Holds::Data(types(code, a.u32(7)?)),
+            Some(code) if on(FLAG_MAP) => Holds::Data(types(code, a.u32(set::DATA_LEN)?)),
             _ if on(FLAG_OBJECT) => Holds::Counter,
             _ => Holds::Nothing,
         },
@@ -154,9 +171,9 @@ pub(super) fn set(m: Message) -> Option<Set> {
         interval: on(FLAG_INTERVAL),
         dynamic: on(FLAG_EVAL),
         timeouts: on(FLAG_TIMEOUT),
-        timeout: a.u64(11).filter(|&timeout| timeout != 0),
-        size: a.nested(9).u32(1),
-        comment: a.get(13).and_then(|userdata| read_set_comment(userdata.value)),
+        timeout: a.u64(set::TIMEOUT).filter(|&timeout| timeout != 0),
+        size: a.nested(set::DESC).u32(set_desc::SIZE),
+        comment: a.get(set::USERDATA).and_then(|userdata| read_set_comment(userdata.value)),
     })
 }
 
@@ -173,19 +190,19 @@ fn types(code: u32, len: u32) -> Vec<Type> {
 
 /// An element and its flags.
 pub(super) fn element(a: Attrs) -> Option<(Element, u32)> {
-    let key = value(a.get(1)).unwrap_or_else(|| Data::new(&[]));
-    let last = value(a.get(10)).filter(|last| *last != key);
-    let held = a.get(2).and_then(|data| {
+    let key = value(a.get(element::KEY)).unwrap_or_else(|| Data::new(&[]));
+    let last = value(a.get(element::KEY_END)).filter(|last| *last != key);
+    let held = a.get(element::DATA).and_then(|data| {
         verdict(data.nested()).map(Value::Verdict).or_else(|| value(Some(data)).map(Value::Data))
     });
     let element = Element {
         key,
         last,
-        value: held.or_else(|| a.string(9).map(Value::Object)),
-        timeout: a.u64(4),
-        comment: text(a, 6),
+        value: held.or_else(|| a.string(element::OBJREF).map(Value::Object)),
+        timeout: a.u64(element::TIMEOUT),
+        comment: text(a, element::USERDATA),
     };
-    Some((element, a.u32(3).unwrap_or(0)))
+    Some((element, a.u32(element::FLAGS).unwrap_or(0)))
 }
 
 /// Starts and ends of single-valued ranges, made ranges again, in ascending order.

@@ -8,6 +8,7 @@ use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use super::attr::{Attrs, HEADER, Header, Message, Messages, Writer};
 use super::batch::{Batch, Op};
 use super::message::{self, DUMP, Encoded, request};
+use super::numbers::elements;
 use super::read;
 use crate::error::HostError;
 
@@ -238,7 +239,7 @@ fn narrow(op: &Op, encoded: &Encoded, answer: &Answer) -> Option<Op> {
     let (Op::AddElements(set, _) | Op::DeleteElements(set, _)) = op else { return None };
     // Message 0 is the begin mark.
     let message = Messages(&encoded.bytes).nth(answer.seq as usize)?;
-    let elements = message.attrs().get(3)?;
+    let elements = message.attrs().get(elements::LIST)?;
     let start = elements.value.as_ptr() as usize - message.payload.as_ptr() as usize + HEADER - 4;
     let offset = (answer.offset? as usize).checked_sub(start)?;
     let mut end = 0;
