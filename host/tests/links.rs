@@ -169,7 +169,7 @@ async fn a_dump_survives_links_that_come_and_go() {
                 let index = place.create_link(&NewLink::new("churn", NewLinkKind::Bridge)).await.unwrap();
                 place.delete_link(index).await.unwrap();
                 // Busier than any node, and yet a dump fits in between now and then.
-                tokio::time::sleep(Duration::from_millis(3)).await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
     });

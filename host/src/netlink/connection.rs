@@ -24,7 +24,7 @@ use crate::error::HostError;
 /// 50 kB of the default 208 kB.
 const BATCH: usize = 64;
 
-/// How often a dump is taken again when the table changed under it.
+/// How often a dump is taken again when the table changed under it, or another is in the way.
 const DUMPS: u32 = 20;
 
 /// The kernel answers within the system call; this is for an answer that was lost.
@@ -67,8 +67,12 @@ impl Connection {
     ) -> Result<Vec<RouteNetlinkMessage>, HostError> {
         let _alone = self.dumping.lock().await;
         for attempt in 0..DUMPS {
-            if let Some(complete) = self.dump_once(op, object, request()).await? {
-                return Ok(complete);
+            match self.dump_once(op, object, request()).await {
+                Ok(Some(complete)) => return Ok(complete),
+                Ok(None) => {}
+                // The rest of a dump that somebody gave up waiting for is still on its way.
+                Err(e) if e.errno() == Some(libc::EBUSY) => {}
+                Err(e) => return Err(e),
             }
             tokio::time::sleep(Duration::from_millis(attempt.into())).await;
         }
