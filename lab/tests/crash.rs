@@ -36,7 +36,7 @@ fn up(name: &LabName) -> Child {
 
 /// What a lab of this name could leave on the machine. Other labs and tests may come and go meanwhile, so only what
 /// bears the name, or sits in one of the lab's namespaces, counts.
-fn traces(name: &LabName, namespaces: &BTreeSet<u64>) -> Vec<String> {
+fn traces(name: &LabName, namespaces: &[Namespace]) -> Vec<String> {
     let mut found = Vec::new();
     let mine = |text: &str| text.contains(&name.namespace_prefix()) || text.contains(&format!("/lab/{name}"));
     found.extend(host::netns::list().unwrap().into_iter().filter(|netns| mine(netns)));
@@ -47,8 +47,8 @@ fn traces(name: &LabName, namespaces: &BTreeSet<u64>) -> Vec<String> {
         let Some(pid) = entry.file_name().to_str().and_then(|text| text.parse::<i32>().ok()) else {
             continue;
         };
-        let inside =
-            Namespace::of_process(Pid::from_raw(pid)).is_ok_and(|its| namespaces.contains(&its.inode()));
+        let its = Namespace::of_process(Pid::from_raw(pid));
+        let inside = its.is_ok_and(|its| namespaces.iter().any(|one| one.is(&its)));
         let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         let command = String::from_utf8_lossy(&command).replace('\0', " ");
         if inside || mine(&command) || command.contains(&format!("--name {name}")) {
@@ -64,11 +64,11 @@ fn links() -> BTreeSet<String> {
     names.iter().map(|link| link.name().to_string_lossy().into_owned()).collect()
 }
 
-/// The inodes of the lab's namespaces, as far as there are any.
-fn namespaces(name: &LabName) -> BTreeSet<u64> {
+/// The lab's namespaces, as far as there are any. Held open, so that the kernel gives their numbers to nobody else.
+fn namespaces(name: &LabName) -> Vec<Namespace> {
     let all = host::netns::list().unwrap();
     let mine = all.iter().filter(|netns| LabName::of_namespace(netns).as_ref() == Some(name));
-    mine.filter_map(|netns| Namespace::open(netns).ok()).map(|netns| netns.inode()).collect()
+    mine.filter_map(|netns| Namespace::open(netns).ok()).collect()
 }
 
 /// Removes what `up` left, until there is nothing: a kill before the first directory leaves nothing to remove.
