@@ -12,6 +12,7 @@ use flanneld_core::tables::{self, Op, Ownership};
 use host::netlink::Netlink;
 
 use crate::error::{FlanneldError, chain};
+use crate::firewall::accounting::Counted;
 use crate::kernel::{self, Failure, Observed};
 use crate::metrics::Metrics;
 use crate::peers::Peers;
@@ -85,6 +86,14 @@ impl Keeper {
     /// How long the last pass took.
     pub fn last_pass(&self) -> Duration {
         self.last_pass
+    }
+
+    /// Whose packets the kernel is to count: all usable peers', where it carries them and somebody can ask.
+    pub fn counted(&self, leases: &LeaseBook) -> Option<Counted> {
+        let pool = self.config.v4.as_ref().filter(|_| self.peers.are_counted_by_kernel())?;
+        let usable = leases.peers().filter(|(subnets, _)| !self.reported.contains_key(subnets));
+        let peers = usable.map(|(subnets, attrs)| (subnets.v4, attrs.public_ip)).collect();
+        Some(Counted { length: pool.subnet_len, peers })
     }
 
     /// The largest packet of a pod, as of the last look at the underlay.

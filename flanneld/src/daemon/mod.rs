@@ -105,6 +105,9 @@ async fn serve(options: Options) -> Result<(), FlanneldError> {
         }
         let pass = keeper.pass(&book).await?;
         retry.after(&pass);
+        if let Some(counted) = keeper.counted(&book) {
+            firewall.count(counted);
+        }
         if !ready && pass.carries_packets() {
             firewall.start(keeper.node()).await?;
             ready = true;

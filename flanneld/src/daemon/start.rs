@@ -84,6 +84,9 @@ pub async fn start(options: &Options) -> Result<Started, FlanneldError> {
     let node = node(options, chosen, &acquired, vteps)?;
     let firewall = Firewall::new(options, &config, metrics.clone())?;
     start_probes(options, &peers);
+    if options.healthz.is_some() && matches!(config.backend, Backend::Vxlan(_) | Backend::HostGw) {
+        peers.counted_by_kernel();
+    }
     // Listening begins before the first look, so that nothing falls between them.
     let changes = netlink.watch().map_err(FlanneldError::Observe)?;
     let udp = udp_spec(options, &config, &node);

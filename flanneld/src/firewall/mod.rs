@@ -4,6 +4,7 @@
 //! `flanneld_core::firewall`'s. Begin at [`Firewall::start`].
 //! Never: touches a chain that is not flannel's by name.
 
+pub mod accounting;
 mod iptables;
 mod nftables;
 
@@ -14,13 +15,14 @@ use flanneld_core::firewall::{Rules, Wishes};
 use flanneld_core::lease::Subnets;
 use flanneld_core::overlay::Node;
 use host::error::HostError;
-use host::nftables::{Event, Monitor, Nftables};
+use host::nftables::{Event, Monitor, Nftables, TableId};
 use ipnet::IpNet;
 use tokio::time::Instant;
 
 use crate::error::{FlanneldError, chain};
 use crate::metrics::Metrics;
 use crate::options::{FirewallChoice, Options};
+use accounting::Counted;
 use iptables::Iptables;
 
 /// How long changes of others are gathered: a flush and its refill come together.
@@ -40,6 +42,8 @@ pub struct Firewall {
     /// When to look without being told: after a failure, and with tables that tell nothing.
     look_at: Option<Instant>,
     period: Duration,
+    /// Whose packets to count; `None` where the data path counts by itself or nobody asks.
+    counted: Option<Counted>,
     metrics: Metrics,
 }
 
@@ -92,6 +96,7 @@ impl Firewall {
             nft,
             monitor,
             look_at: None,
+            counted: None,
             period: options.iptables_resync,
             metrics,
         })
@@ -136,6 +141,7 @@ impl Firewall {
 
     /// Looks, and writes what is missing. A failure is logged and tried again.
     pub async fn sync(&mut self, node: &Node) {
+        self.account();
         let rules = self.rules(&node.subnets);
         let wait = match self.write(&rules).await {
             Ok(written) => {
@@ -150,6 +156,21 @@ impl Firewall {
             }
         };
         self.look_at = wait.map(|wait| Instant::now() + wait);
+    }
+
+    /// Counts the packets of these peers from now on.
+    pub fn count(&mut self, counted: Counted) {
+        if self.counted.as_ref() != Some(&counted) {
+            self.counted = Some(counted);
+            self.account();
+        }
+    }
+
+    fn account(&mut self) {
+        let (Some(counted), Some(nft)) = (&self.counted, &mut self.nft) else { return };
+        if let Err(error) = tokio::task::block_in_place(|| accounting::sync(nft, counted)) {
+            tracing::warn!(error = chain(&error), "the packets of the peers are not counted");
+        }
     }
 
     fn rules(&self, subnets: &Subnets) -> Vec<Rules> {
@@ -198,9 +219,14 @@ impl Tool {
 /// # Errors
 /// The first refusal, after trying all.
 pub fn remove() -> Result<(), HostError> {
-    let nft = Nftables::connect().and_then(|mut nft| nftables::remove(&mut nft));
+    let nft =
+        Nftables::connect().and_then(|mut nft| nftables::remove(&mut nft).and(accounting::remove(&mut nft)));
     let legacy = Iptables::legacy_in_use().map_or(Ok(()), |legacy| legacy.remove());
     nft.and(legacy)
+}
+
+fn concerns(table: &TableId) -> bool {
+    *table == accounting::table() || nftables::concerns(table)
 }
 
 /// Waits for somebody else's change to a table that concerns us.
@@ -208,7 +234,7 @@ async fn foreign_change(monitor: &mut Monitor, own_port: Option<u32>) {
     loop {
         match monitor.next().await {
             Ok(Event::Changed(change)) if Some(change.port) == own_port => {}
-            Ok(Event::Changed(change)) if !change.tables.iter().any(nftables::concerns) => {}
+            Ok(Event::Changed(change)) if !change.tables.iter().any(concerns) => {}
             Ok(Event::Changed(_) | Event::Lost) => return,
             Err(error) => {
                 tracing::warn!(%error, "no more word of changes in nf_tables");

@@ -10,6 +10,9 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use host::nftables::Nftables;
+
+use crate::firewall::accounting;
 use crate::udp::UdpPath;
 
 pub use probe::Prober;
@@ -39,6 +42,8 @@ pub struct Peers(Arc<Mutex<Sources>>);
 #[derive(Debug, Default)]
 struct Sources {
     udp: Option<UdpPath>,
+    /// Where the kernel carries the packets, it counts them too.
+    kernel: bool,
     prober: Option<Prober>,
 }
 
@@ -55,6 +60,11 @@ impl Peers {
                 counters.peers.iter().map(|(peer, counts)| (IpAddr::from(*peer), Traffic::from(counts)));
             report.traffic = traffic.collect();
         }
+        if sources.kernel
+            && let Ok(traffic) = Nftables::connect().and_then(|mut nft| accounting::read(&mut nft))
+        {
+            report.traffic.extend(traffic);
+        }
         if let Some(prober) = &sources.prober {
             for (peer, state) in prober.results() {
                 if let Some(time) = state.round_trip {
@@ -69,6 +79,15 @@ impl Peers {
     /// The udp data path, where there is one. The daemon's loop is its only other user.
     pub fn with_udp<T>(&self, act: impl FnOnce(&mut Option<UdpPath>) -> T) -> T {
         act(&mut self.lock().udp)
+    }
+
+    /// Reads the kernel's counters from now on.
+    pub fn counted_by_kernel(&self) {
+        self.lock().kernel = true;
+    }
+
+    pub fn are_counted_by_kernel(&self) -> bool {
+        self.lock().kernel
     }
 
     /// Hands over the prober.
