@@ -1,6 +1,6 @@
 //! nf_tables over netlink: our own encoding, no `nft` program.
 //!
-//! Owns: the ruleset as typed values ([`object`], [`expr`]), transactions ([`Batch`]), reading the ruleset back,
+//! Owns: the ruleset as typed values ([`Table`], [`Rule`], [`Set`], [`expr`]), transactions ([`Batch`]), reading the ruleset back,
 //! and events. Begin at [`Nftables`] and [`build`]. Every change prints itself in nft's syntax.
 //! Never: decides what the rules should be, keeps state of its own, touches a table that a caller did not name.
 //!

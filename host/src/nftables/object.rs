@@ -1,4 +1,4 @@
-//! What a ruleset consists of: tables, chains, rules, counters; sets are in [`super::set`].
+//! What a ruleset consists of: tables, chains, rules, counters; sets are in set.rs.
 
 use super::build::Statement;
 use super::decode::Counts;

@@ -77,7 +77,7 @@ pub fn masquerade_with(flags: NatFlags) -> Statement {
     Statement(vec![Expr::Masquerade { port: None, flags }])
 }
 
-/// To a port of this host. Match [`l4proto`] first.
+/// To a port of this host. Match [`l4proto`](super::l4proto) first.
 pub fn redirect_to(port: Port) -> Statement {
     Statement(vec![
         Expr::Immediate { value: port.into(), to: Reg::FIRST },
@@ -85,12 +85,12 @@ pub fn redirect_to(port: Port) -> Statement {
     ])
 }
 
-/// A new destination. With a port, match [`l4proto`] first.
+/// A new destination. With a port, match [`l4proto`](super::l4proto) first.
 pub fn dnat_to(addr: IpAddr, port: Option<Port>) -> Statement {
     nat_to(NatKind::Dnat, addr, port)
 }
 
-/// A new source. With a port, match [`l4proto`] first.
+/// A new source. With a port, match [`l4proto`](super::l4proto) first.
 pub fn snat_to(addr: IpAddr, port: Option<Port>) -> Statement {
     nat_to(NatKind::Snat, addr, port)
 }
@@ -117,7 +117,7 @@ pub fn dnat_addr(family: Family, to: Load) -> Statement {
     nat_loaded(NatKind::Dnat, family, to, false)
 }
 
-/// A new destination that `to` yields: address and port, one behind the other. Match [`l4proto`] first.
+/// A new destination that `to` yields: address and port, one behind the other. Match [`l4proto`](super::l4proto) first.
 pub fn dnat_addr_port(family: Family, to: Load) -> Statement {
     nat_loaded(NatKind::Dnat, family, to, true)
 }
@@ -174,7 +174,7 @@ pub fn reject_icmpv6(code: u8) -> Statement {
     Statement(vec![Expr::Reject(Reject::Icmp(code))])
 }
 
-/// Match [`l4proto`] TCP first.
+/// Match [`l4proto`](super::l4proto) TCP first.
 pub fn reject_tcp_reset() -> Statement {
     Statement(vec![Expr::Reject(Reject::TcpReset)])
 }
