@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::task::Poll;
 
 use netlink_packet_core::NetlinkBuffer;
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -101,7 +102,10 @@ async fn listen(socket: TokioSocket, changes: mpsc::Sender<Change>) {
         let heard = match received {
             Ok(sender) if sender.port_number() == 0 => changes_in(&buffer),
             Ok(_) => continue, // another process, not the kernel
-            Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => vec![Change::Lost],
+            Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => {
+                empty(&socket, &mut buffer).await;
+                vec![Change::Lost]
+            }
             Err(error) => {
                 tracing::error!(%error, "the netlink socket for changes broke");
                 return;
@@ -119,6 +123,20 @@ async fn listen(socket: TokioSocket, changes: mpsc::Sender<Change>) {
                     break;
                 }
             }
+        }
+    }
+}
+
+/// Reads all that waits. After an overrun the kernel tells nothing more until its queue has been emptied: a look
+/// before that would miss what changes after it.
+async fn empty(socket: &TokioSocket, buffer: &mut Vec<u8>) {
+    loop {
+        buffer.clear();
+        let received = std::future::poll_fn(|context| socket.poll_recv_from(context, buffer));
+        match futures::poll!(received) {
+            Poll::Ready(Ok(_)) => {}
+            Poll::Ready(Err(e)) if e.raw_os_error() == Some(libc::ENOBUFS) => {}
+            Poll::Ready(Err(_)) | Poll::Pending => return,
         }
     }
 }
