@@ -6,8 +6,8 @@
  * lets the inner packet come in on flannel0, where the host's netfilter sees it.
  *
  * - Not for our address and port, or an outer IP header that the host will refuse: TC_NEXT, uncounted.
- * - The unusual (outer options or fragments, datagrams that a NIC has glued together) goes to the
- *   UDP socket in user space.
+ * - The unusual (outer options or fragments, GSO packets that are not one TCP packet) goes to the UDP
+ *   socket in user space.
  * - What user space would drop as well is dropped and counted here, in this order: sender without a
  *   lease, truncated, not IPv4, bad length, inner source not in the sender's lease, TTL.
  * - The outer UDP checksum is not verified. Whatever it was, bpf_skb_adjust_room takes back the NIC's
@@ -84,8 +84,13 @@ int weft_decap(struct skb *skb)
 		return drop(DROP_NOT_IPV4);
 	if (unlikely(header_len < IPV4_LEN || total < header_len || total + UDP_LEN > datagram))
 		return drop(DROP_BAD_LENGTH);
-	/* Segments of one inner packet fill the datagram; several inner packets in a row do not. */
-	if (unlikely(skb->gso_size && total + UDP_LEN != datagram))
+	/*
+	 * A GSO packet is either segments of one inner packet, which then fills the datagram, or several
+	 * datagrams that a NIC has glued together: these are for the socket, which gets them one by one.
+	 * So are inner UDP segments: bpf_skb_adjust_room leaves the tunnel's marks on the packet, and
+	 * whoever cuts UDP up then looks for outer headers that are gone (6.18; TCP does not look).
+	 */
+	if (unlikely(skb->gso_size && (total + UDP_LEN != datagram || in->protocol != PROTO_TCP)))
 		return to_user(USER_AGGREGATE);
 	if (config.check_source) {
 		u32 *owner;

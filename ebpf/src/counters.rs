@@ -91,7 +91,7 @@ reasons! {
         Options = 23, "options";
         /// In: the first fragment of an outer packet.
         Fragment = 24, "fragment";
-        /// In: several datagrams that the NIC has glued together.
+        /// In: several datagrams in one packet, by a NIC's GRO or as UDP segments over a virtual link.
         Aggregate = 25, "aggregate";
         /// In: before the first complete set of leases.
         NotReady = 26, "not_ready";

@@ -10,6 +10,7 @@ use aya::Ebpf;
 use aya::programs::links::{FdLink, LinkOrder, PinnedLink};
 use aya::programs::tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle};
 use aya::programs::{ProgramError, SchedClassifier, TcAttachType};
+use nix::errno::Errno;
 use nix::net::if_::if_indextoname;
 
 use crate::error::EbpfError;
@@ -173,11 +174,12 @@ impl Hook {
 
 /// The name of an interface of this thread's network namespace.
 pub fn interface_name(index: u32) -> Result<String, EbpfError> {
-    let name = if_indextoname(index).map_err(|errno| EbpfError::Interface {
-        op: "find",
-        index,
-        source: errno.into(),
-    })?;
+    let gone = |errno: Errno| EbpfError::Interface { op: "find", index, source: errno.into() };
+    let name = if_indextoname(index).map_err(gone)?;
+    // nix 0.31 takes the null pointer of a failure for a success, and gives an empty name.
+    if name.is_empty() {
+        return Err(gone(Errno::ENXIO));
+    }
     Ok(name.to_string_lossy().into_owned())
 }
 

@@ -43,7 +43,7 @@ pub fn load(config: Config, pins: Option<&Path>) -> Result<Ebpf, Unsupported> {
     loader.override_global("config", &config, true);
     let paths = pins.map(|folder| MAPS.map(|name| folder.join(name)));
     for (name, path) in MAPS.iter().zip(paths.iter().flatten()) {
-        loader.map_pin_path(*name, Cow::Borrowed(path.as_path()));
+        loader.map_pin_path(name, Cow::Borrowed(path.as_path()));
     }
     let mut object = loader.load(OBJECT).map_err(refused_object)?;
     for program in Program::ALL {

@@ -25,7 +25,9 @@ const NONE: u16 = 0xfffe;
 /// What the overlay is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
-    /// Interface index of flannel0, a layer 3 TUN.
+    /// Interface index of flannel0, a layer 3 TUN. It should have TUN_F_CSUM (TUNSETOFFLOAD): without
+    /// it the kernel leaves UDP segments of the node's own programs without a checksum to complete, and
+    /// then loses them when their headers move (6.18). Packets of pods are not concerned.
     pub tun: u32,
     /// Interface index on which the peers' packets arrive.
     pub underlay: u32,

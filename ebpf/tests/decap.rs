@@ -91,6 +91,14 @@ fn datagrams_glued_together_go_to_the_socket() {
 }
 
 #[test]
+fn udp_segments_in_one_packet_go_to_the_socket() {
+    let mut world = World::new();
+    let outer = from_peer(&Header::udp(PEER_POD, POD).packet(&udp(1, 2, &[7; 300])));
+    let outcome = world.run("weft_decap", &outer, 100);
+    assert_eq!(outcome, Outcome { verdict: NEXT, bytes: outer, event: Some(UserReason::Aggregate as u32) });
+}
+
+#[test]
 fn a_sender_without_a_lease_is_dropped_once_the_leases_are_known() {
     let mut world = World::new();
     let outer = datagram(STRANGER, LOCAL, &inner_from_peer());

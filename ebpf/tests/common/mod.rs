@@ -4,4 +4,6 @@
 
 pub mod net;
 pub mod packets;
+pub mod pair;
+pub mod sys;
 pub mod world;

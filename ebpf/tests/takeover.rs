@@ -1,0 +1,192 @@
+//! What outlives the daemon, and what the next one makes of it.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use common::net::*;
+use ebpf::{EbpfError, HookKind, Overlay, PeerDelta, Spec, detach_and_unpin, ensure_bpffs, probe};
+use ipnet::Ipv4Net;
+
+const KINDS: [HookKind; 2] = [HookKind::Tcx, HookKind::Clsact];
+
+fn setup() -> Spec {
+    let bpffs = enter_private();
+    run("ip tuntap add dev flannel0 mode tun vnet_hdr");
+    run("ip link set flannel0 up");
+    run("ip link add ul0 type veth peer name ul1");
+    run("ip link set ul0 up");
+    Spec {
+        tun: ifindex("flannel0"),
+        underlay: ifindex("ul0"),
+        local: [192, 0, 2, 1].into(),
+        port: 8285,
+        check_source: true,
+        pin_dir: bpffs.join("weft/overlay"),
+    }
+}
+
+fn leases(pairs: &[(&str, [u8; 4])]) -> BTreeMap<Ipv4Net, Ipv4Addr> {
+    pairs.iter().map(|(net, peer)| (net.parse().unwrap(), Ipv4Addr::from(*peer))).collect()
+}
+
+#[test]
+fn this_machine_can_run_it() {
+    enter_private();
+    probe().unwrap();
+}
+
+#[test]
+fn only_differences_are_written() {
+    let spec = setup();
+    let mut overlay = Overlay::open(&spec).unwrap();
+    let first = leases(&[("10.50.2.0/24", [192, 0, 2, 2]), ("10.50.3.0/24", [192, 0, 2, 3])]);
+    assert_eq!(overlay.set_peers(&first).unwrap(), PeerDelta { added: 2, changed: 0, removed: 0 });
+    assert_eq!(overlay.set_peers(&first).unwrap(), PeerDelta::default());
+    let second = leases(&[
+        ("10.50.2.0/24", [192, 0, 2, 9]),
+        ("10.50.4.0/25", [192, 0, 2, 4]),
+        ("10.50.4.128/25", [192, 0, 2, 4]),
+    ]);
+    assert_eq!(overlay.set_peers(&second).unwrap(), PeerDelta { added: 2, changed: 1, removed: 1 });
+    assert_eq!(overlay.peers().unwrap(), second);
+    let peers: Vec<Ipv4Addr> = overlay.counters().unwrap().peers.into_keys().collect();
+    assert_eq!(peers, [Ipv4Addr::new(192, 0, 2, 4), Ipv4Addr::new(192, 0, 2, 9)]);
+    assert_eq!(overlay.set_peers(&BTreeMap::new()).unwrap(), PeerDelta { added: 0, changed: 0, removed: 3 });
+    assert_eq!(overlay.peers().unwrap(), BTreeMap::new());
+}
+
+#[test]
+fn host_bits_do_not_make_another_lease() {
+    let spec = setup();
+    let mut overlay = Overlay::open(&spec).unwrap();
+    overlay.set_peers(&leases(&[("10.50.2.7/24", [192, 0, 2, 2])])).unwrap();
+    assert_eq!(overlay.peers().unwrap(), leases(&[("10.50.2.0/24", [192, 0, 2, 2])]));
+}
+
+#[test]
+fn ten_thousand_leases_fit_and_one_more_change_is_one_write() {
+    let spec = setup();
+    let mut overlay = Overlay::open(&spec).unwrap();
+    let mut want = BTreeMap::new();
+    for i in 0..10_000_u32 {
+        let net = Ipv4Net::new((0x0a00_0000 + (i << 8)).into(), 24).unwrap();
+        want.insert(net, Ipv4Addr::from(0xc612_0000 + i));
+    }
+    assert_eq!(overlay.set_peers(&want).unwrap().added, 10_000);
+    want.pop_first();
+    assert_eq!(overlay.set_peers(&want).unwrap(), PeerDelta { added: 0, changed: 0, removed: 1 });
+    assert_eq!(overlay.peers().unwrap(), want);
+}
+
+#[test]
+fn the_next_daemon_takes_over_maps_and_links() {
+    for kind in KINDS {
+        std::thread::spawn(move || {
+            let spec = setup();
+            let want = leases(&[("10.50.2.0/24", [192, 0, 2, 2])]);
+            let mut first = Overlay::open_with(&spec, kind).unwrap();
+            first.set_peers(&want).unwrap();
+            drop(first);
+
+            let mut second = Overlay::open_with(&spec, kind).unwrap();
+            assert!(second.attached().unwrap(), "{kind:?}");
+            assert_eq!(second.peers().unwrap(), want, "leases stay: {kind:?}");
+            assert_eq!(second.set_peers(&want).unwrap(), PeerDelta::default());
+        })
+        .join()
+        .unwrap();
+    }
+}
+
+#[test]
+fn other_interfaces_make_it_new() {
+    let spec = setup();
+    Overlay::open(&spec).unwrap().set_peers(&leases(&[("10.50.2.0/24", [192, 0, 2, 2])])).unwrap();
+    run("ip link set ul1 up");
+    let moved = Spec { underlay: ifindex("ul1"), ..spec };
+    let mut overlay = Overlay::open(&moved).unwrap();
+    assert!(overlay.attached().unwrap());
+    assert_eq!(overlay.peers().unwrap(), BTreeMap::new());
+    assert_eq!(run("tc filter show dev ul0 ingress"), "");
+}
+
+#[test]
+fn a_lost_program_is_noticed_and_put_back() {
+    for kind in KINDS {
+        std::thread::spawn(move || {
+            let spec = setup();
+            let mut overlay = Overlay::open_with(&spec, kind).unwrap();
+            overlay.set_peers(&leases(&[("10.50.2.0/24", [192, 0, 2, 2])])).unwrap();
+            match kind {
+                HookKind::Tcx => std::fs::remove_file(spec.pin_dir.join("weft_decap_link")).unwrap(),
+                HookKind::Clsact => drop(run("tc qdisc del dev ul0 clsact")),
+            }
+            assert!(!overlay.attached().unwrap(), "{kind:?}");
+            overlay.reattach().unwrap();
+            assert!(overlay.attached().unwrap(), "{kind:?}");
+            assert_eq!(overlay.peers().unwrap().len(), 1);
+        })
+        .join()
+        .unwrap();
+    }
+}
+
+#[test]
+fn another_programs_filter_in_our_place_is_noticed() {
+    let spec = setup();
+    let mut overlay = Overlay::open_with(&spec, HookKind::Clsact).unwrap();
+    Overlay::open_with(&spec, HookKind::Clsact).unwrap();
+    assert!(!overlay.attached().unwrap(), "a newer daemon's programs are not this one's");
+    overlay.reattach().unwrap();
+    assert!(overlay.attached().unwrap());
+}
+
+#[test]
+fn a_deleted_interface_is_an_error_that_names_it() {
+    let spec = setup();
+    let mut overlay = Overlay::open(&spec).unwrap();
+    run("ip link del ul0");
+    assert!(!overlay.attached().unwrap());
+    let error = overlay.reattach().unwrap_err();
+    assert!(matches!(error, EbpfError::Interface { index, .. } if index == spec.underlay), "{error}");
+}
+
+#[test]
+fn cleaning_up_leaves_only_what_others_put_there() {
+    for kind in KINDS {
+        std::thread::spawn(move || {
+            let spec = setup();
+            run("tc qdisc add dev ul0 clsact");
+            let bytecode = spec.pin_dir.ancestors().nth(3).unwrap().join("foreign");
+            std::fs::write(&bytecode, "1,6 0 0 0,").unwrap();
+            run(&format!("tc filter add dev ul0 ingress prio 7 bpf bytecode-file {}", bytecode.display()));
+            drop(Overlay::open_with(&spec, kind).unwrap());
+            detach_and_unpin(&spec.pin_dir).unwrap();
+            assert!(!spec.pin_dir.exists());
+            let filters = run("tc filter show dev ul0 ingress");
+            assert!(filters.contains("pref 7 ") && !filters.contains("weft"), "{filters}");
+            assert_eq!(run("tc filter show dev flannel0 egress"), "");
+            assert!(!run("bpftool net show").contains("weft_"), "no TCX link is left");
+            detach_and_unpin(&spec.pin_dir).unwrap();
+        })
+        .join()
+        .unwrap();
+    }
+}
+
+#[test]
+fn a_folder_that_is_not_bpffs_is_refused_by_name() {
+    let mut spec = setup();
+    let folder = tempfile::tempdir().unwrap();
+    spec.pin_dir = folder.path().join("pins");
+    let error = Overlay::open(&spec).err().unwrap();
+    assert!(matches!(&error, EbpfError::NotBpffs { path } if *path == spec.pin_dir), "{error}");
+    let mounted: PathBuf = folder.path().join("bpf");
+    ensure_bpffs(&mounted).unwrap();
+    ensure_bpffs(&mounted).unwrap();
+    spec.pin_dir = mounted.join("pins");
+    Overlay::open(&spec).unwrap();
+}
