@@ -24,20 +24,24 @@ use crate::underlay;
 pub struct Pass {
     /// Writes that the kernel refused; not empty means that another pass is due soon.
     pub failures: Vec<Failure>,
-    /// The underlay is not there: nothing could be done.
-    pub waiting: bool,
+    /// What keeps the overlay from working although nothing was refused: the underlay or the data path is not there.
+    pub missing: Option<String>,
 }
 
 impl Pass {
+    fn without(missing: String) -> Self {
+        Self { missing: Some(missing), ..Self::default() }
+    }
+
     pub fn complete(&self) -> bool {
-        self.failures.is_empty() && !self.waiting
+        self.failures.is_empty() && self.missing.is_none()
     }
 
     /// Whether the overlay itself stands. One peer that cannot be routed to does not keep the node back.
     pub fn carries_packets(&self) -> bool {
         let own =
             |failure: &Failure| matches!(failure.op, Op::AddLink(..) | Op::SetLink(..) | Op::AddAddress(..));
-        !self.waiting && !self.failures.iter().any(own)
+        self.missing.is_none() && !self.failures.iter().any(own)
     }
 }
 
@@ -49,6 +53,8 @@ pub struct Keeper {
     node: Node,
     /// How to make the udp data path; `None` with the other backends.
     udp: Option<UdpSpec>,
+    /// The udp data path has worked in this life.
+    ran_udp: bool,
     peers: Peers,
     metrics: Metrics,
     /// Leases found useless at the last pass, so that each is reported once.
@@ -72,6 +78,7 @@ impl Keeper {
             ours,
             node,
             udp,
+            ran_udp: false,
             peers,
             metrics,
             reported: BTreeMap::new(),
@@ -110,9 +117,18 @@ impl Keeper {
         let seen = self.observe().await?;
         if !underlay::refresh(&mut self.node.underlay, &seen) {
             tracing::warn!(link = %self.node.underlay.name, "the underlay interface is gone; waiting for it");
-            return Ok(Pass { waiting: true, ..Pass::default() });
+            return Ok(Pass::without("the underlay interface is gone".to_owned()));
         }
-        let seen = if self.heal_udp()? { self.observe().await? } else { seen };
+        let seen = match self.heal_udp() {
+            Ok(false) => seen,
+            Ok(true) => {
+                self.ran_udp = true;
+                self.observe().await?
+            }
+            // It has worked before: what it needs (an address, a port) comes back, or a person brings it.
+            Err(error) if self.ran_udp => return Ok(Pass::without(error.chain())),
+            Err(error) => return Err(error),
+        };
 
         let view = self.view(leases).await;
         let wanted = overlay::wanted(&self.config, &self.node, leases.peers(), &view)?;
@@ -135,7 +151,7 @@ impl Keeper {
         if ops > 0 {
             tracing::info!(ops, failed = failures.len(), took = ?start.elapsed(), "kernel tables brought up to date");
         }
-        Ok(Pass { failures, waiting: false })
+        Ok(Pass { failures, missing: None })
     }
 
     async fn observe(&self) -> Result<Observed, FlanneldError> {
@@ -155,6 +171,17 @@ impl Keeper {
             _ => None,
         });
         View { direct: futures::future::join_all(asked).await.into_iter().flatten().collect() }
+    }
+
+    /// Whether there is a udp data path to keep whole.
+    pub fn runs_udp(&self) -> bool {
+        self.ran_udp
+    }
+
+    /// Whether the udp data path is whole, as far as there is one. The kernel does not tell when somebody detaches
+    /// a packet program, so whoever wants to know has to ask: some microseconds.
+    pub fn udp_is_whole(&self) -> bool {
+        self.peers.with_udp(|path| path.as_mut().is_none_or(udp::UdpPath::healthy))
     }
 
     /// Makes the udp data path, or mends it. True if something was done, so that a look before it is stale.
@@ -213,7 +240,7 @@ fn public_addresses(attrs: &LeaseAttrs) -> impl Iterator<Item = IpAddr> {
 /// Why a pass is not complete, in one line.
 pub fn describe(pass: &Pass) -> String {
     let Some(Failure { op, error }) = pass.failures.first() else {
-        return "the underlay interface is gone".to_owned();
+        return pass.missing.clone().unwrap_or_default();
     };
     let hint = match (op, error.errno()) {
         (Op::SetRoute(..), Some(libc::EINVAL | libc::ENETUNREACH | libc::EHOSTUNREACH)) => {

@@ -33,6 +33,8 @@ const GATHER: Duration = Duration::from_millis(10);
 /// [`GATHER_LAST`], so that a repair comes within a second.
 const GATHER_SHARE: u32 = 5;
 const GATHER_LAST: Duration = Duration::from_millis(500);
+/// How often the udp data path is asked whether it is whole: packet programs are detached without a word.
+const PULSE: Duration = Duration::from_millis(500);
 /// The first and the longest wait before a pass that failed is tried again without being called.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_LAST: Duration = Duration::from_secs(5);
@@ -78,18 +80,21 @@ async fn serve(options: Options) -> Result<(), FlanneldError> {
     tokio::pin!(watch, keep);
 
     let mut changes = Changes { watch: changes, look_at: None };
+    let mut pulse = tokio::time::interval(PULSE);
+    pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut retry = Retry::default();
     // Before the first snapshot nothing is planned: what is not known yet would look like gone.
     let mut informed = false;
     let mut ready = false;
     loop {
-        let look = tokio::select! {
+        let mut look = tokio::select! {
             event = leases.recv() => {
                 informed = true;
                 event.is_some_and(|event| note(&mut book, event, &lease_lost))
             }
             () = changes.gather(keeper.last_pass()), if informed => true,
             () = retry.due(), if informed => true,
+            _ = pulse.tick(), if ready && keeper.runs_udp() => !keeper.udp_is_whole(),
             () = firewall.changed(), if ready => {
                 firewall.sync(keeper.node()).await;
                 false
@@ -98,7 +103,7 @@ async fn serve(options: Options) -> Result<(), FlanneldError> {
             lost = &mut keep => return Err(lost),
         };
         while let Ok(event) = leases.try_recv() {
-            note(&mut book, event, &lease_lost);
+            look |= note(&mut book, event, &lease_lost);
         }
         if !look && ready {
             continue;
