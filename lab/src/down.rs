@@ -74,10 +74,10 @@ pub(crate) fn remove(name: &LabName) -> Result<Removed, LabError> {
         }
     }
     // The directory goes last: it is how the next `down` finds what this one could not remove.
-    if left.is_empty() {
-        if let Err(error) = state.remove() {
-            left.push(format!("{}: {error}", state.directory().display()));
-        }
+    if left.is_empty()
+        && let Err(error) = state.remove()
+    {
+        left.push(format!("{}: {error}", state.directory().display()));
     }
     if left.is_empty() { Ok(removed) } else { Err(LabError::Leftovers { name: name.clone(), left }) }
 }

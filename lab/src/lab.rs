@@ -73,7 +73,8 @@ impl Lab {
         }
         drop(wiring);
         let lab = Self::assemble(spec, state, plan)?;
-        progress.done(&format!("{} nodes, {} pods, one switch", spec.nodes, spec.nodes * spec.pods));
+        let nodes = count(usize::from(spec.nodes), "node");
+        progress.done(&format!("{nodes}, {}", count(usize::from(spec.nodes * spec.pods), "pod")));
         if spec.etcd {
             progress.begin("etcd");
             lab.etcd.start()?;
@@ -296,6 +297,6 @@ fn go_on(progress: &dyn Progress) -> Result<(), LabError> {
 }
 
 /// `1 pod`, `2 pods`.
-fn count(n: usize, what: &str) -> String {
+pub(crate) fn count(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }

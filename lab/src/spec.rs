@@ -241,24 +241,30 @@ mod tests {
         Spec::named("t").unwrap()
     }
 
+    fn config(spec: &Spec) -> Value {
+        serde_json::from_str(&spec.network_config_json()).unwrap()
+    }
+
     #[test]
     fn the_network_config_is_what_flannel_reads() {
-        assert_eq!(spec().network_config_json(), r#"{"Backend":{"Type":"udp"},"Network":"10.244.0.0/16"}"#);
+        let want = json!({ "Network": "10.244.0.0/16", "Backend": { "Type": "udp" } });
+        assert_eq!(config(&spec()), want);
         let spec = Spec { backend: Backend::Vxlan, ipv6: true, ..spec() };
-        assert_eq!(
-            spec.network_config_json(),
-            r#"{"Backend":{"Type":"vxlan"},"EnableIPv6":true,"IPv6Network":"fd00:244::/48","Network":"10.244.0.0/16"}"#
-        );
+        let want = json!({
+            "Network": "10.244.0.0/16",
+            "EnableIPv6": true,
+            "IPv6Network": "fd00:244::/48",
+            "Backend": { "Type": "vxlan" },
+        });
+        assert_eq!(config(&spec), want);
     }
 
     #[test]
     fn a_given_network_config_lies_over_the_labs_own() {
         let given = json!({ "network": "10.5.0.0/16", "Backend": { "VNI": 7 } });
         let spec = Spec { backend: Backend::Vxlan, network_config: Some(given), ..spec() };
-        assert_eq!(
-            spec.network_config_json(),
-            r#"{"Backend":{"Type":"vxlan","VNI":7},"Network":"10.5.0.0/16"}"#
-        );
+        let want = json!({ "Network": "10.5.0.0/16", "Backend": { "Type": "vxlan", "VNI": 7 } });
+        assert_eq!(config(&spec), want);
     }
 
     #[test]

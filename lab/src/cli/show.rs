@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::print;
 use super::terminal::Terminal;
 use crate::error::LabError;
-use crate::lab::Lab;
+use crate::lab::{Lab, count};
 use crate::progress::Progress;
 use crate::{measure, status, summary};
 
@@ -19,7 +19,7 @@ pub fn show_with(lab: &Lab, terminal: &mut Terminal) -> Result<ExitCode, LabErro
     if lab.spec().pods > 0 && lab.nodes().len() > 1 {
         terminal.begin("latency and throughput");
         measured = measure::measure(lab, |pair| terminal.note(&format!("{} to {}", pair.from, pair.to)));
-        terminal.done(&format!("{} pairs of nodes", measured.len()));
+        terminal.done(&format!("{} measured", count(measured.len(), "pair")));
     }
     print(&format!("\n{}", summary::render(lab, &status::observe(lab)?, &measured)));
     Ok(ExitCode::SUCCESS)

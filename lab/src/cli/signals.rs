@@ -71,10 +71,12 @@ impl Signals {
 /// Lets this process have as many open files as it may: a check of a large lab holds some for every pod.
 pub fn many_files() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        if soft < hard {
-            // With fewer, small labs work all the same.
-            let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-        }
+    // More would slow down programs that close every file that they might have.
+    const ENOUGH: u64 = 65536;
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard.min(ENOUGH)
+    {
+        // With fewer, small labs work all the same.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard.min(ENOUGH), hard);
     }
 }

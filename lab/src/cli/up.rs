@@ -153,6 +153,8 @@ impl Up {
                 print(&check::render(&spec.name, &results));
             }
             if !results.iter().all(PairResult::passed) {
+                terminal
+                    .say(&format!("the lab stays as it is; `weft lab down --name {}` removes it", spec.name));
                 return Ok(ExitCode::FAILURE);
             }
         }
