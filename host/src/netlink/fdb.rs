@@ -11,6 +11,9 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use super::MacBytes;
 use super::link::HexMac;
 
+/// NUD_PERMANENT of linux/neighbour.h.
+const PERMANENT: u16 = 0x80;
+
 /// An FDB entry of a VXLAN link.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FdbEntry {
@@ -74,7 +77,8 @@ pub(super) fn decode(message: &RouteNetlinkMessage) -> Option<FdbEntry> {
         index: message.header.ifindex,
         mac: mac?,
         dst: dst?,
-        permanent: message.header.state == NeighbourState::Permanent,
+        // `bridge fdb add` sets NUD_NOARP beside it.
+        permanent: u16::from(message.header.state) & PERMANENT != 0,
     })
 }
 
@@ -108,6 +112,15 @@ mod tests {
             let back = NeighbourMessage::parse(&bytes[..]).unwrap();
             assert_eq!(decode(&RouteNetlinkMessage::NewNeighbour(back)), Some(want));
         }
+    }
+
+    #[test]
+    fn permanent_is_one_bit_of_the_state() {
+        let mut message = encode(&FdbEntry::permanent(4, [2; 6], [192, 0, 2, 1].into()));
+        message.header.state = NeighbourState::Other(0x80 | 0x40);
+        assert!(decode(&RouteNetlinkMessage::NewNeighbour(message.clone())).unwrap().permanent);
+        message.header.state = NeighbourState::Reachable;
+        assert!(!decode(&RouteNetlinkMessage::NewNeighbour(message)).unwrap().permanent);
     }
 
     #[test]
