@@ -18,13 +18,18 @@ fn ping_tcp_and_large_datagrams_cross_and_are_counted() {
     // A full packet that may not be cut, and one that has to be.
     assert!(lab.a.ping(TUN_B, &["-Mdo", "-s", "1444"]).status.success());
     assert!(lab.a.ping(TUN_B, &["-s", "20000"]).status.success());
+    let (sent, received) = (a.counters().peers[&B], b.counters().peers[&A]);
+    assert!(sent.sent_packets > 16 && sent.sent_bytes > 20_000 + 1472 + 84, "{sent:?}");
+    assert_eq!((sent.sent_packets, sent.sent_bytes), (received.received_packets, received.received_bytes));
+    assert_eq!((sent.received_packets, sent.received_bytes), (received.sent_packets, received.sent_bytes));
+
     tcp(&lab.a, &lab.b);
     tcp(&lab.b, &lab.a);
-
-    let (a, b) = (a.counters(), b.counters());
-    assert!(a.peers[&B].sent_bytes as usize > TCP_BYTES && a.peers[&B].received_bytes as usize > TCP_BYTES);
-    assert_eq!(a.peers[&B].sent_packets, b.peers[&A].received_packets);
-    assert_eq!(b.peers[&A].sent_bytes, a.peers[&B].received_bytes);
+    let counts = a.counters().peers[&B];
+    assert!(
+        counts.sent_bytes as usize > TCP_BYTES && counts.received_bytes as usize > TCP_BYTES,
+        "{counts:?}"
+    );
 }
 
 #[test]
@@ -48,7 +53,7 @@ fn a_destination_without_lease_is_told_to_the_sender() {
 fn a_flood_to_nowhere_gets_few_answers() {
     let lab = Lab::new();
     let a = lab.a.start(Datapath::Simple);
-    let socket = lab.a.ns.run(|| UdpSocket::bind((TUN_A, 0)).unwrap()).unwrap();
+    let socket = lab.a.in_ns(|| UdpSocket::bind((TUN_A, 0)).unwrap());
     let (start, mut sent) = (Instant::now(), 0);
     while a.counters().dropped(DropReason::NoRoute) < 5000 && start.elapsed() < DEADLINE {
         let _ = socket.send_to(b"anybody?", ("10.5.9.9", 9));
@@ -80,7 +85,7 @@ fn strangers_and_forgers_are_dropped_and_counted() {
     let lab = Lab::new();
     let mut spec = lab.a.spec(Datapath::Simple);
     let a = lab.a.start_with(&spec);
-    let sender = |from: Ipv4Addr| lab.b.ns.run(|| UdpSocket::bind((from, 0)).unwrap()).unwrap();
+    let sender = |from: Ipv4Addr| lab.b.in_ns(|| UdpSocket::bind((from, 0)).unwrap());
     let send =
         |from, packet: &[u8]| assert_eq!(sender(from).send_to(packet, (A, PORT)).unwrap(), packet.len());
     let honest = packet(TUN_B, TUN_A, 64, b"hello");
@@ -108,7 +113,7 @@ fn ten_thousand_garbage_datagrams_do_no_harm() {
     let lab = Lab::new();
     let (a, _b) = (lab.a.start(Datapath::Simple), lab.b.start(Datapath::Simple));
     let before = a.counters();
-    let socket = lab.b.ns.run(|| UdpSocket::bind((B, 0)).unwrap()).unwrap();
+    let socket = lab.b.in_ns(|| UdpSocket::bind((B, 0)).unwrap());
     let mut seed = 0x2545_f491_4f6c_dd1du64;
     let mut random = move || {
         seed ^= seed << 13;
@@ -149,14 +154,14 @@ fn a_deleted_tun_is_made_anew() {
     let (mut a, _b) = (lab.a.start(Datapath::Simple), lab.b.start(Datapath::Simple));
     assert!(lab.a.ping(TUN_B, &[]).status.success());
     let before = a.counters().peers[&B].sent_packets;
-    assert!(lab.a.ns.run(|| a.healthy()).unwrap());
-    assert!(!lab.a.ns.run(|| a.heal()).unwrap().unwrap());
+    assert!(lab.a.in_ns(|| a.healthy()));
+    assert!(!lab.a.in_ns(|| a.heal()).unwrap());
 
     lab.a.ip(&["link", "delete", "flannel0"]);
-    assert!(!lab.a.ns.run(|| a.healthy()).unwrap());
-    assert!(lab.a.ns.run(|| a.heal()).unwrap().unwrap());
+    assert!(!lab.a.in_ns(|| a.healthy()));
+    assert!(lab.a.in_ns(|| a.heal()).unwrap());
     lab.a.reconcile();
-    assert!(lab.a.ns.run(|| a.healthy()).unwrap());
+    assert!(lab.a.in_ns(|| a.healthy()));
     assert!(lab.a.ping(TUN_B, &[]).status.success());
     assert!(a.counters().peers[&B].sent_packets > before, "counters began again");
 }
@@ -166,7 +171,7 @@ fn the_tun_survives_a_restart_and_goes_when_told() {
     let lab = Lab::new();
     let _b = lab.b.start(Datapath::Simple);
     let a = lab.a.start(Datapath::Simple);
-    let refused = lab.a.ns.run(|| UdpPath::start(&lab.a.spec(Datapath::Simple)).unwrap_err()).unwrap();
+    let refused = lab.a.in_ns(|| UdpPath::start(&lab.a.spec(Datapath::Simple)).unwrap_err());
     assert!(refused.to_string().contains("another program listens there"), "{refused}");
 
     let start = Instant::now();
@@ -175,15 +180,15 @@ fn the_tun_survives_a_restart_and_goes_when_told() {
     assert!(lab.a.has_tun());
 
     // Address and route are still there.
-    let mut a = lab.a.ns.run(|| UdpPath::start(&lab.a.spec(Datapath::Simple))).unwrap().unwrap();
+    let mut a = lab.a.in_ns(|| UdpPath::start(&lab.a.spec(Datapath::Simple))).unwrap();
     a.set_peers(&leases(A)).unwrap();
     assert!(lab.a.ping(TUN_B, &[]).status.success());
 
     drop(a);
     let pins = lab.a.spec(Datapath::Simple).pin_dir;
-    lab.a.ns.run(|| UdpPath::cleanup("flannel0", &pins)).unwrap().unwrap();
+    lab.a.in_ns(|| UdpPath::cleanup("flannel0", &pins)).unwrap();
     assert!(!lab.a.has_tun());
-    lab.a.ns.run(|| UdpPath::cleanup("flannel0", &pins)).unwrap().unwrap();
+    lab.a.in_ns(|| UdpPath::cleanup("flannel0", &pins)).unwrap();
 }
 
 #[test]
@@ -191,7 +196,7 @@ fn a_tun_that_is_down_costs_packets_and_nothing_else() {
     let lab = Lab::new();
     let (a, _b) = (lab.a.start(Datapath::Simple), lab.b.start(Datapath::Simple));
     lab.a.ip(&["link", "set", "flannel0", "down"]);
-    let socket = lab.b.ns.run(|| UdpSocket::bind((B, 0)).unwrap()).unwrap();
+    let socket = lab.b.in_ns(|| UdpSocket::bind((B, 0)).unwrap());
     socket.send_to(&packet(TUN_B, TUN_A, 64, b"hello"), (A, PORT)).unwrap();
     wait_for("the refused packet", || a.counters().dropped(DropReason::DeliverFailed) == 1);
     lab.a.reconcile();
@@ -205,7 +210,7 @@ fn an_underlay_that_is_down_costs_packets_and_nothing_else() {
     lab.a.ip(&["link", "set", "eth0", "down"]);
     assert!(!lab.a.ping(TUN_B, &["-W1"]).status.success());
     wait_for("the refused packet", || a.counters().dropped(DropReason::SendFailed) >= 1);
-    assert!(lab.a.ns.run(|| a.healthy()).unwrap());
+    assert!(lab.a.in_ns(|| a.healthy()));
     lab.a.ip(&["link", "set", "eth0", "up"]);
     wait_for("the way back", || lab.a.ping(TUN_B, &[]).status.success());
 }
@@ -216,19 +221,16 @@ fn ensure_makes_mends_and_moves() {
     let _b = lab.b.start(Datapath::Simple);
     let mut spec = lab.a.spec(Datapath::Simple);
     let mut path = None;
-    lab.a
-        .ns
-        .run(|| {
-            assert!(ensure(&mut path, &spec, false).unwrap());
-            assert!(!ensure(&mut path, &spec, false).unwrap());
-        })
-        .unwrap();
+    lab.a.in_ns(|| {
+        assert!(ensure(&mut path, &spec, false).unwrap());
+        assert!(!ensure(&mut path, &spec, false).unwrap());
+    });
     lab.a.reconcile();
     path.as_mut().unwrap().set_peers(&leases(A)).unwrap();
     assert!(lab.a.ping(TUN_B, &[]).status.success());
 
     spec.mtu = 1000;
-    lab.a.ns.run(|| assert!(ensure(&mut path, &spec, true).unwrap())).unwrap();
+    lab.a.in_ns(|| assert!(ensure(&mut path, &spec, true).unwrap()));
     assert_eq!(path.as_ref().unwrap().spec().mtu, 1000);
     assert!(lab.a.ping(TUN_B, &[]).status.success());
     assert!(!lab.a.ping(TUN_B, &["-W1", "-s", "1200"]).status.success(), "longer than the MTU");

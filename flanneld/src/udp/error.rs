@@ -33,9 +33,3 @@ fn advice(error: &io::Error) -> &'static str {
         _ => "the socket cannot be made",
     }
 }
-
-/// An error with its causes, in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}

@@ -2,11 +2,12 @@
 
 use super::choice::{Chosen, InUse, choose};
 use super::counters::{NodeCounter, UdpCounters};
-use super::error::{UdpError, chain};
+use super::error::UdpError;
 use super::routes::SharedRoutes;
 use super::simple::{Shared, Simple};
 use super::socket;
 use super::spec::UdpSpec;
+use crate::error::chain;
 use ebpf::{EbpfError, Overlay};
 use host::HostError;
 use host::tun::{self, Tun};
@@ -20,9 +21,12 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
 /// Where a BPF file system is mounted by convention; pins lie in a folder below.
 const BPFFS: &str = "/sys/fs/bpf";
+/// How long an old holder may take to let go.
+const RELEASE: Duration = Duration::from_millis(500);
 
 /// A running data path. Dropping it ends the threads and leaves the TUN, and the programs with their maps, in place:
 /// with `ebpf` they go on carrying packets.
@@ -91,29 +95,36 @@ impl UdpPath {
     /// detached by attaching them. True if something was done. Counters of packets in user space go on.
     pub fn heal(&mut self) -> Result<bool, UdpError> {
         if !self.whole() {
-            tracing::warn!(device = self.spec.device, "making the udp data path anew");
-            // The old threads hold the port and perhaps the TUN.
-            self.parts.threads.stop();
-            let (chosen, parts) = make(&self.spec, &self.routes, &self.counters)?;
-            (self.chosen, self.parts) = (chosen, parts);
-            if let Some(overlay) = &mut self.parts.overlay {
-                overlay.set_peers(&self.leases)?;
-            }
-            return Ok(true);
+            return self.make_anew().map(|()| true);
         }
-        if !self.attached() {
-            tracing::warn!(device = self.spec.device, "attaching the packet programs again");
-            if let Some(overlay) = &mut self.parts.overlay {
-                overlay.reattach()?;
-            }
-            return Ok(true);
+        if self.attached() {
+            return Ok(false);
         }
-        Ok(false)
+        tracing::warn!(device = self.spec.device, "attaching the packet programs again");
+        let again = self.parts.overlay.as_mut().map_or(Ok(()), Overlay::reattach);
+        if let Err(error) = again {
+            // Their pins have gone, too, perhaps.
+            tracing::warn!(error = chain(&error), "the packet programs cannot be attached as they are");
+            self.make_anew()?;
+        }
+        Ok(true)
+    }
+
+    fn make_anew(&mut self) -> Result<(), UdpError> {
+        tracing::warn!(device = self.spec.device, "making the udp data path anew");
+        // The old threads hold the port and the TUN.
+        self.parts.threads.stop();
+        let (chosen, parts) = make(&self.spec, &self.routes, &self.counters)?;
+        (self.chosen, self.parts) = (chosen, parts);
+        self.parts.overlay.as_mut().map_or(Ok(()), |overlay| overlay.set_peers(&self.leases).map(drop))?;
+        Ok(())
     }
 
     fn whole(&self) -> bool {
         let there = if_nametoindex(self.spec.device.as_str()) == Ok(self.parts.index);
-        there && self.parts.threads.running()
+        // Programs whose maps are no longer pinned still carry packets, but not over the next restart.
+        let pinned = self.parts.overlay.as_ref().is_none_or(Overlay::pinned);
+        there && pinned && self.parts.threads.running()
     }
 
     fn attached(&mut self) -> bool {
@@ -179,8 +190,9 @@ fn make(
     counters: &Arc<NodeCounter>,
 ) -> Result<(Chosen, Parts), UdpError> {
     // First what fails most often, and disturbs nobody when it does.
-    let socket = socket::bind(spec.endpoint())
-        .map_err(|source| UdpError::Socket { local: spec.endpoint(), source })?;
+    let socket =
+        patiently(|| socket::bind(spec.endpoint()), |error| error.kind() == std::io::ErrorKind::AddrInUse)
+            .map_err(|source| UdpError::Socket { local: spec.endpoint(), source })?;
 
     let mut tried = None;
     let chosen = choose(
@@ -241,23 +253,42 @@ fn with_programs(spec: &UdpSpec) -> Result<(Tun, Overlay), Attempt> {
         ebpf::ensure_bpffs(mount)
     };
     open().map_err(Attempt::Ebpf)?;
-    let tun = Tun::open(&tun::Options {
+    let tun = open_tun(&tun::Options {
         vnet_hdr: true,
         offload: true,
         persistent: true,
         ..tun::Options::new(&spec.device)
     })
     .map_err(Attempt::Tun)?;
-    let overlay = Overlay::open(&ebpf::Spec {
+    let overlay = ebpf::Spec {
         tun: tun.index().map_err(Attempt::Tun)?,
         underlay: spec.underlay,
         local: spec.local,
         port: spec.port,
         check_source: spec.check_source,
         pin_dir: spec.pin_dir.clone(),
-    })
-    .map_err(Attempt::Ebpf)?;
-    Ok((tun, overlay))
+    };
+    Ok((
+        tun,
+        patiently(|| Overlay::open(&overlay), |error| matches!(error, EbpfError::Program { .. }))
+            .map_err(Attempt::Ebpf)?,
+    ))
+}
+
+/// Tries again for a while what an old holder stands in the way of: the kernel lets go of a program some time after its
+/// pin was removed, and a child of ours, between fork and exec, has our old TUN and socket.
+fn patiently<T, E>(mut attempt: impl FnMut() -> Result<T, E>, held: impl Fn(&E) -> bool) -> Result<T, E> {
+    let end = Instant::now() + RELEASE;
+    loop {
+        match attempt() {
+            Err(error) if held(&error) && Instant::now() < end => std::thread::sleep(RELEASE / 50),
+            done => return done,
+        }
+    }
+}
+
+fn open_tun(options: &tun::Options) -> Result<Tun, HostError> {
+    patiently(|| Tun::open(options), |error| error.errno() == Some(libc::EBUSY))
 }
 
 /// A plain TUN, as flannel has it. Programs of an earlier run would go on with leases that nobody renews.
@@ -265,7 +296,7 @@ fn without_programs(spec: &UdpSpec) -> Result<Tun, UdpError> {
     if let Err(error) = ebpf::detach_and_unpin(&spec.pin_dir) {
         tracing::warn!(error = chain(&error), pin_dir = %spec.pin_dir.display(), "packet programs of an earlier run may still be attached");
     }
-    Tun::open(&tun::Options { persistent: true, ..tun::Options::new(&spec.device) }).map_err(UdpError::Tun)
+    open_tun(&tun::Options { persistent: true, ..tun::Options::new(&spec.device) }).map_err(UdpError::Tun)
 }
 
 /// Our ICMP errors come out of the TUN with the TUN's own address as their source, as flannel's do. The kernel takes a

@@ -49,4 +49,3 @@ impl UdpSpec {
         before != (self.underlay, self.local, self.mtu)
     }
 }
-

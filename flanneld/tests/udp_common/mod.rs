@@ -105,13 +105,18 @@ impl Node {
         self.ip(&["route", "replace", "10.5.0.0/16", "dev", "flannel0"]);
     }
 
+    /// Does something on a thread in this node's namespace.
+    pub fn in_ns<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
+        self.ns.run(act).unwrap()
+    }
+
     pub fn ip(&self, arguments: &[&str]) {
         let output = self.ns.command("ip").args(arguments).output().unwrap();
         assert!(output.status.success(), "ip {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
     pub fn has_tun(&self) -> bool {
-        self.ns.run(|| nix::net::if_::if_nametoindex("flannel0").is_ok()).unwrap()
+        self.in_ns(|| nix::net::if_::if_nametoindex("flannel0").is_ok())
     }
 
     /// One packet, answered within two seconds.
@@ -126,7 +131,7 @@ impl Node {
     }
 
     pub fn write_sysctl(&self, key: &str, value: &str) {
-        self.ns.run(|| std::fs::write(format!("/proc/sys/{key}"), value).unwrap()).unwrap();
+        self.in_ns(|| std::fs::write(format!("/proc/sys/{key}"), value).unwrap());
     }
 }
 
@@ -190,9 +195,14 @@ pub fn tcp(from: &Node, to: &Node) {
         let receiver = scope.spawn(|| {
             let (mut stream, _) = listener.accept().unwrap();
             stream.set_read_timeout(Some(DEADLINE)).unwrap();
-            let mut got = Vec::new();
-            stream.read_to_end(&mut got).unwrap();
-            got
+            let (mut got, mut buffer, end) = (Vec::new(), vec![0; 1 << 16], Instant::now() + DEADLINE);
+            loop {
+                match stream.read(&mut buffer).expect("bytes before the deadline") {
+                    0 => return got,
+                    n => got.extend_from_slice(&buffer[..n]),
+                }
+                assert!(Instant::now() < end, "{} of {TCP_BYTES} bytes in {DEADLINE:?}", got.len());
+            }
         });
         let mut stream =
             from.ns.run(|| TcpStream::connect_timeout(&(address, port).into(), DEADLINE)).unwrap().unwrap();
