@@ -124,6 +124,11 @@ impl Overlay {
         Ok(true)
     }
 
+    /// Whether its maps are where the next daemon looks for them.
+    pub fn pinned(&self) -> bool {
+        object::MAPS.iter().all(|map| self.spec.pin_dir.join(map).exists())
+    }
+
     /// Attaches what is not attached, and replaces what is.
     pub fn reattach(&mut self) -> Result<(), EbpfError> {
         for hook in self.hooks() {

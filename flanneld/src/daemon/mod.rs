@@ -34,7 +34,7 @@ const GATHER: Duration = Duration::from_millis(10);
 const GATHER_SHARE: u32 = 5;
 const GATHER_LAST: Duration = Duration::from_millis(500);
 /// How often the udp data path is asked whether it is whole: packet programs are detached without a word.
-const PULSE: Duration = Duration::from_millis(500);
+const PULSE: Duration = Duration::from_millis(250);
 /// The first and the longest wait before a pass that failed is tried again without being called.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_LAST: Duration = Duration::from_secs(5);
