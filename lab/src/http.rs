@@ -18,7 +18,7 @@ pub fn get(namespace: &Namespace, address: SocketAddr, path: &str) -> io::Result
     stream.set_read_timeout(Some(LIMIT))?;
     stream.set_write_timeout(Some(LIMIT))?;
     // 1.0, so that the answer comes in one piece and ends with the connection.
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())?;
     let mut bytes = Vec::new();
     stream.take(LARGEST).read_to_end(&mut bytes)?;
     parse(&String::from_utf8_lossy(&bytes))
