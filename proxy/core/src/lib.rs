@@ -1,0 +1,12 @@
+//! The service proxy's decisions.
+//!
+//! Owns: what a Service means. From the cluster's objects ([`cluster`]) and a node's options it makes one
+//! [`ServiceTable`](table::ServiceTable), which backends render without ever looking at a Service again.
+//! Begin at [`ServiceTable::build`](table::ServiceTable::build).
+//! Never: performs I/O, reads the clock, knows a backend.
+
+pub mod cluster;
+pub mod names;
+pub mod objects;
+pub mod options;
+pub mod table;

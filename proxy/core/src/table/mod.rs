@@ -1,0 +1,318 @@
+//! Wanted service handling of one node: the contract between semantics and backends.
+//!
+//! Owns: policies, masquerading, refusals, source ranges, who gets a contested address. Begin at
+//! [`ServiceTable::build`]. A backend renders fronts and branches as they stand; it never looks at a Service.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::cluster::{Cluster, Touched};
+use crate::names::{Family, Name, PortName, Protocol, ServiceName};
+use crate::options::Options;
+
+/// Every service port is in here once per family that it serves.
+#[derive(Clone, Debug, Default)]
+pub struct ServiceTable {
+    pub ports: BTreeMap<PortKey, Arc<ServicePort>>,
+    pub node: NodeView,
+}
+
+/// `(family, name)`: all of IPv4 comes first, and the ports of one service are neighbours.
+pub type PortKey = (Family, PortName);
+
+/// What the node does apart from any one service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeView {
+    pub name: Name,
+    pub zone: Option<Name>,
+    /// The node's own addresses as far as known. Backends ask the kernel instead (`fib`, `addrtype`).
+    pub addresses: Vec<IpAddr>,
+    /// Networks of this node's pods as far as known, to tell where a packet starts.
+    pub pod_cidrs: Vec<IpNet>,
+    pub v4: FamilyView,
+    pub v6: FamilyView,
+}
+
+/// One family's part of [`NodeView`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FamilyView {
+    pub pods: PodSource,
+    pub node_ports: NodePortsAt,
+    /// From ServiceCIDR objects. New connections to an address within, which is no service's ClusterIP, are dropped.
+    pub service_cidrs: Vec<IpNet>,
+}
+
+impl NodeView {
+    pub fn family(&self, family: Family) -> &FamilyView {
+        match family {
+            Family::V4 => &self.v4,
+            Family::V6 => &self.v6,
+        }
+    }
+}
+
+/// What [`Who::Pods`] and [`Masquerade::UnlessPods`] mean.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum PodSource {
+    /// Nothing is known to be a pod's: no [`Who::Pods`] branch exists in such a family, and
+    /// [`Masquerade::UnlessPods`] does not either.
+    #[default]
+    Unknown,
+    /// Source address within one of these; never empty.
+    Nets(Vec<IpNet>),
+    /// Arrived by this interface.
+    Interface(Name),
+    /// Arrived by an interface whose name begins so.
+    InterfacePrefix(Name),
+}
+
+/// The destination addresses of node ports.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodePortsAt {
+    /// `None`: every local address. `Some`: local addresses within one of these. Loopback never counts here.
+    pub within: Option<Vec<IpNet>>,
+    /// 127.0.0.0/8 too (needs `route_localnet`); never set for IPv6.
+    pub loopback: bool,
+}
+
+/// One port of a Service in one family.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServicePort {
+    pub name: PortName,
+    pub family: Family,
+    /// In the order of [`FrontKind`], then address. Contested addresses are already with their owner: no two ports
+    /// of a table share a front's address, protocol and port.
+    pub fronts: Vec<Front>,
+    /// What [`Over::Cluster`] balances over; empty where no branch asks for it.
+    pub cluster: Group,
+    /// What [`Over::Local`] balances over; empty where no branch asks for it.
+    pub local: Group,
+    /// `ClientIP` affinity: how long a client keeps its endpoint after its last new connection.
+    pub affinity: Option<Duration>,
+    pub health_check_node_port: Option<u16>,
+    /// Whether there is a usable endpoint anywhere, on whatever node.
+    pub any_endpoints: bool,
+    /// Every serving endpoint, whatever the policies say: a flow to any of these stays (kube-proxy's rule for UDP
+    /// conntrack entries). Filled for UDP only.
+    pub serving: Group,
+}
+
+impl ServicePort {
+    pub fn key(&self) -> PortKey {
+        (self.family, self.name.clone())
+    }
+
+    pub fn protocol(&self) -> Protocol {
+        self.name.protocol
+    }
+
+    pub fn group(&self, over: Over) -> &Group {
+        match over {
+            Over::Cluster => &self.cluster,
+            Over::Local => &self.local,
+        }
+    }
+
+    pub fn front(&self, kind: FrontKind) -> impl Iterator<Item = &Front> {
+        self.fronts.iter().filter(move |front| front.kind == kind)
+    }
+
+    pub fn cluster_ip(&self) -> Option<IpAddr> {
+        self.front(FrontKind::ClusterIp).find_map(|front| front.address.ip())
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FrontKind {
+    ClusterIp,
+    ExternalIp,
+    LoadBalancer,
+    NodePort,
+}
+
+impl fmt::Display for FrontKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            FrontKind::ClusterIp => "ClusterIP",
+            FrontKind::ExternalIp => "external IP",
+            FrontKind::LoadBalancer => "load balancer IP",
+            FrontKind::NodePort => "node port",
+        })
+    }
+}
+
+/// A destination that clients use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Front {
+    pub kind: FrontKind,
+    pub address: FrontAddress,
+    pub port: u16,
+    /// Some: everybody else is dropped, before anything in `branches` (refusals too). Load balancers only; where the
+    /// address itself is admitted it is in here.
+    pub sources: Option<Arc<[IpNet]>>,
+    /// The first whose `who` matches decides; the last is always [`Who::Any`].
+    pub branches: Vec<Branch>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FrontAddress {
+    Ip(IpAddr),
+    /// The addresses of [`FamilyView::node_ports`].
+    NodePorts,
+}
+
+impl FrontAddress {
+    pub fn ip(self) -> Option<IpAddr> {
+        match self {
+            FrontAddress::Ip(ip) => Some(ip),
+            FrontAddress::NodePorts => None,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Branch {
+    pub who: Who,
+    pub act: Act,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// [`FamilyView::pods`] says so.
+    Pods,
+    /// The source is an address of this node.
+    Node,
+    Any,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// The group is never empty.
+    Balance {
+        over: Over,
+        masquerade: Masquerade,
+    },
+    /// TCP reset or ICMP port unreachable.
+    Reject,
+    Drop,
+}
+
+/// Which of a port's two groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    Cluster,
+    Local,
+}
+
+/// Whether the source address becomes the node's. Beyond this, a packet whose source is the chosen endpoint itself
+/// (hairpin) is always masqueraded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Masquerade {
+    Always,
+    /// Unless [`FamilyView::pods`] says that a pod sent it.
+    UnlessPods,
+    Never,
+}
+
+/// Endpoints to balance over evenly: sorted, unique.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Group(pub Arc<[Endpoint]>);
+
+impl std::ops::Deref for Group {
+    type Target = [Endpoint];
+
+    fn deref(&self) -> &[Endpoint] {
+        &self.0
+    }
+}
+
+impl FromIterator<Endpoint> for Group {
+    fn from_iter<I: IntoIterator<Item = Endpoint>>(endpoints: I) -> Self {
+        let mut endpoints: Vec<Endpoint> = endpoints.into_iter().collect();
+        endpoints.sort_unstable();
+        endpoints.dedup();
+        if endpoints.is_empty() { Group::default() } else { Group(endpoints.into()) }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Endpoint {
+    pub ip: IpAddr,
+    pub port: u16,
+    /// On this node.
+    pub is_local: bool,
+}
+
+/// `10.244.1.7:80`, `[fd00::7]:80`.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        std::net::SocketAddr::new(self.ip, self.port).fmt(f)
+    }
+}
+
+/// What [`ServiceTable::rebuild`] changed.
+#[derive(Clone, Debug, Default)]
+pub struct TableDelta {
+    /// In the order of their keys.
+    pub ports: Vec<PortChange>,
+    /// The view before, where it changed: the rules that are no one service's are to be written again.
+    pub node_before: Option<NodeView>,
+    /// What is wrong now and was not before.
+    pub reports: Vec<Report>,
+}
+
+impl TableDelta {
+    pub fn is_empty(&self) -> bool {
+        self.ports.is_empty() && self.node_before.is_none()
+    }
+}
+
+/// A port that came (`old` is none), went (`new` is none) or changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortChange {
+    pub key: PortKey,
+    pub old: Option<Arc<ServicePort>>,
+    pub new: Option<Arc<ServicePort>>,
+}
+
+/// Something in the objects that cannot be done as written, for the log.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Report {
+    /// Another service had this address, protocol and port first.
+    Contested { loser: ServiceName, owner: ServiceName, front: FrontAddress, port: u16, protocol: Protocol },
+    /// An endpoint of this service is some service's ClusterIP: left out.
+    EndpointIsClusterIp { service: ServiceName, endpoint: IpAddr },
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Report::Contested { loser, owner, front: FrontAddress::Ip(ip), port, protocol } => {
+                let place = std::net::SocketAddr::new(*ip, *port);
+                write!(f, "service {loser} does not get {place}/{protocol}: service {owner} has it")
+            }
+            Report::Contested { loser, owner, front: FrontAddress::NodePorts, port, protocol } => {
+                write!(f, "service {loser} does not get node port {port}/{protocol}: service {owner} has it")
+            }
+            Report::EndpointIsClusterIp { service, endpoint } => {
+                write!(f, "endpoint {endpoint} of service {service} is left out: it is a ClusterIP")
+            }
+        }
+    }
+}
+
+impl ServiceTable {
+    pub fn build(_cluster: &Cluster, _options: &Options) -> Self {
+        ServiceTable::default()
+    }
+
+    /// Looks again at what was touched, at a cost that goes with it.
+    pub fn rebuild(&mut self, _cluster: &Cluster, _options: &Options, _touched: &Touched) -> TableDelta {
+        TableDelta::default()
+    }
+}
