@@ -305,9 +305,10 @@ fn programs_are_mended_kept_and_removed() {
 #[test]
 fn a_node_with_programs_and_one_without_understand_each_other() {
     let lab = Lab::new();
-    // A wire carries single packets. A veth that may skip the cutting hands 64 KiB of segments to the socket as one datagram.
-    let ethtool =
-        lab.a.ns.command("ethtool").args(["-K", "eth0", "tx-udp_tnl-segmentation", "off"]).output().unwrap();
+    // On a wire a packet is whole. A veth leaves its checksum out and its segments together, for the other end to see to,
+    // and a socket does not.
+    let options = ["-K", "eth0", "tx-checksum-ip-generic", "off", "tx-udp_tnl-segmentation", "off"];
+    let ethtool = lab.a.ns.command("ethtool").args(options).output().unwrap();
     assert!(ethtool.status.success(), "{}", String::from_utf8_lossy(&ethtool.stderr));
     let (a, b) = (lab.a.start(Datapath::Ebpf), lab.b.start(Datapath::Simple));
     assert!(lab.a.ping(TUN_B, &[]).status.success());

@@ -191,6 +191,8 @@ pub fn tcp(from: &Node, to: &Node) {
     let listener = to.ns.run(|| TcpListener::bind((address, 0)).unwrap()).unwrap();
     let port = listener.local_addr().unwrap().port();
     let sent: Vec<u8> = (0..TCP_BYTES).map(|i| (i * 31 + i / 1000) as u8).collect();
+    let mut stream =
+        from.ns.run(|| TcpStream::connect_timeout(&(address, port).into(), DEADLINE)).unwrap().unwrap();
     std::thread::scope(|scope| {
         let receiver = scope.spawn(|| {
             let (mut stream, _) = listener.accept().unwrap();
@@ -204,8 +206,6 @@ pub fn tcp(from: &Node, to: &Node) {
                 assert!(Instant::now() < end, "{} of {TCP_BYTES} bytes in {DEADLINE:?}", got.len());
             }
         });
-        let mut stream =
-            from.ns.run(|| TcpStream::connect_timeout(&(address, port).into(), DEADLINE)).unwrap().unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
         stream.write_all(&sent).unwrap();
         drop(stream);
