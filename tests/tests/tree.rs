@@ -12,8 +12,9 @@ fn root() -> PathBuf {
 }
 
 /// Tier of each package, as ARCHITECTURE.md has it. Arrows only point down.
-const TIERS: [(&str, u8); 9] = [
+const TIERS: [(&str, u8); 10] = [
     ("flanneld-core", 1),
+    ("proxy-core", 1),
     ("host", 2),
     ("ebpf", 2),
     ("telemetry", 2),
@@ -58,7 +59,12 @@ fn packages() -> Vec<Package> {
         .iter()
         .map(|package| Package {
             name: package["name"].as_str().expect("a package has a name").to_owned(),
-            dependencies: package["dependencies"].as_array().expect("a list").iter().map(dependency).collect(),
+            dependencies: package["dependencies"]
+                .as_array()
+                .expect("a list")
+                .iter()
+                .map(dependency)
+                .collect(),
         })
         .collect()
 }
@@ -70,7 +76,9 @@ fn arrows_between_packages_only_point_down() {
     let names: BTreeSet<&str> = packages.iter().map(|package| package.name.as_str()).collect();
     assert_eq!(names, tiers.keys().copied().collect(), "every package has a tier in this test");
     for package in &packages {
-        for (dependency, _) in package.dependencies.iter().filter(|(name, _)| tiers.contains_key(name.as_str())) {
+        for (dependency, _) in
+            package.dependencies.iter().filter(|(name, _)| tiers.contains_key(name.as_str()))
+        {
             let (from, to) = (tiers[package.name.as_str()], tiers[dependency.as_str()]);
             assert!(from > to, "{} (tier {from}) may not know {dependency} (tier {to})", package.name);
         }
@@ -81,8 +89,11 @@ fn arrows_between_packages_only_point_down() {
 fn cores_are_pure() {
     let impure = ["tokio", "nix", "libc", "rand", "socket2", "host", "ebpf", "telemetry", "tracing"];
     for package in packages().iter().filter(|package| package.name.ends_with("-core")) {
-        let found: Vec<_> =
-            package.dependencies.iter().filter(|(name, dev)| !dev && impure.contains(&name.as_str())).collect();
+        let found: Vec<_> = package
+            .dependencies
+            .iter()
+            .filter(|(name, dev)| !dev && impure.contains(&name.as_str()))
+            .collect();
         assert!(found.is_empty(), "{} uses {found:?}", package.name);
     }
 }
@@ -128,7 +139,10 @@ fn tests() -> BTreeSet<String> {
         let text = fs::read_to_string(&source).expect("a source file is text");
         let mut lines = text.lines();
         while let Some(line) = lines.next() {
-            if !line.trim_start().starts_with("#[test]") && !line.contains("::test]") && !line.contains("::test(") {
+            if !line.trim_start().starts_with("#[test]")
+                && !line.contains("::test]")
+                && !line.contains("::test(")
+            {
                 continue;
             }
             let name = lines.by_ref().find_map(|line| {
