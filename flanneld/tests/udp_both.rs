@@ -8,7 +8,7 @@ use flanneld_core::config::Datapath;
 use flanneld_core::packet::{DropReason, checksum};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::BTreeMap;
-use std::mem::MaybeUninit;
+use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use udp_common::*;
 
@@ -32,11 +32,11 @@ fn raw(node: &Node, protocol: u8) -> Socket {
 }
 
 /// The next packet, with its IP header.
-fn receive(socket: &Socket) -> Vec<u8> {
-    let mut buffer = [MaybeUninit::new(0u8); 70_000];
-    let len = socket.recv(&mut buffer).expect("a packet before the deadline");
-    #[allow(unsafe_code)] // the buffer was initialised above
-    buffer[..len].iter().map(|byte| unsafe { byte.assume_init() }).collect()
+fn receive(mut socket: &Socket) -> Vec<u8> {
+    let mut buffer = vec![0; 70_000];
+    let len = socket.read(&mut buffer).expect("a packet before the deadline");
+    buffer.truncate(len);
+    buffer
 }
 
 fn judged(counters: &UdpCounters) -> u64 {
