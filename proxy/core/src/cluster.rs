@@ -1,6 +1,7 @@
 //! The objects that there are, and what a change to them touches.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -10,9 +11,9 @@ use crate::objects::{EndpointSlice, Kind, NodeInfo, Object, Service, ServiceCidr
 /// Services that are no proxy's business are left out at once, and so are such slices.
 #[derive(Clone, Debug, Default)]
 pub struct Cluster {
-    services: BTreeMap<ServiceName, Service>,
+    services: BTreeMap<ServiceName, Arc<Service>>,
     /// By service, then slice: the slices of one service are neighbours.
-    slices: BTreeMap<(ServiceName, Name), EndpointSlice>,
+    slices: BTreeMap<(ServiceName, Name), Arc<EndpointSlice>>,
     /// Which service a slice belongs to.
     owners: BTreeMap<ObjectName, ServiceName>,
     nodes: BTreeMap<Name, NodeInfo>,
@@ -51,16 +52,16 @@ impl Touched {
 }
 
 impl Cluster {
-    pub fn services(&self) -> impl Iterator<Item = &Service> {
+    pub fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
         self.services.values()
     }
 
-    pub fn service(&self, name: &ServiceName) -> Option<&Service> {
+    pub fn service(&self, name: &ServiceName) -> Option<&Arc<Service>> {
         self.services.get(name)
     }
 
     /// In the order of their names.
-    pub fn slices<'a>(&'a self, service: &'a ServiceName) -> impl Iterator<Item = &'a EndpointSlice> {
+    pub fn slices<'a>(&'a self, service: &'a ServiceName) -> impl Iterator<Item = &'a Arc<EndpointSlice>> {
         let from = (service.clone(), Name::default());
         self.slices.range(from..).take_while(move |((owner, _), _)| owner == service).map(|(_, slice)| slice)
     }
@@ -133,9 +134,9 @@ impl Cluster {
         self.names.share(&mut service.name.namespace);
         self.names.share(&mut service.name.name);
         service.ports.iter_mut().for_each(|port| self.names.share(&mut port.name));
-        if self.services.get(&service.name) != Some(&service) {
+        if self.services.get(&service.name).is_none_or(|before| **before != service) {
             touched.services.insert(service.name.clone());
-            self.services.insert(service.name.clone(), service);
+            self.services.insert(service.name.clone(), Arc::new(service));
         }
     }
 
@@ -151,9 +152,9 @@ impl Cluster {
         }
         share_names(&mut slice, &mut self.names);
         let key = (owner.clone(), slice.name.name.clone());
-        if self.slices.get(&key) != Some(&slice) {
+        if self.slices.get(&key).is_none_or(|before| **before != slice) {
             self.owners.insert(slice.name.clone(), owner.clone());
-            self.slices.insert(key, slice);
+            self.slices.insert(key, Arc::new(slice));
             touched.services.insert(owner);
         }
     }

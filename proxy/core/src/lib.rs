@@ -6,6 +6,7 @@
 //! Never: performs I/O, reads the clock, knows a backend.
 
 pub mod cluster;
+pub mod endpoints;
 pub mod names;
 pub mod objects;
 pub mod options;

@@ -183,8 +183,12 @@ fn ports(written: &[raw::ServicePort], blame: &Blame) -> Result<Box<[Port]>, Obj
                 None => None,
             },
         };
-        if ports.iter().any(|other| other.name == port.name && other.protocol == port.protocol) {
+        let others = || ports.iter().filter(|other| other.protocol == port.protocol);
+        if others().any(|other| other.name == port.name) {
             return Err(blame.field(field("name"), format!("{:?} is there twice", port.name)));
+        }
+        if others().any(|other| other.port == port.port) {
+            return Err(blame.field(field("port"), format!("{}/{} is there twice", port.port, port.protocol)));
         }
         ports.push(port);
     }

@@ -3,23 +3,40 @@
 //! Owns: policies, masquerading, refusals, source ranges, who gets a contested address. Begin at
 //! [`ServiceTable::build`]. A backend renders fronts and branches as they stand; it never looks at a Service.
 
+mod build;
+mod index;
+mod node;
+mod port;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use index::Index;
 use ipnet::IpNet;
 
-use crate::cluster::{Cluster, Touched};
 use crate::names::{Family, Name, PortName, Protocol, ServiceName};
-use crate::options::Options;
 
 /// Every service port is in here once per family that it serves.
 #[derive(Clone, Debug, Default)]
 pub struct ServiceTable {
     pub ports: BTreeMap<PortKey, Arc<ServicePort>>,
     pub node: NodeView,
+    /// Health-check node ports, one answer for all ports of a service.
+    pub health: BTreeMap<(Family, ServiceName), HealthCheck>,
+    /// What cannot be done as written.
+    pub reports: BTreeMap<ServiceName, Vec<Report>>,
+    index: Index,
+}
+
+/// What load balancers ask a node about a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    pub node_port: u16,
+    /// Addresses of ready endpoints on this node.
+    pub local_ready: usize,
 }
 
 /// `(family, name)`: all of IPv4 comes first, and the ports of one service are neighbours.
@@ -34,6 +51,8 @@ pub struct NodeView {
     pub addresses: Vec<IpAddr>,
     /// Networks of this node's pods as far as known, to tell where a packet starts.
     pub pod_cidrs: Vec<IpNet>,
+    /// Masquerade all traffic to ClusterIPs (already in the branches).
+    pub masquerade_all: bool,
     pub v4: FamilyView,
     pub v6: FamilyView,
 }
@@ -97,8 +116,8 @@ pub struct ServicePort {
     pub health_check_node_port: Option<u16>,
     /// Whether there is a usable endpoint anywhere, on whatever node.
     pub any_endpoints: bool,
-    /// Every serving endpoint, whatever the policies say: a flow to any of these stays (kube-proxy's rule for UDP
-    /// conntrack entries). Filled for UDP only.
+    /// UDP only: every ready or serving endpoint, whatever the policies say. A flow to one of these stays, as a TCP
+    /// connection does.
     pub serving: Group,
 }
 
@@ -260,15 +279,20 @@ impl fmt::Display for Endpoint {
 pub struct TableDelta {
     /// In the order of their keys.
     pub ports: Vec<PortChange>,
-    /// The view before, where it changed: the rules that are no one service's are to be written again.
+    /// The node's view before, where it changed: the rules that are no one service's are to be written again.
     pub node_before: Option<NodeView>,
+    /// Health checks that came, went or changed.
+    pub health: Vec<(Family, ServiceName)>,
     /// What is wrong now and was not before.
     pub reports: Vec<Report>,
 }
 
 impl TableDelta {
     pub fn is_empty(&self) -> bool {
-        self.ports.is_empty() && self.node_before.is_none()
+        self.ports.is_empty()
+            && self.node_before.is_none()
+            && self.health.is_empty()
+            && self.reports.is_empty()
     }
 }
 
@@ -303,16 +327,5 @@ impl fmt::Display for Report {
                 write!(f, "endpoint {endpoint} of service {service} is left out: it is a ClusterIP")
             }
         }
-    }
-}
-
-impl ServiceTable {
-    pub fn build(_cluster: &Cluster, _options: &Options) -> Self {
-        ServiceTable::default()
-    }
-
-    /// Looks again at what was touched, at a cost that goes with it.
-    pub fn rebuild(&mut self, _cluster: &Cluster, _options: &Options, _touched: &Touched) -> TableDelta {
-        TableDelta::default()
     }
 }
