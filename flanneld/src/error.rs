@@ -10,6 +10,11 @@ use crate::files::WriteError;
 /// Why flanneld stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum FlanneldError {
+    #[error(
+        "flanneld needs CAP_NET_ADMIN to make links, routes and rules: run it as root, or give it the capability \
+         (AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW in a systemd unit, --cap-add=NET_ADMIN for a container)"
+    )]
+    NotAllowed,
     #[error("the network configuration in etcd is unusable")]
     Config(#[source] flanneld_core::config::ConfigError),
     #[error("no interface for the overlay's packets")]

@@ -32,19 +32,38 @@ pub fn write_atomically(path: &Path, text: &str) -> Result<bool, WriteError> {
     replace(path, text).map(|()| true).map_err(|source| WriteError { path: path.to_owned(), source })
 }
 
-fn replace(path: &Path, text: &str) -> io::Result<()> {
+/// Finds out whether [`write_atomically`] will be able to, before anything depends on it.
+///
+/// # Errors
+/// It would not.
+pub fn check_writable(path: &Path) -> Result<(), WriteError> {
+    let attempt = || {
+        let draft = draft(path)?;
+        open(&draft).map(drop)?;
+        fs::remove_file(draft)
+    };
+    attempt().map_err(|source| WriteError { path: path.to_owned(), source })
+}
+
+fn open(draft: &Path) -> io::Result<File> {
+    File::options().write(true).create(true).truncate(true).mode(0o644).open(draft)
+}
+
+/// A hidden name with our pid beside the file: no other writer, and no reader that globs, meets it.
+fn draft(path: &Path) -> io::Result<PathBuf> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
-    // A hidden name with our pid: no other writer, and no reader that globs, meets it.
-    let draft = folder.join(format!(".{name}.{}", std::process::id()));
-    let written = File::options().write(true).create(true).truncate(true).mode(0o644).open(&draft).and_then(
-        |mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&draft, path)
-        },
-    );
+    Ok(folder.join(format!(".{name}.{}", std::process::id())))
+}
+
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let draft = draft(path)?;
+    let written = open(&draft).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&draft, path)
+    });
     if written.is_err() {
         let _ = fs::remove_file(&draft);
     }
@@ -64,6 +83,15 @@ mod tests {
         assert!(!write_atomically(&path, "A=2\n").unwrap());
         assert_eq!(fs::read_to_string(&path).unwrap(), "A=2\n");
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn whether_a_file_can_be_written_is_found_out_without_writing_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("flannel/subnet.env");
+        check_writable(&path).unwrap();
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 0);
+        assert!(check_writable(Path::new("/proc/nowhere/subnet.env")).is_err());
     }
 
     #[test]

@@ -119,6 +119,11 @@ impl Keeper {
             tracing::warn!(link = %self.node.underlay.name, "the underlay interface is gone; waiting for it");
             return Ok(Pass::without("the underlay interface is gone".to_owned()));
         }
+        let view = self.view(leases).await;
+        let wanted = overlay::wanted(&self.config, &self.node, leases.peers(), &view)?;
+        if let Some(conflict) = tables::conflicts(&wanted.tables, &seen.tables).into_iter().next() {
+            return Err(conflict.into());
+        }
         let seen = match self.heal_udp() {
             Ok(false) => seen,
             Ok(true) => {
@@ -129,12 +134,6 @@ impl Keeper {
             Err(error) if self.ran_udp => return Ok(Pass::without(error.chain())),
             Err(error) => return Err(error),
         };
-
-        let view = self.view(leases).await;
-        let wanted = overlay::wanted(&self.config, &self.node, leases.peers(), &view)?;
-        if let Some(conflict) = tables::conflicts(&wanted.tables, &seen.tables).into_iter().next() {
-            return Err(conflict.into());
-        }
         self.set_udp_peers(&wanted.udp_peers)?;
         let plan = tables::plan(&wanted.tables, &seen.tables);
         let ops = plan.len();

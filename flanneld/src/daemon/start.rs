@@ -18,6 +18,7 @@ use super::keeper::Keeper;
 use super::lease::OwnLease;
 use crate::error::{FlanneldError, chain};
 use crate::etcd::{Acquired, EtcdError, EtcdSource, Remedy};
+use crate::files::check_writable;
 use crate::firewall::Firewall;
 use crate::metrics::Metrics;
 use crate::options::Options;
@@ -56,6 +57,7 @@ pub struct Started {
 /// What no waiting heals. An absent etcd, a missing or malformed configuration are waited out.
 pub async fn start(options: &Options) -> Result<Started, FlanneldError> {
     announce(options);
+    check_host(options)?;
     let peers = Peers::default();
     let metrics = Metrics::new(peers.clone());
     let (health, server) = serve_health(options, &metrics).await?;
@@ -106,6 +108,23 @@ fn announce(options: &Options) {
     for sentence in options.without_effect() {
         tracing::warn!("{sentence}");
     }
+}
+
+/// What would fail later for certain fails now, while nothing has been written and no lease is taken.
+fn check_host(options: &Options) -> Result<(), FlanneldError> {
+    // /proc/self/status tells the effective capabilities in hexadecimal; CAP_NET_ADMIN is bit 12 (capability.h).
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    if effective
+        .and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok())
+        .is_some_and(|bits| bits & 1 << 12 == 0)
+    {
+        return Err(FlanneldError::NotAllowed);
+    }
+    for file in [Some(&options.subnet_file), options.cni_conf.as_ref()].into_iter().flatten() {
+        check_writable(file)?;
+    }
+    Ok(())
 }
 
 async fn serve_health(

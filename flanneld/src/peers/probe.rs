@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use flanneld_core::packet::checksum;
 use socket2::{Domain, Protocol, Socket, Type};
 
+/// How long after the arrival of a peer it is probed: he has to hear of us as well.
+const SETTLING: Duration = Duration::from_secs(1);
 /// How long an answer may take before the probe counts as lost.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -29,6 +32,7 @@ pub struct PeerProbe {
 #[derive(Debug)]
 pub struct Prober {
     shared: Arc<Mutex<Shared>>,
+    thread: Thread,
 }
 
 #[derive(Debug, Default)]
@@ -47,22 +51,29 @@ impl Prober {
         let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4))?;
         let shared = Arc::new(Mutex::new(Shared::default()));
         let weak = Arc::downgrade(&shared);
-        std::thread::Builder::new().name("probe".to_owned()).spawn(move || {
+        let thread = std::thread::Builder::new().name("probe".to_owned()).spawn(move || {
             let mut round = Round { socket, id: std::process::id() as u16, sequence: 0 };
             while let Some(shared) = weak.upgrade() {
                 let targets = lock(&shared).targets.clone();
                 let seen = round.run(&targets);
                 record(&mut lock(&shared), &targets, &seen);
                 drop(shared);
+                let parked = Instant::now();
                 std::thread::park_timeout(interval);
+                if parked.elapsed() < interval {
+                    std::thread::sleep(SETTLING);
+                }
             }
         })?;
-        Ok(Self { shared })
+        Ok(Self { shared, thread: thread.thread().clone() })
     }
 
-    /// Replaces the targets: public address of a peer, address to probe.
+    /// Replaces the targets: public address of a peer, address to probe. A new one does not wait for its turn.
     pub fn aim(&self, targets: BTreeMap<IpAddr, IpAddr>) {
         let mut shared = lock(&self.shared);
+        if targets.keys().any(|peer| !shared.targets.contains_key(peer)) {
+            self.thread.unpark();
+        }
         shared.results.retain(|peer, _| targets.contains_key(peer));
         shared.targets = targets;
     }
