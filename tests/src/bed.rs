@@ -84,6 +84,16 @@ pub fn said(node: &Node, from: usize, words: &str) -> String {
     until(&format!("{words:?} in the log of {}", node.name()), line)
 }
 
+/// As [`said`], for a warning.
+///
+/// # Panics
+/// It does not come.
+pub fn warned(node: &Node, from: usize, words: &str) -> String {
+    let is_it = |line: &&str| line.contains("WARN") && line.contains(words);
+    let line = || node.log().get(from..)?.lines().find(is_it).map(str::to_owned);
+    until(&format!("a warning with {words:?} in the log of {}", node.name()), line)
+}
+
 /// What flanneld counts, as Prometheus would read it.
 ///
 /// # Panics

@@ -22,7 +22,7 @@ for link in flannel.1 flannel-v6.1 flannel0 docker0; do
     [ -e /proc/sys/net/ipv4/conf/$link ] || continue
     ip -o link show $link | sed 's/^[0-9]*: \([^:@]*\).* \(mtu [0-9]*\) .*/\1 \2/' | each link
     ip -o link show $link up | sed 's/^[0-9]*: \([^:@]*\).*/\1 up/' | each link
-    ip -o address show dev $link XX
+    ip -o address show dev $link scope global | grep -v 192.0.2.77 | sed 's/^[0-9]*: //; s/ *\\.*//' | each address
 done
 for link in flannel.1 flannel-v6.1; do
     [ -e /proc/sys/net/ipv4/conf/$link ] || continue

@@ -62,6 +62,17 @@ pub fn with_iptables(spec: Spec) -> Spec {
     Spec { network_config: Some(config), ..spec }
 }
 
+/// Lets every packet of the nodes be whole, as on a wire. A veth leaves checksums out and segments together, for the
+/// kernel at the other end to see to: our `ebpf` does, but the original reads the inner packet as it lies there.
+///
+/// # Panics
+/// There is no ethtool.
+pub fn as_on_a_wire(lab: &ScratchLab) {
+    for node in lab.nodes() {
+        bed::sh(node, "ethtool -K eth0 tx-checksum-ip-generic off tx-udp_tnl-segmentation off");
+    }
+}
+
 /// Ends the daemon of a node as its service manager would.
 ///
 /// # Panics
