@@ -1,0 +1,256 @@
+//! How the text of a flag and the value of a field are read: one set of kinds for both.
+//!
+//! A value is kept as JSON in one canonical form per kind, so that flags, file, log and /configz show the same.
+
+use serde_json::{Map, Value, json};
+
+use super::duration;
+
+/// What a value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Text,
+    /// `--x`, `--x=true`, `--x=false` (Go's truth words); true or false in the file.
+    Switch,
+    /// A whole number of 32 bits; in flags also in Go's base-0 form.
+    Integer,
+    Float,
+    /// `30s`, `1h2m`.
+    Duration,
+    /// As [`Kind::Duration`]; the file may also give nanoseconds as a number.
+    DurationOrNanos,
+    /// Comma-separated in a flag, which may be repeated.
+    List,
+    /// `Name=true,Other=false`.
+    Gates,
+    /// `pattern=N,...`.
+    Modules,
+    /// Bytes with a unit: `512`, `1K`, `4Ki`.
+    Size,
+}
+
+impl Kind {
+    /// What a user should have written.
+    pub fn expected(self) -> &'static str {
+        match self {
+            Kind::Text => "want text",
+            Kind::Switch => "want true or false",
+            Kind::Integer => "want a whole number",
+            Kind::Float => "want a number",
+            Kind::Duration | Kind::DurationOrNanos => {
+                "want a duration such as 30s, 1m30s or 2h, not negative"
+            }
+            Kind::List => "want a list of texts",
+            Kind::Gates => {
+                "want Name=true or Name=false, separated by commas (in a file: a map of true and false)"
+            }
+            Kind::Modules => {
+                "want pattern=N, separated by commas (in a file: a list of filePattern and verbosity)"
+            }
+            Kind::Size => "want a number of bytes such as 512, 1K or 4Ki",
+        }
+    }
+
+    /// What stands for the value in the help.
+    pub const fn metavar(self) -> &'static str {
+        match self {
+            Kind::Text => "TEXT",
+            Kind::Switch => "",
+            Kind::Integer | Kind::Float => "N",
+            Kind::Duration | Kind::DurationOrNanos => "TIME",
+            Kind::List => "A,B,...",
+            Kind::Gates => "NAME=BOOL,...",
+            Kind::Modules => "PATTERN=N,...",
+            Kind::Size => "BYTES",
+        }
+    }
+
+    /// The value that nobody chose.
+    pub fn empty(self) -> Value {
+        match self {
+            Kind::Text => json!(""),
+            Kind::Switch => json!(false),
+            Kind::Integer | Kind::Float => json!(0),
+            Kind::Duration | Kind::DurationOrNanos => json!("0s"),
+            Kind::List | Kind::Modules => json!([]),
+            Kind::Gates => json!({}),
+            Kind::Size => json!("0"),
+        }
+    }
+
+    /// Reads the text of a flag, or a default of the table.
+    pub fn from_text(self, text: &str) -> Option<Value> {
+        match self {
+            Kind::Text => Some(json!(text)),
+            Kind::Switch => boolean(text).map(Value::from),
+            Kind::Integer => integer(text).map(Value::from),
+            Kind::Float => text.parse().ok().filter(|number: &f64| number.is_finite()).map(shortest),
+            Kind::Duration | Kind::DurationOrNanos => time(text),
+            Kind::List => Some(json!(split(text).collect::<Vec<_>>())),
+            Kind::Gates => {
+                let gate = |part: &str| {
+                    let (name, on) = part.split_once('=')?;
+                    Some((name.trim().to_owned(), Value::from(boolean(on.trim())?)))
+                };
+                split(text).map(gate).collect::<Option<Map<_, _>>>().map(Value::Object)
+            }
+            Kind::Modules => {
+                let module = |part: &str| {
+                    let (pattern, level) = part.split_once('=')?;
+                    Some(json!({"filePattern": pattern, "verbosity": level.parse::<u32>().ok()?}))
+                };
+                split(text).map(module).collect::<Option<Vec<_>>>().map(Value::Array)
+            }
+            Kind::Size => size(text).then(|| json!(text)),
+        }
+    }
+
+    /// Reads the value of a field. A text where a number should be is an error, as in the original.
+    pub fn from_file(self, value: &Value) -> Option<Value> {
+        match (self, value) {
+            (Kind::Text, Value::String(_)) | (Kind::Switch, Value::Bool(_)) => Some(value.clone()),
+            (Kind::Integer, Value::Number(number)) => {
+                number.as_i64().filter(|number| i32::try_from(*number).is_ok()).map(Value::from)
+            }
+            (Kind::Float, Value::Number(number)) => number.as_f64().map(shortest),
+            (Kind::Duration | Kind::DurationOrNanos, Value::String(text)) => time(text),
+            (Kind::DurationOrNanos, Value::Number(number)) => {
+                number.as_u64().map(|nanos| json!(duration::format(std::time::Duration::from_nanos(nanos))))
+            }
+            (Kind::List, Value::Array(items)) => items.iter().all(Value::is_string).then(|| value.clone()),
+            (Kind::Gates, Value::Object(gates)) => {
+                gates.values().all(Value::is_boolean).then(|| value.clone())
+            }
+            (Kind::Modules, Value::Array(items)) => items.iter().all(is_module).then(|| value.clone()),
+            (Kind::Size, Value::String(text)) => size(text).then(|| value.clone()),
+            (Kind::Size, Value::Number(number)) => number.as_u64().map(|bytes| json!(bytes.to_string())),
+            _ => None,
+        }
+    }
+
+    /// One more use of a flag: lists and maps grow, everything else is replaced.
+    pub fn join(self, earlier: Value, later: Value) -> Value {
+        match (earlier, later) {
+            (Value::Array(mut earlier), Value::Array(later)) => {
+                earlier.extend(later);
+                Value::Array(earlier)
+            }
+            (Value::Object(mut earlier), Value::Object(later)) => {
+                earlier.extend(later);
+                Value::Object(earlier)
+            }
+            (_, later) => later,
+        }
+    }
+}
+
+fn split(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').filter(|part| !part.is_empty())
+}
+
+fn time(text: &str) -> Option<Value> {
+    duration::parse(text).map(|time| json!(duration::format(time)))
+}
+
+/// 5, not 5.0; and not the digits that an f32 gains as an f64.
+fn shortest(number: f64) -> Value {
+    let whole = number as i64;
+    if whole as f64 == number { json!(whole) } else { json!(number) }
+}
+
+fn is_module(item: &Value) -> bool {
+    let Value::Object(fields) = item else { return false };
+    fields.len() == 2
+        && fields.get("filePattern").is_some_and(Value::is_string)
+        && fields.get("verbosity").is_some_and(Value::is_u64)
+}
+
+fn size(text: &str) -> bool {
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let unit = &text[digits.len()..];
+    digits.parse::<u64>().is_ok() && matches!(unit, "" | "k" | "K" | "M" | "G" | "Ki" | "Mi" | "Gi")
+}
+
+/// Go's `strconv.ParseBool`: exactly these words and no others.
+pub fn boolean(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+/// Go's `strconv.ParseInt(text, 0, 32)` without underscores: `0x`, `0o`, `0b` and a leading `0` name the base.
+pub fn integer(text: &str) -> Option<i32> {
+    let (negative, digits) = match text.strip_prefix(['+', '-']) {
+        Some(digits) => (text.starts_with('-'), digits),
+        None => (false, text),
+    };
+    let lower = digits.to_ascii_lowercase();
+    let (base, digits) = match lower.as_bytes() {
+        [b'0', b'x', ..] => (16, &lower[2..]),
+        [b'0', b'o', ..] => (8, &lower[2..]),
+        [b'0', b'b', ..] => (2, &lower[2..]),
+        [b'0', _, ..] => (8, &lower[1..]),
+        _ => (10, lower.as_str()),
+    };
+    if !digits.starts_with(|letter: char| letter.is_ascii_alphanumeric()) {
+        return None;
+    }
+    let size = i64::from_str_radix(digits, base).ok()?;
+    i32::try_from(if negative { -size } else { size }).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_and_fields_give_the_same_value() {
+        for (kind, text, value) in [
+            (Kind::Integer, "14", json!(14)),
+            (Kind::Float, "5", json!(5)),
+            (Kind::Duration, "90s", json!("1m30s")),
+            (Kind::List, "10.0.0.0/8,fd00::/8", json!(["10.0.0.0/8", "fd00::/8"])),
+            (Kind::Gates, "A=true,B=false", json!({"A": true, "B": false})),
+            (Kind::Modules, "proxier=4", json!([{"filePattern": "proxier", "verbosity": 4}])),
+            (Kind::Size, "4Ki", json!("4Ki")),
+        ] {
+            assert_eq!(kind.from_text(text), Some(value.clone()), "{text}");
+            assert!(kind.from_file(&value).is_some(), "{value}");
+        }
+    }
+
+    #[test]
+    fn wrong_types_are_refused_in_a_file() {
+        for (kind, value) in [
+            (Kind::Text, json!(5)),
+            (Kind::Switch, json!("true")),
+            (Kind::Integer, json!("14")),
+            (Kind::Integer, json!(1.5)),
+            (Kind::Integer, json!(3_000_000_000_u64)),
+            (Kind::Duration, json!(30)),
+            (Kind::List, json!("a")),
+            (Kind::List, json!([1])),
+            (Kind::Gates, json!({"A": "true"})),
+            (Kind::Modules, json!([{"filePattern": "x"}])),
+        ] {
+            assert_eq!(kind.from_file(&value), None, "{kind:?} {value}");
+        }
+    }
+
+    #[test]
+    fn integers_are_gos() {
+        for (text, number) in [
+            ("14", Some(14)),
+            ("0x10", Some(16)),
+            ("-999", Some(-999)),
+            ("010", Some(8)),
+            ("", None),
+            ("1.0", None),
+            ("+-1", None),
+        ] {
+            assert_eq!(integer(text), number, "{text:?}");
+        }
+    }
+}
