@@ -41,6 +41,15 @@ struct {
 	MAP_UINT(max_entries, 1);
 } state SECTION(".maps");
 
+/* The bridge's unicast forwarding table, as user space last read it. */
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_HASH);
+	MAP_TYPE(key, struct overlay_port_key);
+	MAP_TYPE(value, u32);
+	MAP_UINT(max_entries, OVERLAY_MAX_PORTS);
+	MAP_UINT(map_flags, BPF_F_NO_PREALLOC);
+} ports SECTION(".maps");
+
 ALWAYS_INLINE void event(u32 which)
 {
 	u64 *n = map_lookup(&events, &which);

@@ -11,6 +11,7 @@
 enum {
 	OVERLAY_LAYOUT = 1,
 	OVERLAY_MAX_LEASES = 32768,
+	OVERLAY_MAX_PORTS = 4096,
 };
 
 /* Constant while a program is loaded, so that the verifier can cut dead branches. */
@@ -43,14 +44,22 @@ struct overlay_count {
 };
 _Static_assert(sizeof(struct overlay_count) == 32, "layout.rs: Count");
 
+/* Key of `ports`: a MAC address that the bridge knows. The value is its port's interface index. */
+struct overlay_port_key {
+	u8 mac[6];
+	u8 pad[2]; /* 0 */
+};
+_Static_assert(sizeof(struct overlay_port_key) == 8, "layout.rs: PortKey");
+
 /* The single value of `state`. */
 struct overlay_state {
 	u32 layout;
 	u32 tun;
 	u32 underlay;
 	u32 ready; /* the leases are complete: a sender without one is unknown */
+	u32 bridge; /* where `ports` is attached, or 0 */
 };
-_Static_assert(sizeof(struct overlay_state) == 16, "layout.rs: State");
+_Static_assert(sizeof(struct overlay_state) == 20, "layout.rs: State");
 
 /* Index into `events`. */
 enum overlay_event {

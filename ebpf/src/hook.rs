@@ -3,8 +3,12 @@
 //! Owns: links pinned in the pin directory, and filters that bear our program's name and priority.
 //! Never: removes a clsact qdisc or another's filter or link.
 
+use std::error::Error;
+use std::io;
 use std::mem;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use aya::Ebpf;
 use aya::programs::links::{FdLink, LinkOrder, PinnedLink};
@@ -26,6 +30,9 @@ const CLSACT_INGRESS: u32 = 0xffff_fff2;
 const CLSACT_EGRESS: u32 = 0xffff_fff3;
 const BPF_TCX_INGRESS: u32 = 46;
 const BPF_TCX_EGRESS: u32 = 47;
+
+/// A link whose pin was removed is detached by the kernel soon after, within an RCU grace period or so.
+const UNPINNED_LINK_LASTS: Duration = Duration::from_secs(1);
 
 /// How programs are attached on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +86,7 @@ impl Hook {
 
     /// Takes the program away, whichever kind of hook it has. That it is not there is no error.
     pub fn detach(&self, pin_dir: &Path) -> Result<(), EbpfError> {
-        pins::remove(&pins::link(pin_dir, self.program))?;
+        pins::remove_link(pin_dir, self.program)?;
         if self.filter()?.is_some() {
             let name = interface_name(self.ifindex)?;
             tc::qdisc_detach_program(&name, self.side(), self.program.name())
@@ -104,10 +111,18 @@ impl Hook {
             program.take_link(id).map_err(|error| self.failed("replace", error))?;
             return Ok(());
         }
-        pins::remove(&path)?;
-        let id = program
-            .attach_with_options(interface, self.side(), TcAttachOptions::TcxOrder(LinkOrder::default()))
-            .map_err(|error| self.failed("attach", error))?;
+        pins::remove_link(pin_dir, self.program)?;
+        let deadline = Instant::now() + UNPINNED_LINK_LASTS;
+        let id = loop {
+            let order = TcAttachOptions::TcxOrder(LinkOrder::default());
+            match program.attach_with_options(interface, self.side(), order) {
+                // Somebody removed the pin, and the link behind it is still on its way out.
+                Err(error) if exists(&error) && Instant::now() < deadline => {
+                    thread::sleep(Duration::from_millis(2));
+                }
+                other => break other.map_err(|error| self.failed("attach", error))?,
+            }
+        };
         let link = program.take_link(id).map_err(|error| self.failed("attach", error))?;
         let link = FdLink::try_from(link).map_err(|error| self.failed("attach", error))?;
         link.pin(&path).map_err(|error| self.failed("pin", error))?;
@@ -137,7 +152,7 @@ impl Hook {
     /// Our own filter, recognised by priority, handle and name.
     fn filter(&self) -> Result<Option<sys::tc::Filter>, EbpfError> {
         let parent = match self.program {
-            Program::Encap => CLSACT_EGRESS,
+            Program::Encap | Program::Ports => CLSACT_EGRESS,
             Program::Decap => CLSACT_INGRESS,
         };
         let filters = match sys::tc::filters(self.ifindex, parent) {
@@ -155,19 +170,19 @@ impl Hook {
 
     const fn side(&self) -> TcAttachType {
         match self.program {
-            Program::Encap => TcAttachType::Egress,
+            Program::Encap | Program::Ports => TcAttachType::Egress,
             Program::Decap => TcAttachType::Ingress,
         }
     }
 
     const fn tcx_type(&self) -> u32 {
         match self.program {
-            Program::Encap => BPF_TCX_EGRESS,
+            Program::Encap | Program::Ports => BPF_TCX_EGRESS,
             Program::Decap => BPF_TCX_INGRESS,
         }
     }
 
-    fn failed(&self, op: &'static str, error: impl std::error::Error + Send + Sync + 'static) -> EbpfError {
+    fn failed(&self, op: &'static str, error: impl Error + Send + Sync + 'static) -> EbpfError {
         EbpfError::Program { op, program: self.program.name(), source: Box::new(error) }
     }
 }
@@ -193,13 +208,14 @@ pub fn program_id(object: &mut Ebpf, program: Program) -> Result<u32, EbpfError>
     })
 }
 
-fn exists(error: &tc::TcError) -> bool {
-    if matches!(error, tc::TcError::AlreadyAttached) {
-        return true;
-    }
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+/// EEXIST in the chain of causes: a clsact or a filter or a link of that program is there already.
+fn exists(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
     while let Some(error) = cause {
-        if let Some(errno) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error) {
+        if matches!(error.downcast_ref(), Some(tc::TcError::AlreadyAttached)) {
+            return true;
+        }
+        if let Some(errno) = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
             return errno == libc::EEXIST;
         }
         cause = error.source();

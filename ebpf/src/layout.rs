@@ -44,8 +44,12 @@ pub struct State {
     pub tun: u32,
     pub underlay: u32,
     pub ready: u32,
+    pub bridge: u32,
 }
-const _: () = assert!(size_of::<State>() == 16 && offset_of!(State, ready) == 12);
+const _: () = assert!(size_of::<State>() == 20 && offset_of!(State, bridge) == 16);
+
+/// Must match `struct overlay_port_key`: a MAC address and two zero bytes.
+pub type PortKey = [u8; 8];
 
 /// Must match `struct overlay_lease_key`.
 pub type LeaseKey = aya::maps::lpm_trie::Key<u32>;

@@ -5,15 +5,18 @@ use std::net::Ipv4Addr;
 
 use aya::Ebpf;
 use aya::maps::lpm_trie::Key;
-use aya::maps::{Array, LpmTrie, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues};
+use aya::maps::{Array, HashMap, LpmTrie, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues};
 use ipnet::Ipv4Net;
 
 use crate::counters::{Counters, DropReason, PeerCounters, UserReason};
 use crate::error::EbpfError;
-use crate::layout::{Count, State};
+use crate::layout::{Count, PortKey, State};
 
 /// How many leases the maps hold (`OVERLAY_MAX_LEASES`).
 pub const MAX_LEASES: usize = 32768;
+
+/// How many MAC addresses behind the bridge the map holds (`OVERLAY_MAX_PORTS`); more take the bridge's way.
+pub const MAX_PORTS: usize = 4096;
 
 /// What [`crate::Overlay::set_peers`] wrote.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +30,7 @@ pub struct Maps {
     peers: LpmTrie<MapData, u32, u32>,
     counts: PerCpuHashMap<MapData, u32, Count>,
     events: PerCpuArray<MapData, u64>,
+    ports: HashMap<MapData, PortKey, u32>,
     state: Array<MapData, State>,
 }
 
@@ -36,6 +40,7 @@ impl Maps {
             peers: take(object, "peers")?,
             counts: take(object, "counts")?,
             events: take(object, "events")?,
+            ports: take(object, "ports")?,
             state: take(object, "state")?,
         })
     }
@@ -87,6 +92,21 @@ impl Maps {
             self.peers.insert(&key(*net), be(*peer), 0).map_err(map_error("write", "peers"))?;
         }
         Ok(delta)
+    }
+
+    /// Makes the addresses behind the bridge's ports those of `want`, as far as the map holds them.
+    pub fn set_ports(&mut self, want: &BTreeMap<[u8; 6], u32>) -> Result<(), EbpfError> {
+        let want: BTreeMap<PortKey, u32> =
+            want.iter().take(MAX_PORTS).map(|(mac, port)| (port_key(*mac), *port)).collect();
+        let have: BTreeMap<PortKey, u32> =
+            self.ports.iter().collect::<Result<_, _>>().map_err(map_error("read", "ports"))?;
+        for gone in have.keys().filter(|mac| !want.contains_key(*mac)) {
+            self.ports.remove(gone).or_else(ignore_absent).map_err(map_error("delete from", "ports"))?;
+        }
+        for (mac, port) in want.iter().filter(|(mac, port)| have.get(*mac) != Some(*port)) {
+            self.ports.insert(mac, port, 0).map_err(map_error("write", "ports"))?;
+        }
+        Ok(())
     }
 
     /// The leases as they are in the map.
@@ -162,6 +182,10 @@ fn ignore_absent(error: MapError) -> Result<(), MapError> {
         MapError::SyscallError(ref call) if call.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
         other => Err(other),
     }
+}
+
+fn port_key([a, b, c, d, e, f]: [u8; 6]) -> PortKey {
+    [a, b, c, d, e, f, 0, 0]
 }
 
 fn key(net: Ipv4Net) -> Key<u32> {

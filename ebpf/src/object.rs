@@ -16,27 +16,29 @@ use crate::sys;
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/overlay.o"));
 
 /// Every map, by its name in the object; its pin bears the same name.
-pub const MAPS: [&str; 4] = ["peers", "counts", "events", "state"];
+pub const MAPS: [&str; 5] = ["peers", "counts", "events", "ports", "state"];
 
-/// The two programs, by their name in the object.
+/// The programs, by their name in the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {
     Encap,
     Decap,
+    Ports,
 }
 
 impl Program {
-    pub const ALL: [Self; 2] = [Self::Encap, Self::Decap];
+    pub const ALL: [Self; 3] = [Self::Encap, Self::Decap, Self::Ports];
 
     pub const fn name(self) -> &'static str {
         match self {
             Self::Encap => "weft_encap",
             Self::Decap => "weft_decap",
+            Self::Ports => "weft_ports",
         }
     }
 }
 
-/// Loads both programs. With `pins`, maps pinned there are taken over and missing ones pinned there.
+/// Loads all programs. With `pins`, maps pinned there are taken over and missing ones pinned there.
 pub fn load(config: Config, pins: Option<&Path>) -> Result<Ebpf, Unsupported> {
     sys::use_memlock_limit();
     let mut loader = EbpfLoader::new();
@@ -57,7 +59,7 @@ pub fn classifier(object: &mut Ebpf, program: Program) -> &mut SchedClassifier {
     object
         .program_mut(program.name())
         .and_then(|found| found.try_into().ok())
-        .expect("the embedded object holds both programs as classifiers")
+        .expect("the embedded object holds every program as classifiers")
 }
 
 fn refused_object(error: aya::EbpfError) -> Unsupported {

@@ -1,4 +1,4 @@
-//! flannel's udp overlay in the kernel: two programs, their maps, and what outlives the daemon.
+//! flannel's udp overlay in the kernel: its programs, their maps, and what outlives the daemon.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -47,10 +47,12 @@ pub struct Overlay {
     kind: HookKind,
     object: Ebpf,
     maps: Maps,
+    /// Where [`Program::Ports`] belongs, if anywhere.
+    bridge: Option<u32>,
 }
 
 impl Overlay {
-    /// Loads and attaches both programs.
+    /// Loads and attaches the programs.
     ///
     /// What is pinned in `spec.pin_dir` with the same layout and for the same interfaces is taken over:
     /// maps stay, programs are replaced in one step, no packet is lost. Anything else there is removed
@@ -65,8 +67,9 @@ impl Overlay {
     pub fn open_with(spec: &Spec, kind: HookKind) -> Result<Self, EbpfError> {
         let config = config(spec)?;
         pins::create(&spec.pin_dir)?;
-        let fresh = State { layout: LAYOUT, tun: spec.tun, underlay: spec.underlay, ready: 0 };
-        let take_over = pins::state(&spec.pin_dir).is_some_and(|have| State { ready: 0, ..have } == fresh);
+        let fresh = State { layout: LAYOUT, tun: spec.tun, underlay: spec.underlay, ready: 0, bridge: 0 };
+        let have = pins::state(&spec.pin_dir);
+        let take_over = have.is_some_and(|have| State { ready: 0, bridge: 0, ..have } == fresh);
         if !take_over {
             detach_and_unpin(&spec.pin_dir)?;
             pins::create(&spec.pin_dir)?;
@@ -76,8 +79,14 @@ impl Overlay {
         if !take_over {
             maps.set_state(fresh)?;
         }
-        let mut overlay = Self { spec: spec.clone(), kind, object, maps };
+        let mut overlay = Self { spec: spec.clone(), kind, object, maps, bridge: None };
         overlay.reattach()?;
+        if let Some(have) = have.filter(|have| take_over && have.bridge != 0) {
+            overlay.bridge = Some(have.bridge);
+            // Gone with its interface, perhaps; then there is nothing to replace.
+            let there = interface_name(have.bridge).is_ok();
+            overlay.sync_bridge(there.then_some(have.bridge))?;
+        }
         tracing::debug!(?kind, take_over, pin_dir = %spec.pin_dir.display(), "overlay programs attached");
         Ok(overlay)
     }
@@ -103,6 +112,36 @@ impl Overlay {
         Ok(delta)
     }
 
+    /// Names the bridge of the node's pods, and reads which of them is behind which port: call it again
+    /// whenever the bridge's forwarding table has changed (RTNLGRP_NEIGH, PF_BRIDGE). TCP packets that
+    /// come unsplit from a virtual underlay then reach their pod unsplit; `c/ports.h` says why that is
+    /// not so otherwise. Leaving it out costs throughput there and nothing else. `None` undoes it.
+    pub fn sync_bridge(&mut self, bridge: Option<u32>) -> Result<(), EbpfError> {
+        if self.bridge != bridge {
+            if let Some(old) = self.bridge.take() {
+                self.ports_hook(old).detach(&self.spec.pin_dir)?;
+            }
+            let state = self.maps.state()?;
+            self.maps.set_state(State { bridge: bridge.unwrap_or(0), ..state })?;
+        }
+        let Some(index) = bridge else {
+            return self.maps.set_ports(&BTreeMap::new());
+        };
+        let ports = sys::fdb::ports(index).map_err(|source| EbpfError::Interface {
+            op: "read the forwarding table of",
+            index,
+            source,
+        })?;
+        self.maps.set_ports(&ports)?;
+        let hook = self.ports_hook(index);
+        let id = program_id(&mut self.object, hook.program)?;
+        if !hook.is_attached(id, &self.spec.pin_dir)? {
+            hook.attach(&mut self.object, &self.spec.pin_dir)?;
+        }
+        self.bridge = bridge;
+        Ok(())
+    }
+
     /// The peers' leases as the kernel has them.
     pub fn peers(&self) -> Result<BTreeMap<Ipv4Net, Ipv4Addr>, EbpfError> {
         self.maps.peers()
@@ -113,7 +152,7 @@ impl Overlay {
         self.maps.counters()
     }
 
-    /// Whether both programs are where they belong.
+    /// Whether every program is where it belongs.
     pub fn attached(&mut self) -> Result<bool, EbpfError> {
         for hook in self.hooks() {
             let id = program_id(&mut self.object, hook.program)?;
@@ -137,21 +176,26 @@ impl Overlay {
         Ok(())
     }
 
-    fn hooks(&self) -> [Hook; 2] {
-        hooks(self.kind, self.spec.tun, self.spec.underlay)
+    fn hooks(&self) -> Vec<Hook> {
+        hooks(self.kind, self.spec.tun, self.spec.underlay, self.bridge)
+    }
+
+    const fn ports_hook(&self, bridge: u32) -> Hook {
+        Hook { kind: self.kind, program: Program::Ports, ifindex: bridge }
     }
 }
 
-/// Detaches both programs and removes every pin of ours, then the folder when it is empty. Objects of
+/// Detaches all programs and removes every pin of ours, then the folder when it is empty. Objects of
 /// others stay, the clsact qdiscs too. That nothing is there is no error.
 pub fn detach_and_unpin(pin_dir: &Path) -> Result<(), EbpfError> {
     if let Some(state) = pins::state(pin_dir) {
-        for hook in hooks(HookKind::Tcx, state.tun, state.underlay) {
+        let bridge = (state.bridge != 0).then_some(state.bridge);
+        for hook in hooks(HookKind::Tcx, state.tun, state.underlay, bridge) {
             hook.detach(pin_dir)?;
         }
     }
     for program in Program::ALL {
-        pins::remove(&pins::link(pin_dir, program))?;
+        pins::remove_link(pin_dir, program)?;
     }
     for map in object::MAPS {
         pins::remove(&pin_dir.join(map))?;
@@ -161,12 +205,11 @@ pub fn detach_and_unpin(pin_dir: &Path) -> Result<(), EbpfError> {
     Ok(())
 }
 
-/// Decapsulation begins last, so that what it lets in can be answered.
-fn hooks(kind: HookKind, tun: u32, underlay: u32) -> [Hook; 2] {
-    [
-        Hook { kind, program: Program::Encap, ifindex: tun },
-        Hook { kind, program: Program::Decap, ifindex: underlay },
-    ]
+/// Decapsulation begins after encapsulation, so that what it lets in can be answered.
+fn hooks(kind: HookKind, tun: u32, underlay: u32, bridge: Option<u32>) -> Vec<Hook> {
+    let places = [(Program::Encap, Some(tun)), (Program::Decap, Some(underlay)), (Program::Ports, bridge)];
+    let hook = |(program, place): (_, Option<u32>)| Some(Hook { kind, program, ifindex: place? });
+    places.into_iter().filter_map(hook).collect()
 }
 
 fn config(spec: &Spec) -> Result<Config, EbpfError> {

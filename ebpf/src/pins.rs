@@ -10,6 +10,7 @@ use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use crate::error::EbpfError;
 use crate::layout::State;
 use crate::object::Program;
+use crate::sys;
 
 /// Where the TCX link of a program is pinned.
 pub fn link(pin_dir: &Path, program: Program) -> PathBuf {
@@ -41,6 +42,13 @@ pub fn state(pin_dir: &Path) -> Option<State> {
     let map = aya::maps::MapData::from_pin(pin_dir.join("state")).ok()?;
     let map = aya::maps::Array::<_, State>::try_from(aya::maps::Map::Array(map)).ok()?;
     map.get(&0, 0).ok()
+}
+
+/// Detaches a program's link and removes its pin; that there is none is no error.
+pub fn remove_link(pin_dir: &Path, program: Program) -> Result<(), EbpfError> {
+    let path = link(pin_dir, program);
+    sys::link::detach(&path).map_err(file_error("detach the link", &path))?;
+    remove(&path)
 }
 
 /// Removes one pin; that there is none is no error.

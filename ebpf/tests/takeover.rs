@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
+use aya::maps::{HashMap, Map, MapData};
+use aya::programs::{SchedClassifier, TcAttachType};
 use common::net::*;
 use ebpf::{EbpfError, HookKind, Overlay, PeerDelta, Spec, detach_and_unpin, ensure_bpffs, probe};
 use ipnet::Ipv4Net;
@@ -30,6 +32,18 @@ fn setup() -> Spec {
 
 fn leases(pairs: &[(&str, [u8; 4])]) -> BTreeMap<Ipv4Net, Ipv4Addr> {
     pairs.iter().map(|(net, peer)| (net.parse().unwrap(), Ipv4Addr::from(*peer))).collect()
+}
+
+/// The names of all programs at both sides of an interface, whichever way they are attached.
+fn programs(interface: &str) -> String {
+    let mut found = String::new();
+    for side in [TcAttachType::Ingress, TcAttachType::Egress] {
+        let (_, tcx) = SchedClassifier::query_tcx(interface, side).unwrap();
+        found.extend(tcx.iter().map(|program| format!("{} ", program.name_as_str().unwrap())));
+    }
+    found
+        + &run(&format!("tc filter show dev {interface} ingress"))
+        + &run(&format!("tc filter show dev {interface} egress"))
 }
 
 #[test]
@@ -110,7 +124,7 @@ fn other_interfaces_make_it_new() {
     let mut overlay = Overlay::open(&moved).unwrap();
     assert!(overlay.attached().unwrap());
     assert_eq!(overlay.peers().unwrap(), BTreeMap::new());
-    assert_eq!(run("tc filter show dev ul0 ingress"), "");
+    assert_eq!(programs("ul0"), "");
 }
 
 #[test]
@@ -164,13 +178,59 @@ fn cleaning_up_leaves_only_what_others_put_there() {
             std::fs::write(&bytecode, "1,6 0 0 0,").unwrap();
             run(&format!("tc filter add dev ul0 ingress prio 7 bpf bytecode-file {}", bytecode.display()));
             drop(Overlay::open_with(&spec, kind).unwrap());
+            assert!(programs("ul0").contains("weft_decap") && programs("flannel0").contains("weft_encap"));
             detach_and_unpin(&spec.pin_dir).unwrap();
             assert!(!spec.pin_dir.exists());
-            let filters = run("tc filter show dev ul0 ingress");
-            assert!(filters.contains("pref 7 ") && !filters.contains("weft"), "{filters}");
-            assert_eq!(run("tc filter show dev flannel0 egress"), "");
-            assert!(!run("bpftool net show").contains("weft_"), "no TCX link is left");
+            let left = programs("ul0");
+            assert!(left.contains("pref 7 ") && !left.contains("weft"), "{left}");
+            assert_eq!(programs("flannel0"), "");
             detach_and_unpin(&spec.pin_dir).unwrap();
+        })
+        .join()
+        .unwrap();
+    }
+}
+
+#[test]
+fn the_bridge_is_followed_and_let_go() {
+    for kind in KINDS {
+        std::thread::spawn(move || {
+            let spec = setup();
+            run("ip link add cni0 type bridge");
+            run("ip link set cni0 up");
+            run("ip link add p0 type veth peer name p1");
+            run("ip link set p0 master cni0 up");
+            run("bridge fdb add 02:00:00:00:00:aa dev p0 master static");
+            let (bridge, port) = (ifindex("cni0"), ifindex("p0"));
+            let ports = || {
+                let map = Map::HashMap(MapData::from_pin(spec.pin_dir.join("ports")).unwrap());
+                let map: HashMap<_, [u8; 8], u32> = map.try_into().unwrap();
+                map.iter().map(Result::unwrap).collect::<Vec<_>>()
+            };
+            let mut overlay = Overlay::open_with(&spec, kind).unwrap();
+            overlay.sync_bridge(Some(bridge)).unwrap();
+            assert!(overlay.attached().unwrap());
+            assert_eq!(ports(), [([2, 0, 0, 0, 0, 0xaa, 0, 0], port)], "and none of the bridge's own");
+            run("bridge fdb add 02:00:00:00:00:bb dev p0 master static");
+            run("bridge fdb del 02:00:00:00:00:aa dev p0 master");
+            overlay.sync_bridge(Some(bridge)).unwrap();
+            assert_eq!(ports(), [([2, 0, 0, 0, 0, 0xbb, 0, 0], port)]);
+
+            // The next daemon finds it in its place, before it knows of a bridge.
+            drop(overlay);
+            let mut overlay = Overlay::open_with(&spec, kind).unwrap();
+            assert!(overlay.attached().unwrap());
+            assert!(programs("cni0").contains("weft_ports"));
+            overlay.sync_bridge(None).unwrap();
+            assert!(!programs("cni0").contains("weft_ports"));
+            assert_eq!(ports(), []);
+
+            // A bridge that went away while nobody looked is no obstacle.
+            overlay.sync_bridge(Some(bridge)).unwrap();
+            drop(overlay);
+            run("ip link del cni0");
+            let mut overlay = Overlay::open_with(&spec, kind).unwrap();
+            assert!(overlay.attached().unwrap());
         })
         .join()
         .unwrap();

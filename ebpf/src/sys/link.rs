@@ -8,6 +8,7 @@ use std::path::Path;
 
 const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const BPF_LINK_DETACH: libc::c_long = 34;
 
 /// The head of `struct bpf_link_info`, with the `tcx` member of its union (Linux 6.6).
 #[repr(C)]
@@ -40,14 +41,7 @@ struct GetInfo {
 
 /// What the link pinned at `path` is; `None` when nothing is pinned there.
 pub fn pinned(path: &Path) -> io::Result<Option<LinkInfo>> {
-    let path = CString::new(path.as_os_str().as_bytes())?;
-    let attr = GetPinned { path: path.as_ptr() as u64, fd: 0, flags: 0 };
-    let link = match bpf(BPF_OBJ_GET, &attr) {
-        // SAFETY: the kernel has just made this descriptor for us.
-        Ok(fd) => unsafe { OwnedFd::from_raw_fd(fd) },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
+    let Some(link) = open(path)? else { return Ok(None) };
     let mut info = LinkInfo::default();
     let attr = GetInfo {
         fd: link.as_raw_fd() as u32,
@@ -56,6 +50,27 @@ pub fn pinned(path: &Path) -> io::Result<Option<LinkInfo>> {
     };
     bpf(BPF_OBJ_GET_INFO_BY_FD, &attr)?;
     Ok(Some(info))
+}
+
+/// Detaches the link pinned at `path`, at once: removing the pin alone does it some time later. The pin
+/// stays. That nothing is pinned, or that its interface is gone, is no error.
+pub fn detach(path: &Path) -> io::Result<()> {
+    let Some(link) = open(path)? else { return Ok(()) };
+    match bpf(BPF_LINK_DETACH, &(link.as_raw_fd() as u32)) {
+        Err(error) if error.raw_os_error() != Some(libc::ENOLINK) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn open(path: &Path) -> io::Result<Option<OwnedFd>> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let attr = GetPinned { path: path.as_ptr() as u64, fd: 0, flags: 0 };
+    match bpf(BPF_OBJ_GET, &attr) {
+        // SAFETY: the kernel has just made this descriptor for us.
+        Ok(fd) => Ok(Some(unsafe { OwnedFd::from_raw_fd(fd) })),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn bpf<T>(command: libc::c_long, attr: &T) -> io::Result<i32> {

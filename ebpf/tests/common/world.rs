@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{Array, PerCpuArray, PerCpuHashMap, PerCpuValues};
+use aya::maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, PerCpuValues};
 use aya::programs::{SchedClassifier, TestRun, TestRunOptions};
 use aya::{Ebpf, EbpfLoader};
 use ebpf::raw::{Config, OBJECT, State};
@@ -30,6 +30,7 @@ pub struct World {
     object: Ebpf,
     events: PerCpuArray<aya::maps::MapData, u64>,
     counts: PerCpuHashMap<aya::maps::MapData, u32, [u64; 4]>,
+    ports: HashMap<aya::maps::MapData, [u8; 8], u32>,
     state: Array<aya::maps::MapData, State>,
 }
 
@@ -60,7 +61,7 @@ impl World {
         };
         let mut object =
             EbpfLoader::new().override_global("config", &config, true).load(OBJECT).expect("the object");
-        for name in ["weft_encap", "weft_decap"] {
+        for name in ["weft_encap", "weft_decap", "weft_ports"] {
             let program: &mut SchedClassifier = object.program_mut(name).unwrap().try_into().unwrap();
             program.load().expect(name);
         }
@@ -73,9 +74,10 @@ impl World {
             counts.insert(be(peer), PerCpuValues::try_from(zero).unwrap(), 0).unwrap();
         }
         let events = object.take_map("events").unwrap().try_into().unwrap();
+        let ports = object.take_map("ports").unwrap().try_into().unwrap();
         let mut state: Array<_, State> = object.take_map("state").unwrap().try_into().unwrap();
         state.set(0, State { ready: 1, ..State::default() }, 0).unwrap();
-        Self { object, events, counts, state }
+        Self { object, events, counts, ports, state }
     }
 
     pub fn set_ready(&mut self, ready: bool) {
@@ -94,15 +96,25 @@ impl World {
 
     /// The same, as a GSO packet with segments of this size.
     pub fn run(&mut self, program: &str, packet: &[u8], gso_size: u32) -> Outcome {
+        let mut outcome = self.frame(program, &frame(packet), gso_size);
+        outcome.bytes.drain(..MAC);
+        outcome
+    }
+
+    pub fn set_port(&mut self, [a, b, c, d, e, f]: [u8; 6], port: u32) {
+        self.ports.insert([a, b, c, d, e, f, 0, 0], port, 0).unwrap();
+    }
+
+    /// A whole frame; the outcome is one as well.
+    pub fn frame(&mut self, program: &str, data_in: &[u8], gso_size: u32) -> Outcome {
         let before = self.events();
-        let data_in = frame(packet);
         let mut data_out = vec![0; data_in.len() + 256];
         let mut context = [0u8; 192];
         context[176..180].copy_from_slice(&gso_size.to_ne_bytes());
         let program: &SchedClassifier = self.object.program(program).unwrap().try_into().unwrap();
         let result = program
             .test_run(TestRunOptions {
-                data_in: Some(&data_in),
+                data_in: Some(data_in),
                 data_out: Some(&mut data_out),
                 ctx_in: (gso_size != 0).then_some(&context),
                 repeat: 1,
@@ -114,7 +126,7 @@ impl World {
         let mut events = (0..after.len()).filter(|i| after[*i] != before[*i]);
         let event = events.next().map(|i| i as u32);
         assert_eq!(events.next(), None, "more than one event for one packet");
-        Outcome { verdict: result.return_value as i32, bytes: data_out[MAC..].to_vec(), event }
+        Outcome { verdict: result.return_value as i32, bytes: data_out, event }
     }
 
     pub fn events(&self) -> Vec<u64> {
