@@ -108,6 +108,13 @@ impl Iptables {
     }
 }
 
+/// Whether the kernel has old tables in this network namespace: it names them when the first rule or policy is set.
+pub fn legacy_tables_exist() -> bool {
+    ["ip_tables_names", "ip6_tables_names"].iter().any(|file| {
+        std::fs::read(format!("/proc/thread-self/net/{file}")).is_ok_and(|names| !names.is_empty())
+    })
+}
+
 fn system() -> Arc<dyn Runner> {
     Arc::new(System)
 }

@@ -42,6 +42,8 @@ pub struct Firewall {
     /// When to look without being told: after a failure, and with tables that tell nothing.
     look_at: Option<Instant>,
     period: Duration,
+    /// When to see whether somebody has begun to use the old iptables tables, which tell nothing of it.
+    peek_at: Instant,
     /// Whose packets to count; `None` where the data path counts by itself or nobody asks.
     counted: Option<Counted>,
     metrics: Metrics,
@@ -98,6 +100,7 @@ impl Firewall {
             look_at: None,
             counted: None,
             period: options.iptables_resync,
+            peek_at: Instant::now() + options.iptables_resync,
             metrics,
         })
     }
@@ -132,6 +135,13 @@ impl Firewall {
             };
             tokio::select! {
                 () = timer => return,
+                () = tokio::time::sleep_until(self.peek_at) => {
+                    self.peek_at = Instant::now() + self.period;
+                    if self.tool.should_take_up_legacy() {
+                        return;
+                    }
+                    continue;
+                }
                 () = told => {}
             }
             let soon = Instant::now() + GATHER;
@@ -183,9 +193,12 @@ impl Firewall {
 
     /// Netlink and the iptables tools block: both run where that hurts nobody.
     async fn write(&mut self, rules: &[Rules]) -> Result<bool, HostError> {
-        let (tool, nft) = (&self.tool, &mut self.nft);
+        let (tool, nft) = (&mut self.tool, &mut self.nft);
         let written = tokio::task::block_in_place(|| match (tool, nft) {
             (Tool::Nftables { legacy }, Some(nft)) => {
+                if legacy.is_none() && iptables::legacy_tables_exist() {
+                    *legacy = Iptables::legacy_in_use();
+                }
                 let written = nftables::sync(nft, rules)?;
                 let also = legacy.as_ref().map_or(Ok(false), |legacy| legacy.accept_where_dropped(rules))?;
                 Ok(written || also)
@@ -205,6 +218,11 @@ impl Firewall {
 }
 
 impl Tool {
+    /// Somebody (Docker, most often) uses the old tables since the last look.
+    fn should_take_up_legacy(&self) -> bool {
+        matches!(self, Self::Nftables { legacy: None }) && iptables::legacy_tables_exist()
+    }
+
     /// The old tables of iptables send no word of their changes.
     fn tells_nothing(&self) -> bool {
         match self {

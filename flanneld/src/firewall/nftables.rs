@@ -41,7 +41,7 @@ pub fn sync(nft: &mut Nftables, wanted: &[Rules]) -> Result<bool, HostError> {
         let family = family(rules);
         own(nft, &chains, rules, &mut batch)?;
         let drops = chains.iter().any(|chain| drops_forwarded(chain, family));
-        let accepts = if drops { forward_rules(rules, &filter(family), FORWARD_CHAIN) } else { Vec::new() };
+        let accepts = if drops { guest_rules(rules, &filter(family)) } else { Vec::new() };
         guest(nft, &chains, &filter(family), "FORWARD", FORWARD_CHAIN, accepts, &mut batch)?;
         // What flannel's iptables mode left: the same packets would be masqueraded by old rules.
         guest(nft, &chains, &nat(family), "POSTROUTING", POSTROUTING_CHAIN, Vec::new(), &mut batch)?;
@@ -142,6 +142,12 @@ fn own_content(rules: &Rules, table: &TableId) -> (Vec<Chain>, Vec<Rule>) {
         lines.extend(forward_rules(rules, table, "forward"));
     }
     (chains, lines)
+}
+
+/// As the iptables tools would have written them, comment and all: flannel knows them again.
+fn guest_rules(rules: &Rules, table: &TableId) -> Vec<Rule> {
+    let rules = forward_rules(rules, table, FORWARD_CHAIN).into_iter();
+    rules.map(|rule| rule.comment(FORWARD_COMMENT)).collect()
 }
 
 fn forward_rules(rules: &Rules, table: &TableId, chain: &str) -> Vec<Rule> {
