@@ -98,7 +98,7 @@ fn a_start_that_cannot_succeed_says_why_and_leaves_nothing() {
         &["/nowhere.pem"],
     );
     bench.config(EBPF);
-    bench.refuses(with(&["--bpf-pin-dir=/run/weft-nowhere/pins"]), &["ebpf", "/run/weft-nowhere"]);
+    bench.refuses(with(&["--bpf-pin-dir=/proc/nowhere/pins"]), &["ebpf", "/proc/nowhere"]);
 }
 
 /// Somebody else's link under one of our names is not ours to touch.
