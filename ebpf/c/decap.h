@@ -12,6 +12,9 @@
  *   lease, truncated, not IPv4, bad length, inner source not in the sender's lease, TTL.
  * - The outer UDP checksum is not verified. Whatever it was, bpf_skb_adjust_room takes back the NIC's
  *   "checksum verified", so the inner checksums are verified by who receives the inner packet.
+ * - A datagram longer than flannel0's MTU, which user space refuses for want of a buffer, is whole here
+ *   and let in.
+ * - A UDP checksum of 0 shows a sender with these programs: see `programmed`.
  * - Outer ECN and DSCP are ignored, as flannel's socket does.
  */
 #pragma once
@@ -36,6 +39,7 @@ int weft_decap(struct skb *skb)
 	struct overlay_count *count;
 	struct segments seg;
 	struct ipv4 *in;
+	u32 *credit, shown;
 	u32 outer_total, datagram, total, header_len, sender_be;
 
 	if (skb->protocol != be16(ETH_P_IPV4) || skb->pkt_type != PACKET_HOST || skb->vlan_present)
@@ -59,6 +63,7 @@ int weft_decap(struct skb *skb)
 		return to_user(USER_FRAGMENT);
 
 	sender_be = out->ip.src_be;
+	shown = out->udp.check_be ? 0 : OVERLAY_CREDIT;
 	count = map_lookup(&counts, &sender_be);
 	if (unlikely(!count))
 		return unknown_sender();
@@ -102,6 +107,11 @@ int weft_decap(struct skb *skb)
 	}
 	if (unlikely(in->ttl <= 1))
 		return drop(DROP_TTL);
+
+	/* Written only when it changes: the other processors read it for every packet. */
+	credit = map_lookup(&programmed, &sender_be);
+	if (likely(credit) && unlikely(*credit != shown))
+		*credit = shown;
 
 	seg = segments(skb, at + OUTER_LEN, header_len, in->protocol, total);
 	if (unlikely(skb_adjust_room(skb, -OUTER_LEN, ADJ_ROOM_MAC, ADJ_ROOM_FIXED_GSO)))

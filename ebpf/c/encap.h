@@ -7,7 +7,8 @@
  *
  * - Outer TOS is always 0, thus not ECN capable: RFC 6040's compatibility mode, the one to use when
  *   the other end is not known to copy congestion marks back, and flannel's does not.
- * - id 0 with DF is what the kernel gives an unconnected UDP socket, and RFC 6864 allows it.
+ * - id 0 with DF: RFC 6864 allows any id there. (A socket's counts up on 6.18.)
+ * - To a peer that is not known to have these programs user space sends: see `programmed`.
  * - A packet too big for the path goes to user space: the socket's IP_PMTUDISC_WANT fragments it.
  * - A GSO packet stays whole here; the kernel gives every segment its own outer headers later.
  * - What is not plain work goes on to the tun (TC_NEXT), unchanged, and user space decides.
@@ -27,6 +28,7 @@ int weft_encap(struct skb *skb)
 	struct overlay_count *count;
 	struct segments seg;
 	struct outer *out;
+	u32 *credit;
 	u32 total, header_len;
 	u32 *peer;
 	s64 found;
@@ -54,6 +56,9 @@ int weft_encap(struct skb *skb)
 	if (unlikely(!peer))
 		return to_user(USER_NO_LEASE);
 	key.addr_be = *peer;
+	credit = map_lookup(&programmed, &key.addr_be);
+	if (unlikely(!credit || !*credit))
+		return to_user(USER_PLAIN_PEER);
 	count = map_lookup(&counts, &key.addr_be);
 
 	/* Ask as if the packet were forwarded from the tun: the host's routes choose the way out. */

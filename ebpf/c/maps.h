@@ -26,6 +26,26 @@ struct {
 	MAP_UINT(map_flags, BPF_F_NO_PREALLOC);
 } counts SECTION(".maps");
 
+/*
+ * Peers that are known to take their packets in the kernel as we do, by public address: 0 for "not
+ * known", else for how many agings that stays so.
+ *
+ * What leaves here may be unfinished: a GSO packet, or an inner checksum that is left to hardware. A
+ * NIC finishes both. A virtual link (veth, virtio) hands them over as they are, which is right for a
+ * kernel and not for a program that reads the datagram from a socket: the original flannel, or
+ * `simple`. To such a peer user space sends, which finishes packets itself.
+ *
+ * A peer shows itself by the UDP checksum 0 of what it sends: encap writes that, and so does the
+ * socket of a node with these programs; a socket of anybody else writes a real one.
+ */
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_HASH);
+	MAP_TYPE(key, u32);
+	MAP_TYPE(value, u32);
+	MAP_UINT(max_entries, OVERLAY_MAX_LEASES);
+	MAP_UINT(map_flags, BPF_F_NO_PREALLOC);
+} programmed SECTION(".maps");
+
 /* Drops and packets handed to user space, by enum overlay_event. */
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_PERCPU_ARRAY);

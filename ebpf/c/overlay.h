@@ -9,9 +9,11 @@
 #include "bpf.h"
 
 enum {
-	OVERLAY_LAYOUT = 1,
+	OVERLAY_LAYOUT = 2,
 	OVERLAY_MAX_LEASES = 32768,
 	OVERLAY_MAX_PORTS = 4096,
+	/* See `programmed` in maps.h: three agings without a word, and a peer counts as plain. */
+	OVERLAY_CREDIT = 3,
 };
 
 /* Constant while a program is loaded, so that the verifier can cut dead branches. */
@@ -82,6 +84,7 @@ enum overlay_event {
 	USER_FRAGMENT = 24,
 	USER_AGGREGATE = 25,
 	USER_NOT_READY = 26,
+	USER_PLAIN_PEER = 27,
 
 	OVERLAY_EVENTS = 32,
 };

@@ -5,7 +5,9 @@
 use std::mem::offset_of;
 
 /// `OVERLAY_LAYOUT`: pinned maps of another layout are replaced, never taken over.
-pub const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = 2;
+/// `OVERLAY_CREDIT`
+pub const CREDIT: u32 = 3;
 /// `OVERLAY_EVENTS`
 pub const EVENTS: u32 = 32;
 

@@ -10,7 +10,7 @@ use ipnet::Ipv4Net;
 
 use crate::counters::{Counters, DropReason, PeerCounters, UserReason};
 use crate::error::EbpfError;
-use crate::layout::{Count, PortKey, State};
+use crate::layout::{CREDIT, Count, PortKey, State};
 
 /// How many leases the maps hold (`OVERLAY_MAX_LEASES`).
 pub const MAX_LEASES: usize = 32768;
@@ -29,6 +29,7 @@ pub struct PeerDelta {
 pub struct Maps {
     peers: LpmTrie<MapData, u32, u32>,
     counts: PerCpuHashMap<MapData, u32, Count>,
+    programmed: HashMap<MapData, u32, u32>,
     events: PerCpuArray<MapData, u64>,
     ports: HashMap<MapData, PortKey, u32>,
     state: Array<MapData, State>,
@@ -39,6 +40,7 @@ impl Maps {
         Ok(Self {
             peers: take(object, "peers")?,
             counts: take(object, "counts")?,
+            programmed: take(object, "programmed")?,
             events: take(object, "events")?,
             ports: take(object, "ports")?,
             state: take(object, "state")?,
@@ -79,8 +81,13 @@ impl Maps {
                 .remove(&be(*gone))
                 .or_else(ignore_absent)
                 .map_err(map_error("delete from", "counts"))?;
+            self.programmed
+                .remove(&be(*gone))
+                .or_else(ignore_absent)
+                .map_err(map_error("delete from", "programmed"))?;
         }
         for new in want_senders.difference(&have_senders) {
+            self.credit(*new, 0)?;
             self.counts.insert(be(*new), zero_count()?, 0).map_err(map_error("write", "counts"))?;
         }
         for (net, peer) in &want {
@@ -92,6 +99,26 @@ impl Maps {
             self.peers.insert(&key(*net), be(*peer), 0).map_err(map_error("write", "peers"))?;
         }
         Ok(delta)
+    }
+
+    /// Takes one credit from every peer that has any.
+    pub fn age(&mut self) -> Result<(), EbpfError> {
+        let credits: Vec<(u32, u32)> =
+            self.programmed.iter().collect::<Result<_, _>>().map_err(map_error("read", "programmed"))?;
+        // A packet that shows a peer meanwhile is followed by others.
+        for (peer, credit) in credits.into_iter().filter(|(_, credit)| *credit > 0) {
+            self.credit(address(peer), credit - 1)?;
+        }
+        Ok(())
+    }
+
+    /// Says of all peers that they have the programs.
+    pub fn vouch(&mut self) -> Result<(), EbpfError> {
+        self.senders()?.into_iter().try_for_each(|peer| self.credit(peer, CREDIT))
+    }
+
+    fn credit(&mut self, peer: Ipv4Addr, credit: u32) -> Result<(), EbpfError> {
+        self.programmed.insert(be(peer), credit, 0).map_err(map_error("write", "programmed"))
     }
 
     /// Makes the addresses behind the bridge's ports those of `want`, as far as the map holds them.

@@ -112,6 +112,18 @@ impl Overlay {
         Ok(delta)
     }
 
+    /// Lets a little of the trust in silent peers go; to be called every 20 seconds or so. A peer counts as one
+    /// with these programs from the first packet that shows it, and for three of these calls after the last;
+    /// to every other peer user space sends (`c/maps.h`, `programmed`, says why).
+    pub fn age(&mut self) -> Result<(), EbpfError> {
+        self.maps.age()
+    }
+
+    /// Trusts all peers now, unseen: for tests and measurements of the programs without a socket beside them.
+    pub fn vouch(&mut self) -> Result<(), EbpfError> {
+        self.maps.vouch()
+    }
+
     /// Names the bridge of the node's pods, and reads which of them is behind which port: call it again
     /// whenever the bridge's forwarding table has changed (RTNLGRP_NEIGH, PF_BRIDGE). TCP packets that
     /// come unsplit from a virtual underlay then reach their pod unsplit; `c/ports.h` says why that is
