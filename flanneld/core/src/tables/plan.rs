@@ -54,13 +54,14 @@ pub fn plan(want: &Tables, have: &Tables) -> Vec<Op> {
         }
     }
     ops.extend(want.addresses.difference(&have.addresses).map(|(l, a)| Op::AddAddress(l.clone(), *a)));
+    // With an address the kernel takes away the route to its network, also one that has been put in its place.
+    ops.extend(have.addresses.difference(&want.addresses).map(|(l, a)| Op::DelAddress(l.clone(), *a)));
     ops.extend(new(&want.fdb, &have.fdb).map(|((link, mac), ip)| Op::SetFdb(link.clone(), *mac, *ip)));
     ops.extend(
         new(&want.neighbours, &have.neighbours).map(|((l, ip), mac)| Op::SetNeighbour(l.clone(), *ip, *mac)),
     );
     ops.extend(new(&want.routes, &have.routes).map(|(key, route)| Op::SetRoute(*key, route.clone())));
     ops.extend(gone(&want.fdb, &have.fdb).map(|((link, mac), ip)| Op::DelFdb(link.clone(), *mac, *ip)));
-    ops.extend(have.addresses.difference(&want.addresses).map(|(l, a)| Op::DelAddress(l.clone(), *a)));
     ops
 }
 
