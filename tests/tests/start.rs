@@ -140,6 +140,8 @@ fn a_start_under_odd_conditions_works() {
     let lab = up(&bare("startodd", Backend::Vxlan));
     let node = lab.node("n1");
     let foreign = Foreign::plant(node);
+    // Docker was here before, and keeps its address beside ours.
+    sh(node, "ip link add docker0 type bridge; ip address add 172.17.0.1/16 dev docker0");
 
     // Behind NAT: the public address is on no interface of this host.
     start(node, &with(&["--iface=eth0", "--public-ip=203.0.113.7"]));
@@ -165,6 +167,8 @@ fn a_start_under_odd_conditions_works() {
     assert!(metrics.contains(r#"datapath="simple""#), "{metrics}");
     assert!(node.log()[from..].contains("ebpf cannot be had here"), "{}", node.log());
     node.stop_flanneld(Signal::SIGTERM).unwrap();
+    let addresses = sh(node, "ip -o -4 address show dev docker0");
+    assert!(addresses.contains("172.17.0.1/16") && addresses.contains("10.244."), "{addresses}");
     foreign.assert_untouched("odd starts");
 }
 
