@@ -5,9 +5,12 @@
 //! Begin at [`ServiceTable::build`](table::ServiceTable::build).
 //! Never: performs I/O, reads the clock, knows a backend.
 
+#[cfg(feature = "cases")]
+pub mod cases;
 pub mod cluster;
 pub mod endpoints;
 pub mod names;
 pub mod objects;
 pub mod options;
+pub mod question;
 pub mod table;
