@@ -8,7 +8,9 @@
 #[cfg(feature = "cases")]
 pub mod cases;
 pub mod cluster;
+pub mod conntrack;
 pub mod endpoints;
+pub mod health;
 pub mod names;
 pub mod objects;
 pub mod options;

@@ -1,0 +1,116 @@
+//! A table kept up with changes is the table made afresh, and the deltas say truly what changed.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{change, options};
+use proptest::prelude::*;
+use proxy_core::cluster::{Cluster, Touched};
+use proxy_core::table::{Act, ServiceTable, TableDelta, Who};
+
+/// What was before, with the delta applied.
+fn follow(before: &ServiceTable, delta: &TableDelta) -> Result<ServiceTable, TestCaseError> {
+    let mut followed = before.clone();
+    for change in &delta.ports {
+        prop_assert_ne!(&change.old, &change.new, "a change changes something");
+        prop_assert_eq!(followed.ports.get(&change.key), change.old.as_ref());
+        match &change.new {
+            Some(new) => _ = followed.ports.insert(change.key.clone(), new.clone()),
+            None => _ = followed.ports.remove(&change.key),
+        }
+    }
+    Ok(followed)
+}
+
+fn same(kept: &ServiceTable, fresh: &ServiceTable) -> Result<(), TestCaseError> {
+    prop_assert_eq!(&kept.ports, &fresh.ports);
+    prop_assert_eq!(&kept.node, &fresh.node);
+    prop_assert_eq!(&kept.health, &fresh.health);
+    prop_assert_eq!(&kept.reports, &fresh.reports);
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn a_table_kept_up_is_the_table_made_afresh(
+        steps in proptest::collection::vec((proptest::collection::vec(change(), 1..4), options()), 1..16)
+    ) {
+        let mut cluster = Cluster::default();
+        let mut kept = ServiceTable::default();
+        for (changes, options) in steps {
+            let mut touched = Touched::default();
+            for change in changes {
+                touched.merge(cluster.apply(change));
+            }
+            let before = kept.clone();
+            let delta = kept.rebuild(&cluster, &options, &touched);
+            let fresh = ServiceTable::build(&cluster, &options);
+            same(&kept, &fresh)?;
+            let followed = follow(&before, &delta)?;
+            prop_assert_eq!(&followed.ports, &kept.ports);
+            prop_assert_eq!(delta.node_before.clone().unwrap_or(kept.node.clone()), before.node);
+            prop_assert!(delta.ports.is_sorted_by(|one, other| one.key < other.key));
+            for key in delta.health {
+                prop_assert_ne!(kept.health.get(&key), before.health.get(&key));
+            }
+            // Nothing touched, nothing done.
+            prop_assert!(kept.rebuild(&cluster, &options, &Touched::default()).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_table_keeps_its_promises(
+        changes in proptest::collection::vec(change(), 1..24), options in options()
+    ) {
+        let mut cluster = Cluster::default();
+        changes.into_iter().for_each(|change| _ = cluster.apply(change));
+        let table = ServiceTable::build(&cluster, &options);
+        let mut places = std::collections::BTreeSet::new();
+        for port in table.ports.values() {
+            prop_assert!(port.cluster.is_sorted_by(|one, other| one < other));
+            prop_assert!(port.local.iter().all(|endpoint| endpoint.is_local));
+            let all = port.cluster.iter().chain(port.local.iter()).chain(port.serving.iter());
+            for endpoint in all {
+                prop_assert!(!table.is_cluster_ip(endpoint.ip));
+            }
+            let mut used = Vec::new();
+            for front in &port.fronts {
+                prop_assert!(places.insert((port.family, front.address, port.protocol(), front.port)), "unique");
+                prop_assert_eq!(front.branches.last().map(|branch| branch.who), Some(Who::Any));
+                prop_assert_eq!(front.branches.iter().filter(|branch| branch.who == Who::Any).count(), 1);
+                for over in front.branches.iter().filter_map(|branch| branch.act.over()) {
+                    prop_assert!(!port.group(over).is_empty());
+                    used.push(over);
+                }
+                let rejects = front.branches.iter().any(|branch| branch.act == Act::Reject);
+                prop_assert_eq!(rejects, !port.any_endpoints);
+            }
+            for over in [proxy_core::table::Over::Cluster, proxy_core::table::Over::Local] {
+                prop_assert_eq!(port.group(over).is_empty(), !used.contains(&over));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_change_touches_what_it_is_about() {
+    let (mut cluster, options) = common::large(2_000);
+    let mut table = ServiceTable::build(&cluster, &options);
+    let before: Vec<_> = table.ports.values().cloned().collect();
+    let touched = cluster.apply(common::put_endpoint(7, "10.9.9.9"));
+    assert_eq!(touched.services.len(), 1);
+    let delta = table.rebuild(&cluster, &options, &touched);
+    assert_eq!(delta.ports.len(), 1);
+    let kept = table.ports.values().zip(&before).filter(|(now, before)| Arc::ptr_eq(now, before)).count();
+    assert_eq!(kept, before.len() - 1);
+}
+
+#[test]
+fn the_same_object_again_touches_nothing() {
+    let (mut cluster, _) = common::large(10);
+    assert!(!cluster.apply(common::put_endpoint(7, "10.9.9.9")).is_empty());
+    assert!(cluster.apply(common::put_endpoint(7, "10.9.9.9")).is_empty());
+}
