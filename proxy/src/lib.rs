@@ -3,5 +3,6 @@
 //! Owns: the feeds that bring the objects, the backends that write tables, health checks, and the loop between
 //! them. What should happen to a packet is decided in `proxy-core`.
 
+pub mod feeds;
 pub mod options;
 mod yaml;

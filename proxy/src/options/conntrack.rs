@@ -39,7 +39,7 @@ impl Conntrack {
 
     /// Everything to set, in the original's order.
     pub fn sysctls(&self, cpus: usize) -> Vec<Sysctl> {
-        let time = |name, time: Duration| (!time.is_zero()).then(|| Sysctl { name, value: time.as_secs() });
+        let time = |name, time: Duration| (!time.is_zero()).then_some(Sysctl { name, value: time.as_secs() });
         [
             self.max(cpus).map(|value| Sysctl { name: "nf_conntrack_max", value }),
             time("nf_conntrack_tcp_timeout_established", self.tcp_established),
