@@ -36,7 +36,7 @@ struct Written {
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-struct WrittenOptions {
+pub(super) struct WrittenOptions {
     masquerade_all: bool,
     detect_local: Option<String>,
     nodeport_addresses: Option<String>,
@@ -126,7 +126,7 @@ fn probe(written: WrittenPacket) -> Probe {
     }
 }
 
-fn options(written: WrittenOptions) -> Options {
+pub(super) fn options(written: WrittenOptions) -> Options {
     let nets = |text: &str| text.split(',').map(parse::<IpNet>).collect::<Vec<_>>();
     let here = &world::NODES[0];
     let own = || here.primary.iter().chain(&here.secondary).map(|ip| (*ip).to_owned()).collect();

@@ -68,6 +68,26 @@ impl Case {
     }
 }
 
+/// A cluster in the notation of the cases, in their world: for tests that need a small one.
+pub fn cluster_of(services: &[&str], endpoints: &[&str]) -> Cluster {
+    let slices =
+        endpoints.iter().enumerate().flat_map(|(number, line)| shorthand::slices(line, number, services));
+    let mut cluster = Cluster::default();
+    for object in
+        world::objects().into_iter().chain(services.iter().map(|line| shorthand::service(line))).chain(slices)
+    {
+        let checked = Object::decode(object.to_string().as_bytes())
+            .map(|decoded| decoded.map(|checked| checked.object));
+        cluster.apply(Change::Put(checked.expect("a kind in use").unwrap_or_else(|error| panic!("{error}"))));
+    }
+    cluster
+}
+
+/// The options of a case that says nothing about them.
+pub fn usual_options() -> Options {
+    file::options(file::WrittenOptions::default())
+}
+
 macro_rules! files {
     ($($name:literal)*) => {
         /// Name and text of every file of cases.
