@@ -14,6 +14,8 @@
  *   "checksum verified", so the inner checksums are verified by who receives the inner packet.
  * - A datagram longer than flannel0's MTU, which user space refuses for want of a buffer, is whole here
  *   and let in.
+ * - An outer UDP checksum that is left to hardware (a socket's datagram over a virtual link) would
+ *   be computed later, at the place where the outer header was: such a packet goes to user space.
  * - A UDP checksum of 0 shows a sender with these programs: see `programmed`.
  * - Outer ECN and DSCP are ignored, as flannel's socket does.
  */
@@ -39,7 +41,7 @@ int weft_decap(struct skb *skb)
 	struct overlay_count *count;
 	struct segments seg;
 	struct ipv4 *in;
-	u32 *credit, shown;
+	u32 *credit, shown, unfinished;
 	u32 outer_total, datagram, total, header_len, sender_be;
 
 	if (skb->protocol != be16(ETH_P_IPV4) || skb->pkt_type != PACKET_HOST || skb->vlan_present)
@@ -63,7 +65,8 @@ int weft_decap(struct skb *skb)
 		return to_user(USER_FRAGMENT);
 
 	sender_be = out->ip.src_be;
-	shown = out->udp.check_be ? 0 : OVERLAY_CREDIT;
+	shown = out->udp.check ? 0 : OVERLAY_CREDIT;
+	unfinished = udp_unfinished(out);
 	count = map_lookup(&counts, &sender_be);
 	if (unlikely(!count))
 		return unknown_sender();
@@ -112,6 +115,8 @@ int weft_decap(struct skb *skb)
 	credit = map_lookup(&programmed, &sender_be);
 	if (likely(credit) && unlikely(*credit != shown))
 		*credit = shown;
+	if (unlikely(unfinished))
+		return to_user(USER_UNFINISHED);
 
 	seg = segments(skb, at + OUTER_LEN, header_len, in->protocol, total);
 	if (unlikely(skb_adjust_room(skb, -OUTER_LEN, ADJ_ROOM_MAC, ADJ_ROOM_FIXED_GSO)))

@@ -85,6 +85,7 @@ enum overlay_event {
 	USER_AGGREGATE = 25,
 	USER_NOT_READY = 26,
 	USER_PLAIN_PEER = 27,
+	USER_UNFINISHED = 28,
 
 	OVERLAY_EVENTS = 32,
 };

@@ -69,6 +69,21 @@ ALWAYS_INLINE u16 ipv4_sum(const struct ipv4 *ip)
 	return sum;
 }
 
+/*
+ * The UDP checksum is left to hardware: it is the sum of the pseudo header alone (RFC 768), as a virtual
+ * link hands it over from a socket. One finished checksum in 65536 looks like that too.
+ */
+ALWAYS_INLINE int udp_unfinished(const struct outer *out)
+{
+	u32 sum = be16(PROTO_UDP) + out->udp.len_be;
+
+	sum += (out->ip.src_be & 0xffff) + (out->ip.src_be >> 16);
+	sum += (out->ip.dst_be & 0xffff) + (out->ip.dst_be >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return out->udp.check == sum;
+}
+
 /* One hop, with the checksum put right as in RFC 1624. The caller has seen that ttl > 1. */
 ALWAYS_INLINE void decrement_ttl(struct ipv4 *ip)
 {

@@ -37,6 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 overlay.sync_bridge(Some(if_nametoindex(*bridge)?))?;
             }
             println!("{:?} {:?}", overlay.set_peers(&want)?, overlay.kind());
+            overlay.vouch()?;
             println!("{:#?}", overlay.counters()?);
         }
         _ => return Err("see the head of examples/overlay.rs".into()),

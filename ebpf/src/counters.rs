@@ -95,5 +95,9 @@ reasons! {
         Aggregate = 25, "aggregate";
         /// In: before the first complete set of leases.
         NotReady = 26, "not_ready";
+        /// Out: the peer is not known to take packets in the kernel, so they are finished here.
+        PlainPeer = 27, "plain_peer";
+        /// In: the outer checksum is left to hardware that a virtual link does not have.
+        Unfinished = 28, "unfinished";
     }
 }

@@ -112,6 +112,18 @@ impl Maps {
         Ok(())
     }
 
+    /// The peers with credit.
+    pub fn trusted(&self) -> Result<BTreeSet<Ipv4Addr>, EbpfError> {
+        let credits = self.programmed.iter().map(|entry| entry.map_err(map_error("read", "programmed")));
+        credits
+            .filter_map(|entry| match entry {
+                Ok((_, 0)) => None,
+                Ok((peer, _)) => Some(Ok(address(peer))),
+                Err(error) => Some(Err(error)),
+            })
+            .collect()
+    }
+
     /// Says of all peers that they have the programs.
     pub fn vouch(&mut self) -> Result<(), EbpfError> {
         self.senders()?.into_iter().try_for_each(|peer| self.credit(peer, CREDIT))

@@ -16,7 +16,7 @@ use crate::sys;
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/overlay.o"));
 
 /// Every map, by its name in the object; its pin bears the same name.
-pub const MAPS: [&str; 5] = ["peers", "counts", "events", "ports", "state"];
+pub const MAPS: [&str; 6] = ["peers", "counts", "programmed", "events", "ports", "state"];
 
 /// The programs, by their name in the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! flannel's udp overlay in the kernel: its programs, their maps, and what outlives the daemon.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -117,6 +117,11 @@ impl Overlay {
     /// to every other peer user space sends (`c/maps.h`, `programmed`, says why).
     pub fn age(&mut self) -> Result<(), EbpfError> {
         self.maps.age()
+    }
+
+    /// The peers that count as having these programs now.
+    pub fn trusted(&self) -> Result<BTreeSet<Ipv4Addr>, EbpfError> {
+        self.maps.trusted()
     }
 
     /// Trusts all peers now, unseen: for tests and measurements of the programs without a socket beside them.

@@ -178,3 +178,37 @@ fn truncated_at_every_length_never_gets_in() {
         assert_eq!(outcome.verdict, want, "{len} bytes");
     }
 }
+
+#[test]
+fn a_peer_shows_by_the_checksum_whether_it_has_these_programs() {
+    let mut world = World::new();
+    let inner = inner_from_peer();
+    let mut plain = udp(PORT, PORT, &inner);
+    plain[6..8].copy_from_slice(&[0xab, 0xcd]);
+    let plain = Header::udp(PEER, LOCAL).packet(&plain);
+    assert_eq!(world.decap(&plain).verdict, REDIRECT);
+    assert_eq!(world.credit(PEER), 0);
+    assert_eq!(world.decap(&from_peer(&inner)).verdict, REDIRECT);
+    assert_eq!(world.credit(PEER), CREDIT);
+    assert_eq!(world.credit(OTHER_PEER), CREDIT, "nobody else is concerned");
+    // What is dropped shows nothing.
+    let spoofed = Header::udp(OTHER_PEER_POD, POD).packet(&udp(1, 2, b""));
+    let mut payload = udp(PORT, PORT, &spoofed);
+    payload[6..8].copy_from_slice(&[0xab, 0xcd]);
+    dropped(&mut world, &Header::udp(PEER, LOCAL).packet(&payload), DropReason::SpoofedSource);
+    assert_eq!(world.credit(PEER), CREDIT);
+}
+
+#[test]
+fn a_checksum_left_to_hardware_is_left_to_the_socket() {
+    let mut world = World::new();
+    let inner = inner_from_peer();
+    let mut payload = udp(PORT, PORT, &inner);
+    let pseudo = [&PEER.octets()[..], &LOCAL.octets(), &[0, 17], &payload[4..6]].concat();
+    let sum: u32 = pseudo.chunks(2).map(|w| u32::from(u16::from_be_bytes([w[0], w[1]]))).sum();
+    let sum = (sum & 0xffff) + (sum >> 16);
+    payload[6..8].copy_from_slice(&(sum as u16).to_be_bytes());
+    let outer = Header::udp(PEER, LOCAL).packet(&payload);
+    passed(&mut world, &outer, Some(UserReason::Unfinished));
+    assert_eq!(world.credit(PEER), 0, "it came out of a socket");
+}

@@ -143,3 +143,12 @@ fn a_gso_packet_counts_as_its_segments_and_is_measured_by_one() {
     let outcome = world.run("weft_encap", &inner, 1500 - 28 - 52 + 1);
     assert_eq!(outcome.event, Some(UserReason::TooBig as u32));
 }
+
+#[test]
+fn a_peer_that_reads_from_a_socket_gets_its_packets_from_one() {
+    let mut world = World::new();
+    world.set_credit(PEER, 0);
+    left_to_user(&mut world, &inner_to_peer(), UserReason::PlainPeer);
+    let other = Header::udp(POD, OTHER_PEER_POD).packet(&udp(1, 2, b"still in the kernel"));
+    assert_eq!(world.encap(&other).verdict, REDIRECT);
+}

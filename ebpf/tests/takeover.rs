@@ -73,6 +73,22 @@ fn only_differences_are_written() {
 }
 
 #[test]
+fn a_silent_peer_is_trusted_for_three_agings() {
+    let spec = setup();
+    let mut overlay = Overlay::open(&spec).unwrap();
+    overlay.set_peers(&leases(&[("10.50.2.0/24", [192, 0, 2, 2])])).unwrap();
+    let trusted = |overlay: &Overlay| overlay.trusted().unwrap().contains(&Ipv4Addr::new(192, 0, 2, 2));
+    assert!(!trusted(&overlay), "not before it has shown itself");
+    overlay.vouch().unwrap();
+    for _ in 0..3 {
+        assert!(trusted(&overlay));
+        overlay.age().unwrap();
+    }
+    assert!(!trusted(&overlay));
+    overlay.age().unwrap();
+}
+
+#[test]
 fn host_bits_do_not_make_another_lease() {
     let spec = setup();
     let mut overlay = Overlay::open(&spec).unwrap();

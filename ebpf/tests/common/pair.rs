@@ -103,6 +103,7 @@ impl Pair {
             let mut overlay = Overlay::open_with(&spec, kind).expect("open");
             let lease = format!("10.50.{other}.0/24").parse().unwrap();
             overlay.set_peers(&BTreeMap::from([(lease, [192, 0, 2, other].into())])).expect("set_peers");
+            overlay.vouch().expect("vouch");
             overlay.sync_bridge(Some(ifindex("cni0"))).expect("sync_bridge");
             overlay
         })

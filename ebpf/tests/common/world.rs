@@ -14,6 +14,7 @@ use super::packets::*;
 pub const NEXT: i32 = -1;
 pub const DROP: i32 = 2;
 pub const REDIRECT: i32 = 7;
+pub const CREDIT: u32 = 3;
 /// BPF_PROG_TEST_RUN refuses IPv4 frames with less than a header (seen on 6.18); the wire tests send them.
 pub const SHORTEST: usize = 20;
 
@@ -30,6 +31,7 @@ pub struct World {
     object: Ebpf,
     events: PerCpuArray<aya::maps::MapData, u64>,
     counts: PerCpuHashMap<aya::maps::MapData, u32, [u64; 4]>,
+    programmed: HashMap<aya::maps::MapData, u32, u32>,
     ports: HashMap<aya::maps::MapData, [u8; 8], u32>,
     state: Array<aya::maps::MapData, State>,
 }
@@ -68,16 +70,18 @@ impl World {
         let mut peers: LpmTrie<_, u32, u32> = object.take_map("peers").unwrap().try_into().unwrap();
         let mut counts: PerCpuHashMap<_, u32, [u64; 4]> =
             object.take_map("counts").unwrap().try_into().unwrap();
+        let mut programmed: HashMap<_, u32, u32> = object.take_map("programmed").unwrap().try_into().unwrap();
         for (net, peer) in [([10, 50, 2, 0], PEER), ([10, 50, 3, 0], OTHER_PEER)] {
             peers.insert(&Key::new(24, be(net.into())), be(peer), 0).unwrap();
             let zero = vec![[0; 4]; aya::util::nr_cpus().unwrap()];
             counts.insert(be(peer), PerCpuValues::try_from(zero).unwrap(), 0).unwrap();
+            programmed.insert(be(peer), CREDIT, 0).unwrap();
         }
         let events = object.take_map("events").unwrap().try_into().unwrap();
         let ports = object.take_map("ports").unwrap().try_into().unwrap();
         let mut state: Array<_, State> = object.take_map("state").unwrap().try_into().unwrap();
         state.set(0, State { ready: 1, ..State::default() }, 0).unwrap();
-        Self { object, events, counts, ports, state }
+        Self { object, events, counts, programmed, ports, state }
     }
 
     pub fn set_ready(&mut self, ready: bool) {
@@ -99,6 +103,15 @@ impl World {
         let mut outcome = self.frame(program, &frame(packet), gso_size);
         outcome.bytes.drain(..MAC);
         outcome
+    }
+
+    /// How long the peer still counts as one with these programs.
+    pub fn credit(&self, peer: Ipv4Addr) -> u32 {
+        self.programmed.get(&be(peer), 0).unwrap()
+    }
+
+    pub fn set_credit(&mut self, peer: Ipv4Addr, credit: u32) {
+        self.programmed.insert(be(peer), credit, 0).unwrap();
     }
 
     pub fn set_port(&mut self, [a, b, c, d, e, f]: [u8; 6], port: u32) {

@@ -16,7 +16,7 @@ use crate::firewall::accounting::Counted;
 use crate::kernel::{self, Failure, Observed};
 use crate::metrics::Metrics;
 use crate::peers::Peers;
-use crate::udp::{self, UdpSpec};
+use crate::udp::{self, UdpPath, UdpSpec};
 use crate::underlay;
 
 /// What a pass found out.
@@ -135,6 +135,7 @@ impl Keeper {
             Err(error) => return Err(error),
         };
         self.set_udp_peers(&wanted.udp_peers)?;
+        self.sync_udp_bridge(&seen);
         let plan = tables::plan(&wanted.tables, &seen.tables);
         let ops = plan.len();
         for op in &plan {
@@ -180,7 +181,7 @@ impl Keeper {
     /// Whether the udp data path is whole, as far as there is one. The kernel does not tell when somebody detaches
     /// a packet program, so whoever wants to know has to ask: some microseconds.
     pub fn udp_is_whole(&self) -> bool {
-        self.peers.with_udp(|path| path.as_mut().is_none_or(udp::UdpPath::healthy))
+        self.peers.with_udp(|path| path.as_mut().is_none_or(UdpPath::healthy))
     }
 
     /// Makes the udp data path, or mends it. True if something was done, so that a look before it is stale.
@@ -196,6 +197,17 @@ impl Keeper {
             }
             Ok(mended)
         })
+    }
+
+    /// Tells the udp data path where the pods are now.
+    fn sync_udp_bridge(&self, seen: &Observed) {
+        let bridge = seen.bridge_in(self.node.subnets.v4.into());
+        self.peers.with_udp(|path| path.as_mut().map_or((), |path| path.sync_bridge(bridge)));
+    }
+
+    /// The udp data path's trust in silent peers goes with time.
+    pub fn age_udp_peers(&self) {
+        self.peers.with_udp(|path| path.as_mut().map_or((), UdpPath::age));
     }
 
     fn set_udp_peers(

@@ -23,6 +23,7 @@ pub use cleanup::cleanup;
 use crate::error::FlanneldError;
 use crate::etcd::LeaseEvent;
 use crate::options::Options;
+use crate::udp;
 use keeper::{Pass, describe};
 use start::Started;
 
@@ -83,6 +84,7 @@ async fn serve(options: Options) -> Result<(), FlanneldError> {
     let mut pulse = tokio::time::interval(PULSE);
     pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut retry = Retry::default();
+    let mut aging = tokio::time::interval(udp::AGING);
     // Before the first snapshot nothing is planned: what is not known yet would look like gone.
     let mut informed = false;
     let mut ready = false;
@@ -97,6 +99,10 @@ async fn serve(options: Options) -> Result<(), FlanneldError> {
             _ = pulse.tick(), if ready && keeper.runs_udp() => !keeper.udp_is_whole(),
             () = firewall.changed(), if ready => {
                 firewall.sync(keeper.node()).await;
+                false
+            }
+            _ = aging.tick(), if ready => {
+                keeper.age_udp_peers();
                 false
             }
             () = &mut watch => false,

@@ -8,6 +8,7 @@ use flanneld_core::mac::Mac;
 use flanneld_core::tables::{Link, LinkKind, LinkName, Ownership, Route, RouteKey, Tables, VxlanLink};
 use host::error::HostError;
 use host::netlink::{self, Netlink, RouteKind};
+use ipnet::IpNet;
 
 /// What a look saw.
 pub struct Observed {
@@ -20,6 +21,14 @@ pub struct Observed {
 }
 
 impl Observed {
+    /// The bridge with an address in `subnet`, whoever made it: the pods' bridge.
+    pub fn bridge_in(&self, subnet: IpNet) -> Option<u32> {
+        let in_subnet =
+            |index| self.addresses.iter().any(|a| a.index == index && subnet.contains(&a.net.addr()));
+        let bridges = self.links.values().filter(|link| matches!(link.kind, netlink::LinkKind::Bridge));
+        bridges.map(|link| link.index).find(|index| in_subnet(*index))
+    }
+
     /// The addresses that a packet to this host can have.
     pub fn local(&self) -> BTreeSet<IpAddr> {
         self.addresses.iter().map(|address| address.net.addr()).collect()

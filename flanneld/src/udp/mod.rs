@@ -17,9 +17,10 @@ mod routes;
 mod simple;
 mod socket;
 mod spec;
+mod sys;
 
 pub use choice::{Chosen, InUse};
 pub use counters::{PeerCounts, UdpCounters};
 pub use error::UdpError;
-pub use path::{UdpPath, ensure};
+pub use path::{AGING, UdpPath, ensure};
 pub use spec::UdpSpec;

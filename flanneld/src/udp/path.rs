@@ -25,6 +25,9 @@ use std::time::{Duration, Instant};
 
 /// Where a BPF file system is mounted by convention; pins lie in a folder below.
 const BPFFS: &str = "/sys/fs/bpf";
+/// How often [`UdpPath::age`] is due. A peer that was swapped for one in user space is sent to from user space
+/// after its first packet, or three of these after its last.
+pub const AGING: Duration = Duration::from_secs(20);
 /// How long an old holder may take to let go.
 const RELEASE: Duration = Duration::from_millis(500);
 
@@ -153,6 +156,21 @@ impl UdpPath {
         counters
     }
 
+    /// Tells the packet programs where the pods' bridge is, and which pod is behind which of its ports; to be called
+    /// after each look, since pods come and go. Without it pods get the same packets, at less throughput.
+    pub fn sync_bridge(&mut self, bridge: Option<u32>) {
+        if let Some(Err(error)) = self.parts.overlay.as_mut().map(|overlay| overlay.sync_bridge(bridge)) {
+            tracing::debug!(error = chain(&error), "packets reach the pods' bridge in segments");
+        }
+    }
+
+    /// Lets a little of the trust in silent peers go (see [`Overlay::age`]); to be called every [`AGING`].
+    pub fn age(&mut self) {
+        if let Some(Err(error)) = self.parts.overlay.as_mut().map(Overlay::age) {
+            tracing::debug!(error = chain(&error), "silent peers stay trusted");
+        }
+    }
+
     /// The data path in use, and why it is that one.
     pub fn datapath(&self) -> &Chosen {
         &self.chosen
@@ -212,6 +230,11 @@ fn make(
         None => (without_programs(spec)?, None),
     };
 
+    if overlay.is_some() {
+        // Peers take this for the mark of a node with the programs, whichever way a packet takes here.
+        socket::leave_checksum_out(&socket)
+            .map_err(|source| UdpError::Socket { local: spec.endpoint(), source })?;
+    }
     let index = tun.index().map_err(UdpError::Tun)?;
     hear_ourselves(&spec.device);
     let threads = Simple::start(Shared {
