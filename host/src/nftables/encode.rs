@@ -171,7 +171,7 @@ impl Expr {
         w.nested(list::ELEM, |w| self.write_named(w));
     }
 
-    fn write_named(&self, w: &mut Writer) {
+    pub(super) fn write_named(&self, w: &mut Writer) {
         w.string(expr::NAME, self.name());
         match self {
             // Verbatim: what we do not know we do not rewrite.

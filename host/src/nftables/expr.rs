@@ -12,6 +12,11 @@ pub struct Reg(pub(super) u8);
 impl Reg {
     pub const FIRST: Reg = Reg(0);
 
+    /// Which of the sixteen, 0..=15.
+    pub fn index(self) -> usize {
+        self.0.into()
+    }
+
     /// The register behind a value of `bytes` bytes that lies here.
     pub fn after(self, bytes: usize) -> Reg {
         Reg(self.0.saturating_add(bytes.div_ceil(4).min(16) as u8))

@@ -4,6 +4,7 @@ use super::attr::{Header, NLA_F_NESTED, Writer};
 use super::batch::{Batch, Op};
 use super::data::Type;
 use super::encode::write_data;
+use super::expr::Expr;
 use super::numbers::*;
 use super::object::*;
 use super::set::*;
@@ -233,6 +234,9 @@ fn write_set(w: &mut Writer, set: &Set, id: u32) {
         w.u64(set::TIMEOUT, timeout);
     }
     w.raw(set::USERDATA, &set_userdata(set));
+    if set.counting {
+        w.nested(set::EXPR, |w| Expr::Counter.write_named(w));
+    }
 }
 
 /// nft's number for a concatenation: six bits for each type.

@@ -85,6 +85,24 @@ impl Monitor {
         }
     }
 
+    /// The next event, if there is one already. A transaction that has been carried out is there.
+    pub fn ready(&mut self) -> Result<Option<Event>, HostError> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Ok(Some(event));
+            }
+            self.buffer.clear();
+            match self.socket.socket_ref().recv(&mut self.buffer, libc::MSG_DONTWAIT) {
+                Ok(_) => self.digest(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                    return Ok(Some(self.start_over()));
+                }
+                Err(error) => return Err(failed(error)),
+            }
+        }
+    }
+
     /// Throws away what is left from before the loss. The kernel tells of a loss once, and then drops in
     /// silence until the queue has been empty: only from there on is every event either received or told as lost.
     fn start_over(&mut self) -> Event {

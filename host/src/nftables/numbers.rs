@@ -26,12 +26,12 @@ numbers! {
     rule { CHAIN = 2, HANDLE = 3, EXPRESSIONS = 4, POSITION = 6, USERDATA = 7 }
     set {
         NAME = 2, FLAGS = 3, KEY_TYPE = 4, KEY_LEN = 5, DATA_TYPE = 6, DATA_LEN = 7, DESC = 9, ID = 10,
-        TIMEOUT = 11, USERDATA = 13, OBJ_TYPE = 15,
+        TIMEOUT = 11, USERDATA = 13, OBJ_TYPE = 15, EXPR = 17,
     }
     set_desc { SIZE = 1, CONCAT = 2, FIELD_LEN = 1 }
     elements { SET = 2, LIST = 3 }
     element {
-        KEY = 1, DATA = 2, FLAGS = 3, TIMEOUT = 4, EXPIRATION = 5, USERDATA = 6, OBJREF = 9, KEY_END = 10,
+        KEY = 1, DATA = 2, FLAGS = 3, TIMEOUT = 4, EXPIRATION = 5, USERDATA = 6, EXPR = 7, OBJREF = 9, KEY_END = 10,
     }
     object { NAME = 2, TYPE = 3, DATA = 4, USERDATA = 8 }
 

@@ -26,8 +26,8 @@ const FAMILIES: [(Family, u8, &str); 6] = [
 ];
 
 impl Family {
-    /// `NFPROTO_*`
-    pub(super) fn code(self) -> u8 {
+    /// `NFPROTO_*`, as [`super::Expr::Nat`] has it.
+    pub fn code(self) -> u8 {
         FAMILIES.iter().find(|row| row.0 == self).map_or(0, |row| row.1)
     }
 

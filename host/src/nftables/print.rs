@@ -91,6 +91,7 @@ impl Display for Set {
             self.size.map(|size| format!("size {size};")),
             (!flags.is_empty()).then(|| format!("flags {};", flags.join(","))),
             self.timeout.map(|timeout| format!("timeout {};", time(timeout))),
+            self.counting.then(|| "counter;".to_owned()),
             comment(&self.comment),
         ];
         write!(f, "{} {}{}", self.table, self.name, Block(parts))

@@ -63,11 +63,8 @@ impl Nftables {
             w.string(elements::SET, &set.name);
         };
         let raw = self.dump(message::GETSETELEM, set.table.family.code(), question, |m, list| {
-            let elements = m.attrs().nested(elements::LIST).into_iter().filter_map(|item| {
-                let (element, flags) = element(item.nested())?;
-                let expires = item.nested().u64(element::EXPIRATION);
-                Some((ListedElement { element, expires }, flags & ELEMENT_END != 0))
-            });
+            let elements = m.attrs().nested(elements::LIST).into_iter();
+            let elements = elements.filter_map(|item| listed(item.nested()));
             list.extend(elements);
         })?;
         Ok(if set.interval && set.key.len() == 1 {
@@ -75,6 +72,25 @@ impl Nftables {
         } else {
             raw.into_iter().map(|(element, _)| element).collect()
         })
+    }
+
+    /// One element by its key, for whole keys only; none where the set does not have it.
+    pub fn element(&mut self, set: &Set, key: &Data) -> Result<Option<ListedElement>, HostError> {
+        let question = |w: &mut super::attr::Writer| {
+            w.string(any::TABLE, &set.table.name);
+            w.string(elements::SET, &set.name);
+            w.nested(elements::LIST, |w| {
+                w.nested(list::ELEM, |w| super::encode::write_data(w, element::KEY, key));
+            });
+        };
+        let read = |m: Message| {
+            let item = m.attrs().nested(elements::LIST).into_iter().next()?;
+            listed(item.nested()).map(|(element, _)| element)
+        };
+        match self.get(message::GETSETELEM, set.table.family.code(), question, read) {
+            Err(error) if error.errno() == Some(libc::ENOENT) => Ok(None),
+            answer => answer,
+        }
     }
 
     /// The named counters of a table with their numbers.
@@ -173,6 +189,7 @@ pub(super) fn set(m: Message) -> Option<Set> {
         timeouts: on(FLAG_TIMEOUT),
         timeout: a.u64(set::TIMEOUT).filter(|&timeout| timeout != 0),
         size: a.nested(set::DESC).u32(set_desc::SIZE),
+        counting: a.nested(set::EXPR).string(expr::NAME).as_deref() == Some("counter"),
         comment: a.get(set::USERDATA).and_then(|userdata| read_set_comment(userdata.value)),
     })
 }
@@ -186,6 +203,14 @@ fn types(code: u32, len: u32) -> Vec<Type> {
         [id] => vec![Type::from_id(id, Some(len as usize))],
         _ => ids.into_iter().map(|id| Type::from_id(id, None)).collect(),
     }
+}
+
+/// An element as it is listed, and whether it is only the end of a range.
+fn listed(a: Attrs) -> Option<(ListedElement, bool)> {
+    let (element, flags) = element(a)?;
+    let counts = a.get(element::EXPR).map(|expr| Counts::read(expr.nested().nested(expr::DATA)));
+    let listed = ListedElement { element, expires: a.u64(element::EXPIRATION), counts };
+    Some((listed, flags & ELEMENT_END != 0))
 }
 
 /// An element and its flags.

@@ -1,6 +1,7 @@
 //! Sets and maps, and their elements.
 
 use super::data::{Data, Type};
+use super::decode::Counts;
 use super::expr::Verdict;
 use super::object::TableId;
 use super::userdata::{LONGEST_COMMENT, clip};
@@ -35,6 +36,8 @@ pub struct Set {
     pub timeout: Option<u64>,
     /// The greatest number of elements.
     pub size: Option<u32>,
+    /// Each element counts the packets for which it was found: see [`ListedElement::counts`]. Linux 5.7.
+    pub counting: bool,
     pub comment: Option<String>,
 }
 
@@ -54,6 +57,7 @@ impl Set {
             timeouts: false,
             timeout: None,
             size: None,
+            counting: false,
             comment: None,
         }
     }
@@ -97,6 +101,12 @@ impl Set {
 
     pub fn size(mut self, elements: u32) -> Self {
         self.size = Some(elements);
+        self
+    }
+
+    /// Each element counts the packets for which it was found.
+    pub fn counting(mut self) -> Self {
+        self.counting = true;
         self
     }
 
@@ -179,4 +189,6 @@ pub struct ListedElement {
     pub element: Element,
     /// The time that it still has, in milliseconds.
     pub expires: Option<u64>,
+    /// Where the set is [`Set::counting`].
+    pub counts: Option<Counts>,
 }

@@ -1,0 +1,94 @@
+//! Backends: one service table, several ways to have the kernel follow it.
+//!
+//! Owns: the kernel's tables that a backend names as its own. Begin at [`Backend`].
+//! Never: interprets a Service (the table has done that), touches what another program wrote.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use host::error::{HostError, Remedy};
+use proxy_core::table::{PortKey, ServiceTable, TableDelta};
+
+pub mod nftables;
+
+/// Keeps the kernel as a [`ServiceTable`] says.
+///
+/// One task owns a backend. Calls block while the kernel works. After an error nothing is assumed to be known: the
+/// next call of either `sync` looks at everything.
+pub trait Backend {
+    /// What this backend owns in the kernel now.
+    type Observed;
+    /// A complete, printable list of intended writes; nothing to print is nothing to do.
+    type Plan: fmt::Display;
+
+    /// As `--proxy-mode` has it.
+    fn mode(&self) -> &'static str;
+
+    /// Whether this kernel, and the tools that are needed, can do what the backend writes. Changes nothing.
+    fn probe(&mut self) -> Result<(), BackendError>;
+
+    fn observe(&mut self) -> Result<Self::Observed, BackendError>;
+
+    /// Pure: same inputs, same plan.
+    fn plan(&self, want: &ServiceTable, have: &Self::Observed) -> Self::Plan;
+
+    /// One transaction where the kernel offers one.
+    fn apply(&mut self, plan: Self::Plan) -> Result<Applied, BackendError>;
+
+    /// From whatever is there to what should be.
+    fn sync_full(&mut self, want: &ServiceTable) -> Result<Applied, BackendError> {
+        let have = self.observe()?;
+        let plan = self.plan(want, &have);
+        self.apply(plan)
+    }
+
+    /// From the table before `delta` to `want`, at a cost that goes with `delta`; a full pass where that is not
+    /// known to be enough.
+    fn sync_delta(&mut self, want: &ServiceTable, delta: &TableDelta) -> Result<Applied, BackendError>;
+
+    /// Returns when somebody else changed what this backend owns: a full pass is due. May be dropped at any time.
+    fn disturbed(&mut self) -> impl Future<Output = Result<(), BackendError>> + Send;
+
+    /// New connections to each service port since the kernel counts them, where this backend can tell.
+    fn connections(&mut self, of: &ServiceTable) -> Result<BTreeMap<PortKey, u64>, BackendError>;
+
+    /// Leaves nothing of this backend in the kernel, whoever wrote it. Connections that there are go on.
+    fn remove(&mut self) -> Result<(), BackendError>;
+}
+
+/// What a pass did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Everything was looked at.
+    pub full: bool,
+    /// Changes written: elements, rules, chains, lines, whatever the backend counts. 0: all was well already.
+    pub writes: usize,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum BackendError {
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// This kernel cannot do it.
+    #[error("{mode} mode cannot work here: {missing}; {advice}")]
+    Missing {
+        mode: &'static str,
+        missing: String,
+        advice: &'static str,
+        #[source]
+        source: HostError,
+    },
+    /// Others wrote to the kernel each time that we were about to.
+    #[error("{mode}: others changed the rules {tries} times while this pass was at it")]
+    Busy { mode: &'static str, tries: usize },
+}
+
+impl BackendError {
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            Self::Host(error) => error.remedy(),
+            Self::Missing { .. } => Remedy::GiveUp,
+            Self::Busy { .. } => Remedy::Resync,
+        }
+    }
+}

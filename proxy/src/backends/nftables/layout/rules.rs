@@ -1,0 +1,298 @@
+//! The rules of the chains.
+
+use host::nftables::build::*;
+use host::nftables::{Chain, Family as NftFamily, Proto, Rule};
+use ipnet::IpNet;
+use proxy_core::names::Family;
+use proxy_core::table::{Masquerade, PodSource, Who};
+
+use super::program::Program;
+use super::shape::{Balance, By, Shape};
+use super::{Kept, Layout, by_nets, nft_family};
+
+/// Loopback addresses, at which node ports are served only where asked.
+fn loopback(family: Family) -> IpNet {
+    let net = if family == Family::V4 { "127.0.0.0/8" } else { "::1/128" };
+    net.parse().expect("a network")
+}
+
+impl Layout {
+    fn rule<const N: usize>(&self, chain: &str, parts: [Statement; N]) -> Rule {
+        Rule::new(&self.table, chain, parts)
+    }
+
+    fn rule_of(&self, chain: &str, parts: Vec<Statement>) -> Rule {
+        Rule::new(&self.table, chain, parts)
+    }
+
+    fn nft(&self) -> NftFamily {
+        nft_family(self.family)
+    }
+
+    fn daddr(&self) -> Load {
+        daddr(self.nft())
+    }
+
+    fn saddr(&self) -> Load {
+        saddr(self.nft())
+    }
+
+    fn front(&self) -> Load {
+        concat([self.daddr(), l4proto(), th_dport()])
+    }
+
+    fn port(&self) -> Load {
+        concat([l4proto(), th_dport()])
+    }
+
+    pub(super) fn admit(&self, chain: &str) -> Vec<Rule> {
+        let parts = [
+            ct_state().has(state::NEW),
+            self.front().is_in(Kept::Restricted.name()),
+            goto("source-ranges-check"),
+        ];
+        vec![self.rule(chain, parts)]
+    }
+
+    pub(super) fn source_ranges(&self) -> Vec<Rule> {
+        let chain = "source-ranges-check";
+        let source = concat([self.daddr(), l4proto(), th_dport(), self.saddr()]);
+        vec![
+            self.rule(chain, [source.is_in(Kept::SourceRanges.name()), go_back()]),
+            self.rule(chain, [discard()]),
+        ]
+    }
+
+    pub(super) fn translate(&self, chain: &str) -> Vec<Rule> {
+        vec![self.rule(chain, [jump("translate")])]
+    }
+
+    pub(super) fn translation(&self) -> Vec<Rule> {
+        vec![
+            self.rule("translate", [self.front().vmap(Kept::Services.name())]),
+            self.node_ports("translate", Kept::NodePorts),
+        ]
+    }
+
+    /// Looks a node port up, for the addresses that have them.
+    fn node_ports(&self, chain: &str, map: Kept) -> Rule {
+        let at = &self.view.node_ports;
+        let mut parts = vec![fib_daddr_type().is(addr_type::LOCAL)];
+        if !at.loopback {
+            parts.push(self.daddr().is_not(loopback(self.family)));
+        }
+        if at.within.is_some() {
+            parts.push(self.daddr().is_in(Kept::NodePortAddresses.name()));
+        }
+        parts.push(self.port().vmap(map.name()));
+        self.rule_of(chain, parts)
+    }
+
+    /// New connections that nobody translated: what was translated has been answered.
+    fn untranslated(&self) -> [Statement; 2] {
+        [ct_state().has(state::NEW), ct_status().lacks(status::DNAT)]
+    }
+
+    fn translated(&self, chain: &str) -> Rule {
+        self.rule(chain, [ct_state().has(state::NEW), ct_status().has(status::DNAT), goto("affinity-check")])
+    }
+
+    pub(super) fn refuse_input(&self) -> Vec<Rule> {
+        let chain = "filter-input";
+        let [new, untranslated] = self.untranslated();
+        let mut rules = Vec::new();
+        if self.view.node_ports.loopback {
+            // route_localnet, which this needs, would let others reach what listens on loopback only.
+            let parts = [
+                self.daddr().is(loopback(self.family)),
+                self.saddr().is_not(loopback(self.family)),
+                ct_state().lacks(state::ESTABLISHED | state::RELATED),
+                ct_status().lacks(status::DNAT),
+                discard(),
+            ];
+            rules.push(self.rule(chain, parts).comment("loopback is for this host"));
+        }
+        rules.push(self.translated(chain));
+        rules.push(self.rule(chain, [new.clone(), untranslated.clone(), jump("refusals")]));
+        rules.push(self.rule(chain, [new, untranslated, jump("node-port-refusals")]));
+        rules
+    }
+
+    pub(super) fn refuse_node_ports(&self) -> Vec<Rule> {
+        vec![self.node_ports("node-port-refusals", Kept::RefusedNodePorts)]
+    }
+
+    pub(super) fn refuse(&self, chain: &str) -> Vec<Rule> {
+        let [new, untranslated] = self.untranslated();
+        vec![
+            self.translated(chain),
+            self.rule(chain, [new.clone(), untranslated.clone(), jump("refusals")]),
+            self.rule(chain, [new, untranslated, jump("cluster-ips-check")]),
+        ]
+    }
+
+    pub(super) fn refusals(&self) -> Vec<Rule> {
+        vec![self.rule("refusals", [self.front().vmap(Kept::Refused.name())])]
+    }
+
+    pub(super) fn cluster_ips(&self) -> Vec<Rule> {
+        let chain = "cluster-ips-check";
+        vec![
+            self.rule(chain, [self.daddr().is_in(Kept::ClusterIps.name()), goto("reject")]),
+            self.rule(chain, [self.daddr().is_in(Kept::ServiceCidrs.name()), discard()]),
+        ]
+    }
+
+    pub(super) fn reject(&self) -> Vec<Rule> {
+        vec![
+            // A socket hears of a reset at once, but of an ICMPv6 error only when it sends again, a second later.
+            self.rule("reject", [l4proto().is(Proto::TCP), reject_tcp_reset()]),
+            self.rule("reject", [reject(self.nft())]),
+        ]
+    }
+
+    pub(super) fn masquerade(&self) -> Vec<Rule> {
+        let chain = "nat-postrouting";
+        let bit = self.settings.masquerade_mark;
+        let itself = self.program().to_itself();
+        vec![
+            self.rule(chain, [mark().has(bit), set_mark(mark().xor(bit)), masquerade_fully_random()])
+                .comment("asked for at translation"),
+            self.rule(chain, [ct_status().has(status::DNAT), itself, masquerade_fully_random()])
+                .comment("the client is the endpoint: answers have to come back through here"),
+        ]
+    }
+
+    /// Whether a pod sent the packet; none where nothing is known to be a pod's.
+    fn from_pod(&self, yes: bool) -> Option<Statement> {
+        Some(match &self.view.pods {
+            PodSource::Unknown => return None,
+            PodSource::Nets(_) if yes => self.saddr().is_in(Kept::Pods.name()),
+            PodSource::Nets(_) => self.saddr().is_not_in(Kept::Pods.name()),
+            PodSource::Interface(name) if yes => iifname().is(&**name),
+            PodSource::Interface(name) => iifname().is_not(&**name),
+            PodSource::InterfacePrefix(prefix) if yes => iifname().is(format!("{prefix}*").as_str()),
+            PodSource::InterfacePrefix(prefix) => iifname().is_not(format!("{prefix}*").as_str()),
+        })
+    }
+
+    /// Whether the sender is one of these; no statement matches everybody, `None` nobody.
+    fn sent_by(&self, who: Who) -> Option<Vec<Statement>> {
+        match who {
+            Who::Any => Some(Vec::new()),
+            Who::Node => Some(vec![fib_saddr_type().is(addr_type::LOCAL)]),
+            Who::Pods => self.from_pod(true).map(|pod| vec![pod]),
+        }
+    }
+
+    /// A chain that services asked for, with its rules.
+    pub fn chain(&self, shape: &Shape) -> (Chain, Vec<Rule>) {
+        let name = shape.to_string();
+        let (about, rules) = match shape {
+            Shape::Balance(balance) => ("to a random endpoint", self.balance(&name, balance)),
+            Shape::Split(ways) => {
+                let rules = ways.iter().flat_map(|(who, way)| self.way(&name, *who, way.as_ref()));
+                ("by who asks", rules.collect())
+            }
+            Shape::Refuse(ways) => {
+                let rules = ways.iter().filter_map(|(who, way)| {
+                    let mut parts = self.sent_by(*who)?;
+                    parts.push(way.map_or(go_back(), |way| verdict(way.verdict())));
+                    Some(self.rule_of(&name, parts))
+                });
+                ("by who asks", rules.collect())
+            }
+            Shape::Remember(by, timeout) => {
+                ("affinity: for so long after the last connection", self.remember(&name, *by, *timeout))
+            }
+        };
+        (self.regular(&name, about), rules)
+    }
+
+    fn way(&self, chain: &str, who: Who, way: Option<&Balance>) -> Vec<Rule> {
+        let Some(from) = self.sent_by(who) else { return Vec::new() };
+        match way {
+            // Masquerading is decided once for the chain where everybody comes the same way.
+            Some(balance) if from.is_empty() => self.balance(chain, balance),
+            Some(balance) => {
+                let mut rules = self.mark(chain, balance.masquerade, &from);
+                rules.extend(self.draws(chain, balance, &from));
+                rules
+            }
+            None if from.is_empty() => Vec::new(),
+            None => vec![self.rule_of(chain, [from, vec![go_back()]].concat())],
+        }
+    }
+
+    fn balance(&self, chain: &str, balance: &Balance) -> Vec<Rule> {
+        let mut rules = self.mark(chain, balance.masquerade, &[]);
+        rules.extend(self.draws(chain, balance, &[]));
+        rules
+    }
+
+    fn mark(&self, chain: &str, masquerade: Masquerade, from: &[Statement]) -> Vec<Rule> {
+        let mut parts = from.to_vec();
+        match masquerade {
+            Masquerade::Never => return Vec::new(),
+            Masquerade::Always => {}
+            Masquerade::UnlessPods => parts.extend(self.from_pod(false)),
+        }
+        parts.push(set_mark(mark().or(self.settings.masquerade_mark)));
+        vec![self.rule_of(chain, parts)]
+    }
+
+    fn draws(&self, chain: &str, balance: &Balance, from: &[Statement]) -> Vec<Rule> {
+        let endpoints = Kept::endpoints(balance.by, balance.over);
+        let rule = |statement: Statement| self.rule_of(chain, [from.to_vec(), vec![statement]].concat());
+        let mut rules = Vec::new();
+        if balance.sticky {
+            rules.push(rule(self.program().again()).comment("the endpoint that the client had"));
+        }
+        let draw = |&slots: &u32| rule(self.program().balance(balance.by, endpoints, slots));
+        rules.extend(balance.slots.draws().iter().map(draw));
+        rules
+    }
+
+    fn program(&self) -> Program {
+        Program::new(self.family)
+    }
+
+    pub(super) fn affinity_check(&self) -> Vec<Rule> {
+        let chain = "affinity-check";
+        vec![
+            self.rule(chain, [self.program().asked_for(By::Destination, Kept::StickyServices)]),
+            self.rule(chain, [self.program().asked_for(By::NodePort, Kept::StickyNodePorts)]),
+        ]
+    }
+
+    fn remember(&self, chain: &str, by: By, timeout: u64) -> Vec<Rule> {
+        let endpoints = match by {
+            By::Destination => Kept::StickyEndpoints,
+            By::NodePort => Kept::StickyNodePortEndpoints,
+        };
+        let rightly = self.program().rightly(by, endpoints);
+        vec![
+            self.rule(chain, [rightly, self.program().remember(timeout), go_back()]),
+            // To an endpoint that has just left: whatever becomes of this connection, not the next one too.
+            self.rule(chain, [self.program().forget()]),
+        ]
+    }
+
+    /// What the set of pods holds.
+    pub fn pod_nets(&self) -> Vec<IpNet> {
+        match &self.view.pods {
+            PodSource::Nets(nets) if by_nets(&self.view) => nets.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// What the set of addresses with node ports holds.
+    pub fn node_port_nets(&self) -> Vec<IpNet> {
+        let at = &self.view.node_ports;
+        let mut nets = at.within.clone().unwrap_or_default();
+        if at.within.is_some() && at.loopback {
+            nets.push(loopback(self.family));
+        }
+        nets
+    }
+}

@@ -1,0 +1,232 @@
+//! Chains that depend on services: one for each way in which any service is balanced, however many do it that way.
+
+use std::fmt;
+
+use host::nftables::Verdict;
+use proxy_core::table::{Act, Branch, Masquerade, Over, Who};
+
+/// Up to this many endpoints a chain draws among exactly as many slots as there are.
+const EXACT: u32 = 64;
+/// Beyond, among one of this many sizes per power of two.
+const SIZES_PER_OCTAVE: u32 = 16;
+/// How often it draws again when the slot is empty.
+const DRAWS: usize = 4;
+
+/// How many slots a chain draws among. So that thousands of different numbers of endpoints need some hundred chains,
+/// large numbers are rounded up; whoever draws an empty slot draws again, so that the choice stays even.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slots(u32);
+
+impl Slots {
+    /// For a group of so many endpoints, at least 1.
+    pub fn for_group(len: usize) -> Self {
+        let len = len as u32;
+        if len <= EXACT {
+            return Self(len);
+        }
+        let step = (1 << len.ilog2()) / SIZES_PER_OCTAVE;
+        Self(len.next_multiple_of(step))
+    }
+
+    /// The fewest endpoints for which this is right.
+    fn fewest(self) -> u32 {
+        if self.0 <= EXACT {
+            return self.0;
+        }
+        let below = self.0 - 1;
+        below - below % ((1 << below.ilog2()) / SIZES_PER_OCTAVE) + 1
+    }
+
+    /// What to draw among, one after the other until a slot is not empty; the last is full for certain.
+    pub fn draws(self) -> Vec<u32> {
+        if self.0 <= EXACT {
+            return vec![self.0];
+        }
+        let mut draws = vec![self.0; DRAWS];
+        draws.push(self.fewest());
+        draws
+    }
+}
+
+/// What a front is known by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// Its address, protocol and port.
+    Destination,
+    /// Protocol and port, at whatever address of the node.
+    NodePort,
+}
+
+/// A chain that ends in an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Balance {
+    pub by: By,
+    pub over: Over,
+    pub slots: Slots,
+    pub masquerade: Masquerade,
+    /// Whether a client keeps its endpoint.
+    pub sticky: bool,
+}
+
+/// What a branch that does not balance does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    Reject,
+    Drop,
+}
+
+impl Refusal {
+    /// As the value of an element, or at the end of a rule.
+    pub fn verdict(self) -> Verdict {
+        match self {
+            Refusal::Reject => Verdict::Goto("reject".to_owned()),
+            Refusal::Drop => Verdict::Drop,
+        }
+    }
+}
+
+/// A chain that a service asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shape {
+    Balance(Balance),
+    /// Asks who sent the packet; `None` leaves it to the refusals.
+    Split(Vec<(Who, Option<Balance>)>),
+    /// Asks who is refused in which way; `None` was served before it came here.
+    Refuse(Vec<(Who, Option<Refusal>)>),
+    /// Remembers for so many milliseconds which endpoint a client has got.
+    Remember(By, u64),
+}
+
+impl Shape {
+    /// What translates the packets of a front with these branches, if anything does, then how the rest is refused.
+    pub fn of(
+        branches: &[Branch],
+        balance: impl Fn(Over, Masquerade) -> Balance,
+    ) -> (Option<Shape>, Option<Refused>) {
+        let ways: Vec<(Who, Result<Balance, Refusal>)> = branches
+            .iter()
+            .map(|branch| {
+                let way = match branch.act {
+                    Act::Balance { over, masquerade } => Ok(balance(over, masquerade)),
+                    Act::Reject => Err(Refusal::Reject),
+                    Act::Drop => Err(Refusal::Drop),
+                };
+                (branch.who, way)
+            })
+            .collect();
+        let served = match &ways[..] {
+            [(Who::Any, Ok(balance)), ..] => Some(Shape::Balance(*balance)),
+            ways if ways.iter().any(|(_, way)| way.is_ok()) => {
+                Some(Shape::Split(ways.iter().map(|(who, way)| (*who, way.ok())).collect()))
+            }
+            _ => None,
+        };
+        let mut refusals: Vec<Refusal> = ways.iter().filter_map(|(_, way)| way.err()).collect();
+        refusals.dedup();
+        let refused = match refusals[..] {
+            [] => None,
+            [one] => Some(Refused::Plainly(one)),
+            _ => Some(Refused::By(Shape::Refuse(ways.iter().map(|(who, way)| (*who, way.err())).collect()))),
+        };
+        (served, refused)
+    }
+
+    /// The groups over which it balances, each once.
+    pub fn overs(&self) -> Vec<Over> {
+        let mut overs: Vec<Over> = match self {
+            Shape::Balance(balance) => vec![balance.over],
+            Shape::Split(ways) => ways.iter().filter_map(|(_, way)| Some(way.as_ref()?.over)).collect(),
+            Shape::Refuse(_) | Shape::Remember(..) => Vec::new(),
+        };
+        overs.dedup();
+        overs
+    }
+}
+
+/// How a front's packets are refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    Plainly(Refusal),
+    By(Shape),
+}
+
+/// The name of the chain: equal shapes have equal names, different ones different names.
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Shape::Balance(balance) => balance.fmt(f),
+            Shape::Split(ways) => {
+                f.write_str("split")?;
+                ways.iter().try_for_each(|(who, way)| match way {
+                    Some(balance) => write!(f, "/{}/{balance}", word(*who)),
+                    None => write!(f, "/{}/refuse", word(*who)),
+                })
+            }
+            Shape::Refuse(ways) => {
+                f.write_str("refuse")?;
+                ways.iter().try_for_each(|(who, way)| {
+                    let act = match way {
+                        None => "served",
+                        Some(Refusal::Reject) => "reject",
+                        Some(Refusal::Drop) => "drop",
+                    };
+                    write!(f, "/{}-{act}", word(*who))
+                })
+            }
+            Shape::Remember(By::Destination, timeout) => write!(f, "remember-{}s", *timeout as f64 / 1000.0),
+            Shape::Remember(By::NodePort, timeout) => {
+                write!(f, "node-port-remember-{}s", *timeout as f64 / 1000.0)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Balance {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let by = match self.by {
+            By::Destination => "",
+            By::NodePort => "node-port-",
+        };
+        let over = match self.over {
+            Over::Cluster => "lb",
+            Over::Local => "local",
+        };
+        write!(f, "{by}{over}-{}", self.slots.0)?;
+        match self.masquerade {
+            Masquerade::Always => f.write_str("-masquerade")?,
+            Masquerade::UnlessPods => f.write_str("-masquerade-unless-pod")?,
+            Masquerade::Never => {}
+        }
+        if self.sticky { f.write_str("-sticky") } else { Ok(()) }
+    }
+}
+
+fn word(who: Who) -> &'static str {
+    match who {
+        Who::Pods => "pods",
+        Who::Node => "node",
+        Who::Any => "any",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_number_of_endpoints_has_slots_enough_and_few_of_them_empty() {
+        let mut sizes = BTreeSet::new();
+        for len in 1..=20_000usize {
+            let slots = Slots::for_group(len);
+            let draws = slots.draws();
+            let (first, last) = (draws[0] as usize, *draws.last().unwrap() as usize);
+            assert!(last <= len && len <= first, "{len}: {draws:?}");
+            assert!(len <= 64 || (first - len) * 16 < len, "{len}: {draws:?}");
+            assert!(Slots::for_group(last) == slots, "{len}: {draws:?}");
+            sizes.insert(slots);
+        }
+        assert!(sizes.len() < 210, "{} chains", sizes.len());
+    }
+}
