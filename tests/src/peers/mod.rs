@@ -23,6 +23,9 @@ use crate::wait::until_explained;
 /// How long a daemon may take to follow a lease that comes or goes. The original asks etcd once more for each.
 pub const FOLLOW: Duration = Duration::from_secs(5);
 
+/// How long a daemon may take to end.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// flannel's own daemon, as `scripts/peers` builds it.
 ///
 /// # Panics
@@ -62,23 +65,19 @@ pub fn with_iptables(spec: Spec) -> Spec {
     Spec { network_config: Some(config), ..spec }
 }
 
-/// Lets every packet of the nodes be whole, as on a wire. A veth leaves checksums out and segments together, for the
-/// kernel at the other end to see to: our `ebpf` does, but the original reads the inner packet as it lies there.
-///
-/// # Panics
-/// There is no ethtool.
-pub fn as_on_a_wire(lab: &ScratchLab) {
-    for node in lab.nodes() {
-        bed::sh(node, "ethtool -K eth0 tx-checksum-ip-generic off tx-udp_tnl-segmentation off");
-    }
-}
-
-/// Ends the daemon of a node as its service manager would.
+/// Ends the daemon of a node as its service manager would: SIGTERM, and what does not heed it is killed. Only the
+/// original may not heed it: its udp proxy, told to end while it begins, goes on for ever.
 ///
 /// # Panics
 /// It does not end.
 pub fn stop(node: &Node) {
-    node.stop_flanneld(Signal::SIGTERM).unwrap_or_else(|error| panic!("{error}"));
+    let ours = node.flanneld_options().is_some_and(|options| options.binary.is_ours());
+    node.flanneld().signal(Signal::SIGTERM).unwrap_or_else(|error| panic!("{error}"));
+    let ended = match node.flanneld().wait_exit(PATIENCE) {
+        Err(_) if !ours => node.stop_flanneld(Signal::SIGKILL),
+        ended => ended,
+    };
+    ended.unwrap_or_else(|error| panic!("{error}"));
 }
 
 /// Ends whatever runs on a node and starts `options` there.
