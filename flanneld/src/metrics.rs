@@ -134,6 +134,9 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// One figure of a peer's traffic.
+type Column = fn(&Traffic) -> u64;
+
 /// Reads the peers when somebody asks, and not before.
 #[derive(Debug)]
 struct PeerCollector(Peers);
@@ -141,7 +144,7 @@ struct PeerCollector(Peers);
 impl Collector for PeerCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let report = self.0.report();
-        let columns: [(&str, &str, fn(&Traffic) -> u64); 4] = [
+        let columns: [(&str, &str, Column); 4] = [
             ("peer_tx_packets", "Packets sent to a peer", |traffic| traffic.tx_packets),
             ("peer_tx_bytes", "Bytes of inner packets sent to a peer", |traffic| traffic.tx_bytes),
             ("peer_rx_packets", "Packets taken from a peer", |traffic| traffic.rx_packets),
