@@ -77,7 +77,11 @@ fn arrows_between_packages_only_point_down() {
     assert_eq!(names, tiers.keys().copied().collect(), "every package has a tier in this test");
     for package in &packages {
         for (dependency, _) in
-            package.dependencies.iter().filter(|(name, _)| tiers.contains_key(name.as_str()))
+            // A package may ask its own tests for a feature of itself.
+            package
+                .dependencies
+                .iter()
+                .filter(|(name, _)| *name != package.name && tiers.contains_key(name.as_str()))
         {
             let (from, to) = (tiers[package.name.as_str()], tiers[dependency.as_str()]);
             assert!(from > to, "{} (tier {from}) may not know {dependency} (tier {to})", package.name);
