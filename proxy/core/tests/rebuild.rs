@@ -28,6 +28,7 @@ fn same(kept: &ServiceTable, fresh: &ServiceTable) -> Result<(), TestCaseError> 
     prop_assert_eq!(&kept.node, &fresh.node);
     prop_assert_eq!(&kept.health, &fresh.health);
     prop_assert_eq!(&kept.reports, &fresh.reports);
+    prop_assert_eq!(kept.cluster_ips(), fresh.cluster_ips());
     Ok(())
 }
 
@@ -51,7 +52,11 @@ proptest! {
             same(&kept, &fresh)?;
             let followed = follow(&before, &delta)?;
             prop_assert_eq!(&followed.ports, &kept.ports);
-            prop_assert_eq!(delta.node_before.clone().unwrap_or(kept.node.clone()), before.node);
+            prop_assert_eq!(delta.node_before.clone().unwrap_or(kept.node.clone()), before.node.clone());
+            let mut cluster_ips = before.cluster_ips();
+            prop_assert!(delta.cluster_ips.gone.iter().all(|ip| cluster_ips.remove(ip)));
+            prop_assert!(delta.cluster_ips.new.iter().all(|ip| cluster_ips.insert(*ip)));
+            prop_assert_eq!(cluster_ips, kept.cluster_ips());
             prop_assert!(delta.ports.is_sorted_by(|one, other| one.key < other.key));
             for key in delta.health {
                 prop_assert_ne!(kept.health.get(&key), before.health.get(&key));

@@ -1,5 +1,6 @@
 //! A Service that can be trusted.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -171,7 +172,8 @@ fn source_ranges(written: &[String], blame: &Blame) -> Result<Box<[IpNet]>, Obje
 }
 
 fn ports(written: &[raw::ServicePort], blame: &Blame) -> Result<Box<[Port]>, ObjectError> {
-    let mut ports: Vec<Port> = Vec::new();
+    let mut ports = Vec::with_capacity(written.len());
+    let (mut names, mut numbers) = (BTreeSet::new(), BTreeSet::new());
     for (index, raw) in written.iter().enumerate() {
         let field = |name: &str| format!("spec.ports[{index}].{name}");
         let port = Port {
@@ -183,11 +185,10 @@ fn ports(written: &[raw::ServicePort], blame: &Blame) -> Result<Box<[Port]>, Obj
                 None => None,
             },
         };
-        let others = || ports.iter().filter(|other| other.protocol == port.protocol);
-        if others().any(|other| other.name == port.name) {
+        if !names.insert((port.name.clone(), port.protocol)) {
             return Err(blame.field(field("name"), format!("{:?} is there twice", port.name)));
         }
-        if others().any(|other| other.port == port.port) {
+        if !numbers.insert((port.port, port.protocol)) {
             return Err(blame.field(field("port"), format!("{}/{} is there twice", port.port, port.protocol)));
         }
         ports.push(port);

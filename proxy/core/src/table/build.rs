@@ -1,11 +1,13 @@
 //! From objects to a table, all at once or as they change.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::cluster::{Cluster, Touched};
 use crate::names::{Family, Name, PortName, Protocol, ServiceName};
 use crate::options::Options;
+use crate::table::index::Looked;
 use crate::table::port::{Made, make};
 use crate::table::{NodeView, PortChange, PortKey, Report, ServiceTable, TableDelta};
 
@@ -20,8 +22,8 @@ impl ServiceTable {
     /// Looks again at what was touched, at a cost that goes with it. Other options, or another Node that matters to
     /// every service, cost a look at everything.
     pub fn rebuild(&mut self, cluster: &Cluster, options: &Options, touched: &Touched) -> TableDelta {
-        let mut delta = TableDelta::default();
-        let mut again = self.index.look(cluster, &touched.services);
+        let Looked { mut again, cluster_ips } = self.index.look(cluster, &touched.services);
+        let mut delta = TableDelta { cluster_ips, ..TableDelta::default() };
         let node = NodeView::new(cluster, options);
         if node != self.node {
             if !node.serves_alike(&self.node) {
@@ -41,8 +43,13 @@ impl ServiceTable {
     }
 
     /// Whether a service has this ClusterIP. Connections to other ports of it are refused.
-    pub fn is_cluster_ip(&self, ip: std::net::IpAddr) -> bool {
+    pub fn is_cluster_ip(&self, ip: IpAddr) -> bool {
         self.index.is_cluster_ip(ip)
+    }
+
+    /// All ClusterIPs, of both families.
+    pub fn cluster_ips(&self) -> BTreeSet<IpAddr> {
+        self.index.cluster_ips()
     }
 
     fn put(&mut self, name: &ServiceName, made: Made, delta: &mut TableDelta) {

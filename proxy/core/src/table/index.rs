@@ -1,5 +1,6 @@
 //! What must be found again when something changes: who wants which address, and what each service was last seen as.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use crate::cluster::Cluster;
 use crate::names::{Family, Name, Protocol, ServiceName};
 use crate::objects::{EndpointSlice, Port, Service};
-use crate::table::{FrontAddress, FrontKind};
+use crate::table::{FrontAddress, FrontKind, Turned};
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
@@ -18,6 +19,14 @@ pub(super) struct Index {
     /// How many endpoints have each address.
     endpoints: HashMap<IpAddr, u32>,
     seen: BTreeMap<ServiceName, Seen>,
+}
+
+/// What a look at some services found.
+pub(super) struct Looked {
+    /// Services to make again: those looked at, those that want what one of these began or ceased to want, and those with
+    /// an endpoint at an address that began or ceased to be a ClusterIP.
+    pub again: BTreeSet<ServiceName>,
+    pub cluster_ips: Turned,
 }
 
 /// A service as it was when last looked at.
@@ -108,6 +117,11 @@ impl Index {
         self.cluster_ips.contains_key(&ip)
     }
 
+    /// Sorted.
+    pub fn cluster_ips(&self) -> BTreeSet<IpAddr> {
+        self.cluster_ips.keys().copied().collect()
+    }
+
     fn bids_for(&self, at: Destination) -> impl Iterator<Item = &Bid> {
         // The least possible bid for it.
         let from = Bid {
@@ -121,11 +135,11 @@ impl Index {
         self.bids.range(from..).take_while(move |bid| bid.at == at)
     }
 
-    /// Sees the touched services as they are now. Gives all that have to be made again: these, those that want what one
-    /// of these began or ceased to want, and those with an endpoint at an address that began or ceased to be a ClusterIP.
-    pub fn look(&mut self, cluster: &Cluster, touched: &BTreeSet<ServiceName>) -> BTreeSet<ServiceName> {
+    /// Sees the touched services as they are now.
+    pub fn look(&mut self, cluster: &Cluster, touched: &BTreeSet<ServiceName>) -> Looked {
         let mut again = touched.clone();
-        let mut turned: BTreeSet<IpAddr> = BTreeSet::new();
+        // What of each ClusterIP that came or went was before: it may come and go within one look.
+        let mut turned: BTreeMap<IpAddr, bool> = BTreeMap::new();
         for name in touched {
             let now = cluster.service(name).map(|service| Seen {
                 service: service.clone(),
@@ -138,17 +152,22 @@ impl Index {
             self.count_endpoints(before.as_ref(), now.as_ref());
             self.take_bids(before.as_ref(), now.as_ref(), &mut again, &mut turned);
         }
-        turned.retain(|ip| self.endpoints.contains_key(ip));
-        if !turned.is_empty() {
-            let hit = self.seen.iter().filter(|(_, seen)| seen.endpoint_ips().any(|ip| turned.contains(&ip)));
+        turned.retain(|ip, was| *was != self.is_cluster_ip(*ip));
+        if turned.keys().any(|ip| self.endpoints.contains_key(ip)) {
+            let hit =
+                self.seen.iter().filter(|(_, seen)| seen.endpoint_ips().any(|ip| turned.contains_key(&ip)));
             again.extend(hit.map(|(name, _)| name.clone()));
         }
-        again
+        let (gone, new): (BTreeMap<_, _>, BTreeMap<_, _>) = turned.into_iter().partition(|(_, was)| *was);
+        Looked {
+            again,
+            cluster_ips: Turned { new: new.into_keys().collect(), gone: gone.into_keys().collect() },
+        }
     }
 
     fn count_endpoints(&mut self, before: Option<&Seen>, now: Option<&Seen>) {
-        now.into_iter().flat_map(Seen::endpoint_ips).for_each(|ip| _ = up(&mut self.endpoints, ip));
-        before.into_iter().flat_map(Seen::endpoint_ips).for_each(|ip| _ = down(&mut self.endpoints, ip));
+        now.into_iter().flat_map(Seen::endpoint_ips).for_each(|ip| up(&mut self.endpoints, ip));
+        before.into_iter().flat_map(Seen::endpoint_ips).for_each(|ip| down(&mut self.endpoints, ip));
     }
 
     fn take_bids(
@@ -156,7 +175,7 @@ impl Index {
         before: Option<&Seen>,
         now: Option<&Seen>,
         again: &mut BTreeSet<ServiceName>,
-        turned: &mut BTreeSet<IpAddr>,
+        turned: &mut BTreeMap<IpAddr, bool>,
     ) {
         if let (Some(before), Some(now)) = (before, now)
             && Arc::ptr_eq(&before.service, &now.service)
@@ -169,13 +188,16 @@ impl Index {
         let (before, now) = (all(before), all(now));
         for bid in before.symmetric_difference(&now) {
             again.extend(self.bids_for(bid.at).map(|other| other.service.clone()));
-            let cluster_ip = bid.at.address.ip().filter(|_| !bid.not_cluster_ip);
-            if now.contains(bid) {
-                turned.extend(cluster_ip.filter(|ip| up(&mut self.cluster_ips, *ip)));
+            let count = if now.contains(bid) {
                 self.bids.insert(bid.clone());
+                up
             } else {
-                turned.extend(cluster_ip.filter(|ip| down(&mut self.cluster_ips, *ip)));
                 self.bids.remove(bid);
+                down
+            };
+            if let Some(ip) = bid.at.address.ip().filter(|_| !bid.not_cluster_ip) {
+                turned.entry(ip).or_insert(self.cluster_ips.contains_key(&ip));
+                count(&mut self.cluster_ips, ip);
             }
         }
     }
@@ -196,20 +218,15 @@ impl Seen {
     }
 }
 
-/// Whether this is the first.
-fn up(counts: &mut HashMap<IpAddr, u32>, ip: IpAddr) -> bool {
-    let count = counts.entry(ip).or_default();
-    *count += 1;
-    *count == 1
+fn up(counts: &mut HashMap<IpAddr, u32>, ip: IpAddr) {
+    *counts.entry(ip).or_default() += 1;
 }
 
-/// Whether this was the last.
-fn down(counts: &mut HashMap<IpAddr, u32>, ip: IpAddr) -> bool {
-    let Some(count) = counts.get_mut(&ip) else { return false };
-    *count -= 1;
-    let last = *count == 0;
-    if last {
-        counts.remove(&ip);
+fn down(counts: &mut HashMap<IpAddr, u32>, ip: IpAddr) {
+    if let Entry::Occupied(mut count) = counts.entry(ip) {
+        *count.get_mut() -= 1;
+        if *count.get() == 0 {
+            count.remove();
+        }
     }
-    last
 }

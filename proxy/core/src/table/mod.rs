@@ -281,6 +281,8 @@ pub struct TableDelta {
     pub ports: Vec<PortChange>,
     /// The node's view before, where it changed: the rules that are no one service's are to be written again.
     pub node_before: Option<NodeView>,
+    /// Which addresses began or ceased to be ClusterIPs.
+    pub cluster_ips: Turned,
     /// Health checks that came, went or changed.
     pub health: Vec<(Family, ServiceName)>,
     /// What is wrong now and was not before.
@@ -289,11 +291,17 @@ pub struct TableDelta {
 
 impl TableDelta {
     pub fn is_empty(&self) -> bool {
-        self.ports.is_empty()
-            && self.node_before.is_none()
-            && self.health.is_empty()
-            && self.reports.is_empty()
+        let TableDelta { ports, node_before, cluster_ips, health, reports } = self;
+        let kernel = ports.is_empty() && node_before.is_none() && *cluster_ips == Turned::default();
+        kernel && health.is_empty() && reports.is_empty()
     }
+}
+
+/// Addresses that are something now, and that no longer are; sorted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Turned {
+    pub new: Vec<IpAddr>,
+    pub gone: Vec<IpAddr>,
 }
 
 /// A port that came (`old` is none), went (`new` is none) or changed.
