@@ -89,7 +89,7 @@ impl FromStr for Protocol {
 }
 
 /// Namespace and name of an object; the namespace is empty for what has none.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectName {
     pub namespace: Name,
     pub name: Name,

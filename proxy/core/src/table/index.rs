@@ -45,9 +45,9 @@ pub(super) struct Destination {
     pub port: u16,
 }
 
-/// A service port that wants a destination. The order decides: a ClusterIP is never taken by somebody's external address, else
-/// the older service has it. Within one service the load balancer's front comes before the external IP's, because it
-/// can be closed to some.
+/// A service port that wants a destination. The order decides: a ClusterIP is never taken by somebody's external
+/// address, else the older service has it. Within one service the load balancer's front comes before the external IP's,
+/// because it can be closed to some.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Bid {
     pub at: Destination,
@@ -128,7 +128,7 @@ impl Index {
             at,
             not_cluster_ip: false,
             created: 0,
-            service: ServiceName::new("", ""),
+            service: ServiceName::default(),
             not_load_balancer: false,
             port: Name::default(),
         };
