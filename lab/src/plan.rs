@@ -130,7 +130,7 @@ impl Plan {
         let hub = spec.name.hub_namespace();
         let nodes: Vec<NodePlan> = (1..=spec.nodes).map(|i| NodePlan::of(spec, i)).collect();
         let mut steps = vec![Step::Namespace(hub.clone())];
-        steps.push(quick_ipv6(&hub));
+        steps.extend(quick_ipv6(&hub));
         steps.push(Step::Bridge { netns: hub.clone(), name: SWITCH.to_owned(), mtu: spec.mtu });
         let hub_address = match spec.topology {
             Topology::Switch => Ipv4Addr::new(172, 30, 0, 1),
@@ -169,7 +169,7 @@ impl NodePlan {
 
     fn namespaces(&self, spec: &Spec, steps: &mut Vec<Step>) {
         steps.push(Step::Namespace(self.netns.clone()));
-        steps.push(quick_ipv6(&self.netns));
+        steps.extend(quick_ipv6(&self.netns));
         // Docker or the kubelet does this on a real node; flanneld does not.
         steps.push(sysctl(&self.netns, "net/ipv4/ip_forward", "1"));
         if spec.ipv6 {
@@ -178,7 +178,7 @@ impl NodePlan {
         steps.push(anybody_may_ping(&self.netns));
         for pod in &self.pods {
             steps.push(Step::Namespace(pod.netns.clone()));
-            steps.push(quick_ipv6(&pod.netns));
+            steps.extend(quick_ipv6(&pod.netns));
             steps.push(anybody_may_ping(&pod.netns));
         }
     }
@@ -310,8 +310,9 @@ fn sysctl(netns: &str, key: &str, value: &str) -> Step {
 }
 
 /// No duplicate address detection: it would keep every IPv6 address unusable for a second.
-fn quick_ipv6(netns: &str) -> Step {
-    sysctl(netns, "net/ipv6/conf/default/accept_dad", "0")
+fn quick_ipv6(netns: &str) -> [Step; 2] {
+    // The kernel looks for other holders of an address unless both say no.
+    ["all", "default"].map(|scope| sysctl(netns, &format!("net/ipv6/conf/{scope}/accept_dad"), "0"))
 }
 
 /// Ping sockets for every group, so that `check` and people need no raw socket.

@@ -15,14 +15,17 @@ fn a_node_on_the_switch() {
         text(&plan.steps),
         "\
 ip netns add weft-t-hub; ip -n weft-t-hub link set lo up
+ip netns exec weft-t-hub sysctl -w net.ipv6.conf.all.accept_dad=0
 ip netns exec weft-t-hub sysctl -w net.ipv6.conf.default.accept_dad=0
 ip -n weft-t-hub link add switch mtu 1500 up type bridge
 ip -n weft-t-hub address add 172.30.0.1/24 dev switch
 ip netns add weft-t-n1; ip -n weft-t-n1 link set lo up
+ip netns exec weft-t-n1 sysctl -w net.ipv6.conf.all.accept_dad=0
 ip netns exec weft-t-n1 sysctl -w net.ipv6.conf.default.accept_dad=0
 ip netns exec weft-t-n1 sysctl -w net.ipv4.ip_forward=1
 ip netns exec weft-t-n1 sysctl -w net.ipv4.ping_group_range=0 2147483647
 ip netns add weft-t-n1-p1; ip -n weft-t-n1-p1 link set lo up
+ip netns exec weft-t-n1-p1 sysctl -w net.ipv6.conf.all.accept_dad=0
 ip netns exec weft-t-n1-p1 sysctl -w net.ipv6.conf.default.accept_dad=0
 ip netns exec weft-t-n1-p1 sysctl -w net.ipv4.ping_group_range=0 2147483647
 ip -n weft-t-n1 link add eth0 mtu 1500 type veth peer name n1 mtu 1500 netns weft-t-hub; \
