@@ -157,15 +157,17 @@ impl Collector for PeerCollector {
                 ConstCounter::new(value(traffic)).encode(family.encode_family(&label)?)?;
             }
         }
-        let mut drops = encoder.encode_descriptor(
-            "dropped_packets",
-            "Packets dropped by the udp data path, by reason",
-            None,
-            MetricType::Counter,
-        )?;
-        for (reason, count) in &report.drops {
-            ConstCounter::new(*count).encode(drops.encode_family(&[("reason", reason.as_str())])?)?;
-        }
+        let by_reason = |encoder: &mut DescriptorEncoder<'_>, name, help, counts: Vec<(&str, u64)>| {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            counts.into_iter().try_for_each(|(reason, count)| {
+                ConstCounter::new(count).encode(family.encode_family(&[("reason", reason)])?)
+            })
+        };
+        let drops = report.drops.iter().map(|(reason, count)| (reason.as_str(), *count)).collect();
+        by_reason(&mut encoder, "dropped_packets", "Packets dropped by the udp data path, by reason", drops)?;
+        let to_user = report.to_user.iter().map(|(reason, count)| (*reason, *count)).collect();
+        let help = "Packets that the packet programs left to user space, by reason";
+        by_reason(&mut encoder, "user_space_packets", help, to_user)?;
         let mut rtt = encoder.encode_descriptor(
             "peer_round_trip",
             "Last round trip to a peer",

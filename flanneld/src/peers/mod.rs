@@ -31,6 +31,8 @@ pub struct Traffic {
 pub struct Report {
     pub traffic: BTreeMap<IpAddr, Traffic>,
     pub drops: BTreeMap<String, u64>,
+    /// What the packet programs left to user space, by reason.
+    pub to_user: BTreeMap<&'static str, u64>,
     pub round_trips: BTreeMap<IpAddr, Duration>,
     pub lost_probes: BTreeMap<IpAddr, u64>,
 }
@@ -54,6 +56,7 @@ impl Peers {
         let mut report = Report::default();
         if let Some(udp) = &sources.udp {
             let counters = udp.counters();
+            report.to_user = counters.to_user.iter().map(|(reason, count)| (reason.name(), *count)).collect();
             report.drops =
                 counters.drops.iter().map(|(reason, count)| (reason.to_string(), *count)).collect();
             let traffic =
