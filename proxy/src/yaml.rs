@@ -70,10 +70,9 @@ pub fn value(line: usize, text: &str) -> Result<Value, YamlError> {
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let place = error.location().map_or(0, |place| place.line() as usize);
         let reason = error.to_string();
-        YamlError {
-            line: line + place.saturating_sub(1),
-            reason: reason.lines().next().unwrap_or_default().to_owned(),
-        }
+        // Its own line counts from the document.
+        let reason = reason.lines().next().unwrap_or_default().split(" at line ").next().unwrap_or_default();
+        YamlError { line: line + place.saturating_sub(1), reason: reason.to_owned() }
     })
 }
 

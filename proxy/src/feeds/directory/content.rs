@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::super::object::{Decoded, is_ours};
+use super::super::object::{Decoded, Head, is_ours};
 use crate::yaml::{self, YamlError};
 
 /// Which object it is.
@@ -80,8 +80,10 @@ impl Content {
 
     fn object(&mut self, kind: Kind, json: &str) {
         let mut found = Decoded::from(kind.decode(json.as_bytes()));
-        let homeless = |object: &Object| object.name().namespace.is_empty();
-        if matches!(kind, Kind::Service | Kind::EndpointSlice) && found.object.as_ref().is_some_and(homeless)
+        let named = matches!(kind, Kind::Service | Kind::EndpointSlice);
+        if named
+            && found.object.is_none()
+            && Head::read(json).is_some_and(|head| head.metadata.namespace.is_none())
         {
             // kubectl would have put it there.
             found = Decoded::from(kind.decode(in_default_namespace(json).as_bytes()));

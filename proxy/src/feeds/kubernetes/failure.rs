@@ -31,6 +31,7 @@ impl From<kube::Error> for Failure {
         match error {
             kube::Error::Api(status) => Failure::Refused(Box::new(refusal(*status))),
             kube::Error::Auth(error) => Failure::Away(format!("cannot get credentials: {}", chain(&error))),
+            kube::Error::Service(error) => Failure::Away(chain(&*error)),
             error => Failure::Away(chain(&error)),
         }
     }

@@ -31,8 +31,11 @@ const SILENCE: Duration = Duration::from_secs(150);
 /// A streaming list that pauses for this long is given up for a plain one.
 const STALL: Duration = Duration::from_secs(15);
 
-/// How often something that a server may lack is asked for.
+/// How often something that a server may lack is asked for, once it lacked it for [`PATIENCE`].
 const SELDOM: Duration = Duration::from_secs(30);
+
+/// A server that just started refuses what it allows later: its roles are not read yet.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A watch that ends sooner than this, and brought nothing, counts as a failure.
 const TOO_SHORT: Duration = Duration::from_secs(1);
@@ -150,7 +153,8 @@ impl Reflector {
         self.doubt = false;
         if self.streams {
             match self.list_by_stream().await {
-                Err(Failure::Refused(status)) if matches!(status.code, 400 | 422) => {
+                // Older servers do not know what is asked for; newer ones need etcd 3.5 for it, and say 500 without.
+                Err(Failure::Refused(status)) if matches!(status.code, 400 | 422 | 500 | 501) => {
                     tracing::debug!(reason = %status.message, "the server has no streaming lists");
                     self.streams = false;
                 }
@@ -354,20 +358,23 @@ impl Reflector {
             self.outbox.trouble(self.trouble(problem)).await?;
         }
         self.doubt = true;
+        // The next server may be a newer one.
+        self.streams |= matches!(failure, Failure::Away(_));
         if failure.code() == 401 {
             self.door.reopen().await;
         }
-        if self.resource.optional && matches!(failure.code(), 403 | 404) {
-            if !self.listed {
-                self.outbox.send(Event::Change(Change::Replace(self.resource.kind, Vec::new()))).await?;
-                self.outbox.send(Event::Listed(self.resource.kind)).await?;
-                self.listed = true;
-            }
-            tokio::time::sleep(SELDOM).await;
-            return Ok(());
+        let lacking = self.resource.optional && matches!(failure.code(), 403 | 404);
+        if lacking && !self.listed {
+            self.outbox.send(Event::Change(Change::Replace(self.resource.kind, Vec::new()))).await?;
+            self.outbox.send(Event::Listed(self.resource.kind)).await?;
+            self.listed = true;
         }
         let random = self.draw();
-        let wait = self.pace.wait(random, failure.wish());
+        let mut wait = self.pace.wait(random, failure.wish());
+        let since = self.failing.as_ref().map_or(Duration::ZERO, |(_, since)| since.elapsed());
+        if lacking && since > PATIENCE {
+            wait = SELDOM;
+        }
         tracing::debug!(kind = self.resource.kind.as_str(), %failure, ?wait, "trying again");
         tokio::select! {
             () = tokio::time::sleep(wait) => Ok(()),

@@ -1,0 +1,32 @@
+//! The behavioural cases through nftables and the kernel. Needs root.
+
+mod kernel;
+
+use kernel::Subject;
+use proxy::backends::Backend;
+use proxy::backends::nftables::NftablesBackend;
+use proxy::backends::nftables::layout::Settings;
+use proxy_core::cases::Case;
+use proxy_core::names::Family;
+
+/// One backend for all cases: each comes to what the one before has left.
+#[derive(Default)]
+struct Ours(Option<NftablesBackend>);
+
+impl Subject for Ours {
+    fn implementation(&self) -> &str {
+        "nftables"
+    }
+
+    fn program(&mut self, case: &Case) {
+        let open = || NftablesBackend::open(&Family::BOTH, Settings::default()).unwrap();
+        let backend = self.0.get_or_insert_with(open);
+        backend.sync_full(&case.table()).unwrap_or_else(|error| panic!("{}: {error}", case.name));
+    }
+}
+
+#[test]
+fn every_case_holds_for_real_packets() {
+    let asked = kernel::run(&mut Ours::default());
+    assert!(asked >= 120, "{asked}");
+}
