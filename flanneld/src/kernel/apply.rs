@@ -22,7 +22,7 @@ pub struct Failure {
 /// What the world already is or no longer has is no failure.
 pub async fn apply(netlink: &Netlink, plan: Vec<Op>, seen: &Observed, metrics: &Metrics) -> Vec<Failure> {
     let links = seen.links.iter().map(|(name, link)| (name.clone(), link.index)).collect();
-    let mut run = Run { netlink, links, batch: Vec::new(), failures: Vec::new(), metrics };
+    let mut run = Run { netlink, seen, links, batch: Vec::new(), failures: Vec::new(), metrics };
     for op in plan {
         run.op(op).await;
     }
@@ -34,6 +34,7 @@ pub async fn apply(netlink: &Netlink, plan: Vec<Op>, seen: &Observed, metrics: &
 /// writes need, sends what was gathered before it.
 struct Run<'a> {
     netlink: &'a Netlink,
+    seen: &'a Observed,
     links: BTreeMap<LinkName, u32>,
     batch: Vec<(Op, Write)>,
     failures: Vec<Failure>,
@@ -56,7 +57,7 @@ impl Run<'_> {
                 // A TUN is made by opening it: the udp data path has done so before the plan, or will at the next.
                 None => tracing::debug!(%op, "left to the udp data path"),
             },
-            _ => match write(&op, &self.links) {
+            _ => match write(&op, &self.links, self.seen) {
                 Some(write) => self.batch.push((op, write)),
                 // Its link could not be made, which has been reported.
                 None => tracing::debug!(%op, "left out: its link is not there"),
@@ -103,12 +104,12 @@ fn kind(op: &Op) -> &'static str {
     }
 }
 
-fn write(op: &Op, links: &BTreeMap<LinkName, u32>) -> Option<Write> {
+fn write(op: &Op, links: &BTreeMap<LinkName, u32>, seen: &Observed) -> Option<Write> {
     let index = |name: &LinkName| links.get(name).copied();
     Some(match op {
         Op::AddLink(..) => return None,
         Op::DelLink(name) => Write::DeleteLink(index(name)?),
-        Op::SetLink(name, link) => Write::SetLink(index(name)?, change(link)),
+        Op::SetLink(name, link) => Write::SetLink(index(name)?, change(link, seen.links.get(name))),
         Op::AddAddress(name, net) => Write::AddAddress(Address::new(index(name)?, *net)),
         Op::DelAddress(name, net) => Write::DeleteAddress(Address::new(index(name)?, *net)),
         Op::SetFdb(name, mac, ip) => Write::SetFdb(FdbEntry::permanent(index(name)?, mac.octets(), *ip)),
@@ -159,11 +160,13 @@ fn new_link(name: &LinkName, link: &Link) -> Option<NewLink> {
     })
 }
 
-fn change(link: &Link) -> LinkChange {
+/// Only what differs: where a MAC is set, even to what it is, the kernel forgets the link's neighbours.
+fn change(want: &Link, have: Option<&host::netlink::Link>) -> LinkChange {
+    let mac = want.mac.map(|mac| mac.octets());
     LinkChange {
-        mac: link.mac.map(|mac| mac.octets()),
-        mtu: link.mtu,
-        up: Some(link.up),
+        mac: mac.filter(|_| have.is_none_or(|have| have.mac != mac)),
+        mtu: want.mtu.filter(|mtu| have.is_none_or(|have| have.mtu != *mtu)),
+        up: Some(want.up),
         ..LinkChange::default()
     }
 }
