@@ -87,8 +87,10 @@ impl<'a> Foreign<'a> {
 
 fn look(node: &Node) -> String {
     let text = sh(node, LOOK);
-    // A bridge recomputes its timers.
-    let timer = |word: &&str| !word.contains('.') || !word.chars().all(|c| c.is_ascii_digit() || c == '.');
+    // A bridge recomputes its timers, and the kernel looks for other holders of a new address for a while.
+    let timer = |word: &&str| {
+        *word != "tentative" && !word.contains('.') || !word.chars().all(|c| c.is_ascii_digit() || c == '.')
+    };
     text.lines()
         .map(|line| line.split_whitespace().filter(timer).collect::<Vec<_>>().join(" ") + "\n")
         .collect()

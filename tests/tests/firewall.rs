@@ -56,7 +56,7 @@ impl<'a> World<'a> {
     }
 
     /// Who the outside sees when a pod of n1 sends.
-    fn from_pod(&self) -> IpAddr {
+    fn source_of_pod(&self) -> IpAddr {
         seen(self.pod("n1-p1").0, ANY, self.lab.hub(), self.outside)
     }
 
@@ -65,7 +65,7 @@ impl<'a> World<'a> {
     fn assert_masquerade(&self) {
         let ((pod, ip), (far_pod, far_ip)) = (self.pod("n1-p1"), self.pod("n2-p1"));
         let underlay = IpAddr::from(self.lab.node("n1").underlay());
-        assert_eq!(self.from_pod(), underlay, "from a pod to the outside");
+        assert_eq!(self.source_of_pod(), underlay, "from a pod to the outside");
         assert_eq!(seen(pod, ANY, far_pod, far_ip), ip, "from a pod to a pod elsewhere");
         assert_eq!(seen(far_pod, ANY, pod, ip), far_ip, "from a pod elsewhere");
         assert_eq!(seen(self.lab.hub(), self.outside, pod, ip), self.outside, "from the outside to a pod");
@@ -227,7 +227,7 @@ fn what_is_not_asked_for_is_not_written() {
     restart(&lab, &weft().arg("--ip-masq=false"));
     let view = View::of(node);
     assert!(!view.has("nft", "masquerade") && view.has("nft", "forward"), "{view}");
-    until_true("the pod's own address outside", || world.from_pod() == pod);
+    until_true("the pod's own address outside", || world.source_of_pod() == pod);
     assert!(node.subnet_env().unwrap().text.contains("FLANNEL_IPMASQ=false"));
 
     restart(&lab, &weft().arg("--iptables-forward-rules=false").arg("--ip-masq-fully-random-disable"));

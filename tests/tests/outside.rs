@@ -75,7 +75,8 @@ fn metrics_count_what_happens() {
             both >= tally.sent as f64 && both < tally.sent as f64 + 50.0,
             "{before:?} {after:?} {tally:?}"
         );
-        assert!(after[2] - before[2] >= 36.0 * (after[0] - before[0]), "{before:?} {after:?}");
+        // A probe may fall between two scrapes: one packet more or less.
+        assert!(after[2] - before[2] >= 36.0 * (after[0] - before[0] - 2.0), "{before:?} {after:?}");
 
         assert_eq!(metric(node, "peers"), 1.0);
         assert_eq!(metric(node, "ignored_leases"), 0.0);

@@ -117,7 +117,7 @@ fn a_foreign_link_under_our_name_is_named_and_left_alone() {
             sh(
                 node,
                 &format!(
-                    "ip -d -o link show {name} | sed 's/[a-z_]*timer *[0-9.]*//g'; ip -o address show {name}"
+                    "ip -d -o link show {name} | sed 's/[a-z_]*timer *[0-9.]*//g'; ip -o address show {name} | sed 's/ tentative//'"
                 ),
             )
         };
