@@ -5,6 +5,7 @@
 //!
 //! - [`netlink`]: links, addresses, routes, neighbours, FDB entries, and word of their changes
 //! - [`nftables`], [`iptables`]: firewall rules
+//! - [`conntrack`]: tracked connections
 //! - [`tun`]: TUN devices
 //! - [`netns`]: network namespaces, and commands inside them
 //! - [`sysctl`]: settings below `/proc/sys`
@@ -12,6 +13,7 @@
 //! - [`error`]: what went wrong, and what to do about it
 
 pub mod command;
+pub mod conntrack;
 pub mod error;
 pub mod iptables;
 pub mod netlink;

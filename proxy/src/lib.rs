@@ -1,11 +1,72 @@
 //! The service proxy: Services and EndpointSlices into the kernel's tables.
 //!
 //! Owns: the feeds that bring the objects, the backends that write tables, health checks, and the loop between
-//! them. What should happen to a packet is decided in `proxy-core`.
+//! them. What should happen to a packet is decided in `proxy-core`. Begin at [`daemon`].
 
 pub mod backends;
+pub mod conntrack;
+pub mod daemon;
+mod error;
 pub mod feeds;
 pub mod health;
 pub mod metrics;
 pub mod options;
+pub mod tools;
 mod yaml;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+pub use error::ProxyError;
+use options::{Action, Machine, Options};
+
+/// The proxy as a program: arguments (without the program's name) to exit code.
+pub fn main(arguments: &[OsString]) -> ExitCode {
+    let arguments: Vec<_> = arguments.iter().map(|argument| argument.to_string_lossy()).collect();
+    let options = match options::resolve(&arguments, &Machine) {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("weft proxy: {error}");
+            return ExitCode::from(error.exit_code());
+        }
+    };
+    match &options.action {
+        Action::Help => {
+            print!("{}", options::help());
+            return ExitCode::SUCCESS;
+        }
+        Action::Version => {
+            println!("{}", options::version());
+            return ExitCode::SUCCESS;
+        }
+        Action::Run | Action::Cleanup | Action::InitOnly | Action::WriteConfig(_) => {}
+    }
+    telemetry::logs::init(options.log_level().parse().expect("a level's own name"));
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("weft proxy: cannot start threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(act(options)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{}", error.chain());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn act(options: Options) -> Result<(), ProxyError> {
+    match &options.action {
+        Action::Cleanup => daemon::cleanup(&options),
+        Action::InitOnly => {
+            daemon::init_only(&options);
+            Ok(())
+        }
+        Action::WriteConfig(path) => std::fs::write(path, options::write(&options))
+            .map_err(|source| ProxyError::Write { path: path.clone(), source }),
+        Action::Run | Action::Help | Action::Version => daemon::run(options).await,
+    }
+}

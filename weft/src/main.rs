@@ -5,6 +5,7 @@
 mod cli;
 mod docker_opts;
 mod names;
+mod services;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
     match names::called_as(&arguments) {
         Some((Program::Flanneld, rest)) => flanneld::main(rest),
         Some((Program::DockerOpts, rest)) => docker_opts::main(rest),
+        Some((Program::Proxy, rest)) => proxy::main(rest),
         None => subcommand(&arguments),
     }
 }

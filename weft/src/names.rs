@@ -8,15 +8,21 @@ use std::path::Path;
 pub enum Program {
     Flanneld,
     DockerOpts,
+    Proxy,
 }
 
 /// Subcommand and file names of each program.
-const NAMES: [(&str, Program); 4] = [
+const NAMES: [(&str, Program); 6] = [
     ("flanneld", Program::Flanneld),
     ("docker-opts", Program::DockerOpts),
     ("mk-docker-opts", Program::DockerOpts),
     ("mk-docker-opts.sh", Program::DockerOpts),
+    ("proxy", Program::Proxy),
+    ("kube-proxy", Program::Proxy),
 ];
+
+/// First words behind `weft proxy` that are tools of Weft's own, not arguments of the proxy.
+const PROXY_TOOLS: [&str; 2] = ["render", "diff"];
 
 /// The program and its arguments, or `None` where the command line is Weft's own.
 pub fn called_as(arguments: &[OsString]) -> Option<(Program, &[OsString])> {
@@ -26,7 +32,10 @@ pub fn called_as(arguments: &[OsString]) -> Option<(Program, &[OsString])> {
         return Some((program, rest));
     }
     let (subcommand, rest) = rest.split_first()?;
-    lookup(subcommand).map(|program| (program, rest))
+    let program = lookup(subcommand)?;
+    let is_tool = |word: &OsString| PROXY_TOOLS.iter().any(|tool| word == *tool);
+    let is_own = program == Program::Proxy && rest.first().is_some_and(is_tool);
+    (!is_own).then_some((program, rest))
 }
 
 fn lookup(name: &std::ffi::OsStr) -> Option<Program> {
@@ -49,11 +58,16 @@ mod tests {
         assert_eq!(by_name, Some((Program::Flanneld, vec!["-iface".to_owned(), "eth1".to_owned()])));
         assert_eq!(called(&["weft", "flanneld", "-iface", "eth1"]), by_name);
         assert_eq!(called(&["./mk-docker-opts.sh", "-i"]).unwrap().0, Program::DockerOpts);
+        let proxy = called(&["/usr/local/bin/kube-proxy", "--cleanup"]);
+        assert_eq!(proxy, Some((Program::Proxy, vec!["--cleanup".to_owned()])));
+        assert_eq!(called(&["weft", "proxy", "--cleanup"]), proxy);
     }
 
     #[test]
     fn wefts_own_commands_are_left_to_its_own_parser() {
         assert_eq!(called(&["weft", "lab", "up"]), None);
+        assert_eq!(called(&["weft", "proxy", "render", "--feed-dir=."]), None);
+        assert_eq!(called(&["weft", "proxy", "diff"]), None);
         assert_eq!(called(&["weft"]), None);
     }
 }

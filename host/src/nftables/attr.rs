@@ -3,15 +3,15 @@
 //! nf_tables puts its numbers in network byte order (linux/netfilter/nf_tables.h), the headers in the host's.
 
 /// Length of `struct nlmsghdr` and `struct nfgenmsg` together.
-pub(super) const HEADER: usize = 20;
+pub(crate) const HEADER: usize = 20;
 const NLA_HEADER: usize = 4;
 /// The kernel asks for this mark on attributes that hold attributes.
-pub(super) const NLA_F_NESTED: u16 = 1 << 15;
+pub(crate) const NLA_F_NESTED: u16 = 1 << 15;
 const NLA_TYPE_MASK: u16 = 0x3fff;
 
 /// The two headers of a message.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Header {
+pub(crate) struct Header {
     pub kind: u16,
     pub flags: u16,
     pub seq: u32,
@@ -22,7 +22,7 @@ pub(super) struct Header {
 
 /// Builds messages one behind the other.
 #[derive(Default)]
-pub(super) struct Writer {
+pub(crate) struct Writer {
     pub bytes: Vec<u8>,
 }
 
@@ -88,7 +88,7 @@ impl Writer {
 
 /// One attribute, with the place of its header in what was read.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Attr<'a> {
+pub(crate) struct Attr<'a> {
     pub kind: u16,
     pub value: &'a [u8],
 }
@@ -122,7 +122,7 @@ impl<'a> Attr<'a> {
 
 /// The attributes in a stretch of bytes; ends at the first one that does not fit.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Attrs<'a>(pub &'a [u8]);
+pub(crate) struct Attrs<'a>(pub &'a [u8]);
 
 impl<'a> Attrs<'a> {
     pub fn get(&self, kind: u16) -> Option<Attr<'a>> {
@@ -156,7 +156,7 @@ impl<'a> IntoIterator for Attrs<'a> {
     }
 }
 
-pub(super) struct AttrIter<'a>(&'a [u8]);
+pub(crate) struct AttrIter<'a>(&'a [u8]);
 
 impl<'a> Iterator for AttrIter<'a> {
     type Item = Attr<'a>;
@@ -173,7 +173,7 @@ impl<'a> Iterator for AttrIter<'a> {
 
 /// One message: its headers and what follows them.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Message<'a> {
+pub(crate) struct Message<'a> {
     pub header: Header,
     /// The socket that sent it, or that sent what it tells of.
     pub port: u32,
@@ -188,7 +188,7 @@ impl<'a> Message<'a> {
 }
 
 /// The messages in one datagram; ends at the first one that does not fit.
-pub(super) struct Messages<'a>(pub &'a [u8]);
+pub(crate) struct Messages<'a>(pub &'a [u8]);
 
 impl<'a> Iterator for Messages<'a> {
     type Item = Message<'a>;

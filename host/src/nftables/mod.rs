@@ -6,7 +6,7 @@
 //!
 //! Only named sets are written; anonymous ones of others read back by the names that the kernel gave them.
 
-mod attr;
+pub(crate) mod attr;
 mod batch;
 pub mod build;
 mod data;

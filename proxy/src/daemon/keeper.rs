@@ -1,0 +1,232 @@
+//! Keeps the kernel as the objects want it: table, rules, UDP flows, health-check ports.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::{Instant, SystemTime};
+
+use proxy_core::cluster::{Change, Cluster, Touched};
+use proxy_core::conntrack::Suspects;
+use proxy_core::names::Family;
+use proxy_core::objects::{Kind, Object};
+use proxy_core::options as core;
+use proxy_core::table::{ServiceTable, TableDelta};
+
+use super::start;
+use crate::backends::{Applied, Backend, BackendError};
+use crate::conntrack::{self, Sweeper};
+use crate::health::{NodePorts, ProxyHealth};
+use crate::metrics::{Metrics, ServiceCount, Sync};
+use crate::options::{Feed, Options};
+
+pub(super) struct Keeper<B> {
+    options: core::Options,
+    /// Objects from files need not include Nodes.
+    nodes_are_known: bool,
+    families: Vec<Family>,
+    cluster: Cluster,
+    table: ServiceTable,
+    backend: B,
+    pending: Pending,
+    /// The kernel does not, or may not, hold the table of the last pass.
+    behind: bool,
+    /// A pass has been completed.
+    synced: bool,
+    flows: Sweeper,
+    node_ports: NodePorts,
+    health: ProxyHealth,
+    metrics: Metrics,
+}
+
+/// What has arrived since the last pass that was completed.
+#[derive(Default)]
+struct Pending {
+    touched: Touched,
+    since: Option<Instant>,
+    triggered: Vec<SystemTime>,
+}
+
+impl<B: Backend> Keeper<B> {
+    pub fn new(options: &Options, backend: B, health: ProxyHealth, metrics: Metrics) -> Self {
+        Self {
+            options: options.core(),
+            nodes_are_known: !matches!(options.feed, Feed::Directory(_)),
+            families: start::families(),
+            cluster: Cluster::default(),
+            table: ServiceTable::default(),
+            backend,
+            pending: Pending::default(),
+            behind: true,
+            synced: false,
+            flows: Sweeper::default(),
+            node_ports: NodePorts::new(health.clone()),
+            health,
+            metrics,
+        }
+    }
+
+    pub fn services(&self) -> usize {
+        self.cluster.services().count()
+    }
+
+    /// Takes a change of the objects in.
+    pub fn note(&mut self, change: Change, at: Instant, triggered: Option<SystemTime>) {
+        let kind = kind_of(&change);
+        let touched = self.cluster.apply(change);
+        if touched.is_empty() {
+            return;
+        }
+        match kind {
+            Kind::EndpointSlice => self.metrics.endpoint_change(),
+            Kind::Service => self.metrics.service_change(),
+            Kind::Node | Kind::ServiceCidr => {}
+        }
+        for family in &self.families {
+            self.metrics.queued(*family);
+            self.health.queued(*family);
+        }
+        self.pending.touched.merge(touched);
+        self.pending.since.get_or_insert(at);
+        self.pending.triggered.extend(triggered);
+    }
+
+    pub fn has_work(&self) -> bool {
+        self.behind || !self.pending.touched.is_empty()
+    }
+
+    /// Returns when somebody else has changed our rules; a pass is due then.
+    pub async fn disturbed(&mut self) -> Result<(), BackendError> {
+        let outcome = self.backend.disturbed().await;
+        self.behind = true;
+        outcome
+    }
+
+    /// Everything that has arrived goes to the kernel.
+    ///
+    /// # Errors
+    /// The kernel is not as it should be; the next pass looks at everything.
+    pub async fn pass(&mut self) -> Result<(), BackendError> {
+        let start = Instant::now();
+        let touched = std::mem::take(&mut self.pending.touched);
+        let delta = self.table.rebuild(&self.cluster, &self.options, &touched);
+        self.report(&delta);
+        // Before anything that may fail: after a failure nothing is known of flows either.
+        let everything = std::mem::replace(&mut self.behind, true) || !self.synced;
+        let outcome = match everything {
+            true => self.backend.sync_full(&self.table),
+            false => self.backend.sync_delta(&self.table, &delta),
+        };
+        let applied = outcome.inspect_err(|_| self.failed())?;
+        self.behind = false;
+        self.synced = true;
+        self.done(applied, start);
+        let suspects = match everything {
+            true => Suspects::all(&self.table),
+            false => Suspects::of(&delta),
+        };
+        self.sweep(&suspects).await;
+        self.follow_health(&delta, everything).await;
+        Ok(())
+    }
+
+    /// New connections of each service port, for the metrics.
+    pub fn connections(&mut self) -> Vec<ServiceCount> {
+        match self.backend.connections(&self.table) {
+            Ok(counts) => counts
+                .into_iter()
+                .map(|((family, port), connections)| ServiceCount { family, port, connections })
+                .collect(),
+            Err(error) => {
+                tracing::warn!(error = crate::error::chain(&error), "connections could not be counted");
+                Vec::new()
+            }
+        }
+    }
+
+    fn report(&self, delta: &TableDelta) {
+        for report in &delta.reports {
+            tracing::warn!("{report}");
+        }
+        for change in &delta.ports {
+            let endpoints = change.new.as_ref().map(|port| port.cluster.len().max(port.local.len()));
+            tracing::debug!(service = %change.key.1, family = %change.key.0, ?endpoints, "changed");
+        }
+    }
+
+    fn failed(&self) {
+        for family in &self.families {
+            self.metrics.nftables_failed(*family);
+        }
+    }
+
+    fn done(&mut self, applied: Applied, start: Instant) {
+        let took = start.elapsed();
+        tracing::debug!(full = applied.full, writes = applied.writes, ?took, "synced");
+        let kind = if applied.full { Sync::Full } else { Sync::Partial };
+        let pending = std::mem::take(&mut self.pending);
+        for family in &self.families {
+            self.metrics.synced(*family, kind, took);
+            self.health.updated(*family);
+            if let Some(since) = pending.since {
+                self.metrics.applied(*family, since.elapsed());
+            }
+            for triggered in &pending.triggered {
+                self.metrics.programmed(*family, *triggered);
+            }
+        }
+        self.metrics.nothing_pending();
+    }
+
+    /// Deletes UDP flows that lead nowhere. New rules are there already, so that none comes back.
+    async fn sweep(&mut self, suspects: &Suspects) {
+        for family in self.families.clone() {
+            let start = Instant::now();
+            if let Some(deleted) = self.flows.sweep(suspects, family, &self.table.node).await {
+                self.metrics.conntrack_cleaned(family, start.elapsed(), deleted);
+            }
+        }
+    }
+
+    async fn follow_health(&mut self, delta: &TableDelta, everything: bool) {
+        let eligible = match self.cluster.node(&self.options.node_name) {
+            Some(node) => !node.leaving,
+            None => !self.nodes_are_known,
+        };
+        self.health.set_node_eligible(eligible);
+        if !everything && delta.health.is_empty() && delta.node_before.is_none() {
+            return;
+        }
+        let addresses = self.health_addresses().await;
+        for failure in self.node_ports.sync(&self.table.health, &addresses) {
+            tracing::warn!("{failure}");
+        }
+    }
+
+    /// Where health-check node ports are opened: where node ports are.
+    async fn health_addresses(&self) -> Vec<IpAddr> {
+        let mut found = Vec::new();
+        let mut here: Option<BTreeSet<IpAddr>> = None;
+        for family in &self.families {
+            let node_ports = &self.table.node.family(*family).node_ports;
+            if node_ports.within.is_none() {
+                found.push(match family {
+                    Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
+                    Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
+                });
+                continue;
+            }
+            if here.is_none() {
+                here = Some(conntrack::local_addresses().await);
+            }
+            let of_family = here.iter().flatten().filter(|ip| Family::of(**ip) == *family);
+            found.extend(of_family.filter(|ip| !ip.is_loopback() && node_ports.covers(**ip)));
+        }
+        found
+    }
+}
+
+fn kind_of(change: &Change) -> Kind {
+    match change {
+        Change::Put(object) => Object::kind(object),
+        Change::Delete(kind, _) | Change::Replace(kind, _) => *kind,
+    }
+}

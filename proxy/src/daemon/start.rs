@@ -1,0 +1,108 @@
+//! What is done once, before the first object is known.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use host::sysctl;
+use proxy_core::names::Family;
+use tokio::sync::mpsc;
+
+use super::counts::{self, Questions};
+use crate::backends::nftables::layout::Settings;
+use crate::error::ProxyError;
+use crate::health::{ProxyHealth, Report, Server, probes, report, serve};
+use crate::metrics::Metrics;
+use crate::options::Options;
+
+/// The families that this kernel speaks.
+pub(crate) fn families() -> Vec<Family> {
+    let both = sysctl::exists("net/ipv6/conf/all/forwarding");
+    Family::BOTH.into_iter().filter(|family| both || *family == Family::V4).collect()
+}
+
+pub(crate) fn nftables_settings(options: &Options) -> Settings {
+    Settings { masquerade_mark: 1 << options.masquerade_bit, ..Settings::default() }
+}
+
+/// Whether the first complete pass is done. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ReadyFlag(Arc<AtomicBool>);
+
+impl ReadyFlag {
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What others ask us.
+pub(super) struct Services {
+    pub health: ProxyHealth,
+    pub metrics: Metrics,
+    pub ready: ReadyFlag,
+    pub questions: mpsc::Receiver<Questions>,
+    /// End when dropped.
+    pub _servers: Vec<Server>,
+}
+
+pub(super) async fn services(options: &Options) -> Result<Services, ProxyError> {
+    let health = ProxyHealth::new(options.sync_period);
+    let metrics = Metrics::new();
+    let ready = ReadyFlag::default();
+    let (counts, questions) = counts::channel();
+    metrics.count_services(counts);
+    let mode = options.mode;
+    let about = Report {
+        metrics: metrics.clone(),
+        mode: Arc::new(move || mode),
+        configuration: options.configuration(),
+        ready: Arc::new({
+            let ready = ready.clone();
+            move || ready.get()
+        }),
+    };
+    let mut servers = Vec::new();
+    let mut open = async |what, address: Option<SocketAddr>, router| -> Result<(), ProxyError> {
+        if let Some(address) = address {
+            servers.push(serve(what, address, router, options.bind_address_hard_fail).await?);
+        }
+        Ok(())
+    };
+    open("health", options.healthz, probes(health.clone(), metrics.clone())).await?;
+    open("metrics", options.metrics, report(about)).await?;
+    Ok(Services { health, metrics, ready, questions, _servers: servers })
+}
+
+/// Limits of connection tracking and the like. None of it is worth not starting for: in a container they may be
+/// read-only.
+pub(super) fn prepare_kernel(options: &Options) {
+    let score = options.oom_score_adj.to_string();
+    if let Err(error) = std::fs::write("/proc/self/oom_score_adj", score) {
+        tracing::warn!(%error, "the out-of-memory score stays as it is");
+    }
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    for wanted in options.conntrack.sysctls(cpus) {
+        let key = format!("net/netfilter/{}", wanted.name);
+        match sysctl::ensure(&key, &wanted.value.to_string()) {
+            Ok(true) => tracing::info!(sysctl = key, value = wanted.value, "set"),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(
+                    sysctl = key,
+                    value = wanted.value,
+                    error = crate::error::chain(&error),
+                    "not set"
+                );
+            }
+        }
+    }
+}
+
+/// For an init container with the privileges that the proxy itself then need not have.
+pub fn init_only(options: &Options) {
+    prepare_kernel(options);
+}

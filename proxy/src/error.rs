@@ -1,0 +1,52 @@
+//! Why the proxy ends other than by being told to.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use crate::backends::BackendError;
+use crate::feeds::FeedError;
+use crate::health::BindError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    #[error("cannot wait for signals")]
+    Signals(#[source] std::io::Error),
+    #[error("mode {mode} is not part of this build; leave --proxy-mode away, or give nftables")]
+    Mode { mode: &'static str },
+    #[error(transparent)]
+    Feed(#[from] FeedError),
+    #[error("the source of objects broke down")]
+    FeedEnded,
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error("cannot write the configuration to {path}")]
+    Write {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl ProxyError {
+    /// The whole story in one line: each cause after a colon.
+    pub fn chain(&self) -> String {
+        chain(self)
+    }
+}
+
+/// An error with its causes, leaving out those that say nothing new.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    text
+}
