@@ -332,8 +332,11 @@ async fn follows_a_server_through_absence_change_and_oblivion() {
     let mut stranger = Reader::new(plane.kubeconfig("stranger", port, "guess")).await;
     stranger.until("a report", |reader| !reader.troubles.is_empty()).await;
     assert!(stranger.troubles[0].contains("401 Unauthorized"), "{:?}", stranger.troubles);
-    // The file is read again: a new token in it is enough.
-    plane.kubeconfig("stranger", port, PROXY);
+    // The file is read again: a new token in it is enough. The certificate is checked this time.
+    let path = plane.kubeconfig("stranger", port, PROXY);
+    let text = fs::read_to_string(&path).expect("our own file");
+    let ca = format!("\"certificate-authority\":{}", json!(plane.path("certs/apiserver.crt")));
+    fs::write(&path, text.replace("\"insecure-skip-tls-verify\":true", &ca)).expect("write");
     stranger.until("all lists", |reader| Kind::ALL.iter().all(|kind| reader.listed.contains(kind))).await;
     assert!(stranger.has("good"));
 }
