@@ -17,11 +17,15 @@ pub fn link(pin_dir: &Path, program: Program) -> PathBuf {
     pin_dir.join(format!("{}_link", program.name()))
 }
 
-/// Mounts a BPF file system at `path` unless there is one already. Makes the folder where it is missing.
+/// Mounts a BPF file system at `path` unless there is one already. Makes the folder where it is missing; a folder
+/// with something in it is left alone, since the mount would hide that.
 pub fn ensure_bpffs(path: &Path) -> Result<(), EbpfError> {
     fs::create_dir_all(path).map_err(file_error("create", path))?;
     if on_bpffs(path)? {
         return Ok(());
+    }
+    if fs::read_dir(path).map_err(file_error("read", path))?.next().is_some() {
+        return Err(EbpfError::NotBpffs { path: path.to_owned() });
     }
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("bpf"), path, Some("bpf"), flags, Some("mode=0700"))

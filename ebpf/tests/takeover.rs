@@ -266,3 +266,12 @@ fn a_folder_that_is_not_bpffs_is_refused_by_name() {
     spec.pin_dir = mounted.join("pins");
     Overlay::open(&spec).unwrap();
 }
+
+#[test]
+fn a_folder_with_something_in_it_is_not_covered_by_a_mount() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("somebody's"), "file").unwrap();
+    let error = ensure_bpffs(folder.path()).unwrap_err();
+    assert!(matches!(error, EbpfError::NotBpffs { .. }), "{error}");
+    assert!(folder.path().join("somebody's").exists());
+}
