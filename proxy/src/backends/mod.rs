@@ -9,6 +9,7 @@ use std::fmt;
 use host::error::{HostError, Remedy};
 use proxy_core::table::{PortKey, ServiceTable, TableDelta};
 
+pub mod iptables;
 pub mod nftables;
 
 /// Keeps the kernel as a [`ServiceTable`] says.

@@ -145,7 +145,9 @@ impl World {
             let (link, peer) = (&place.link, &place.name);
             script += &format!("link add {link} type veth peer name eth0 netns {peer}\nlink set {link} up\n");
             if link.starts_with("pod") {
+                // As CNI plugins do: with br_netfilter a pod's packet to itself turns around on the bridge.
                 script += &format!("link set {link} master {bridge}\n");
+                script += &format!("link set {link} type bridge_slave hairpin on\n");
             } else {
                 script += &format!(
                     "address add 169.254.0.1/32 dev {link}\naddress add fe80::1/64 dev {link} nodad\n"

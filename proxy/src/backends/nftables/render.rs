@@ -129,15 +129,11 @@ impl Needs {
     }
 
     fn endpoints(&mut self, front: &Data, group: &Group, by: By, over: Over, sticky: bool) {
-        let may = match by {
-            By::Destination => Kept::StickyEndpoints,
-            By::NodePort => Kept::StickyNodePortEndpoints,
-        };
         for (slot, endpoint) in group.iter().enumerate() {
             let end: Data = (endpoint.ip, Port(endpoint.port)).into();
             let key = Data::concat(&[front, &(slot as u32).into()]);
             if sticky {
-                self.own.insert((may, Data::concat(&[front, &end])), Held::Nothing);
+                self.own.insert((Kept::sticky(by, over), Data::concat(&[front, &end])), Held::Nothing);
             }
             self.own.insert((Kept::endpoints(by, over), key), Held::Data(end));
         }

@@ -1,9 +1,10 @@
 //! What needs the kernel: looking, trying, changing.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use host::error::HostError;
-use host::nftables::{Batch, Data, Element, Nftables, Op, TableId, Value};
+use host::nftables::{Batch, Data, Element, Nftables, Op, Set, TableId, Value};
 use proxy_core::names::Family;
 use proxy_core::table::{FamilyView, Masquerade, Over, PortChange};
 
@@ -162,36 +163,41 @@ impl NftablesBackend {
     pub(super) fn forget(&mut self, batch: &Batch) {
         for family in self.families.clone() {
             let layout = Layout::new(family, &FamilyView::default(), self.settings);
-            let gone = gone(batch, &layout);
-            if gone.is_empty() {
-                continue;
+            for over in layout::OVERS {
+                let gone = gone(batch, &layout, over);
+                if !gone.is_empty() {
+                    self.forget_in(layout.affinity(over), &gone, family);
+                }
             }
-            for _ in 0..TRIES {
-                let listed = match self.nf.elements(layout.affinity()) {
-                    Ok(listed) => listed,
-                    Err(error) => {
-                        tracing::warn!(mode = MODE, %error, "clients may keep an endpoint that is gone");
-                        break;
-                    }
-                };
-                let stale: Vec<Element> = listed
-                    .into_iter()
-                    .filter(|listed| leads_to(&listed.element, &gone, family))
-                    .map(|listed| Element { timeout: None, value: None, ..listed.element })
-                    .collect();
-                if stale.is_empty() {
+        }
+    }
+
+    fn forget_in(&mut self, affinity: &Arc<Set>, gone: &HashSet<Data>, family: Family) {
+        for _ in 0..TRIES {
+            let listed = match self.nf.elements(affinity) {
+                Ok(listed) => listed,
+                Err(error) => {
+                    tracing::warn!(mode = MODE, %error, "clients may keep an endpoint that is gone");
                     break;
                 }
-                let mut batch = Batch::new();
-                batch.delete_elements(layout.affinity(), stale);
-                match self.follow_up(batch) {
-                    Ok(_) => break,
-                    // Somebody else wrote, or one of them has expired meanwhile.
-                    Err((_, error)) => tracing::debug!(mode = MODE, %error, "looking at affinity again"),
-                }
-                if self.hear().is_err() {
-                    break;
-                }
+            };
+            let stale: Vec<Element> = listed
+                .into_iter()
+                .filter(|listed| leads_to(&listed.element, gone, family))
+                .map(|listed| Element { timeout: None, value: None, ..listed.element })
+                .collect();
+            if stale.is_empty() {
+                break;
+            }
+            let mut batch = Batch::new();
+            batch.delete_elements(affinity, stale);
+            match self.follow_up(batch) {
+                Ok(_) => break,
+                // Somebody else wrote, or one of them has expired meanwhile.
+                Err((_, error)) => tracing::debug!(mode = MODE, %error, "looking at affinity again"),
+            }
+            if self.hear().is_err() {
+                break;
             }
         }
     }
@@ -223,7 +229,7 @@ impl NftablesBackend {
 }
 
 /// Pairs of a front and an endpoint that the batch takes away from [`Kept::StickyEndpoints`] and its like.
-fn gone(batch: &Batch, layout: &Layout) -> HashSet<Data> {
+fn gone(batch: &Batch, layout: &Layout, over: Over) -> HashSet<Data> {
     let (mut gone, mut come) = (HashSet::new(), HashSet::new());
     for op in &batch.ops {
         let (set, elements, list) = match op {
@@ -231,7 +237,7 @@ fn gone(batch: &Batch, layout: &Layout) -> HashSet<Data> {
             Op::AddElements(set, elements) => (set, elements, &mut come),
             _ => continue,
         };
-        let sticky = [Kept::StickyEndpoints, Kept::StickyNodePortEndpoints];
+        let sticky = [By::Destination, By::NodePort].map(|by| Kept::sticky(by, over));
         if set.table == layout.table && sticky.iter().any(|kept| kept.name() == set.name) {
             list.extend(elements.iter().map(|element| element.key.clone()));
         }

@@ -32,10 +32,13 @@ pub const TABLE: &str = "weft-proxy";
 /// Before anybody translates addresses, and behind conntrack (-200).
 const BEFORE_DSTNAT: i32 = priority::DSTNAT - 10;
 
+pub(super) const OVERS: [Over; 2] = [Over::Cluster, Over::Local];
+
 /// Clients with affinity that a node remembers, per family. A client beyond these is served without it.
 const AFFINITY_SIZE: u32 = 1 << 20;
 
-/// The sets and maps whose elements are ours. [`AFFINITY`] is not among them: its elements are the kernel's.
+/// The sets and maps whose elements are ours. Those of affinity are not
+/// among them: their elements are the kernel's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kept {
     ClusterIps,
@@ -52,7 +55,9 @@ pub enum Kept {
     NodePortEndpoints,
     NodePortLocalEndpoints,
     StickyEndpoints,
+    StickyLocalEndpoints,
     StickyNodePortEndpoints,
+    StickyNodePortLocalEndpoints,
     StickyServices,
     StickyNodePorts,
     NodePorts,
@@ -60,7 +65,7 @@ pub enum Kept {
 }
 
 impl Kept {
-    pub const ALL: [Kept; 19] = [
+    pub const ALL: [Kept; 21] = [
         Kept::ClusterIps,
         Kept::EqualBytes,
         Kept::ServiceCidrs,
@@ -75,12 +80,24 @@ impl Kept {
         Kept::NodePortEndpoints,
         Kept::NodePortLocalEndpoints,
         Kept::StickyEndpoints,
+        Kept::StickyLocalEndpoints,
         Kept::StickyNodePortEndpoints,
+        Kept::StickyNodePortLocalEndpoints,
         Kept::StickyServices,
         Kept::StickyNodePorts,
         Kept::NodePorts,
         Kept::Services,
     ];
+
+    /// Where affinity finds out whether an endpoint is one still.
+    pub(super) fn sticky(by: By, over: Over) -> Self {
+        match (by, over) {
+            (By::Destination, Over::Cluster) => Kept::StickyEndpoints,
+            (By::Destination, Over::Local) => Kept::StickyLocalEndpoints,
+            (By::NodePort, Over::Cluster) => Kept::StickyNodePortEndpoints,
+            (By::NodePort, Over::Local) => Kept::StickyNodePortLocalEndpoints,
+        }
+    }
 
     /// Where the endpoints of a front are.
     pub(super) fn endpoints(by: By, over: Over) -> Self {
@@ -108,7 +125,9 @@ impl Kept {
             Kept::NodePortEndpoints => "node-port-endpoints",
             Kept::NodePortLocalEndpoints => "node-port-local-endpoints",
             Kept::StickyEndpoints => "sticky-endpoints",
+            Kept::StickyLocalEndpoints => "sticky-local-endpoints",
             Kept::StickyNodePortEndpoints => "sticky-node-port-endpoints",
+            Kept::StickyNodePortLocalEndpoints => "sticky-node-port-local-endpoints",
             Kept::StickyServices => "sticky-services",
             Kept::StickyNodePorts => "sticky-node-ports",
             Kept::NodePorts => "node-ports",
@@ -117,8 +136,14 @@ impl Kept {
     }
 }
 
-/// Who was served by which endpoint: the rules write it, we only declare it.
-pub const AFFINITY: &str = "affinity";
+/// Who was served by which endpoint, where all are balanced over and where this node's alone: a client keeps one of
+/// each. The rules write these maps, we only declare them.
+pub(super) fn affinity(over: Over) -> &'static str {
+    match over {
+        Over::Cluster => "affinity",
+        Over::Local => "local-affinity",
+    }
+}
 
 /// What an operator chooses beside the service table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,7 +169,7 @@ pub struct Layout {
     pub view: FamilyView,
     pub settings: Settings,
     sets: Vec<Arc<Set>>,
-    affinity: Arc<Set>,
+    affinity: [Arc<Set>; 2],
 }
 
 pub(super) fn nft_family(family: Family) -> NftFamily {
@@ -165,12 +190,12 @@ impl Layout {
         let sets = Kept::ALL.map(|kept| Arc::new(declare(&table, kept, settings))).into();
         let (addr, front) = types(family);
         let client: Vec<Type> = front.iter().copied().chain([addr]).collect();
-        let affinity = Set::map(&table, AFFINITY, &client, &[addr, Type::InetService])
-            .dynamic()
-            .timeouts()
-            .size(AFFINITY_SIZE)
-            .comment("front . client : its endpoint; written by the rules");
-        Self { table, family, view: view.clone(), settings, sets, affinity: Arc::new(affinity) }
+        let affinity = OVERS.map(|over| {
+            let set = Set::map(&table, affinity(over), &client, &[addr, Type::InetService]);
+            let about = "front . client : its endpoint; written by the rules";
+            Arc::new(set.dynamic().timeouts().size(AFFINITY_SIZE).comment(about))
+        });
+        Self { table, family, view: view.clone(), settings, sets, affinity }
     }
 
     /// Declared and filled by us.
@@ -179,13 +204,13 @@ impl Layout {
     }
 
     /// Declared by us and filled by the rules.
-    pub fn affinity(&self) -> &Arc<Set> {
-        &self.affinity
+    pub fn affinity(&self, over: Over) -> &Arc<Set> {
+        &self.affinity[over as usize]
     }
 
     /// Everything that has to be declared.
     pub fn sets(&self) -> impl Iterator<Item = &Arc<Set>> {
-        self.sets.iter().chain([&self.affinity])
+        self.sets.iter().chain(&self.affinity)
     }
 
     fn regular(&self, name: &str, about: &str) -> Chain {
@@ -294,6 +319,12 @@ fn declare(table: &TableId, kept: Kept, settings: Settings) -> Set {
         }
         Kept::StickyNodePortEndpoints => {
             Set::new(table, name, &port_with(&end)).comment("node port . endpoint, likewise")
+        }
+        Kept::StickyLocalEndpoints => {
+            Set::new(table, name, &with(&end)).comment("the same, of this node alone")
+        }
+        Kept::StickyNodePortLocalEndpoints => {
+            Set::new(table, name, &port_with(&end)).comment("the same, of this node alone")
         }
         Kept::StickyServices => {
             Set::verdict_map(table, name, &front).comment("fronts with affinity, and for how long")

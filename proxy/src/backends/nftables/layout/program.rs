@@ -8,9 +8,10 @@ use host::nftables::expr::{
     Base, Ct, Direction, DynsetOp, Expr, Found, Meta, NatFlags, NatKind, NumgenKind, Reg,
 };
 use proxy_core::names::Family;
+use proxy_core::table::Over;
 
 use super::shape::By;
-use super::{AFFINITY, Kept, nft_family};
+use super::{Kept, affinity, nft_family};
 
 /// A rule in the making.
 pub(super) struct Program {
@@ -115,8 +116,8 @@ impl Program {
     }
 
     /// To the endpoint that the client had.
-    pub fn again(self) -> Statement {
-        self.front().client().dnat(AFFINITY)
+    pub fn again(self, over: Over) -> Statement {
+        self.front().client().dnat(affinity(over))
     }
 
     /// Says what to do with an answered connection by the front that it asked for.
@@ -129,29 +130,37 @@ impl Program {
     }
 
     /// Whether the connection goes to an endpoint that its front has.
-    pub fn rightly(self, by: By, endpoints: Kept) -> Statement {
+    fn goes(self, by: By, over: Over, found: Found) -> Statement {
         let front = match by {
             By::Destination => self.front_before(),
             By::NodePort => self.port_before(),
         };
-        Statement(front.endpoint().lookup(endpoints.name(), Found::Member).exprs)
+        Statement(front.endpoint().lookup(Kept::sticky(by, over).name(), found).exprs)
     }
 
-    /// Remembers the client's endpoint, or for longer. A value that is there stays: `forget` it first.
-    pub fn remember(self, timeout: u64) -> Statement {
-        self.affinity(DynsetOp::Update, Some(timeout))
+    pub fn rightly(self, by: By, over: Over) -> Statement {
+        self.goes(by, over, Found::Member)
+    }
+
+    pub fn wrongly(self, by: By, over: Over) -> Statement {
+        self.goes(by, over, Found::NotMember)
+    }
+
+    /// Remembers the client's endpoint, or for longer. A value that is there stays.
+    pub fn remember(self, over: Over, timeout: u64) -> Statement {
+        self.affinity(DynsetOp::Update, over, Some(timeout))
     }
 
     /// nf_tables asks for the value even to delete a key.
-    pub fn forget(self) -> Statement {
-        self.affinity(DynsetOp::Delete, None)
+    pub fn forget(self, over: Over) -> Statement {
+        self.affinity(DynsetOp::Delete, over, None)
     }
 
-    fn affinity(self, op: DynsetOp, timeout: Option<u64>) -> Statement {
+    fn affinity(self, op: DynsetOp, over: Over, timeout: Option<u64>) -> Statement {
         let mut whole = self.front_before().client();
         let data = Some(reg(whole.next));
         whole = whole.endpoint();
-        let set = AFFINITY.to_owned();
+        let set = affinity(over).to_owned();
         whole.exprs.push(Expr::Dynset { op, set, key: reg(0), data, timeout, with: Vec::new() });
         Statement(whole.exprs)
     }

@@ -8,7 +8,7 @@ use proxy_core::table::{Masquerade, PodSource, Who};
 
 use super::program::Program;
 use super::shape::{Balance, By, Shape};
-use super::{Kept, Layout, by_nets, nft_family};
+use super::{Kept, Layout, OVERS, by_nets, nft_family};
 
 /// Loopback addresses, at which node ports are served only where asked.
 fn loopback(family: Family) -> IpNet {
@@ -246,7 +246,7 @@ impl Layout {
         let rule = |statement: Statement| self.rule_of(chain, [from.to_vec(), vec![statement]].concat());
         let mut rules = Vec::new();
         if balance.sticky {
-            rules.push(rule(self.program().again()).comment("the endpoint that the client had"));
+            rules.push(rule(self.program().again(balance.over)).comment("the endpoint that the client had"));
         }
         let draw = |&slots: &u32| rule(self.program().balance(balance.by, endpoints, slots));
         rules.extend(balance.slots.draws().iter().map(draw));
@@ -266,16 +266,16 @@ impl Layout {
     }
 
     fn remember(&self, chain: &str, by: By, timeout: u64) -> Vec<Rule> {
-        let endpoints = match by {
-            By::Destination => Kept::StickyEndpoints,
-            By::NodePort => Kept::StickyNodePortEndpoints,
-        };
-        let rightly = self.program().rightly(by, endpoints);
-        vec![
-            self.rule(chain, [rightly, self.program().remember(timeout), go_back()]),
-            // To an endpoint that has just left: whatever becomes of this connection, not the next one too.
-            self.rule(chain, [self.program().forget()]),
-        ]
+        let right = OVERS.map(|over| {
+            let parts = [self.program().rightly(by, over), self.program().remember(over, timeout)];
+            self.rule(chain, parts)
+        });
+        // To an endpoint that has just left: whatever becomes of this connection, not the next one too.
+        let wrong = OVERS.map(|over| {
+            let parts = [self.program().wrongly(by, over), self.program().forget(over)];
+            self.rule(chain, parts)
+        });
+        right.into_iter().chain(wrong).collect()
     }
 
     /// What the set of pods holds.
