@@ -1,0 +1,169 @@
+//! The rules that are no one service's.
+
+use ipnet::IpNet;
+use proxy_core::names::{Family, Protocol};
+use proxy_core::table::{FamilyView, NodePortsAt};
+
+use super::names::*;
+use super::render::{At, Style, Wanted};
+use super::rule::{NotPods, Rule, not_from_pods};
+
+/// A rule in a chain that others have too: it has to be in there, wherever.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ensured {
+    pub table: Table,
+    pub chain: &'static str,
+    pub rule: String,
+}
+
+/// From chains of the kernel into ours, in the order of each chain. Word for word kube-proxy's, so that a node with
+/// its rules has them already; [`EXTERNAL_SERVICES`] from OUTPUT is ours alone: this node is refused as others are.
+pub fn jumps() -> Vec<Ensured> {
+    let new = || Rule::new().with("-m conntrack --ctstate NEW");
+    let jump = |table, chain, rule: Rule, comment: &str, to: &str| Ensured {
+        table,
+        chain,
+        rule: rule.comment(comment).then(to),
+    };
+    use Table::*;
+    let mut all = Vec::new();
+    for chain in ["INPUT", "FORWARD", "OUTPUT"] {
+        all.push(jump(Filter, chain, new(), "kubernetes load balancer firewall", PROXY_FIREWALL));
+        match chain {
+            "INPUT" => {
+                let comment = "kubernetes health check service ports";
+                all.push(jump(Filter, chain, Rule::new(), comment, NODE_PORTS));
+            }
+            _ => {
+                if chain == "FORWARD" {
+                    all.push(jump(Filter, chain, Rule::new(), "kubernetes forwarding rules", FORWARD));
+                }
+                all.push(jump(Filter, chain, new(), "kubernetes service portals", SERVICES));
+            }
+        }
+        let comment = "kubernetes externally-visible service portals";
+        all.push(jump(Filter, chain, new(), comment, EXTERNAL_SERVICES));
+    }
+    for chain in ["PREROUTING", "OUTPUT"] {
+        all.push(jump(Nat, chain, Rule::new(), "kubernetes service portals", SERVICES));
+    }
+    all.push(jump(Nat, "POSTROUTING", Rule::new(), "kubernetes postrouting rules", POSTROUTING));
+    all
+}
+
+/// What the kernel would have refused without `route_localnet`: others may not come to loopback. kubelet's own rule.
+fn localnet() -> [Ensured; 3] {
+    let net: IpNet = LOOPBACK_V4.parse().expect("a network");
+    let rule = Rule::new().not_src(net).dst(net).comment("block incoming localnet connections");
+    let rule = rule.with("-m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT").then("DROP");
+    let from = |chain| Ensured { table: Table::Filter, chain, rule: Rule::new().then(FIREWALL) };
+    [Ensured { table: Table::Filter, chain: FIREWALL, rule }, from("INPUT"), from("OUTPUT")]
+}
+
+const LOOPBACK_V4: &str = "127.0.0.0/8";
+
+fn loopback(family: Family) -> IpNet {
+    let net = if family == Family::V4 { LOOPBACK_V4 } else { "::1/128" };
+    net.parse().expect("a network")
+}
+
+pub(super) const CANARY_COMMENT: &str = "kubernetes service proxy canary";
+
+/// The one rule of [`CANARY`]: a chain that was emptied is as telling as one that is gone.
+pub fn canary() -> String {
+    Rule::new().comment(CANARY_COMMENT).idle()
+}
+
+impl Wanted {
+    /// Puts in everything that depends on the node alone.
+    pub(super) fn frame(&mut self, view: &FamilyView, style: &Style) {
+        use Table::*;
+        self.ensured = jumps();
+        if view.node_ports.loopback {
+            self.ensured.extend(localnet());
+        }
+        for table in Table::ALL {
+            self.own(table, CANARY, vec![canary()]);
+        }
+        for chain in [SERVICES, EXTERNAL_SERVICES, NODE_PORTS, REFUSED_NODE_PORTS, PROXY_FIREWALL] {
+            self.shared(Filter, chain);
+        }
+        for chain in [SERVICES, NODE_PORTS] {
+            self.shared(Nat, chain);
+        }
+        self.masquerade(view, style);
+        self.own(Filter, FORWARD, forward(style));
+        let tcp = Rule::new().protocol(Protocol::Tcp).reject(style.family, Some(Protocol::Tcp));
+        self.own(Filter, REJECT, vec![tcp, Rule::new().reject(style.family, None)]);
+        for (at, net) in (0..).zip(&view.service_cidrs) {
+            let rule = Rule::new().dst(*net).comment("kubernetes service networks").then(CLUSTER_IPS);
+            self.put(Filter, SERVICES, At::Tail(at), rule);
+        }
+        if !view.service_cidrs.is_empty() {
+            let rule = Rule::new().comment("kubernetes unallocated cluster IPs").then("DROP");
+            self.put(Filter, CLUSTER_IPS, At::Tail(0), rule);
+        }
+        let comment = "kubernetes service nodeports; NOTE: this must be the last rule in this chain";
+        let rules = |to: &str| node_ports(&view.node_ports, style.family, comment, to);
+        let places = [(Nat, SERVICES, NODE_PORTS), (Filter, EXTERNAL_SERVICES, REFUSED_NODE_PORTS)];
+        for (table, chain, to) in places {
+            for (at, rule) in (1000..).zip(rules(to)) {
+                self.put(table, chain, At::Tail(at), rule);
+            }
+        }
+    }
+
+    fn masquerade(&mut self, view: &FamilyView, style: &Style) {
+        use Table::Nat;
+        let mark = style.mark;
+        let set = format!("MARK --set-xmark {mark:#x}/{mark:#x}");
+        self.own(Nat, MARK_MASQ, vec![Rule::new().then(set)]);
+        let snat = if style.random_fully { "MASQUERADE --random-fully" } else { "MASQUERADE" };
+        let postrouting = vec![
+            Rule::new().with(format_args!("-m mark ! --mark {mark:#x}/{mark:#x}")).then("RETURN"),
+            Rule::new().then(format_args!("MARK --set-xmark {mark:#x}/0x0")),
+            Rule::new().comment("kubernetes service traffic requiring SNAT").then(snat),
+        ];
+        self.own(Nat, POSTROUTING, postrouting);
+        if let NotPods::None(nets) = not_from_pods(&view.pods, &Rule::new()) {
+            let mut rules: Vec<String> =
+                nets.into_iter().map(|net| Rule::new().src(net).then("RETURN")).collect();
+            rules.push(Rule::new().then(MARK_MASQ));
+            self.own(Nat, MARK_UNLESS_POD, rules);
+        }
+    }
+}
+
+fn forward(style: &Style) -> Vec<String> {
+    let mark = style.mark;
+    let mut rules = Vec::new();
+    if style.drop_invalid {
+        // A late packet of a connection that was translated would reach the client from an unknown address, and its
+        // answer would end the connection (kubernetes issue 74839).
+        rules.push(Rule::new().with("-m conntrack --ctstate INVALID").then("DROP"));
+    }
+    let marked = Rule::new().comment("kubernetes forwarding rules");
+    rules.push(marked.with(format_args!("-m mark --mark {mark:#x}/{mark:#x}")).then("ACCEPT"));
+    let known = Rule::new().comment("kubernetes forwarding conntrack rule");
+    rules.push(known.with("-m conntrack --ctstate RELATED,ESTABLISHED").then("ACCEPT"));
+    rules
+}
+
+/// Leads what comes for a node port's address on.
+fn node_ports(at: &NodePortsAt, family: Family, comment: &str, to: &str) -> Vec<String> {
+    let loopback = loopback(family);
+    let rule = || Rule::new().comment(comment).with("-m addrtype --dst-type LOCAL");
+    let Some(nets) = &at.within else {
+        let rule = if at.loopback { rule() } else { rule().not_dst(loopback) };
+        return vec![rule.then(to)];
+    };
+    let mut rules = Vec::new();
+    if at.loopback {
+        rules.push(rule().dst(loopback).then(to));
+    } else if nets.iter().any(|net| net.contains(&loopback)) {
+        rules.push(Rule::new().dst(loopback).then("RETURN"));
+    }
+    let others = nets.iter().filter(|net| !loopback.contains(*net));
+    rules.extend(others.map(|net| rule().dst(*net).then(to)));
+    rules
+}

@@ -1,0 +1,390 @@
+//! Services by iptables, with kube-proxy's chains.
+//!
+//! Owns: the chains that [`names::is_owned`] knows, in the tables nat, filter and mangle, and the jumps to them. Begin
+//! at [`render`], which says what they should hold; [`restore`] says how to get there.
+//! Never: empties a table, changes a rule of others, lists anything to make a change.
+//!
+//! Which programs: the flavour asked for, else the one that kubelet uses here, else what plain `iptables` is.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use host::command::{Runner, System};
+use host::error::HostError;
+use host::iptables::{Flavour, Flush, Found, Iptables, Saved, survey};
+use host::netns::Namespace;
+use proxy_core::names::Family;
+use proxy_core::table::{PortKey, ServiceTable, TableDelta};
+
+use super::{Applied, Backend, BackendError};
+
+mod digest;
+mod frame;
+pub mod names;
+mod port;
+pub mod render;
+pub mod restore;
+mod rule;
+
+use names::{CANARY, PROBE, SERVICES, Table};
+use render::{Place, Shared, Style, Wanted, has_comments, part};
+use restore::Text;
+
+const MODE: &str = "iptables";
+
+/// Chains that the nft flavour gets at once.
+const AT_ONCE: usize = 1000;
+
+/// What the operator chose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Which bit of the mark says "to be masqueraded": 0..=31, 14 as kube-proxy has it.
+    pub mark_bit: u8,
+    /// Drop what conntrack finds invalid: unless the kernel is lenient with TCP windows.
+    pub drop_invalid: bool,
+    /// None: found out.
+    pub flavour: Option<Flavour>,
+    /// How often to look whether somebody flushed the tables.
+    pub check_every: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { mark_bit: 14, drop_invalid: true, flavour: None, check_every: Duration::from_secs(30) }
+    }
+}
+
+/// See [`super::Backend`].
+pub struct IptablesBackend {
+    settings: Settings,
+    tools: Vec<(Family, Iptables)>,
+    /// All that are installed, for [`Backend::remove`].
+    installed: Vec<Iptables>,
+    namespace: Namespace,
+    /// None: look at everything.
+    known: Option<Known>,
+}
+
+/// What the kernel has, as far as changes need to know.
+#[derive(Clone, Debug)]
+struct Known {
+    comments: bool,
+    shared: BTreeMap<Family, BTreeMap<Place, Shared>>,
+}
+
+/// What is there, of each family.
+pub type Observed = BTreeMap<Family, Saved>;
+
+/// Texts to restore, and what is known when that is done.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    texts: Vec<(Family, Text)>,
+    known: Known,
+    loopback: bool,
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (family, text) in self.texts.iter().filter(|(_, text)| !text.is_empty()) {
+            writeln!(f, "# {family}")?;
+            text.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl IptablesBackend {
+    /// In the network namespace of the calling thread, from which it has to be used.
+    pub fn open(families: &[Family], settings: Settings) -> Result<Self, BackendError> {
+        Self::with(Arc::new(System), families, settings)
+    }
+
+    /// With somebody else to run the programs.
+    pub fn with(
+        runner: Arc<dyn Runner>,
+        families: &[Family],
+        settings: Settings,
+    ) -> Result<Self, BackendError> {
+        let (mut tools, mut installed) = (Vec::new(), Vec::new());
+        for &family in families {
+            let found = survey(runner.clone(), program_family(family))?;
+            installed.extend(found.iter().map(|found| found.tool.clone()));
+            tools.push((family, choose(found, settings.flavour)?));
+        }
+        Ok(Self { settings, tools, installed, namespace: Namespace::current()?, known: None })
+    }
+
+    /// What the rules for a table depend on besides it.
+    fn style(&self, family: Family, tool: &Iptables, comments: bool) -> Style {
+        Style {
+            family,
+            mark: 1 << self.settings.mark_bit,
+            random_fully: tool.has_random_fully(),
+            drop_invalid: self.settings.drop_invalid,
+            comments,
+        }
+    }
+
+    /// What [`Backend::sync_full`] would make of an empty kernel, for people to read; starts no program.
+    pub fn render(want: &ServiceTable, families: &[Family], settings: &Settings) -> String {
+        let of = |family: &Family| {
+            let style = Style {
+                family: *family,
+                mark: 1 << settings.mark_bit,
+                random_fully: true,
+                drop_invalid: settings.drop_invalid,
+                comments: has_comments(want),
+            };
+            format!("# {family}\n{}", Wanted::of(want, &style))
+        };
+        families.iter().map(of).collect()
+    }
+
+    fn write(&self, family: Family, text: Text) -> Result<usize, HostError> {
+        let writes = text.writes();
+        if text.is_empty() {
+            return Ok(0);
+        }
+        let tool = self.tools.iter().find(|(of, _)| *of == family).map(|(_, tool)| tool);
+        let Some(tool) = tool else { return Ok(0) };
+        // Legacy takes the whole table each time, whatever the text says.
+        let limit = if tool.flavour == Flavour::Nft { AT_ONCE } else { usize::MAX };
+        for text in text.parts(limit) {
+            tool.restore(&text.to_string(), Flush::Declared)?;
+        }
+        Ok(writes)
+    }
+
+    /// Carries a delta out on what is known.
+    fn change(
+        &mut self,
+        want: &ServiceTable,
+        delta: &TableDelta,
+        known: Known,
+    ) -> Result<Applied, HostError> {
+        let mut known = known;
+        let mut writes = 0;
+        for (family, tool) in &self.tools {
+            let (view, style) = (want.node.family(*family), self.style(*family, tool, known.comments));
+            let changes = delta.ports.iter().filter(|change| change.key.0 == *family);
+            let parts = changes.map(|change| {
+                let of = |port: &Option<_>| part(port.as_deref(), view, &style);
+                (of(&change.old), of(&change.new))
+            });
+            let text = restore::change(known.shared.entry(*family).or_default(), parts.collect());
+            tracing::debug!(mode = MODE, %family, writes = text.writes(), "change\n{text}");
+            writes += self.write(*family, text)?;
+        }
+        self.known = Some(known);
+        Ok(Applied { full: false, writes })
+    }
+
+    /// Node ports on loopback need the kernel to route such addresses.
+    fn allow_loopback(&self) {
+        let set = self.namespace.run(|| host::sysctl::ensure("net/ipv4/conf/all/route_localnet", "1"));
+        if let Err(error) | Ok(Err(error)) = set {
+            tracing::warn!(%error, "node ports cannot be served on 127.0.0.1");
+        }
+    }
+}
+
+impl Backend for IptablesBackend {
+    type Observed = Observed;
+    type Plan = Plan;
+
+    fn mode(&self) -> &'static str {
+        MODE
+    }
+
+    /// Writes a chain that nothing leads to, with one rule of every kind, and deletes it.
+    fn probe(&mut self) -> Result<(), BackendError> {
+        for (family, tool) in &self.tools {
+            let own = somewhere(*family);
+            let mark = 1u32 << self.settings.mark_bit;
+            let nat = [
+                format!("-m mark ! --mark {mark:#x}/{mark:#x} -j RETURN"),
+                format!("-m comment --comment probe -j MARK --set-xmark {mark:#x}/{mark:#x}"),
+                "-m addrtype --dst-type LOCAL -j RETURN".to_owned(),
+                "-m statistic --mode random --probability 0.5 -j RETURN".to_owned(),
+                format!("-m recent --set --name {PROBE} -j RETURN"),
+                format!("-p tcp -m tcp --dport 1 -j DNAT --to-destination {own}"),
+            ];
+            let filter = [
+                "-m conntrack --ctstate INVALID -j DROP".to_owned(),
+                "-p tcp -j REJECT --reject-with tcp-reset".to_owned(),
+                "-j REJECT".to_owned(),
+            ];
+            let text = |table: &str, rules: &[String]| {
+                let rules: String = rules.iter().map(|rule| format!("-A {PROBE} {rule}\n")).collect();
+                format!("*{table}\n:{PROBE} - [0:0]\n{rules}COMMIT\n")
+            };
+            let write = text("filter", &filter) + &text("nat", &nat);
+            let clean = |table: &str| format!("*{table}\n:{PROBE} - [0:0]\n-X {PROBE}\nCOMMIT\n");
+            let tried = tool.restore(&write, Flush::Declared);
+            // Where the first failed, one of the chains may not be there: making it harms nobody.
+            tool.restore(&(clean("filter") + &clean("nat")), Flush::Declared)?;
+            tried.map_err(|source| BackendError::Missing {
+                mode: MODE,
+                missing: format!("{tool} refuses a rule: {source}"),
+                advice: "it takes a kernel with xt_comment, xt_conntrack, xt_addrtype, xt_statistic, xt_recent, \
+                         xt_mark, xt_MASQUERADE and REJECT; the nftables mode may work",
+                source,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn observe(&mut self) -> Result<Observed, BackendError> {
+        let saved = self.tools.iter().map(|(family, tool)| Ok((*family, tool.save_all()?)));
+        saved.collect()
+    }
+
+    fn plan(&self, want: &ServiceTable, have: &Observed) -> Plan {
+        let comments = has_comments(want);
+        let (mut texts, mut shared, none) = (Vec::new(), BTreeMap::new(), Saved::default());
+        for (family, tool) in &self.tools {
+            let want = Wanted::of(want, &self.style(*family, tool, comments));
+            texts.push((*family, restore::converge(&want, have.get(family).unwrap_or(&none))));
+            shared.insert(*family, want.shared);
+        }
+        Plan { texts, known: Known { comments, shared }, loopback: want.node.v4.node_ports.loopback }
+    }
+
+    /// One transaction for each table.
+    fn apply(&mut self, plan: Plan) -> Result<Applied, BackendError> {
+        self.known = None;
+        if plan.loopback {
+            self.allow_loopback();
+        }
+        let mut writes = 0;
+        for (family, text) in plan.texts {
+            writes += self.write(family, text)?;
+        }
+        self.known = Some(plan.known);
+        Ok(Applied { full: true, writes })
+    }
+
+    fn sync_delta(&mut self, want: &ServiceTable, delta: &TableDelta) -> Result<Applied, BackendError> {
+        // Taken: on any error it is not known any more.
+        let known = self.known.take().filter(|known| known.comments == has_comments(want));
+        let Some(known) = known.filter(|_| delta.node_before.is_none()) else { return self.sync_full(want) };
+        match self.change(want, delta, known) {
+            Ok(applied) => Ok(applied),
+            // Most likely somebody took away what was to be changed.
+            Err(error) => {
+                tracing::warn!(mode = MODE, %error, "a change does not fit; looking at everything");
+                self.sync_full(want)
+            }
+        }
+    }
+
+    /// Looks from time to time whether the canaries are still there.
+    async fn disturbed(&mut self) -> Result<(), BackendError> {
+        while self.known.is_some() {
+            tokio::time::sleep(self.settings.check_every).await;
+            let (namespace, tools) = (self.namespace.clone(), self.tools.clone());
+            let check = move || namespace.run(|| tools.iter().map(|(_, tool)| flushed(tool)).collect());
+            let answers: Vec<Result<bool, HostError>> = match tokio::task::spawn_blocking(check).await {
+                Ok(answers) => answers?,
+                Err(_) => continue,
+            };
+            for answer in answers {
+                match answer {
+                    Ok(true) => self.known = None,
+                    Ok(false) => {}
+                    // Most likely somebody holds the lock for long; the next look will tell.
+                    Err(error) => tracing::warn!(mode = MODE, %error, "cannot look after the rules"),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// This mode does not tell: a rule that is written again begins at 0.
+    fn connections(&mut self, _: &ServiceTable) -> Result<BTreeMap<PortKey, u64>, BackendError> {
+        Ok(BTreeMap::new())
+    }
+
+    /// In every flavour that is installed. [`names::FIREWALL`] stays: it is kubelet's too.
+    fn remove(&mut self) -> Result<(), BackendError> {
+        self.known = None;
+        let mut failed = Ok(());
+        for tool in &self.installed {
+            let chosen = self.tools.iter().any(|(_, known)| same(known, tool));
+            let saved = match tool.save_all() {
+                Ok(saved) => saved,
+                // A flavour that this kernel does not have holds nothing.
+                Err(_) if !chosen => continue,
+                Err(error) => {
+                    failed = Err(error.into());
+                    continue;
+                }
+            };
+            let text = restore::removal(&saved);
+            if text.is_empty() {
+                continue;
+            }
+            if let Err(error) = tool.restore(&text.to_string(), Flush::Declared) {
+                failed = Err(error.into());
+            }
+        }
+        failed
+    }
+}
+
+/// From the networks for documentation.
+const fn somewhere(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "192.0.2.1:1",
+        Family::V6 => "[2001:db8::1]:1",
+    }
+}
+
+fn same(one: &Iptables, other: &Iptables) -> bool {
+    (one.family, one.flavour) == (other.family, other.flavour)
+}
+
+fn program_family(family: Family) -> host::iptables::Family {
+    match family {
+        Family::V4 => host::iptables::Family::V4,
+        Family::V6 => host::iptables::Family::V6,
+    }
+}
+
+/// The flavour asked for; else the one with chains that kubelet makes to show which it uses; else the plain one.
+fn choose(found: Vec<Found>, asked: Option<Flavour>) -> Result<Iptables, BackendError> {
+    let kubelets = |found: &Found| {
+        let mangle = found.saved.as_ref().ok().and_then(|saved| saved.table("mangle"));
+        let hints = ["KUBE-IPTABLES-HINT", "KUBE-KUBELET-CANARY"];
+        mangle.is_some_and(|mangle| hints.iter().any(|hint| mangle.chain(hint).is_some()))
+    };
+    let rank = |found: &Found| match asked {
+        Some(flavour) => u8::from(found.tool.flavour == flavour) * 3,
+        None => u8::from(kubelets(found)) * 2 + u8::from(found.default),
+    };
+    let best = found.iter().max_by_key(|found| rank(found)).filter(|best| asked.is_none() || rank(best) > 0);
+    best.map(|best| best.tool.clone()).ok_or_else(|| {
+        let missing =
+            asked.map_or("iptables".to_owned(), |flavour| format!("iptables of the flavour {flavour}"));
+        BackendError::Missing {
+            mode: MODE,
+            missing: format!("{missing} is not installed"),
+            advice: "install it, or leave the choice of flavour to what there is",
+            source: HostError::NoProgram { program: missing, advice: String::new() },
+        }
+    })
+}
+
+/// Whether somebody took chains or jumps of ours away.
+fn flushed(tool: &Iptables) -> Result<bool, HostError> {
+    let canary = ["-m", "comment", "--comment", frame::CANARY_COMMENT];
+    for table in Table::ALL {
+        if !tool.has_rule(table.as_str(), CANARY, &canary)? {
+            return Ok(true);
+        }
+    }
+    let jump = ["-m", "comment", "--comment", "kubernetes service portals", "-j", SERVICES];
+    Ok(!tool.has_rule(Table::Nat.as_str(), "PREROUTING", &jump)?)
+}
