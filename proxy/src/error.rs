@@ -11,8 +11,6 @@ use crate::health::BindError;
 pub enum ProxyError {
     #[error("cannot wait for signals")]
     Signals(#[source] std::io::Error),
-    #[error("mode {mode} is not part of this build; leave --proxy-mode away, or give nftables")]
-    Mode { mode: &'static str },
     #[error(transparent)]
     Feed(#[from] FeedError),
     #[error("the source of objects broke down")]

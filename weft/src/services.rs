@@ -143,7 +143,7 @@ impl ProxyCli {
             None => proxy::main(&[]),
             Some(ProxyTool::Render(around)) => finish("weft proxy render", async {
                 let (world, options) = around.world().await?;
-                print!("{}", proxy::tools::render(&world, &options)?);
+                print!("{}", proxy::tools::render(&world, &options));
                 Ok(ExitCode::SUCCESS)
             }),
             Some(ProxyTool::Diff(around)) => finish("weft proxy diff", async {

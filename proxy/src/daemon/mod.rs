@@ -18,9 +18,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 pub use cleanup::cleanup;
 pub use start::init_only;
-pub(crate) use start::{families, nftables_settings};
+pub(crate) use start::{families, iptables_settings, nftables_settings};
 
 use crate::backends::Backend;
+use crate::backends::iptables::IptablesBackend;
 use crate::backends::nftables::NftablesBackend;
 use crate::error::ProxyError;
 use crate::feeds::{self, Event, Feed};
@@ -49,7 +50,10 @@ pub async fn run(options: Options) -> Result<(), ProxyError> {
                 let backend = NftablesBackend::open(&families(), nftables_settings(&options))?;
                 serve(&options, backend).await
             }
-            Mode::Iptables => Err(ProxyError::Mode { mode: options.mode.as_str() }),
+            Mode::Iptables => {
+                let backend = IptablesBackend::open(&families(), iptables_settings(&options))?;
+                serve(&options, backend).await
+            }
         }
     };
     tokio::select! {

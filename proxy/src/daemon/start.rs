@@ -9,7 +9,8 @@ use proxy_core::names::Family;
 use tokio::sync::mpsc;
 
 use super::counts::{self, Questions};
-use crate::backends::nftables::layout::Settings;
+use crate::backends::iptables;
+use crate::backends::nftables::layout;
 use crate::error::ProxyError;
 use crate::health::{ProxyHealth, Report, Server, probes, report, serve};
 use crate::metrics::Metrics;
@@ -21,8 +22,17 @@ pub(crate) fn families() -> Vec<Family> {
     Family::BOTH.into_iter().filter(|family| both || *family == Family::V4).collect()
 }
 
-pub(crate) fn nftables_settings(options: &Options) -> Settings {
-    Settings { masquerade_mark: 1 << options.masquerade_bit, ..Settings::default() }
+pub(crate) fn nftables_settings(options: &Options) -> layout::Settings {
+    layout::Settings { masquerade_mark: 1 << options.masquerade_bit, ..layout::Settings::default() }
+}
+
+pub(crate) fn iptables_settings(options: &Options) -> iptables::Settings {
+    iptables::Settings {
+        mark_bit: options.masquerade_bit,
+        drop_invalid: !options.conntrack.tcp_be_liberal,
+        check_every: options.sync_period,
+        ..iptables::Settings::default()
+    }
 }
 
 /// Whether the first complete pass is done. Clones share it.

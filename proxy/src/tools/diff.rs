@@ -2,6 +2,7 @@
 
 use super::{ToolError, World};
 use crate::backends::Backend;
+use crate::backends::iptables::IptablesBackend;
 use crate::backends::nftables::NftablesBackend;
 use crate::daemon;
 use crate::options::{Mode, Options};
@@ -21,15 +22,20 @@ impl Difference {
 /// Compares the wanted rules with those in the kernel. Reads only; needs CAP_NET_ADMIN.
 ///
 /// # Errors
-/// The kernel does not let us look, or a mode that this build does not have.
+/// The kernel does not let us look.
 pub fn diff(world: &World, options: &Options) -> Result<Difference, ToolError> {
+    let families = daemon::families();
     match options.mode {
         Mode::Nftables => {
-            let settings = daemon::nftables_settings(options);
-            let mut backend = NftablesBackend::open(&daemon::families(), settings)?;
-            let have = backend.observe()?;
-            Ok(Difference { text: backend.plan(&world.table, &have).to_string() })
+            compare(NftablesBackend::open(&families, daemon::nftables_settings(options))?, world)
         }
-        Mode::Iptables => Err(ToolError::Mode(options.mode.as_str())),
+        Mode::Iptables => {
+            compare(IptablesBackend::open(&families, daemon::iptables_settings(options))?, world)
+        }
     }
+}
+
+fn compare(mut backend: impl Backend, world: &World) -> Result<Difference, ToolError> {
+    let have = backend.observe()?;
+    Ok(Difference { text: backend.plan(&world.table, &have).to_string() })
 }

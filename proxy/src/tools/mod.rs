@@ -37,6 +37,4 @@ pub enum ToolError {
     Late(Duration),
     #[error(transparent)]
     Backend(#[from] BackendError),
-    #[error("mode {0} is not part of this build; leave --proxy-mode away, or give nftables")]
-    Mode(&'static str),
 }

@@ -1,0 +1,170 @@
+//! The proxy's life, seen by a client of its services.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use super::bed::*;
+
+#[test]
+fn a_service_is_reached_and_a_change_of_its_endpoints_takes_effect() {
+    let bed = Bed::new("reach");
+    let _proxy = bed.start();
+    bed.until_answered_by(CLUSTER_IP, &["one", "two"]);
+    bed.until_answered_by(NODE_PORT, &["one", "two"]);
+    bed.endpoints(&["two"]);
+    bed.until_answered_by(CLUSTER_IP, &["two"]);
+    bed.until_answered_by(NODE_PORT, &["two"]);
+    bed.endpoints(&[]);
+    bed.until_answered_by(CLUSTER_IP, &["Connection refused (os error 111)"]);
+    bed.endpoints(&["one"]);
+    bed.until_answered_by(CLUSTER_IP, &["one"]);
+    std::fs::remove_file(bed.directory.path().join("service.json")).unwrap();
+    until("the service to be gone from the kernel", || {
+        let map = bed.nft("list map ip weft-proxy services");
+        if map.contains("10.96.0.10") { Err(map) } else { Ok(()) }
+    });
+}
+
+#[test]
+fn rules_that_somebody_removes_come_back() {
+    let bed = Bed::new("mend");
+    let _proxy = bed.start();
+    bed.until_answered_by(CLUSTER_IP, &["one", "two"]);
+    for damage in [
+        "flush ruleset",
+        "delete table ip weft-proxy",
+        "flush map ip weft-proxy services",
+        "flush chain ip weft-proxy nat-prerouting",
+    ] {
+        bed.nft(damage);
+        bed.until_answered_by(CLUSTER_IP, &["one", "two"]);
+        until(&format!("everything to be whole after {damage:?}"), || {
+            let found = bed.tool(&["proxy", "diff"]);
+            if found.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&found.stdout).into()) }
+        });
+    }
+    bed.endpoints(&["two"]);
+    bed.until_answered_by(CLUSTER_IP, &["two"]);
+}
+
+#[test]
+fn a_killed_proxy_and_its_next_start_lose_no_connection() {
+    let bed = Bed::new("kill");
+    let proxy = bed.start();
+    bed.until_answered_by(CLUSTER_IP, &["one", "two"]);
+    let (stop, made) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let failures = std::thread::scope(|scope| {
+        let stream = scope.spawn(|| {
+            let connections = || {
+                let mut failures = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    failures.extend(connect(CLUSTER_IP).err());
+                    made.fetch_add(1, Ordering::Relaxed);
+                }
+                failures
+            };
+            bed.client.run(connections).unwrap()
+        });
+        let more = |count: usize| {
+            let from = made.load(Ordering::Relaxed);
+            until("connections to be made", || {
+                let now = made.load(Ordering::Relaxed) - from;
+                if now >= count { Ok(()) } else { Err(format!("{now}")) }
+            });
+        };
+        more(50);
+        assert_eq!(proxy.end(Signal::SIGKILL), None);
+        more(50);
+        let _proxy = bed.start();
+        more(50);
+        stop.store(true, Ordering::Relaxed);
+        stream.join().unwrap()
+    });
+    assert_eq!(failures, Vec::<String>::new(), "of {made:?} connections");
+}
+
+#[test]
+fn what_changed_while_no_proxy_ran_is_made_good_by_the_next_start() {
+    let bed = Bed::new("away");
+    let proxy = bed.start();
+    assert_eq!(proxy.end(Signal::SIGKILL), None);
+    bed.endpoints(&["two"]);
+    let _proxy = bed.start();
+    bed.until_answered_by(CLUSTER_IP, &["two"]);
+    let found = bed.tool(&["proxy", "diff"]);
+    assert!(found.status.success(), "{}", String::from_utf8_lossy(&found.stdout));
+}
+
+#[test]
+fn a_proxy_that_is_told_to_end_leaves_services_and_cleanup_removes_them() {
+    let bed = Bed::new("end");
+    bed.nft("add table ip somebodys");
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        assert_eq!(bed.start().end(signal), Some(0));
+        bed.until_answered_by(CLUSTER_IP, &["one", "two"]);
+    }
+    run(&mut bed.proxy(&["--cleanup"]));
+    assert_eq!(bed.nft("list tables").trim(), "table ip somebodys");
+    run(&mut bed.proxy(&["--cleanup"]));
+}
+
+#[test]
+fn a_bad_object_is_left_out_and_the_others_are_served() {
+    let bed = Bed::new("bad");
+    let bad = r#"{"apiVersion":"v1","kind":"Service","metadata":{"namespace":"a","name":"b"},
+                  "spec":{"clusterIP":"10.96.0.300","ports":[{"port":80}]}}"#;
+    std::fs::write(bed.directory.path().join("a-bad.json"), bad).unwrap();
+    std::fs::write(bed.directory.path().join("a-worse.yaml"), "{").unwrap();
+    let _proxy = bed.start();
+    bed.until_answered_by(CLUSTER_IP, &["one", "two"]);
+}
+
+/// The body of an answer from the node's own ports.
+fn get(bed: &Bed, port: u16, path: &str) -> (u16, String) {
+    let ask = || {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    };
+    let text = bed.node.run(ask).unwrap();
+    let code = text.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or_default();
+    (code, text)
+}
+
+#[test]
+fn a_running_proxy_tells_its_health_mode_and_counters() {
+    let bed = Bed::new("http");
+    let _proxy = bed.start();
+    bed.until_answered_by(CLUSTER_IP, &["one", "two"]);
+    for (port, path, holds) in [
+        (10256, "/healthz", "\"healthy\":true"),
+        (10256, "/livez", "\"healthy\":true"),
+        (10249, "/readyz", "ok"),
+        (10249, "/proxyMode", "nftables"),
+        (10249, "/configz", "10.244.0.0/16"),
+        (10249, "/metrics", "kubeproxy_sync_full_proxy_rules_duration_seconds_count{ip_family=\"IPv4\"} 1"),
+    ] {
+        let (code, text) = get(&bed, port, path);
+        assert!(code == 200 && text.contains(holds), "{path}: {text}");
+    }
+    bed.endpoints(&["two"]);
+    bed.until_answered_by(CLUSTER_IP, &["two"]);
+    let (_, text) = get(&bed, 10249, "/metrics");
+    let count = |name: &str| -> f64 {
+        let line =
+            text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {text}"));
+        line.rsplit(' ').next().and_then(|number| number.parse().ok()).unwrap()
+    };
+    assert_eq!(count("kubeproxy_sync_partial_proxy_rules_duration_seconds_count{ip_family=\"IPv4\"}"), 1.0);
+    assert_eq!(count("kubeproxy_sync_full_proxy_rules_duration_seconds_count{ip_family=\"IPv4\"}"), 1.0);
+    let connections =
+        "weft_proxy_service_connections_total{namespace=\"default\",service=\"web\",port=\"http\"";
+    assert!(count(connections) >= 16.0);
+}
