@@ -10,6 +10,7 @@ mod counts;
 mod keeper;
 mod retry;
 mod start;
+mod switch;
 
 use std::collections::BTreeSet;
 
@@ -107,6 +108,8 @@ async fn serve<B: Backend>(options: &Options, mut backend: B) -> Result<(), Prox
             ready.set();
             tell_systemd("READY=1");
             tracing::info!(services = keeper.services(), "ready");
+            let options = options.clone();
+            tokio::task::spawn_blocking(move || switch::leave_others(&options));
         }
     }
 }

@@ -93,12 +93,17 @@ impl Bed {
 
     /// Starts a proxy, and returns when it says that it is ready.
     pub fn start(&self) -> Proxy {
+        self.start_with(&[])
+    }
+
+    /// The same, with more arguments.
+    pub fn start_with(&self, more: &[&str]) -> Proxy {
         let path = self.directory.path().join("notify");
         let _ = std::fs::remove_file(&path);
         let socket = UnixDatagram::bind(&path).unwrap();
         socket.set_read_timeout(Some(DEADLINE)).unwrap();
         let log = File::options().create(true).append(true).open(self.log()).unwrap();
-        let mut command = self.proxy(&[]);
+        let mut command = self.proxy(more);
         command.env("NOTIFY_SOCKET", &path).stdin(Stdio::null()).stderr(log.try_clone().unwrap()).stdout(log);
         let child = command.spawn().unwrap();
         let proxy = Proxy { child };

@@ -51,40 +51,79 @@ fn rules_that_somebody_removes_come_back() {
     bed.until_answered_by(CLUSTER_IP, &["two"]);
 }
 
+/// Connects again and again while `meanwhile` happens, which may wait for more connections; no attempt may fail.
+fn without_a_failed_connection(bed: &Bed, meanwhile: impl FnOnce(&dyn Fn())) {
+    let (stop, made) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let connections = || {
+        let mut failures = Vec::new();
+        while !stop.load(Ordering::Relaxed) {
+            failures.extend(connect(CLUSTER_IP).err());
+            made.fetch_add(1, Ordering::Relaxed);
+        }
+        failures
+    };
+    let more = || {
+        let from = made.load(Ordering::Relaxed);
+        until("connections to be made", || {
+            let now = made.load(Ordering::Relaxed) - from;
+            if now >= 100 { Ok(()) } else { Err(format!("{now}")) }
+        });
+    };
+    let failures = std::thread::scope(|scope| {
+        let stream = scope.spawn(|| bed.client.run(connections).unwrap());
+        let ends = Ends(&stop);
+        more();
+        meanwhile(&more);
+        more();
+        drop(ends);
+        stream.join().unwrap()
+    });
+    assert_eq!(failures, Vec::<String>::new(), "of {made:?} connections");
+}
+
+/// Ends the stream also where the test fails.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_killed_proxy_and_its_next_start_lose_no_connection() {
     let bed = Bed::new("kill");
     let proxy = bed.start();
-    bed.until_answered_by(CLUSTER_IP, &["one", "two"]);
-    let (stop, made) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let failures = std::thread::scope(|scope| {
-        let stream = scope.spawn(|| {
-            let connections = || {
-                let mut failures = Vec::new();
-                while !stop.load(Ordering::Relaxed) {
-                    failures.extend(connect(CLUSTER_IP).err());
-                    made.fetch_add(1, Ordering::Relaxed);
-                }
-                failures
-            };
-            bed.client.run(connections).unwrap()
-        });
-        let more = |count: usize| {
-            let from = made.load(Ordering::Relaxed);
-            until("connections to be made", || {
-                let now = made.load(Ordering::Relaxed) - from;
-                if now >= count { Ok(()) } else { Err(format!("{now}")) }
-            });
-        };
-        more(50);
+    let mut again = None;
+    without_a_failed_connection(&bed, |more| {
         assert_eq!(proxy.end(Signal::SIGKILL), None);
-        more(50);
-        let _proxy = bed.start();
-        more(50);
-        stop.store(true, Ordering::Relaxed);
-        stream.join().unwrap()
+        more();
+        again = Some(bed.start());
     });
-    assert_eq!(failures, Vec::<String>::new(), "of {made:?} connections");
+    drop(again);
+}
+
+#[test]
+fn a_change_of_the_mode_loses_no_connection_and_leaves_nothing_of_the_other() {
+    let bed = Bed::new("mode");
+    let proxy = bed.start();
+    let mut last = None;
+    without_a_failed_connection(&bed, |more| {
+        assert_eq!(proxy.end(Signal::SIGTERM), Some(0));
+        let proxy = bed.start_with(&["--proxy-mode=iptables"]);
+        until("the rules of the nftables mode to go", || {
+            let tables = bed.nft("list tables");
+            if tables.contains("weft-proxy") { Err(tables) } else { Ok(()) }
+        });
+        more();
+        assert_eq!(proxy.end(Signal::SIGTERM), Some(0));
+        last = Some(bed.start());
+        until("the rules of the iptables mode to go", || {
+            let rules = run(&mut bed.node.command("iptables-save"));
+            if rules.contains("KUBE-SVC-") || rules.contains("KUBE-SERVICES") { Err(rules) } else { Ok(()) }
+        });
+    });
+    drop(last);
 }
 
 #[test]
