@@ -1,0 +1,158 @@
+//! The programs of iptables on a machine that is only made up: tables as text, and nothing that is not checked.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Mutex;
+
+use host::command::{Invocation, Output, Runner};
+use host::error::HostError;
+
+type Tables = BTreeMap<String, BTreeMap<String, Vec<String>>>;
+
+#[derive(Default)]
+pub struct Machine {
+    /// By family's program.
+    tables: Mutex<BTreeMap<String, Tables>>,
+}
+
+const KERNELS: [(&str, &[&str]); 3] = [
+    ("mangle", &["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"]),
+    ("filter", &["INPUT", "FORWARD", "OUTPUT"]),
+    ("nat", &["PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"]),
+];
+
+fn is_kernels(chain: &str) -> bool {
+    KERNELS.iter().any(|(_, chains)| chains.contains(&chain))
+}
+
+fn empty() -> Tables {
+    let chains = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), Vec::new())).collect();
+    KERNELS.iter().map(|(table, names)| ((*table).to_owned(), chains(names))).collect()
+}
+
+impl Machine {
+    /// All rules, family by family.
+    pub fn show(&self) -> String {
+        let tables = self.tables.lock().unwrap();
+        tables.iter().map(|(program, tables)| format!("## {program}\n{}", print(tables))).collect()
+    }
+
+    /// Somebody does as `iptables-restore --noflush` would.
+    pub fn meddle(&self, program: &str, text: &str) {
+        let mut all = self.tables.lock().unwrap();
+        let tables = all.entry(program.to_owned()).or_insert_with(empty);
+        *tables = restored(tables, text).unwrap_or_else(|why| panic!("{why}"));
+    }
+
+    /// Somebody flushes everything.
+    pub fn flush(&self) {
+        self.tables.lock().unwrap().clear();
+    }
+}
+
+impl Runner for Machine {
+    fn try_run(&self, asked: &Invocation) -> Result<Output, HostError> {
+        let (program, what) = asked.program.split_once('-').unwrap_or((&asked.program, ""));
+        let mut all = self.tables.lock().unwrap();
+        let tables = all.entry(program.to_owned()).or_insert_with(empty);
+        if asked.arguments.first().is_some_and(|first| first == "--version") {
+            return match what {
+                "" => Ok(Output::of(0, format!("{program} v1.8.9 (nf_tables)\n"), "")),
+                _ => Err(HostError::NoProgram { program: asked.program.clone(), advice: String::new() }),
+            };
+        }
+        match what {
+            "save" => Ok(Output::of(0, print(tables), "")),
+            "restore" => {
+                assert!(asked.arguments.iter().any(|argument| argument == "--noflush"));
+                match restored(tables, std::str::from_utf8(&asked.stdin).unwrap()) {
+                    Ok(new) => {
+                        *tables = new;
+                        Ok(Output::of(0, "", ""))
+                    }
+                    Err(why) => Ok(Output::of(1, "", why)),
+                }
+            }
+            _ => panic!("nobody runs {asked}"),
+        }
+    }
+}
+
+fn print(tables: &Tables) -> String {
+    let mut text = String::new();
+    for (table, chains) in tables {
+        writeln!(text, "*{table}").unwrap();
+        for chain in chains.keys() {
+            writeln!(text, ":{chain} {} [0:0]", if is_kernels(chain) { "ACCEPT" } else { "-" }).unwrap();
+        }
+        for (chain, rules) in chains {
+            rules.iter().for_each(|rule| writeln!(text, "-A {chain} {rule}").unwrap());
+        }
+        text.push_str("COMMIT\n");
+    }
+    text
+}
+
+fn target(rule: &str) -> Option<&str> {
+    rule.split_once("-j ").map(|(_, rest)| rest.split(' ').next().unwrap_or(rest))
+}
+
+/// Table by table; an error leaves everything as it was.
+fn restored(before: &Tables, text: &str) -> Result<Tables, String> {
+    let mut tables = before.clone();
+    let mut current: Option<&str> = None;
+    for (number, line) in (1..).zip(text.lines()) {
+        let wrong = |why: &str| format!("line {number} failed: {why}: {line}");
+        if let Some(table) = line.strip_prefix('*') {
+            current = Some(table);
+            continue;
+        }
+        let chains = current.and_then(|table| tables.get_mut(table)).ok_or_else(|| wrong("no such table"))?;
+        if line == "COMMIT" {
+            let rules = chains.values().flatten();
+            if let Some(lost) = rules
+                .filter_map(|rule| target(rule))
+                .find(|target| target.starts_with("KUBE-") && !chains.contains_key(*target))
+            {
+                return Err(wrong(&format!("{lost} is led to and not there")));
+            }
+            current = None;
+            continue;
+        }
+        if let Some(chain) = line.strip_prefix(':') {
+            let chain = chain.split(' ').next().unwrap();
+            chains.insert(chain.to_owned(), Vec::new());
+            continue;
+        }
+        let (command, rest) = line.split_once(' ').ok_or_else(|| wrong("what"))?;
+        let (chain, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+        if command == "-N" {
+            if chains.insert(chain.to_owned(), Vec::new()).is_some() {
+                return Err(wrong("it is there"));
+            }
+            continue;
+        }
+        if command == "-X" && chains.values().flatten().any(|rule| target(rule) == Some(chain)) {
+            return Err(wrong("rules lead to it"));
+        }
+        let rules = chains.get_mut(chain).ok_or_else(|| wrong("no such chain"))?;
+        match command {
+            "-A" => rules.push(rest.to_owned()),
+            "-I" => {
+                let (at, rule) = rest.split_once(' ').unwrap();
+                let at: usize = at.parse().unwrap();
+                if at == 0 || at > rules.len() + 1 {
+                    return Err(wrong("index too big"));
+                }
+                rules.insert(at - 1, rule.to_owned());
+            }
+            "-D" => {
+                let at = rules.iter().position(|rule| rule == rest).ok_or_else(|| wrong("no such rule"))?;
+                rules.remove(at);
+            }
+            "-X" if rules.is_empty() => _ = chains.remove(chain),
+            _ => return Err(wrong("it cannot be done")),
+        }
+    }
+    Ok(tables)
+}

@@ -1,0 +1,130 @@
+//! Any way there ends in the same rules, and then there is nothing to do.
+
+#[path = "../core/tests/common/mod.rs"]
+mod common;
+#[path = "iptables_common/machine.rs"]
+mod machine;
+
+use std::sync::Arc;
+
+use common::{change, options};
+use machine::Machine;
+use proptest::prelude::*;
+use proxy::backends::Backend;
+use proxy::backends::iptables::{IptablesBackend, Settings};
+use proxy_core::cluster::{Cluster, Touched};
+use proxy_core::names::Family;
+use proxy_core::table::ServiceTable;
+
+fn open(machine: &Arc<Machine>) -> IptablesBackend {
+    IptablesBackend::with(machine.clone(), &Family::BOTH, Settings::default()).unwrap()
+}
+
+fn fresh(table: &ServiceTable) -> String {
+    let machine = Arc::new(Machine::default());
+    open(&machine).sync_full(table).unwrap();
+    machine.show()
+}
+
+/// What others may have done meanwhile.
+const MEDDLING: [&str; 4] = [
+    "*nat\n-A KUBE-SERVICES -j RETURN\nCOMMIT\n",
+    "*nat\n:KUBE-SVC-STALE - [0:0]\n:KUBE-SEP-STALE - [0:0]\n-A KUBE-SVC-STALE -j KUBE-SEP-STALE\nCOMMIT\n",
+    "*filter\n:KUBE-EXTERNAL-SERVICES - [0:0]\nCOMMIT\n",
+    "*nat\n:PREROUTING ACCEPT [0:0]\nCOMMIT\n",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn changes_lead_to_the_rules_of_a_fresh_start(
+        steps in proptest::collection::vec((proptest::collection::vec(change(), 1..4), options()), 1..12)
+    ) {
+        let machine = Arc::new(Machine::default());
+        let mut backend = open(&machine);
+        let (mut cluster, mut table) = (Cluster::default(), ServiceTable::default());
+        backend.sync_full(&table).unwrap();
+        let mut loopback = false;
+        for (changes, options) in steps {
+            let mut touched = Touched::default();
+            changes.into_iter().for_each(|change| touched.merge(cluster.apply(change)));
+            let delta = table.rebuild(&cluster, &options, &touched);
+            let applied = backend.sync_delta(&table, &delta).unwrap();
+            prop_assert_eq!(applied.full, delta.node_before.is_some(), "every change fits");
+            loopback |= table.node.v4.node_ports.loopback;
+            if !loopback {
+                prop_assert_eq!(machine.show(), fresh(&table));
+            }
+            prop_assert_eq!(backend.sync_full(&table).unwrap().writes, 0);
+        }
+    }
+
+    #[test]
+    fn whatever_is_there_becomes_what_should_be(
+        before in proptest::collection::vec(change(), 0..8), after in proptest::collection::vec(change(), 1..8),
+        meddling in 0..=MEDDLING.len()
+    ) {
+        let machine = Arc::new(Machine::default());
+        let mut cluster = Cluster::default();
+        before.into_iter().for_each(|change| _ = cluster.apply(change));
+        open(&machine).sync_full(&ServiceTable::build(&cluster, &Default::default())).unwrap();
+        if let Some(text) = MEDDLING.get(meddling) {
+            machine.meddle("iptables", text);
+        }
+        after.into_iter().for_each(|change| _ = cluster.apply(change));
+        let table = ServiceTable::build(&cluster, &Default::default());
+        let mut backend = open(&machine);
+        let have = backend.observe().unwrap();
+        let plan = backend.plan(&table, &have);
+        prop_assert_eq!(backend.plan(&table, &have).to_string(), plan.to_string());
+        backend.apply(plan).unwrap();
+        prop_assert_eq!(machine.show(), fresh(&table));
+        let have = backend.observe().unwrap();
+        prop_assert_eq!(backend.plan(&table, &have).to_string(), "");
+    }
+}
+
+#[test]
+fn a_change_that_does_not_fit_is_a_full_pass() {
+    let (mut cluster, options) = common::large(20);
+    let mut table = ServiceTable::build(&cluster, &options);
+    let machine = Arc::new(Machine::default());
+    let mut backend = open(&machine);
+    backend.sync_full(&table).unwrap();
+    machine.flush();
+    let touched = cluster.apply(common::put_endpoint(7, "10.9.9.9"));
+    let delta = table.rebuild(&cluster, &options, &touched);
+    assert!(backend.sync_delta(&table, &delta).unwrap().full);
+    assert_eq!(machine.show(), fresh(&table));
+}
+
+#[test]
+fn a_change_of_an_endpoint_writes_its_services_chains_only() {
+    let (mut cluster, options) = common::large(3_000);
+    let mut table = ServiceTable::build(&cluster, &options);
+    let machine = Arc::new(Machine::default());
+    let mut backend = open(&machine);
+    let first = backend.sync_full(&table).unwrap();
+    assert!(first.writes > 3_000 * 7, "{first:?}");
+    let touched = cluster.apply(common::put_endpoint(7, "10.9.9.9"));
+    let delta = table.rebuild(&cluster, &options, &touched);
+    let applied = backend.sync_delta(&table, &delta).unwrap();
+    assert!(!applied.full && applied.writes <= 7, "{applied:?}");
+    assert_eq!(machine.show(), fresh(&table));
+}
+
+#[test]
+fn what_is_of_others_stays() {
+    let machine = Arc::new(Machine::default());
+    let theirs = "*filter\n:DOCKER-USER - [0:0]\n:KUBE-FIREWALL - [0:0]\n-A FORWARD -j DOCKER-USER\n-A KUBE-FIREWALL -j DROP\nCOMMIT\n";
+    machine.meddle("iptables", theirs);
+    machine.meddle("ip6tables", theirs);
+    let before = machine.show();
+    let mut backend = open(&machine);
+    backend.sync_full(&ServiceTable::default()).unwrap();
+    assert_ne!(machine.show(), before);
+    backend.probe().unwrap();
+    backend.remove().unwrap();
+    assert_eq!(machine.show(), before);
+}

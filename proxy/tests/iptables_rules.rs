@@ -1,0 +1,91 @@
+//! The rules that we would write, without writing them.
+
+mod iptables_common;
+
+use std::net::IpAddr;
+
+use iptables_common::{Rules, style};
+use proxy::backends::iptables::render::Wanted;
+use proxy_core::cases::{all, cluster_of, usual_options};
+use proxy_core::names::Family;
+use proxy_core::table::ServiceTable;
+
+#[test]
+fn packets_go_through_the_rules_as_the_cases_say() {
+    let (mut wrong, mut asked) = (Vec::new(), 0);
+    for case in all() {
+        let table = case.table();
+        let rules = Family::BOTH.map(|family| Rules::of(&table, family));
+        for probe in &case.probes {
+            let Some(want) = probe.want_of("iptables") else { continue };
+            let got = rules[usize::from(probe.packet.dst.is_ipv6())].trace(probe.packet);
+            asked += 1;
+            if got != *want {
+                wrong.push(format!("{}: {}:\n    {} => {got}, not {want}", case.file, case.name, probe.text));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}\n{} wrong of {asked}", wrong.join("\n"), wrong.len());
+    assert!(asked >= 300, "{asked}");
+}
+
+fn small() -> ServiceTable {
+    let services = [
+        "web 10.96.0.10 fd00:10:96::10 http:80>8080@30080 affinity=10800",
+        "shop 10.96.0.11 80@30081 lb=198.51.100.2 external=198.51.100.9 from=203.0.113.0/24,192.0.2.0/24",
+        "near 10.96.0.12 53@30053/udp lb=198.51.100.3 external-local health=30999",
+        "dns 10.96.0.13 dns:53/udp dns-tcp:53/tcp metrics:9153",
+        "empty 10.96.0.14 80@30084 lb=198.51.100.4 from=203.0.113.0/24",
+        "here 10.96.0.15 80 internal-local",
+    ];
+    let endpoints = [
+        "web 10.244.1.10 10.244.2.10 fd00:10:244:1::10",
+        "shop 10.244.1.11 10.244.2.11 10.244.3.11",
+        "near 10.244.2.12",
+        "dns 10.244.1.13",
+        "here 10.244.2.15",
+    ];
+    ServiceTable::build(&cluster_of(&services, &endpoints), &usual_options())
+}
+
+/// `WEFT_GOLDEN=write` writes it anew.
+#[test]
+fn a_small_cluster_reads_as_expected() {
+    let table = small();
+    for (family, name) in Family::BOTH.into_iter().zip(["v4", "v6"]) {
+        let text = Wanted::of(&table, &style(family, &table)).to_string();
+        let path = format!("{}/tests/golden/iptables_small_{name}.txt", env!("CARGO_MANIFEST_DIR"));
+        if std::env::var_os("WEFT_GOLDEN").is_some() {
+            std::fs::create_dir_all(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden")).unwrap();
+            std::fs::write(&path, &text).unwrap();
+        }
+        let golden = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(text == golden, "{path} says something else than\n{text}");
+    }
+}
+
+/// kube-proxy writes 2 + 3 rules for each endpoint of a plain service besides the frame's, and a chain for each endpoint.
+#[test]
+fn a_plain_service_takes_few_rules() {
+    let rules = |count: u8| {
+        let names: Vec<String> = (0..count).map(|n| format!("s{n} 10.96.1.{n} 80")).collect();
+        let ends: Vec<String> = (0..count).map(|n| format!("s{n} 10.244.1.{n} 10.244.2.{n}")).collect();
+        let (names, ends): (Vec<&str>, Vec<&str>) =
+            (names.iter().map(String::as_str).collect(), ends.iter().map(String::as_str).collect());
+        let table = ServiceTable::build(&cluster_of(&names, &ends), &usual_options());
+        let wanted = Wanted::of(&table, &style(Family::V4, &table));
+        let chains = wanted.chains();
+        (chains.len(), chains.values().map(Vec::len).sum::<usize>())
+    };
+    let (none, ten) = (rules(0), rules(10));
+    assert_eq!(ten.0 - none.0, 10 * 2, "KUBE-SVC, KUBE-SEP");
+    assert_eq!(ten.1 - none.1, 10 * (1 + 2 + 2 + 2 + 1), "to it, in it, two endpoints, other ports");
+}
+
+#[test]
+fn where_there_is_no_service_there_is_nothing_to_go_through() {
+    let table = ServiceTable::default();
+    let text = Wanted::of(&table, &style(Family::V6, &table)).to_string();
+    assert!(!text.contains("KUBE-SVC-") && !text.contains("KUBE-CLUSTER-IPS"), "{text}");
+    assert!(!table.is_cluster_ip(IpAddr::from([10, 96, 0, 1])));
+}
