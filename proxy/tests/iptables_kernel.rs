@@ -1,0 +1,125 @@
+//! iptables in both of its flavours, and the kernel. Needs root.
+
+mod kernel;
+
+use host::iptables::Flavour;
+use kernel::Subject;
+use proxy::backends::Backend;
+use proxy::backends::iptables::{IptablesBackend, Settings};
+use proxy_core::cases::{Case, all};
+use proxy_core::names::Family;
+
+fn open(flavour: Flavour) -> IptablesBackend {
+    let settings = Settings { flavour: Some(flavour), ..Settings::default() };
+    IptablesBackend::open(&Family::BOTH, settings).unwrap()
+}
+
+/// One backend for all cases: each comes to what the one before has left.
+struct Ours(Flavour, Option<IptablesBackend>);
+
+impl Subject for Ours {
+    fn implementation(&self) -> &str {
+        "iptables"
+    }
+
+    fn program(&mut self, case: &Case) {
+        let backend = self.1.get_or_insert_with(|| open(self.0));
+        backend.sync_full(&case.table()).unwrap_or_else(|error| panic!("{}: {error}", case.name));
+    }
+}
+
+/// One after the other: there is one world for each process.
+#[test]
+fn every_case_holds_for_real_packets_in_both_flavours() {
+    for flavour in [Flavour::Nft, Flavour::Legacy] {
+        println!("{flavour}");
+        let asked = kernel::run(&mut Ours(flavour, None));
+        assert!(asked >= 120, "{asked}");
+    }
+}
+
+fn in_namespace<T: Send>(test: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let inside = || {
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("unshare (needs root)");
+            test()
+        };
+        scope.spawn(inside).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// What is written is printed the same by every flavour: else each full pass would write it again.
+fn written_once(flavour: Flavour) {
+    in_namespace(|| {
+        let mut backend = open(flavour);
+        backend.probe().unwrap();
+        let mut before = proxy_core::table::ServiceTable::default();
+        backend.sync_full(&before).unwrap();
+        for case in all().into_iter().step_by(3) {
+            let (name, table) = (&case.name, case.table());
+            let keys = before.ports.keys().chain(table.ports.keys());
+            let keys: std::collections::BTreeSet<_> = keys.cloned().collect();
+            let ports = keys.into_iter().map(|key| proxy_core::table::PortChange {
+                old: before.ports.get(&key).cloned(),
+                new: table.ports.get(&key).cloned(),
+                key,
+            });
+            let delta = proxy_core::table::TableDelta {
+                ports: ports.filter(|change| change.old != change.new).collect(),
+                node_before: (before.node != table.node).then(|| before.node.clone()),
+                ..Default::default()
+            };
+            let applied =
+                backend.sync_delta(&table, &delta).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!(applied.full, delta.node_before.is_some(), "{name}: a change fits");
+            let have = backend.observe().unwrap();
+            assert_eq!(backend.plan(&table, &have).to_string(), "", "{name}");
+            before = table;
+        }
+        backend.remove().unwrap();
+        for saved in backend.observe().unwrap().values() {
+            let ours = saved.tables.iter().flat_map(|table| &table.chains);
+            let left: Vec<_> = ours.filter(|chain| chain.name.starts_with("KUBE-")).collect();
+            assert!(left.iter().all(|chain| chain.name == "KUBE-FIREWALL"), "{left:?}");
+        }
+    });
+}
+
+#[test]
+fn nft_prints_what_was_written() {
+    written_once(Flavour::Nft);
+}
+
+#[test]
+fn legacy_prints_what_was_written() {
+    written_once(Flavour::Legacy);
+}
+
+#[test]
+fn a_flush_is_noticed() {
+    for flavour in [Flavour::Nft, Flavour::Legacy] {
+        in_namespace(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let check_every = std::time::Duration::from_millis(50);
+            let settings = Settings { flavour: Some(flavour), check_every, ..Settings::default() };
+            let mut backend = IptablesBackend::open(&[Family::V4], settings).unwrap();
+            let table = proxy_core::table::ServiceTable::default();
+            backend.sync_full(&table).unwrap();
+            let wait = std::time::Duration::from_secs(2);
+            runtime.block_on(async {
+                let early = tokio::time::timeout(wait / 4, backend.disturbed()).await;
+                assert!(early.is_err(), "nobody did anything");
+            });
+            let program = format!("iptables-{}", flavour.name());
+            for arguments in [["-t", "nat", "-F", "PREROUTING"], ["-t", "filter", "-F", "KUBE-PROXY-CANARY"]]
+            {
+                let status = std::process::Command::new(&program).args(arguments).status().unwrap();
+                assert!(status.success());
+                runtime.block_on(async {
+                    tokio::time::timeout(wait * 5, backend.disturbed()).await.expect("noticed").unwrap();
+                });
+                assert!(backend.sync_full(&table).unwrap().writes > 0);
+            }
+        });
+    }
+}
