@@ -237,3 +237,34 @@ fn adding_again_is_no_error_and_a_value_is_replaced_in_one_transaction() {
         assert_eq!(have.into_iter().map(|listed| listed.element).collect::<Vec<_>>(), element("10.0.0.2"));
     });
 }
+
+/// A set that counts says so to nft, and each element how often it was found; one is read without the others.
+#[test]
+fn elements_count_the_packets_that_find_them() {
+    in_namespace(|| {
+        let mut nf = Nftables::connect().unwrap();
+        let table = TableId::new(Family::Ip, "weft-test");
+        let ports = Arc::new(Set::verdict_map(&table, "ports", &[Type::InetService]).counting());
+        let mut batch = Batch::new();
+        batch.add_table(Table::new(&table)).add_set(&ports);
+        batch.add_chain(Chain::base(&table, "out", ChainType::Filter, Hook::Output, priority::FILTER));
+        batch.add_rule(Rule::new(&table, "out", [l4proto().is(Proto::UDP), th_dport().vmap("ports")]));
+        let numbers = [9, 10].map(|port| Element::new(Port(port)).verdict(Verdict::Drop));
+        batch.add_elements(&ports, numbers.into());
+        nf.apply(&batch).unwrap();
+        assert_eq!(nf.sets(&table).unwrap(), [(*ports).clone()]);
+        assert!(list().contains("counter packets 0 bytes 0"), "{}", list());
+        let up = Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap();
+        assert!(up.success());
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        for _ in 0..3 {
+            // Dropped on its way out: the sender is told.
+            assert!(socket.send_to(b"x", "127.0.0.1:9").is_err());
+        }
+        let one = nf.element(&ports, &Port(9).into()).unwrap().unwrap();
+        assert_eq!((one.counts.unwrap().packets, one.element.value), (3, Some(Value::Verdict(Verdict::Drop))));
+        let other = nf.element(&ports, &Port(10).into()).unwrap().unwrap();
+        assert_eq!(other.counts.unwrap().packets, 0);
+        assert_eq!(nf.element(&ports, &Port(11).into()).unwrap(), None);
+    });
+}

@@ -129,8 +129,10 @@ impl NftablesBackend {
         }
         let mut writes = size(&batch);
         // A chain that is needed again is not to be deleted.
-        let comes = |name: &str| batch.ops.iter().any(|op| matches!(op, Op::AddChain(c) if c.name == name));
-        tidy.retain(|op| !matches!(op, Op::FlushChain(_, name) | Op::DeleteChain(_, name) if comes(name)));
+        let comes = |table: &TableId, name: &str| {
+            batch.ops.iter().any(|op| matches!(op, Op::AddChain(c) if c.name == name && c.table == *table))
+        };
+        tidy.retain(|op| !matches!(op, Op::FlushChain(t, name) | Op::DeleteChain(t, name) if comes(t, name)));
         if !tidy.is_empty() {
             match self.follow_up(tidy.into_iter().collect()) {
                 Ok(written) => writes += written,

@@ -259,7 +259,7 @@ impl Layout {
                 self.regular("cluster-ips-check", "wrong ports, and addresses that are no service's"),
                 self.cluster_ips(),
             ),
-            (self.regular("reject", "refuses at once"), self.reject()),
+            (self.regular("reject-at-once", "refuses at once"), self.reject()),
             (base("nat-postrouting", Nat, Postrouting, priority::SRCNAT, "masquerading"), self.masquerade()),
         ]
     }

@@ -138,7 +138,7 @@ impl Layout {
     pub(super) fn cluster_ips(&self) -> Vec<Rule> {
         let chain = "cluster-ips-check";
         vec![
-            self.rule(chain, [self.daddr().is_in(Kept::ClusterIps.name()), goto("reject")]),
+            self.rule(chain, [self.daddr().is_in(Kept::ClusterIps.name()), goto("reject-at-once")]),
             self.rule(chain, [self.daddr().is_in(Kept::ServiceCidrs.name()), discard()]),
         ]
     }
@@ -146,8 +146,8 @@ impl Layout {
     pub(super) fn reject(&self) -> Vec<Rule> {
         vec![
             // A socket hears of a reset at once, but of an ICMPv6 error only when it sends again, a second later.
-            self.rule("reject", [l4proto().is(Proto::TCP), reject_tcp_reset()]),
-            self.rule("reject", [reject(self.nft())]),
+            self.rule("reject-at-once", [l4proto().is(Proto::TCP), reject_tcp_reset()]),
+            self.rule("reject-at-once", [reject(self.nft())]),
         ]
     }
 

@@ -79,7 +79,7 @@ impl Refusal {
     /// As the value of an element, or at the end of a rule.
     pub fn verdict(self) -> Verdict {
         match self {
-            Refusal::Reject => Verdict::Goto("reject".to_owned()),
+            Refusal::Reject => Verdict::Goto("reject-at-once".to_owned()),
             Refusal::Drop => Verdict::Drop,
         }
     }

@@ -1,0 +1,257 @@
+//! From anything to what is wanted: after changes, after others' doings, after a crash. Needs root and `nft`.
+
+mod nftables_common;
+
+use std::sync::Arc;
+
+use host::nftables::Nftables;
+use nftables_common::*;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use proxy::backends::Backend;
+use proxy_core::table::*;
+
+/// What a delta between two tables would be.
+fn delta(old: &ServiceTable, new: &ServiceTable) -> TableDelta {
+    let keys: std::collections::BTreeSet<_> = old.ports.keys().chain(new.ports.keys()).cloned().collect();
+    let change = |key: PortKey| {
+        let (old, new) = (old.ports.get(&key).cloned(), new.ports.get(&key).cloned());
+        (old != new).then_some(PortChange { key, old, new })
+    };
+    let mut delta = TableDelta::default();
+    delta.ports = keys.into_iter().filter_map(change).collect();
+    delta.node_before = (old.node != new.node).then(|| old.node.clone());
+    delta
+}
+
+/// One of few names, addresses and ports, so that fronts move from one service to another.
+fn port() -> impl Strategy<Value = ServicePort> {
+    let ends = prop::collection::btree_set(0u8..6, 0..5);
+    (0u8..4, any::<bool>(), ends, 0u8..5, prop::option::of(prop::sample::select(vec![60u64, 10_800])), 0u8..3)
+        .prop_map(|(name, six, ends, kind, affinity, other)| {
+            let end = |n: u8| {
+                let local = if n % 2 == 0 { "*" } else { "" };
+                if six {
+                    format!("{local}[fd00:10:244:1::{n}]:80")
+                } else {
+                    format!("{local}10.244.1.{n}:80")
+                }
+            };
+            let ends: Vec<String> = ends.into_iter().map(end).collect();
+            let ends: Vec<&str> = ends.iter().map(String::as_str).collect();
+            let address = if six { format!("fd00:10:96::{name}") } else { format!("10.96.0.{name}") };
+            let lb = if six { format!("2001:db8::{other}") } else { format!("203.0.113.{other}") };
+            let lb = FrontAddress::Ip(ip(&lb));
+            let mut port = service(&format!("s{name}"), &address, 80, &ends);
+            port = match kind {
+                _ if ends.is_empty() => port,
+                0 => local(port, FrontKind::LoadBalancer, lb, 80),
+                1 => local(port, FrontKind::NodePort, FrontAddress::NodePorts, 30_000 + u16::from(other)),
+                2 if six => sources(open_to_all(port, FrontKind::LoadBalancer, lb, 80), &["2001:db8:1::/48"]),
+                2 => sources(
+                    open_to_all(port, FrontKind::LoadBalancer, lb, 80),
+                    &["10.0.0.0/8", "192.0.2.1/32", "10.1.0.0/16"],
+                ),
+                3 => {
+                    open_to_all(port, FrontKind::NodePort, FrontAddress::NodePorts, 30_000 + u16::from(other))
+                }
+                _ => port,
+            };
+            port.affinity = affinity.map(std::time::Duration::from_secs);
+            port
+        })
+}
+
+/// A table in which nobody shares a front, as `proxy-core` makes them.
+fn tables() -> impl Strategy<Value = ServiceTable> {
+    (prop::collection::vec(port(), 0..6), 0u8..8).prop_map(|(ports, node)| {
+        let mut fronts = std::collections::BTreeSet::new();
+        let mut table = table(ports.into_iter().map(|mut port| {
+            let family = port.family;
+            port.fronts.retain(|front| fronts.insert((family, front.address, front.port)));
+            port
+        }));
+        if node == 0 {
+            table.node.v4.pods = PodSource::Interface("cni0".into());
+            table.node.v6.node_ports.within = Some(vec!["fd00::/16".parse().unwrap()]);
+        }
+        if node == 1 {
+            table.node.v4.node_ports = NodePortsAt {
+                within: Some(vec!["192.168.0.0/16".parse().unwrap(), "192.168.1.0/24".parse().unwrap()]),
+                loopback: true,
+            };
+        }
+        table
+    })
+}
+
+/// Whether the kernel has what a fresh start would write.
+fn is_there(want: &ServiceTable) {
+    let mut other = open();
+    let have = other.observe().unwrap();
+    assert_eq!(other.plan(want, &have).to_string(), "");
+}
+
+#[test]
+fn any_sequence_of_changes_ends_like_a_fresh_start() {
+    in_namespace(|| {
+        let mut runner =
+            TestRunner::new(Config { cases: 60, failure_persistence: None, ..Config::default() });
+        runner
+            .run(&prop::collection::vec(tables(), 2..8), |steps| {
+                let mut backend = open();
+                let mut before = ServiceTable::default();
+                before.node = steps[0].node.clone();
+                for want in steps {
+                    let applied = backend.sync_delta(&want, &delta(&before, &want)).unwrap();
+                    if before.ports == want.ports && before.node == want.node && !applied.full {
+                        prop_assert_eq!(applied.writes, 0);
+                    }
+                    is_there(&want);
+                    before = want;
+                }
+                Ok(())
+            })
+            .unwrap();
+    });
+}
+
+#[test]
+fn any_state_of_the_table_converges_and_then_nothing_is_written() {
+    in_namespace(|| {
+        let mut runner =
+            TestRunner::new(Config { cases: 60, failure_persistence: None, ..Config::default() });
+        let doings = prop::sample::select(DOINGS.to_vec());
+        runner
+            .run(&(tables(), tables(), prop::collection::vec(doings, 0..4)), |(first, second, doings)| {
+                // A process that ended after its first table, and what others did before the next one came.
+                open().sync_full(&first).unwrap();
+                for doing in doings {
+                    let _ = std::process::Command::new("nft").arg(doing).output().unwrap();
+                }
+                let mut backend = open();
+                backend.sync_full(&second).unwrap();
+                is_there(&second);
+                prop_assert_eq!(backend.sync_full(&second).unwrap().writes, 0);
+                Ok(())
+            })
+            .unwrap();
+    });
+}
+
+/// What others do to a table that is not theirs.
+const DOINGS: [&str; 12] = [
+    "flush table ip weft-proxy",
+    "delete table ip weft-proxy",
+    "delete table ip6 weft-proxy",
+    "flush map ip weft-proxy services",
+    "flush chain ip weft-proxy translate",
+    "add element ip weft-proxy cluster-ips { 192.0.2.1 }",
+    "add rule ip weft-proxy reject-at-once accept",
+    "add chain ip6 weft-proxy somebodys; add rule ip6 weft-proxy somebodys jump reject-at-once",
+    "add set ip weft-proxy theirs { type ipv4_addr; }",
+    "add element ip weft-proxy endpoints { 10.96.0.1 . tcp . 80 . 77 : 192.0.2.1 . 80 }",
+    "delete table ip weft-proxy; add table ip weft-proxy; add map ip weft-proxy services { type ipv4_addr : verdict; }",
+    "flush chain ip weft-proxy nat-output; delete chain ip weft-proxy nat-output; \
+     add chain ip weft-proxy nat-output { type nat hook output priority 7; }",
+];
+
+#[test]
+fn others_are_told_apart() {
+    in_namespace(|| {
+        let mut backend = open();
+        let first = sample();
+        backend.sync_full(&first).unwrap();
+        let mut second = first.clone();
+        let web = service("web", "10.96.0.10", 80, &["*10.244.1.7:8080"]);
+        second.ports.insert(web.key(), Arc::new(web));
+        // Somebody's own table is none of our business, however often it changes.
+        nft(&["add table ip theirs; add chain ip theirs x; add rule ip theirs x accept"]);
+        let applied = backend.sync_delta(&second, &delta(&first, &second)).unwrap();
+        assert!(!applied.full && applied.writes < 10, "{applied:?}");
+        is_there(&second);
+        assert!(nft(&["list", "ruleset"]).contains("table ip theirs"));
+        // Ours is.
+        for doing in DOINGS {
+            nft(&[doing]);
+            let applied = backend.sync_delta(&second, &TableDelta::default()).unwrap();
+            assert!(applied.full && applied.writes > 0, "{doing}: {applied:?}");
+            is_there(&second);
+        }
+        let quiet = backend.sync_delta(&second, &TableDelta::default()).unwrap();
+        assert_eq!((quiet.full, quiet.writes), (false, 0));
+        backend.remove().unwrap();
+        let text = nft(&["list", "ruleset"]);
+        assert!(text.contains("theirs") && !text.contains("weft"), "{text}");
+        assert_eq!(backend.sync_delta(&second, &TableDelta::default()).unwrap().full, true);
+        is_there(&second);
+    });
+}
+
+#[test]
+fn a_disturbance_is_heard_of() {
+    in_namespace(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let mut backend = runtime.block_on(async { open() });
+        let want = sample();
+        backend.sync_full(&want).unwrap();
+        let heard = |backend: &mut proxy::backends::nftables::NftablesBackend| {
+            let patience = std::time::Duration::from_millis(300);
+            runtime.block_on(async { tokio::time::timeout(patience, backend.disturbed()).await }).is_ok()
+        };
+        assert!(!heard(&mut backend), "our own writes are no disturbance");
+        nft(&["add table ip theirs"]);
+        assert!(!heard(&mut backend), "somebody's own table is none of our business");
+        nft(&["flush chain ip weft-proxy translate"]);
+        assert!(heard(&mut backend));
+        backend.sync_full(&want).unwrap();
+        is_there(&want);
+    });
+}
+
+#[test]
+fn clients_do_not_keep_an_endpoint_that_is_gone() {
+    in_namespace(|| {
+        let mut backend = open();
+        let web = ["10.244.1.7:8080", "10.244.2.3:8080"];
+        let first = table([sticky(service("cart", "10.96.0.15", 80, &web), 10_800)]);
+        backend.sync_full(&first).unwrap();
+        let known = "add element ip weft-proxy affinity { \
+                     10.96.0.15 . tcp . 80 . 10.244.9.1 timeout 1h : 10.244.1.7 . 8080, \
+                     10.96.0.15 . tcp . 80 . 10.244.9.2 timeout 1h : 10.244.2.3 . 8080 }";
+        nft(&[known]);
+        assert!(backend.sync_full(&first).unwrap().writes == 0, "what the rules write is not ours to judge");
+        let second = table([sticky(service("cart", "10.96.0.15", 80, &web[1..]), 10_800)]);
+        backend.sync_delta(&second, &delta(&first, &second)).unwrap();
+        let text = nft(&["list", "map", "ip", "weft-proxy", "affinity"]);
+        assert!(text.contains("10.244.9.2") && !text.contains("10.244.9.1"), "{text}");
+        is_there(&second);
+        // The next change knows the right generation.
+        let third = table([service("cart", "10.96.0.15", 80, &web[1..])]);
+        let applied = backend.sync_delta(&third, &delta(&second, &third)).unwrap();
+        assert!(!applied.full, "{applied:?}");
+        is_there(&third);
+    });
+}
+
+#[test]
+fn without_events_others_writes_cost_a_look_and_nothing_more() {
+    std::thread::scope(|scope| {
+        let work = || {
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("unshare (needs root)");
+            let mut backend = open();
+            let first = sample();
+            backend.sync_full(&first).unwrap();
+            let second = table([]);
+            nft(&["add table ip theirs"]);
+            let applied = backend.sync_delta(&second, &delta(&first, &second)).unwrap();
+            assert!(applied.full, "{applied:?}");
+            is_there(&second);
+            let applied = backend.sync_delta(&first, &delta(&second, &first)).unwrap();
+            assert!(!applied.full, "{applied:?}");
+            is_there(&first);
+            assert!(Nftables::connect().unwrap().tables().unwrap().len() == 3);
+        };
+        scope.spawn(work).join().unwrap();
+    });
+}
