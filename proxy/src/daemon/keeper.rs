@@ -16,10 +16,11 @@ use crate::backends::{Applied, Backend, BackendError};
 use crate::conntrack::{self, Sweeper};
 use crate::health::{NodePorts, ProxyHealth};
 use crate::metrics::{Metrics, ServiceCount, Sync};
-use crate::options::{Feed, Options};
+use crate::options::{Feed, Mode, Options};
 
 pub(super) struct Keeper<B> {
     options: core::Options,
+    mode: Mode,
     /// Objects from files need not include Nodes.
     nodes_are_known: bool,
     families: Vec<Family>,
@@ -49,6 +50,7 @@ impl<B: Backend> Keeper<B> {
     pub fn new(options: &Options, backend: B, health: ProxyHealth, metrics: Metrics) -> Self {
         Self {
             options: options.core(),
+            mode: options.mode,
             nodes_are_known: !matches!(options.feed, Feed::Directory(_)),
             families: start::families(),
             cluster: Cluster::default(),
@@ -115,7 +117,8 @@ impl<B: Backend> Keeper<B> {
             true => self.backend.sync_full(&self.table),
             false => self.backend.sync_delta(&self.table, &delta),
         };
-        let applied = outcome.inspect_err(|_| self.failed())?;
+        let kind = if everything { Sync::Full } else { Sync::Partial };
+        let applied = outcome.inspect_err(|_| self.failed(kind))?;
         self.behind = false;
         self.synced = true;
         self.done(applied, start);
@@ -152,9 +155,12 @@ impl<B: Backend> Keeper<B> {
         }
     }
 
-    fn failed(&self) {
+    fn failed(&self, kind: Sync) {
         for family in &self.families {
-            self.metrics.nftables_failed(*family);
+            match self.mode {
+                Mode::Nftables => self.metrics.nftables_failed(*family),
+                Mode::Iptables => self.metrics.iptables_failed(*family, kind),
+            }
         }
     }
 

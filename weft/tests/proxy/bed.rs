@@ -219,7 +219,7 @@ fn answer(name: &'static str, place: &Namespace) {
 }
 
 /// Written aside and moved, as every careful writer does.
-fn write(directory: &Path, name: &str, object: &Value) {
+pub fn write(directory: &Path, name: &str, object: &Value) {
     let (aside, path): (PathBuf, PathBuf) = (directory.join(format!(".{name}")), directory.join(name));
     std::fs::write(&aside, object.to_string()).unwrap();
     std::fs::rename(aside, path).unwrap();

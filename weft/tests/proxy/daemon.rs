@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use serde_json::json;
 
 use super::bed::*;
 
@@ -142,6 +143,7 @@ fn what_changed_while_no_proxy_ran_is_made_good_by_the_next_start() {
 fn a_proxy_that_is_told_to_end_leaves_services_and_cleanup_removes_them() {
     let bed = Bed::new("end");
     bed.nft("add table ip somebodys");
+    bed.nft("add table ip6 kube-proxy");
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         assert_eq!(bed.start().end(signal), Some(0));
         bed.until_answered_by(CLUSTER_IP, &["one", "two"]);
@@ -162,19 +164,64 @@ fn a_bad_object_is_left_out_and_the_others_are_served() {
     bed.until_answered_by(CLUSTER_IP, &["one", "two"]);
 }
 
-/// The body of an answer from the node's own ports.
+/// Status and text of an answer from the node's own ports.
 fn get(bed: &Bed, port: u16, path: &str) -> (u16, String) {
+    get_at(bed, &format!("127.0.0.1:{port}"), path).unwrap()
+}
+
+fn get_at(bed: &Bed, address: &str, path: &str) -> Result<(u16, String), String> {
     let ask = || {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let mut stream = TcpStream::connect(address).map_err(|error| error.to_string())?;
         stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).unwrap();
-        text
+        Ok(text)
     };
-    let text = bed.node.run(ask).unwrap();
+    let text: Result<String, String> = bed.node.run(ask).unwrap();
+    let text = text?;
     let code = text.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or_default();
-    (code, text)
+    Ok((code, text))
+}
+
+#[test]
+fn a_health_check_node_port_follows_the_endpoints_of_this_node() {
+    let bed = Bed::new("hcnp");
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": { "namespace": "default", "name": "near" },
+        "spec": {
+            "type": "LoadBalancer", "clusterIP": "10.96.0.11", "clusterIPs": ["10.96.0.11"], "ipFamilies": ["IPv4"],
+            "externalTrafficPolicy": "Local", "healthCheckNodePort": 32100,
+            "ports": [{ "port": 80, "targetPort": 8080, "nodePort": 30081, "protocol": "TCP" }],
+        },
+    });
+    let slice = |node: &str| {
+        json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+            "metadata": { "namespace": "default", "name": "near-1", "labels": { "kubernetes.io/service-name": "near" } },
+            "endpoints": [{ "addresses": ["10.244.1.11"], "nodeName": node, "conditions": { "ready": true } }],
+            "ports": [{ "port": 8080, "protocol": "TCP" }],
+        })
+    };
+    let answers = |code: Option<u16>| {
+        until(&format!("{code:?} from the health-check node port"), || {
+            let found = get_at(&bed, "192.168.0.1:32100", "/");
+            if found.as_ref().ok().map(|(code, _)| *code) == code {
+                Ok(())
+            } else {
+                Err(format!("{found:?}"))
+            }
+        });
+    };
+    let directory = bed.directory.path();
+    write(directory, "near.json", &service);
+    write(directory, "near-slice.json", &slice("here"));
+    let _proxy = bed.start();
+    answers(Some(200));
+    write(directory, "near-slice.json", &slice("there"));
+    answers(Some(503));
+    std::fs::remove_file(directory.join("near.json")).unwrap();
+    answers(None);
 }
 
 #[test]
