@@ -77,7 +77,7 @@ pub enum BackendError {
         missing: String,
         advice: &'static str,
         #[source]
-        source: HostError,
+        source: Box<HostError>,
     },
     /// Others wrote to the kernel each time that we were about to.
     #[error("{mode}: others changed the rules {tries} times while this pass was at it")]

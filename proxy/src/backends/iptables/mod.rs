@@ -230,7 +230,7 @@ impl Backend for IptablesBackend {
                 missing: format!("{tool} refuses a rule: {source}"),
                 advice: "it takes a kernel with xt_comment, xt_conntrack, xt_addrtype, xt_statistic, xt_recent, \
                          xt_mark, xt_MASQUERADE and REJECT; the nftables mode may work",
-                source,
+                source: Box::new(source),
             })?;
         }
         Ok(())
@@ -366,13 +366,13 @@ fn choose(found: Vec<Found>, asked: Option<Flavour>) -> Result<Iptables, Backend
     };
     let best = found.iter().max_by_key(|found| rank(found)).filter(|best| asked.is_none() || rank(best) > 0);
     best.map(|best| best.tool.clone()).ok_or_else(|| {
-        let missing =
-            asked.map_or("iptables".to_owned(), |flavour| format!("iptables of the flavour {flavour}"));
+        let program = asked.map_or("iptables".to_owned(), |flavour| format!("iptables-{flavour}"));
+        let advice = "install it (apt-get install iptables), or leave the choice of flavour to this program";
         BackendError::Missing {
             mode: MODE,
-            missing: format!("{missing} is not installed"),
-            advice: "install it, or leave the choice of flavour to what there is",
-            source: HostError::NoProgram { program: missing, advice: String::new() },
+            missing: format!("{program} is not installed"),
+            advice,
+            source: Box::new(HostError::NoProgram { program, advice: advice.to_owned() }),
         }
     })
 }

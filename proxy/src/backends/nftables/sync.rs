@@ -95,7 +95,7 @@ fn missing(family: Family, source: HostError) -> BackendError {
         missing: format!("the kernel refuses `{change}` for {family}"),
         advice: "it takes Linux 5.13 with nf_tables and its modules nft_numgen, nft_fib, nft_nat, nft_masq and \
                  nft_reject; the iptables mode may work",
-        source,
+        source: Box::new(source),
     }
 }
 
@@ -136,7 +136,8 @@ impl NftablesBackend {
         if !tidy.is_empty() {
             match self.follow_up(tidy.into_iter().collect()) {
                 Ok(written) => writes += written,
-                Err((tidy, error)) => {
+                Err(refused) => {
+                    let (tidy, error) = *refused;
                     tracing::debug!(mode = MODE, %error, "unused chains stay for now");
                     self.leftover = tidy.ops;
                 }
@@ -147,7 +148,7 @@ impl NftablesBackend {
     }
 
     /// Writes something that can wait, if nobody else writes right now.
-    fn follow_up(&mut self, mut batch: Batch) -> Result<usize, (Batch, HostError)> {
+    fn follow_up(&mut self, mut batch: Batch) -> Result<usize, Box<(Batch, HostError)>> {
         batch.generation = self.known.as_ref().map(|known| known.generation);
         match self.nf.apply(&batch) {
             Ok(()) => {
@@ -156,7 +157,7 @@ impl NftablesBackend {
                 }
                 Ok(size(&batch))
             }
-            Err(error) => Err((batch, error)),
+            Err(error) => Err(Box::new((batch, error))),
         }
     }
 
@@ -196,7 +197,10 @@ impl NftablesBackend {
             match self.follow_up(batch) {
                 Ok(_) => break,
                 // Somebody else wrote, or one of them has expired meanwhile.
-                Err((_, error)) => tracing::debug!(mode = MODE, %error, "looking at affinity again"),
+                Err(refused) => {
+                    let error = &refused.1;
+                    tracing::debug!(mode = MODE, %error, "looking at affinity again");
+                }
             }
             if self.hear().is_err() {
                 break;
