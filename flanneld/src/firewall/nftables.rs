@@ -243,7 +243,7 @@ mod tests {
         assert_eq!(
             text,
             [
-                "postrtg: meta mark and 0x00004000 != 0x00000000 counter return",
+                "postrtg: meta mark & 0x00004000 != 0x00000000 counter return",
                 "postrtg: ip saddr 10.42.3.0/24 ip daddr 10.42.0.0/16 counter return",
                 "postrtg: ip saddr 10.42.0.0/16 ip daddr 10.42.3.0/24 counter return",
                 // flannel's own nftables rule here is `ip saddr != 10.42.3.0/24 ip daddr 10.42.0.0/16 return`,
