@@ -235,6 +235,28 @@ fn clients_do_not_keep_an_endpoint_that_is_gone() {
 }
 
 #[test]
+fn connections_are_counted_across_changes() {
+    in_namespace(|| {
+        for args in ["link set lo up", "address add 10.244.0.1/32 dev lo", "route add 10.96.0.0/16 dev lo"] {
+            assert!(std::process::Command::new("ip").args(args.split(' ')).status().unwrap().success());
+        }
+        let _listener = std::net::TcpListener::bind("10.244.0.1:8080").unwrap();
+        let first = table([service("web", "10.96.0.10", 80, &["10.244.0.1:8080"])]);
+        let second = table([service("web", "10.96.0.10", 80, &["10.244.0.1:8080", "10.244.0.1:8081"])]);
+        let key = first.ports.keys().next().unwrap();
+        let mut backend = open();
+        backend.sync_full(&first).unwrap();
+        let connect = || std::net::TcpStream::connect("10.96.0.10:80");
+        (0..3).for_each(|_| drop(connect().unwrap()));
+        assert_eq!(backend.connections(&first).unwrap()[key], 3);
+        assert!(!backend.sync_delta(&second, &delta(&first, &second)).unwrap().full);
+        assert_eq!(backend.connections(&second).unwrap()[key], 3);
+        (0..4).for_each(|_| drop(connect()));
+        assert_eq!(backend.connections(&second).unwrap()[key], 7);
+    });
+}
+
+#[test]
 fn without_events_others_writes_cost_a_look_and_nothing_more() {
     std::thread::scope(|scope| {
         let work = || {

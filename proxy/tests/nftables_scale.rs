@@ -41,9 +41,8 @@ fn change(old: &Arc<ServicePort>, address: IpAddr) -> TableDelta {
     let mut new = ServicePort::clone(old);
     let others = new.cluster.iter().copied().skip(1);
     new.cluster = others.chain([Endpoint { ip: address, port: 8080, is_local: false }]).collect();
-    let mut delta = TableDelta::default();
-    delta.ports = vec![PortChange { key: old.key(), old: Some(old.clone()), new: Some(Arc::new(new)) }];
-    delta
+    let ports = vec![PortChange { key: old.key(), old: Some(old.clone()), new: Some(Arc::new(new)) }];
+    TableDelta { ports, ..TableDelta::default() }
 }
 
 fn measure(count: u32) {

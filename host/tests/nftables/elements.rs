@@ -262,7 +262,10 @@ fn elements_count_the_packets_that_find_them() {
             assert!(socket.send_to(b"x", "127.0.0.1:9").is_err());
         }
         let one = nf.element(&ports, &Port(9).into()).unwrap().unwrap();
-        assert_eq!((one.counts.unwrap().packets, one.element.value), (3, Some(Value::Verdict(Verdict::Drop))));
+        assert_eq!(
+            (one.counts.unwrap().packets, one.element.value),
+            (3, Some(Value::Verdict(Verdict::Drop)))
+        );
         let other = nf.element(&ports, &Port(10).into()).unwrap().unwrap();
         assert_eq!(other.counts.unwrap().packets, 0);
         assert_eq!(nf.element(&ports, &Port(11).into()).unwrap(), None);

@@ -116,6 +116,14 @@ fn the_monitor_tells_whose_change_it_was() {
             assert!(theirs.tables.contains(&table));
             assert!(theirs.tables.contains(&TableId::new(Family::Ip6, "foreign")));
 
+            // Nobody has to wait for what has happened already.
+            assert_eq!(monitor.ready().unwrap(), None);
+            nf.apply(Batch::new().add_chain(Chain::regular(&table, "d"))).unwrap();
+            assert!(
+                matches!(monitor.ready().unwrap(), Some(Event::Changed(change)) if change.port == nf.port())
+            );
+            assert_eq!(monitor.ready().unwrap(), None);
+
             // A great transaction is one event as well, or owned up to be lost.
             let set = Arc::new(Set::new(&table, "s", &[Type::Mark]));
             nf.apply(Batch::new().add_set(&set).add_elements(&set, (0..30_000).map(Element::new).collect()))

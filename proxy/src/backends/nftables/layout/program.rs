@@ -166,7 +166,7 @@ impl Program {
     }
 
     /// Source and destination are the same: byte by byte, the last first, because rules cannot compare two fields.
-    pub fn to_itself(mut self) -> Statement {
+    pub fn hairpin(mut self) -> Statement {
         let (source, destination, len) = if self.family == Family::V4 { (12, 16, 4) } else { (8, 24, 16) };
         for byte in (0..len).rev() {
             for (start, to) in [(source, reg(0)), (destination, reg(1))] {

@@ -154,7 +154,7 @@ impl Layout {
     pub(super) fn masquerade(&self) -> Vec<Rule> {
         let chain = "nat-postrouting";
         let bit = self.settings.masquerade_mark;
-        let itself = self.program().to_itself();
+        let itself = self.program().hairpin();
         vec![
             self.rule(chain, [mark().has(bit), set_mark(mark().xor(bit)), masquerade_fully_random()])
                 .comment("asked for at translation"),
@@ -164,7 +164,7 @@ impl Layout {
     }
 
     /// Whether a pod sent the packet; none where nothing is known to be a pod's.
-    fn from_pod(&self, yes: bool) -> Option<Statement> {
+    fn sent_by_pod(&self, yes: bool) -> Option<Statement> {
         Some(match &self.view.pods {
             PodSource::Unknown => return None,
             PodSource::Nets(_) if yes => self.saddr().is_in(Kept::Pods.name()),
@@ -181,7 +181,7 @@ impl Layout {
         match who {
             Who::Any => Some(Vec::new()),
             Who::Node => Some(vec![fib_saddr_type().is(addr_type::LOCAL)]),
-            Who::Pods => self.from_pod(true).map(|pod| vec![pod]),
+            Who::Pods => self.sent_by_pod(true).map(|pod| vec![pod]),
         }
     }
 
@@ -235,7 +235,7 @@ impl Layout {
         match masquerade {
             Masquerade::Never => return Vec::new(),
             Masquerade::Always => {}
-            Masquerade::UnlessPods => parts.extend(self.from_pod(false)),
+            Masquerade::UnlessPods => parts.extend(self.sent_by_pod(false)),
         }
         parts.push(set_mark(mark().or(self.settings.masquerade_mark)));
         vec![self.rule_of(chain, parts)]
