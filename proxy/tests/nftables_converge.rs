@@ -18,10 +18,11 @@ fn delta(old: &ServiceTable, new: &ServiceTable) -> TableDelta {
         let (old, new) = (old.ports.get(&key).cloned(), new.ports.get(&key).cloned());
         (old != new).then_some(PortChange { key, old, new })
     };
-    let mut delta = TableDelta::default();
-    delta.ports = keys.into_iter().filter_map(change).collect();
-    delta.node_before = (old.node != new.node).then(|| old.node.clone());
-    delta
+    TableDelta {
+        ports: keys.into_iter().filter_map(change).collect(),
+        node_before: (old.node != new.node).then(|| old.node.clone()),
+        ..TableDelta::default()
+    }
 }
 
 /// One of few names, addresses and ports, so that fronts move from one service to another.
@@ -30,7 +31,7 @@ fn port() -> impl Strategy<Value = ServicePort> {
     (0u8..4, any::<bool>(), ends, 0u8..5, prop::option::of(prop::sample::select(vec![60u64, 10_800])), 0u8..3)
         .prop_map(|(name, six, ends, kind, affinity, other)| {
             let end = |n: u8| {
-                let local = if n % 2 == 0 { "*" } else { "" };
+                let local = if n.is_multiple_of(2) { "*" } else { "" };
                 if six {
                     format!("{local}[fd00:10:244:1::{n}]:80")
                 } else {
@@ -183,7 +184,7 @@ fn others_are_told_apart() {
         backend.remove().unwrap();
         let text = nft(&["list", "ruleset"]);
         assert!(text.contains("theirs") && !text.contains("weft"), "{text}");
-        assert_eq!(backend.sync_delta(&second, &TableDelta::default()).unwrap().full, true);
+        assert!(backend.sync_delta(&second, &TableDelta::default()).unwrap().full);
         is_there(&second);
     });
 }

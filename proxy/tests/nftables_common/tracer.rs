@@ -183,7 +183,7 @@ impl Tracer<'_> {
 
     fn find(&self, name: &str, regs: &[u8]) -> Option<Held> {
         let set = self.set(name);
-        let Some(kept) = Kept::ALL.into_iter().find(|kept| kept.name() == name) else { return None };
+        let kept = Kept::ALL.into_iter().find(|kept| kept.name() == name)?;
         let len = match &set.key[..] {
             [one] => one.size(),
             many => many.iter().map(|kind| kind.size().next_multiple_of(4)).sum(),
