@@ -28,12 +28,12 @@ fn an_absent_etcd_and_an_unusable_configuration_are_waited_out() {
     assert_eq!(trimmed("/readyz"), not_yet);
     assert_eq!(trimmed("/healthz"), (200, "flanneld is running".to_owned()));
 
+    // The first one would read the configuration of the lab before it can be deleted.
+    node.stop_flanneld(Signal::SIGTERM).unwrap();
     lab.start_etcd().unwrap();
     let good = lab.spec().network_config_json();
     let from = node.log().len();
     lab.etcdctl(["del", "/coreos.com/network/config"]).unwrap().ok().unwrap();
-    // The configuration of the lab may have been read before: a fresh daemon has not.
-    node.stop_flanneld(Signal::SIGTERM).unwrap();
     node.start_flanneld(&weft()).unwrap();
     let line = said(node, from, "Did you create your config");
     assert!(line.contains("etcdctl put /coreos.com/network/config"), "{line}");

@@ -56,7 +56,7 @@ struct Overlay {
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
     /// Print, write and draw the results of an earlier run (its --json) instead of measuring
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["reps", "seconds", "modes", "quick", "peers"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["reps", "seconds", "modes", "quick"])]
     from: Option<PathBuf>,
 }
 
