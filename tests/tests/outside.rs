@@ -43,6 +43,27 @@ fn health_readiness_systemd_and_the_end() {
 }
 
 #[test]
+fn the_kernel_counts_the_packets_of_peers_while_somebody_asks() {
+    let lab = up(&spec("outcnt", Backend::Vxlan));
+    let node = lab.node("n1");
+    let tables = || sh(node, "nft list tables");
+    assert!(!tables().contains("weft-flanneld"), "nobody has asked, and nobody's packets pay for it");
+    let sent = || {
+        let name = "weft_flanneld_peer_tx_packets_total";
+        let all = samples(node);
+        all.iter().find(|s| s.name == name && s.label("peer") == Some("172.30.0.12")).map(|s| s.value)
+    };
+    until_true("the counters", || sent().is_some());
+    let before = sent().unwrap();
+    let stream = Stream::between(lab.pod("n1-p1"), lab.pod("n2-p1"));
+    stream.wait_for_flow();
+    let tally = stream.end();
+    assert!(sent().unwrap() - before >= tally.sent as f64 / 2.0, "{tally:?}");
+    sh(node, "nft delete table ip weft-flanneld");
+    until_true("the counters again", || tables().contains("weft-flanneld"));
+}
+
+#[test]
 fn metrics_count_what_happens() {
     for datapath in [Datapath::Ebpf, Datapath::Simple] {
         let lab = up(&Spec { datapath, ..spec("outmet", Backend::Udp) });

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flanneld_core::book::LeaseBook;
@@ -10,6 +11,7 @@ use flanneld_core::lease::{LeaseAttrs, Subnets};
 use flanneld_core::overlay::{self, Ignored, Node, View};
 use flanneld_core::tables::{self, Op, Ownership};
 use host::netlink::Netlink;
+use tokio::sync::Notify;
 
 use crate::error::{FlanneldError, chain};
 use crate::firewall::accounting::Counted;
@@ -95,9 +97,14 @@ impl Keeper {
         self.last_pass
     }
 
-    /// Whose packets the kernel is to count: all usable peers', where it carries them and somebody can ask.
+    /// Wakes up whenever somebody asks about the peers.
+    pub fn questions(&self) -> Arc<Notify> {
+        self.peers.questions()
+    }
+
+    /// Whose packets the kernel is to count: all usable peers', where it carries them and somebody asks.
     pub fn counted(&self, leases: &LeaseBook) -> Option<Counted> {
-        let pool = self.config.v4.as_ref().filter(|_| self.peers.are_counted_by_kernel())?;
+        let pool = self.config.v4.as_ref().filter(|_| self.peers.need_kernel_counters())?;
         let usable = leases.peers().filter(|(subnets, _)| !self.reported.contains_key(subnets));
         let peers = usable.map(|(subnets, attrs)| (subnets.v4, attrs.public_ip)).collect();
         Some(Counted { length: pool.subnet_len, peers })

@@ -84,6 +84,7 @@ async fn serve(options: Options) -> Result<(), FlanneldError> {
     let mut pulse = tokio::time::interval(PULSE);
     pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut retry = Retry::default();
+    let questions = keeper.questions();
     let mut aging = tokio::time::interval(udp::AGING);
     // Before the first snapshot nothing is planned: what is not known yet would look like gone.
     let mut informed = false;
@@ -103,6 +104,11 @@ async fn serve(options: Options) -> Result<(), FlanneldError> {
             }
             _ = aging.tick(), if ready => {
                 keeper.age_udp_peers();
+                firewall.count(keeper.counted(&book));
+                false
+            }
+            () = questions.notified(), if ready => {
+                firewall.count(keeper.counted(&book));
                 false
             }
             () = &mut watch => false,
@@ -116,9 +122,7 @@ async fn serve(options: Options) -> Result<(), FlanneldError> {
         }
         let pass = keeper.pass(&book).await?;
         retry.after(&pass);
-        if let Some(counted) = keeper.counted(&book) {
-            firewall.count(counted);
-        }
+        firewall.count(keeper.counted(&book));
         if !ready && pass.carries_packets() {
             firewall.start(keeper.node()).await?;
             ready = true;

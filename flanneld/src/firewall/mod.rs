@@ -112,6 +112,10 @@ impl Firewall {
     pub async fn start(&mut self, node: &Node) -> Result<(), FlanneldError> {
         let rules = self.rules(&node.subnets);
         self.write(&rules).await.map_err(FlanneldError::Firewall)?;
+        if self.counted.is_none() {
+            // An earlier run may have counted.
+            self.account();
+        }
         self.look_at = self.tool.tells_nothing().then(|| Instant::now() + self.period);
         Ok(())
     }
@@ -168,17 +172,21 @@ impl Firewall {
         self.look_at = wait.map(|wait| Instant::now() + wait);
     }
 
-    /// Counts the packets of these peers from now on.
-    pub fn count(&mut self, counted: Counted) {
-        if self.counted.as_ref() != Some(&counted) {
-            self.counted = Some(counted);
+    /// Counts the packets of these peers from now on; of nobody with `None`.
+    pub fn count(&mut self, counted: Option<Counted>) {
+        if self.counted != counted {
+            self.counted = counted;
             self.account();
         }
     }
 
     fn account(&mut self) {
-        let (Some(counted), Some(nft)) = (&self.counted, &mut self.nft) else { return };
-        if let Err(error) = tokio::task::block_in_place(|| accounting::sync(nft, counted)) {
+        let Some(nft) = &mut self.nft else { return };
+        let accounted = tokio::task::block_in_place(|| match &self.counted {
+            Some(counted) => accounting::sync(nft, counted),
+            None => accounting::remove(nft),
+        });
+        if let Err(error) = accounted {
             tracing::warn!(error = chain(&error), "the packets of the peers are not counted");
         }
     }

@@ -137,10 +137,6 @@ fn own_content(rules: &Rules, table: &TableId) -> (Vec<Chain>, Vec<Rule>) {
             rules.postrouting.iter().map(|rule| Rule::new(table, "postrtg", statements(rule, table.family))),
         );
     }
-    if !rules.forward.is_empty() {
-        chains.push(Chain::base(table, "forward", ChainType::Filter, Hook::Forward, priority::FILTER));
-        lines.extend(forward_rules(rules, table, "forward"));
-    }
     (chains, lines)
 }
 
@@ -238,7 +234,7 @@ mod tests {
         let rules =
             Rules::of_family("10.42.0.0/16".parse().unwrap(), "10.42.3.0/24".parse().unwrap(), wishes);
         let (chains, lines) = own_content(&rules, &own_table(Family::Ip));
-        assert_eq!(chains.len(), 2);
+        assert_eq!(chains.len(), 1);
         let text: Vec<String> = lines.iter().map(|rule| format!("{}: {rule}", rule.chain)).collect();
         assert_eq!(
             text,
@@ -251,8 +247,6 @@ mod tests {
                 "postrtg: ip saddr != 10.42.0.0/16 ip daddr 10.42.3.0/24 counter return",
                 "postrtg: ip saddr 10.42.0.0/16 ip daddr != 224.0.0.0/4 counter masquerade fully-random",
                 "postrtg: ip saddr != 10.42.0.0/16 ip daddr 10.42.0.0/16 counter masquerade fully-random",
-                "forward: ip saddr 10.42.0.0/16 counter accept",
-                "forward: ip daddr 10.42.0.0/16 counter accept",
             ]
         );
     }

@@ -8,9 +8,10 @@ mod probe;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use host::nftables::Nftables;
+use tokio::sync::Notify;
 
 use crate::firewall::accounting;
 use crate::udp::UdpPath;
@@ -39,7 +40,13 @@ pub struct Report {
 
 /// Where the counters are. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct Peers(Arc<Mutex<Sources>>);
+pub struct Peers {
+    sources: Arc<Mutex<Sources>>,
+    questions: Arc<Notify>,
+}
+
+/// How long after the last question the kernel goes on counting: a few missed scrapes are no loss of interest.
+const INTEREST: Duration = Duration::from_secs(600);
 
 #[derive(Debug, Default)]
 struct Sources {
@@ -47,12 +54,15 @@ struct Sources {
     /// Where the kernel carries the packets, it counts them too.
     kernel: bool,
     prober: Option<Prober>,
+    asked: Option<Instant>,
 }
 
 impl Peers {
     /// Asks every source.
     pub fn report(&self) -> Report {
-        let sources = self.lock();
+        let mut sources = self.lock();
+        sources.asked = Some(Instant::now());
+        self.questions.notify_one();
         let mut report = Report::default();
         if let Some(udp) = &sources.udp {
             let counters = udp.counters();
@@ -84,13 +94,20 @@ impl Peers {
         act(&mut self.lock().udp)
     }
 
-    /// Reads the kernel's counters from now on.
+    /// The kernel carries the packets: it is to count them while somebody asks.
     pub fn counted_by_kernel(&self) {
         self.lock().kernel = true;
     }
 
-    pub fn are_counted_by_kernel(&self) -> bool {
-        self.lock().kernel
+    /// Whether the kernel has to count now.
+    pub fn need_kernel_counters(&self) -> bool {
+        let sources = self.lock();
+        sources.kernel && sources.asked.is_some_and(|asked| asked.elapsed() < INTEREST)
+    }
+
+    /// Wakes up at every question.
+    pub fn questions(&self) -> Arc<Notify> {
+        self.questions.clone()
     }
 
     /// Hands over the prober.
@@ -106,7 +123,7 @@ impl Peers {
     }
 
     fn lock(&self) -> MutexGuard<'_, Sources> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
