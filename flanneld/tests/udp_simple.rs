@@ -130,7 +130,7 @@ fn ten_thousand_garbage_datagrams_do_no_harm() {
     };
     let seen = || {
         let now = a.counters();
-        let dropped = |c: &flanneld::udp::UdpCounters| {
+        let dropped = |c: &UdpCounters| {
             c.drops.iter().filter(|(r, _)| **r != DropReason::NoRoute).map(|(_, n)| n).sum::<u64>()
         };
         dropped(&now) + now.peers[&B].received_packets - dropped(&before) - before.peers[&B].received_packets
