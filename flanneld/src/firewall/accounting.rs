@@ -1,6 +1,6 @@
 //! Packets and bytes of each peer, where the kernel alone carries them (vxlan, host-gw): two maps from a peer's
 //! subnet to its counters. All subnets have one length, so a mask and one look-up in a hash find the counter,
-//! however many peers there are. Every packet pays for it (a tenth of the rate of 64-byte packets), so they exist
+//! however many peers there are. Every packet pays for it (docs/benchmarks.md), so they exist
 //! only while somebody reads them: from the first scrape of `/metrics` until ten minutes after the last.
 
 use std::collections::BTreeMap;
