@@ -1,8 +1,7 @@
 //! What ends flanneld, in words that name the cause and the remedy.
 
-use std::error::Error;
-
 use flanneld_core::tables::Conflict;
+pub(crate) use telemetry::logs::chain;
 
 use crate::etcd::EtcdError;
 use crate::files::WriteError;
@@ -54,19 +53,4 @@ impl FlanneldError {
     pub fn chain(&self) -> String {
         chain(self)
     }
-}
-
-/// An error with its causes, leaving out those that say nothing new.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.contains(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        cause = error.source();
-    }
-    text
 }

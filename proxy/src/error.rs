@@ -1,7 +1,8 @@
 //! Why the proxy ends other than by being told to.
 
-use std::error::Error;
 use std::path::PathBuf;
+
+pub(crate) use telemetry::logs::chain;
 
 use crate::backends::BackendError;
 use crate::feeds::FeedError;
@@ -32,19 +33,4 @@ impl ProxyError {
     pub fn chain(&self) -> String {
         chain(self)
     }
-}
-
-/// An error with its causes, leaving out those that say nothing new.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.contains(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        cause = error.source();
-    }
-    text
 }

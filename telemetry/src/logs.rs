@@ -3,6 +3,7 @@
 //! Owns: where the level comes from and what a line looks like.
 //! Never: decides what is worth a line.
 
+use std::error::Error;
 use std::io::IsTerminal;
 
 use tracing::Level;
@@ -40,6 +41,21 @@ pub fn level_of_verbosity(v: u32) -> Level {
         4..=5 => Level::DEBUG,
         _ => Level::TRACE,
     }
+}
+
+/// An error with its causes in one line, each after a colon, leaving out those that say nothing new.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = error.source();
+    }
+    text
 }
 
 /// The filter, and what to say about a variable whose value cannot be read.

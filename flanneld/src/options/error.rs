@@ -1,15 +1,17 @@
 //! What can be wrong with a command line, and what to do about it.
 
+use goflags::remarks::{after_switch, did_you_mean};
+
 /// A command line, or an environment, that cannot be meant.
 ///
 /// `origin` is how the user wrote it: `-iface` or `FLANNELD_IFACE`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OptionsError {
     /// No flag has this name.
-    #[error("unknown flag -{name}{}; `flanneld --help` lists all flags", hint(.nearest))]
+    #[error("unknown flag -{name}{}; `flanneld --help` lists all flags", did_you_mean("-", *.nearest))]
     Unknown { name: String, nearest: Option<&'static str> },
     /// An argument that is neither a flag nor the value of one. flannel ends reading here without a word.
-    #[error("{argument:?} is not a flag, and flanneld takes no other arguments{}", after_switch(.switch, .argument))]
+    #[error("{argument:?} is not a flag, and flanneld takes no other arguments{}", after_switch("-", *.switch, .argument))]
     NotAFlag { argument: String, switch: Option<&'static str> },
     /// `-`, `---x` or `-=x`.
     #[error("{argument:?} is not how a flag is written; write -name, -name=value or -name value")]
@@ -36,19 +38,5 @@ impl OptionsError {
             Self::Unknown { .. } | Self::NotAFlag { .. } | Self::Syntax { .. } | Self::NoValue { .. } => 2,
             Self::Value { .. } | Self::Conflict(_) | Self::Refused { .. } => 1,
         }
-    }
-}
-
-fn hint(nearest: &Option<&'static str>) -> String {
-    nearest.map(|name| format!("; did you mean -{name}?")).unwrap_or_default()
-}
-
-fn after_switch(switch: &Option<&'static str>, argument: &str) -> String {
-    match switch {
-        Some(name) if super::parse::boolean(argument).is_some() => {
-            format!("; -{name} is a switch: write -{name}={argument}, without a space")
-        }
-        Some(name) => format!("; -{name} is a switch and takes no value"),
-        None => String::new(),
     }
 }

@@ -2,10 +2,9 @@
 
 use std::fmt::Write;
 
-use super::table::{FLAGS, Flag, Group, Kind, Origin};
+use goflags::help::{cell, code, entry};
 
-const WIDTH: usize = 80;
-const INDENT: usize = 8;
+use super::table::{FLAGS, Flag, Group, Kind, Origin};
 
 const SYNOPSIS: &str = "\
 flanneld: a flat pod network over the nodes of a cluster, with leases in etcd.
@@ -36,10 +35,7 @@ pub fn help() -> String {
     for group in Group::ALL {
         let _ = write!(out, "\n{}:\n", group.title());
         for flag in FLAGS.iter().filter(|flag| flag.group == group) {
-            let _ = writeln!(out, "{}", heading(flag));
-            for line in wrap(&sentence(flag), WIDTH - INDENT) {
-                let _ = writeln!(out, "{:INDENT$}{line}", "");
-            }
+            entry(&mut out, &heading(flag), &sentence(flag));
         }
     }
     out.push('\n');
@@ -56,10 +52,10 @@ pub fn version() -> String {
 pub fn markdown() -> String {
     let mut out = String::from("| flag | default | variable | meaning |\n|---|---|---|---|\n");
     for flag in FLAGS {
-        let default = if flag.default.is_empty() { String::new() } else { format!("`{}`", flag.default) };
-        let env = if flag.command { String::new() } else { format!("`{}`", flag.env()) };
+        let default = code(flag.default);
+        let env = if flag.command { String::new() } else { code(&flag.env()) };
         let mark = if flag.origin == Origin::Weft { " (ours)" } else { "" };
-        let meaning = flag.help.replace('|', "\\|");
+        let meaning = cell(flag.help);
         let _ = writeln!(out, "| `--{}`{mark} | {default} | {env} | {meaning} |", flag.name);
     }
     out
@@ -88,20 +84,4 @@ fn sentence(flag: &Flag) -> String {
         let _ = write!(text, " Default: {}.", flag.default);
     }
     text
-}
-
-fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let line = lines.last_mut().unwrap_or_else(|| unreachable!("there is always a line"));
-        if line.is_empty() {
-            line.push_str(word);
-        } else if line.len() + 1 + word.len() <= width {
-            line.push(' ');
-            line.push_str(word);
-        } else {
-            lines.push(word.to_owned());
-        }
-    }
-    lines
 }

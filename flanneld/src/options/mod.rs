@@ -8,7 +8,6 @@
 mod env;
 mod error;
 mod help;
-mod nearest;
 mod parse;
 pub mod refused;
 mod source;

@@ -3,6 +3,8 @@
 //! Their default is accepted, and so is a value that says the same as the default: unit files that spell out
 //! every flag go on working.
 
+use goflags::words;
+
 use super::error::OptionsError;
 use super::source::{Setting, Settings};
 
@@ -57,8 +59,8 @@ pub fn check(settings: &Settings) -> Result<(), OptionsError> {
 
 fn is_harmless(setting: &Setting) -> bool {
     let default = setting.flag.default;
-    match super::parse::boolean(default) {
-        Some(truth) => super::parse::boolean(setting.text()) == Some(truth),
+    match words::boolean(default) {
+        Some(truth) => words::boolean(setting.text()) == Some(truth),
         None => setting.text() == default,
     }
 }

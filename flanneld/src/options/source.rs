@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use goflags::words;
+
 use super::env::Env;
 use super::error::OptionsError;
-use super::parse::{self, Given};
+use super::parse::Given;
 use super::table::{FLAGS, Flag, Kind};
 
 /// Where a value came from.
@@ -105,10 +107,10 @@ impl Settings {
 impl Setting {
     fn check_kind(&self) -> Result<(), OptionsError> {
         match self.flag.kind {
-            Kind::Switch if parse::boolean(self.text()).is_none() => {
+            Kind::Switch if words::boolean(self.text()).is_none() => {
                 Err(self.refuse("a switch is true or false (also 1, t, 0, f)"))
             }
-            Kind::Integer if parse::integer(self.text()).is_none() => {
+            Kind::Integer if words::integer(self.text()).is_none() => {
                 Err(self.refuse("want a whole number (0x, 0o and 0b are understood)"))
             }
             _ => Ok(()),

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use goflags::words;
+
 use super::error::OptionsError;
-use super::parse;
 use super::source::{Setting, Settings, Source};
 use super::table::Origin;
 
@@ -302,11 +303,11 @@ fn path(setting: &Setting) -> Option<PathBuf> {
 }
 
 fn truth(setting: &Setting) -> bool {
-    parse::boolean(setting.text()).unwrap_or(false)
+    words::boolean(setting.text()).unwrap_or(false)
 }
 
 fn within(setting: &Setting, least: i64, most: i64) -> Result<u64, OptionsError> {
-    parse::integer(setting.text())
+    words::integer(setting.text())
         .filter(|number| (least..=most).contains(number))
         .and_then(|number| u64::try_from(number).ok())
         .ok_or_else(|| setting.refuse(format!("want a number from {least} to {most}")))

@@ -4,13 +4,15 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use goflags::remarks::{after_switch, did_you_mean};
+
 /// A command line, or a configuration file, that cannot be meant.
 ///
 /// `origin` is how the user wrote it: `--proxy-mode`, or `/etc/kube-proxy.yaml: iptables.syncPeriod`.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum OptionsError {
     /// No flag has this name.
-    #[error("unknown flag --{name}{}; `weft proxy --help` lists all flags", hint("--", .nearest))]
+    #[error("unknown flag --{name}{}; `weft proxy --help` lists all flags", did_you_mean("--", *.nearest))]
     Unknown { name: String, nearest: Option<&'static str> },
     /// Only `-v` and `-h` have one letter.
     #[error(
@@ -18,7 +20,7 @@ pub enum OptionsError {
     )]
     UnknownLetter { letter: char, argument: String },
     /// An argument that is neither a flag nor the value of one.
-    #[error("{argument:?} is not a flag, and kube-proxy takes no other arguments{}", after_switch(.switch, .argument))]
+    #[error("{argument:?} is not a flag, and kube-proxy takes no other arguments{}", after_switch("--", *.switch, .argument))]
     NotAFlag { argument: String, switch: Option<&'static str> },
     /// `---x` or `--=x`.
     #[error("{argument:?} is not how a flag is written; write --name, --name=value or --name value")]
@@ -46,7 +48,7 @@ pub enum OptionsError {
     #[error("{path} is no KubeProxyConfiguration: {reason}", path = .path.display())]
     File { path: PathBuf, reason: String },
     /// A field that KubeProxyConfiguration does not have.
-    #[error("{path}: unknown field {field}{}", hint("", .nearest), path = .path.display())]
+    #[error("{path}: unknown field {field}{}", did_you_mean("", *.nearest), path = .path.display())]
     UnknownField { path: PathBuf, field: String, nearest: Option<&'static str> },
     /// Neither --hostname-override nor the kernel gives a name.
     #[error("this node has no name: {reason}; give --hostname-override")]
@@ -64,19 +66,5 @@ impl OptionsError {
             | Self::NoValue { .. } => 2,
             _ => 1,
         }
-    }
-}
-
-fn hint(dashes: &str, nearest: &Option<&'static str>) -> String {
-    nearest.map(|name| format!("; did you mean {dashes}{name}?")).unwrap_or_default()
-}
-
-fn after_switch(switch: &Option<&'static str>, argument: &str) -> String {
-    match switch {
-        Some(name) if super::kind::boolean(argument).is_some() => {
-            format!("; --{name} is a switch: write --{name}={argument}, without a space")
-        }
-        Some(name) => format!("; --{name} is a switch and takes no value"),
-        None => String::new(),
     }
 }

@@ -6,11 +6,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use goflags::nearest;
 use serde_json::{Map, Value, json};
 
 use super::error::OptionsError;
 use super::fields::{self, API_VERSION, FIELDS, KIND};
-use super::nearest::nearest;
 use crate::yaml;
 
 /// The fields that a file sets, by path. Those it leaves out, or sets to null or to a zero that means the default,

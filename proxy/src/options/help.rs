@@ -2,12 +2,11 @@
 
 use std::fmt::Write;
 
+use goflags::help::{cell, code, entry};
+
 use super::fields::{Effect, FIELDS};
 use super::flags::{FLAGS, Flag, Group, Origin};
 use super::kind::Kind;
-
-const WIDTH: usize = 80;
-const INDENT: usize = 8;
 
 const SYNOPSIS: &str = "\
 weft proxy: Services of a Kubernetes cluster in this node's kernel.
@@ -38,10 +37,7 @@ pub fn help() -> String {
     for group in Group::ALL {
         let _ = write!(out, "\n{}:\n", group.title());
         for flag in FLAGS.iter().filter(|flag| flag.group == group) {
-            let _ = writeln!(out, "{}", heading(flag));
-            for line in wrap(&sentence(flag), WIDTH - INDENT) {
-                let _ = writeln!(out, "{:INDENT$}{line}", "");
-            }
+            entry(&mut out, &heading(flag), &sentence(flag));
         }
     }
     out.push('\n');
@@ -83,14 +79,6 @@ pub fn markdown_fields() -> String {
     out
 }
 
-fn code(text: &str) -> String {
-    if text.is_empty() { String::new() } else { format!("`{text}`") }
-}
-
-fn cell(text: &str) -> String {
-    text.replace('|', "\\|")
-}
-
 fn heading(flag: &Flag) -> String {
     let mark = if flag.origin == Origin::Weft { "+" } else { " " };
     let letter = flag.letter.map(|letter| format!("-{letter}, ")).unwrap_or_default();
@@ -120,22 +108,6 @@ fn sentence(flag: &Flag) -> String {
         let _ = write!(text, " Default: {default}.");
     }
     text
-}
-
-fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let line = lines.last_mut().unwrap_or_else(|| unreachable!("there is always a line"));
-        if line.is_empty() {
-            line.push_str(word);
-        } else if line.len() + 1 + word.len() <= width {
-            line.push(' ');
-            line.push_str(word);
-        } else {
-            lines.push(word.to_owned());
-        }
-    }
-    lines
 }
 
 #[cfg(test)]

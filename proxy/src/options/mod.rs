@@ -5,7 +5,6 @@
 //! Never: opens a file or asks the machine other than through [`Env`]. Begin at [`resolve`].
 
 mod conntrack;
-mod duration;
 mod env;
 mod error;
 pub mod fields;
@@ -13,7 +12,6 @@ mod file;
 pub mod flags;
 mod help;
 mod kind;
-mod nearest;
 mod parse;
 pub mod refused;
 mod settings;

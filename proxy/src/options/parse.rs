@@ -3,10 +3,11 @@
 //! `--x v` and `--x=v` mean the same; a switch takes a value only by `=`; `-v2`, `-v=2` and `-v 2` for the one flag
 //! with a letter; `--` ends the flags; `_` in a name counts as `-`.
 
+use goflags::nearest;
+
 use super::error::OptionsError;
 use super::flags::{self, Flag};
 use super::kind::Kind;
-use super::nearest::nearest;
 
 /// One flag as it was given, and its text.
 pub type Given = Vec<(&'static Flag, String)>;
@@ -78,6 +79,6 @@ pub fn command_line<A: AsRef<str>>(args: &[A]) -> Result<Parsed, OptionsError> {
 fn long(name: &str) -> Result<&'static Flag, OptionsError> {
     flags::find(name).ok_or_else(|| OptionsError::Unknown {
         name: name.into(),
-        nearest: nearest(&name.replace('_', "-"), flags::FLAGS.iter().map(|flag| flag.name)),
+        nearest: nearest(name, flags::FLAGS.iter().map(|flag| flag.name)),
     })
 }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use goflags::{duration, words};
 use ipnet::IpNet;
 use proxy_core::options as core;
 
@@ -12,7 +13,6 @@ use super::conntrack::Conntrack;
 use super::env::Env;
 use super::error::OptionsError;
 use super::settings::{Setting, Settings, Source};
-use super::{duration, kind};
 
 /// What the proxy is asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -210,7 +210,7 @@ fn action(settings: &Settings) -> Action {
     match settings.get("version").text() {
         _ if !written.is_empty() => Action::WriteConfig(PathBuf::from(written)),
         "raw" => Action::Version,
-        text if kind::boolean(text) != Some(false) => Action::Version,
+        text if words::boolean(text) != Some(false) => Action::Version,
         _ if settings.get("cleanup").truth() => Action::Cleanup,
         _ if settings.get("init-only").truth() => Action::InitOnly,
         _ => Action::Run,

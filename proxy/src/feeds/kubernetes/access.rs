@@ -14,7 +14,8 @@ use kube::{Client, Config};
 use tower::{BoxError, ServiceBuilder};
 
 use super::super::FeedError;
-use super::failure::{Failure, chain};
+use super::failure::Failure;
+use crate::error::chain;
 
 /// Longest wait for a TCP connection. A server that is away refuses at once; a machine that is away does not.
 const CONNECT: Duration = Duration::from_secs(2);

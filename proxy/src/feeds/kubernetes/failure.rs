@@ -1,11 +1,11 @@
 //! What went wrong with a request, in words that help.
 
-use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
 use super::resource::Resource;
 use super::wire::{Cause, Details, Status};
+use crate::error::chain;
 
 /// Why a list or a watch ended early.
 #[derive(Debug)]
@@ -97,20 +97,6 @@ impl Failure {
             Failure::Closed => "nobody reads".to_owned(),
         }
     }
-}
-
-/// An error and what is behind it, without saying the same twice.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let more = cause.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        next = cause.source();
-    }
-    text
 }
 
 impl fmt::Display for Failure {
