@@ -12,6 +12,8 @@ use crate::health::BindError;
 pub enum ProxyError {
     #[error("cannot wait for signals")]
     Signals(#[source] std::io::Error),
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
     #[error(transparent)]
     Feed(#[from] FeedError),
     #[error("the source of objects broke down")]

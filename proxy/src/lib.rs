@@ -49,7 +49,10 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(act(options)) {
+    let outcome = runtime.block_on(act(options));
+    // What still blocks on a thread must not keep the end waiting.
+    runtime.shutdown_background();
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{}", error.chain());

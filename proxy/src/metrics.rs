@@ -274,13 +274,13 @@ impl Metrics {
         self.last_queued.get_or_create(&of(family)).set(now());
     }
 
-    /// A change whose cause a slice dates is in the kernel. Once for each such slice.
+    /// A change whose cause a slice dates is in the kernel. Once for each such slice, in the slice's family.
     pub fn programmed(&self, family: IpFamily, triggered: SystemTime) {
         let took = SystemTime::now().duration_since(triggered).unwrap_or_default();
         self.programming.get_or_create(&of(family)).observe(took.as_secs_f64());
     }
 
-    /// A change is in the kernel, so long after the feed read it.
+    /// A change is in the kernel, so long after the feed read it. Once for each change that mattered.
     pub fn applied(&self, family: IpFamily, since_arrival: Duration) {
         self.change_to_kernel.get_or_create(&of(family)).observe(since_arrival.as_secs_f64());
     }

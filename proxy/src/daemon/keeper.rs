@@ -11,6 +11,7 @@ use proxy_core::objects::{Kind, Object};
 use proxy_core::options as core;
 use proxy_core::table::{ServiceTable, TableDelta};
 
+use super::questions::Question;
 use super::start;
 use crate::backends::{Applied, Backend, BackendError};
 use crate::conntrack::{self, Sweeper};
@@ -32,6 +33,7 @@ pub(super) struct Keeper<B> {
     behind: bool,
     /// A pass has been completed.
     synced: bool,
+    started: SystemTime,
     flows: Sweeper,
     node_ports: NodePorts,
     health: ProxyHealth,
@@ -42,9 +44,28 @@ pub(super) struct Keeper<B> {
 #[derive(Default)]
 struct Pending {
     touched: Touched,
-    since: Option<Instant>,
-    triggered: Vec<SystemTime>,
+    /// For the metrics.
+    changes: Vec<Dated>,
 }
+
+/// When a change of the objects happened.
+struct Dated {
+    /// None: it may be about both.
+    family: Option<Family>,
+    /// When the feed read it.
+    at: Instant,
+    /// When its cause was, where the change says so.
+    triggered: Option<SystemTime>,
+}
+
+impl Dated {
+    fn is_about(&self, family: Family) -> bool {
+        self.family.is_none_or(|of| of == family)
+    }
+}
+
+/// So many changes are timed in one pass: more come together only where passes fail for long.
+const TIMED: usize = 1 << 14;
 
 impl<B: Backend> Keeper<B> {
     pub fn new(options: &Options, backend: B, health: ProxyHealth, metrics: Metrics) -> Self {
@@ -59,6 +80,7 @@ impl<B: Backend> Keeper<B> {
             pending: Pending::default(),
             behind: true,
             synced: false,
+            started: SystemTime::now(),
             flows: Sweeper::default(),
             node_ports: NodePorts::new(health.clone()),
             health,
@@ -72,7 +94,7 @@ impl<B: Backend> Keeper<B> {
 
     /// Takes a change of the objects in.
     pub fn note(&mut self, change: Change, at: Instant, triggered: Option<SystemTime>) {
-        let kind = kind_of(&change);
+        let (kind, family) = (kind_of(&change), family_of(&change));
         let touched = self.cluster.apply(change);
         if touched.is_empty() {
             return;
@@ -82,13 +104,17 @@ impl<B: Backend> Keeper<B> {
             Kind::Service => self.metrics.service_change(),
             Kind::Node | Kind::ServiceCidr => {}
         }
-        for family in &self.families {
+        // What was before this process is no measure of it: kube-proxy leaves that out too.
+        let triggered = triggered.filter(|triggered| *triggered >= self.started);
+        let change = Dated { family, at, triggered };
+        for family in self.families.iter().filter(|family| change.is_about(**family)) {
             self.metrics.queued(*family);
             self.health.queued(*family);
         }
         self.pending.touched.merge(touched);
-        self.pending.since.get_or_insert(at);
-        self.pending.triggered.extend(triggered);
+        if self.pending.changes.len() < TIMED {
+            self.pending.changes.push(change);
+        }
     }
 
     pub fn has_work(&self) -> bool {
@@ -131,8 +157,33 @@ impl<B: Backend> Keeper<B> {
         Ok(())
     }
 
+    pub fn answer(&mut self, question: Question) {
+        // Who asked may have given up.
+        match question {
+            Question::Connections(to) => _ = to.send(self.connections()),
+            Question::IsWhole(to) => _ = to.send(self.is_whole()),
+        }
+    }
+
+    /// Looks anew whether the kernel holds what is wanted. The next pass repairs what is amiss.
+    fn is_whole(&mut self) -> bool {
+        if self.has_work() {
+            return false;
+        }
+        let amiss = match self.backend.observe() {
+            Ok(have) => self.backend.plan(&self.table, &have).to_string(),
+            Err(error) => error.to_string(),
+        };
+        let whole = amiss.trim().is_empty();
+        if !whole {
+            tracing::warn!(amiss = amiss.lines().next(), "the kernel does not hold all rules; looking again");
+            self.behind = true;
+        }
+        whole
+    }
+
     /// New connections of each service port, for the metrics.
-    pub fn connections(&mut self) -> Vec<ServiceCount> {
+    fn connections(&mut self) -> Vec<ServiceCount> {
         match self.backend.connections(&self.table) {
             Ok(counts) => counts
                 .into_iter()
@@ -172,11 +223,11 @@ impl<B: Backend> Keeper<B> {
         for family in &self.families {
             self.metrics.synced(*family, kind, took);
             self.health.updated(*family);
-            if let Some(since) = pending.since {
-                self.metrics.applied(*family, since.elapsed());
-            }
-            for triggered in &pending.triggered {
-                self.metrics.programmed(*family, *triggered);
+            for change in pending.changes.iter().filter(|change| change.is_about(*family)) {
+                self.metrics.applied(*family, change.at.elapsed());
+                if let Some(triggered) = change.triggered {
+                    self.metrics.programmed(*family, triggered);
+                }
             }
         }
         self.metrics.nothing_pending();
@@ -234,5 +285,13 @@ fn kind_of(change: &Change) -> Kind {
     match change {
         Change::Put(object) => Object::kind(object),
         Change::Delete(kind, _) | Change::Replace(kind, _) => *kind,
+    }
+}
+
+/// The family that a change is about, where it is one: each slice is of one.
+fn family_of(change: &Change) -> Option<Family> {
+    match change {
+        Change::Put(Object::EndpointSlice(slice)) => Some(slice.family),
+        Change::Put(_) | Change::Delete(..) | Change::Replace(..) => None,
     }
 }

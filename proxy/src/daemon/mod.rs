@@ -2,20 +2,25 @@
 //!
 //! Order of the start: settings of the kernel, servers, feed, and once every kind of object has been listed the first
 //! complete pass, then readiness. From then on each change is written when it arrives; what arrives during a pass is
-//! the next pass. Begin at [`run`]; then [`keeper`] (objects into tables) and [`start`].
+//! the next pass. Begin at [`run`]; then [`keeper`] (objects into tables), [`start`] and [`switch`] (what others left).
 //! Never: deletes a rule when it ends. Services go on without a proxy, as they were.
 
 mod cleanup;
-mod counts;
 mod keeper;
+mod questions;
 mod retry;
 mod start;
 mod switch;
 
 use std::collections::BTreeSet;
+use std::thread;
+use std::time::Duration;
 
 use proxy_core::objects::Kind;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
 
 pub use cleanup::cleanup;
 pub use start::init_only;
@@ -27,14 +32,20 @@ use crate::backends::nftables::NftablesBackend;
 use crate::error::ProxyError;
 use crate::feeds::{self, Event, Feed};
 use crate::options::{Mode, Options};
-use counts::Questions;
 use keeper::Keeper;
 use retry::Retry;
+use switch::InUse;
 
 /// Arrivals that one pass serves at most: a feed that never pauses must not keep the kernel waiting.
 const GATHER: usize = 4096;
 
+/// How long a pass in course may take when the end has been asked for. It is one transaction, or several of which each
+/// leaves something that works; the next start goes on from wherever this one stops.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// Runs the proxy until it is told to end.
+///
+/// Passes block, so they have a thread of their own: signals and HTTP wait for none.
 ///
 /// # Errors
 /// Whatever it cannot wait out; see [`ProxyError`].
@@ -45,36 +56,58 @@ pub async fn run(options: Options) -> Result<(), ProxyError> {
     for note in options.without_effect() {
         tracing::warn!("{note}");
     }
-    let serving = async {
-        match options.mode {
-            Mode::Nftables => {
-                let backend = NftablesBackend::open(&families(), nftables_settings(&options))?;
-                serve(&options, backend).await
+    let (stop, mut stopped) = watch::channel(false);
+    let (tell, mut ended) = oneshot::channel();
+    let runtime = Handle::current();
+    let work = move || {
+        let outcome = runtime.block_on(async {
+            tokio::select! {
+                biased;
+                _ = stopped.wait_for(|stop| *stop) => Ok(()),
+                outcome = serve(&options) => outcome,
             }
-            Mode::Iptables => {
-                let backend = IptablesBackend::open(&families(), iptables_settings(&options))?;
-                serve(&options, backend).await
-            }
-        }
+        });
+        // Nobody listens where the end came before.
+        let _ = tell.send(outcome);
     };
+    let keeper = thread::Builder::new().name("keeper".to_owned()).spawn(work).map_err(ProxyError::Thread)?;
     tokio::select! {
-        outcome = serving => outcome,
-        _ = interrupt.recv() => leave(),
-        _ = terminate.recv() => leave(),
+        outcome = &mut ended => match (outcome, keeper.join()) {
+            (Ok(outcome), _) => return outcome,
+            (Err(_), Err(panic)) => std::panic::resume_unwind(panic),
+            (Err(_), Ok(())) => return Err(ProxyError::FeedEnded),
+        },
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
     }
-}
-
-/// The rules stay as they are: services go on.
-fn leave() -> Result<(), ProxyError> {
+    // The rules stay as they are: services go on.
     tracing::info!("ending; services stay as they are");
     tell_systemd("STOPPING=1");
+    stop.send_replace(true);
+    if timeout(GRACE, ended).await.is_err() {
+        tracing::warn!("not waiting for the pass in course; the next start makes good what it leaves");
+    }
     Ok(())
 }
 
-async fn serve<B: Backend>(options: &Options, mut backend: B) -> Result<(), ProxyError> {
+async fn serve(options: &Options) -> Result<(), ProxyError> {
+    match options.mode {
+        Mode::Nftables => {
+            let backend = NftablesBackend::open(&families(), nftables_settings(options))?;
+            follow(options, backend, InUse::Nftables).await
+        }
+        Mode::Iptables => {
+            let backend = IptablesBackend::open(&families(), iptables_settings(options))?;
+            let in_use = InUse::iptables(&backend);
+            follow(options, backend, in_use).await
+        }
+    }
+}
+
+async fn follow<B: Backend>(options: &Options, mut backend: B, in_use: InUse) -> Result<(), ProxyError> {
     start::prepare_kernel(options);
     backend.probe()?;
-    let start::Services { health, metrics, ready, mut questions, _servers } =
+    let start::Services { health, metrics, ready, ask, mut questions, _servers } =
         start::services(options).await?;
     let mut feed = feeds::start(&options.feed, &options.node_name).await?;
     let mut keeper = Keeper::new(options, backend, health, metrics);
@@ -88,10 +121,7 @@ async fn serve<B: Backend>(options: &Options, mut backend: B) -> Result<(), Prox
             outcome = keeper.disturbed(), if informed && retry.is_calm() => {
                 retry.after(outcome.as_ref().err());
             }
-            question = questions.recv() => {
-                answer(&mut keeper, question);
-                continue;
-            }
+            question = questions.recv() => question.into_iter().for_each(|question| keeper.answer(question)),
         }
         for _ in 1..GATHER {
             let Some(arrival) = feed.try_next() else { break };
@@ -108,9 +138,10 @@ async fn serve<B: Backend>(options: &Options, mut backend: B) -> Result<(), Prox
             ready.set();
             tell_systemd("READY=1");
             tracing::info!(services = keeper.services(), "ready");
-            let options = options.clone();
-            tokio::task::spawn_blocking(move || switch::leave_others(&options));
+            tokio::spawn(switch::leave_others(in_use.clone(), ask.clone()));
         }
+        // Whoever asked for the end is heard even where changes never cease.
+        tokio::task::yield_now().await;
     }
 }
 
@@ -128,13 +159,6 @@ fn note<B: Backend>(keeper: &mut Keeper<B>, arrival: feeds::Arrival, unlisted: &
         }
         // The feed has said it.
         Event::Trouble(_) => {}
-    }
-}
-
-fn answer<B: Backend>(keeper: &mut Keeper<B>, question: Option<Questions>) {
-    if let Some(question) = question {
-        // Who asked may have given up.
-        let _ = question.send(keeper.connections());
     }
 }
 

@@ -8,7 +8,7 @@ use host::sysctl;
 use proxy_core::names::Family;
 use tokio::sync::mpsc;
 
-use super::counts::{self, Questions};
+use super::questions::{self, Question};
 use crate::backends::iptables;
 use crate::backends::nftables::layout;
 use crate::error::ProxyError;
@@ -54,7 +54,8 @@ pub(super) struct Services {
     pub health: ProxyHealth,
     pub metrics: Metrics,
     pub ready: ReadyFlag,
-    pub questions: mpsc::Receiver<Questions>,
+    pub ask: mpsc::Sender<Question>,
+    pub questions: mpsc::Receiver<Question>,
     /// End when dropped.
     pub _servers: Vec<Server>,
 }
@@ -63,8 +64,8 @@ pub(super) async fn services(options: &Options) -> Result<Services, ProxyError> 
     let health = ProxyHealth::new(options.sync_period);
     let metrics = Metrics::new();
     let ready = ReadyFlag::default();
-    let (counts, questions) = counts::channel();
-    metrics.count_services(counts);
+    let (ask, questions) = questions::channel();
+    metrics.count_services(questions::counts(ask.clone()));
     let mode = options.mode;
     let about = Report {
         metrics: metrics.clone(),
@@ -84,7 +85,7 @@ pub(super) async fn services(options: &Options) -> Result<Services, ProxyError> 
     };
     open("health", options.healthz, probes(health.clone(), metrics.clone())).await?;
     open("metrics", options.metrics, report(about)).await?;
-    Ok(Services { health, metrics, ready, questions, _servers: servers })
+    Ok(Services { health, metrics, ready, ask, questions, _servers: servers })
 }
 
 /// Limits of connection tracking and the like. None of it is worth not starting for: in a container they may be

@@ -116,6 +116,11 @@ impl IptablesBackend {
         Ok(Self { settings, tools, installed, namespace: Namespace::current()?, known: None })
     }
 
+    /// Which flavour it writes.
+    pub fn flavour(&self, family: Family) -> Option<Flavour> {
+        self.tools.iter().find(|(of, _)| *of == family).map(|(_, tool)| tool.flavour)
+    }
+
     /// What the rules for a table depend on besides it.
     fn style(&self, family: Family, tool: &Iptables, comments: bool) -> Style {
         Style {
@@ -346,7 +351,7 @@ fn same(one: &Iptables, other: &Iptables) -> bool {
     (one.family, one.flavour) == (other.family, other.flavour)
 }
 
-fn program_family(family: Family) -> host::iptables::Family {
+pub(crate) fn program_family(family: Family) -> host::iptables::Family {
     match family {
         Family::V4 => host::iptables::Family::V4,
         Family::V6 => host::iptables::Family::V6,
