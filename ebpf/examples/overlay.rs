@@ -1,6 +1,6 @@
 //! One end of an overlay by hand, for experiments in a network namespace:
 //!
-//! `overlay TUN UNDERLAY LOCAL PIN_DIR BRIDGE|- SUBNET=PEER...`: attach and set the leases;
+//! `overlay TUN UNDERLAY LOCAL PIN_DIR SUBNET=PEER...`: attach and set the leases;
 //! `overlay --down PIN_DIR`: take it all away; `overlay --probe`: say whether it can work here.
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     match arguments.as_slice() {
         ["--probe"] => probe()?,
         ["--down", pin_dir] => detach_and_unpin(pin_dir.as_ref())?,
-        [tun, underlay, local, pin_dir, bridge, leases @ ..] => {
+        [tun, underlay, local, pin_dir, leases @ ..] => {
             let pin_dir = PathBuf::from(pin_dir);
             ensure_bpffs(pin_dir.parent().ok_or("the pin directory needs a parent")?)?;
             let spec = Spec {
@@ -32,9 +32,6 @@ fn main() -> Result<(), Box<dyn Error>> {
             for lease in leases {
                 let (subnet, peer) = lease.split_once('=').ok_or("a lease is SUBNET=PEER")?;
                 want.insert(subnet.parse()?, peer.parse()?);
-            }
-            if *bridge != "-" {
-                overlay.sync_bridge(Some(if_nametoindex(*bridge)?))?;
             }
             println!("{:?} {:?}", overlay.set_peers(&want)?, overlay.kind());
             overlay.vouch()?;

@@ -20,7 +20,7 @@ pub use counters::{Counters, DropReason, PeerCounters, UserReason};
 pub use error::{EbpfError, Unsupported};
 pub use hook::HookKind;
 pub use maps::{MAX_LEASES, PeerDelta};
-pub use overlay::{Overlay, Spec, detach_and_unpin};
+pub use overlay::{Bridge, Overlay, Spec, detach_and_unpin};
 pub use pins::ensure_bpffs;
 pub use probe::probe;
 

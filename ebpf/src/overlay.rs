@@ -41,6 +41,15 @@ pub struct Spec {
     pub pin_dir: PathBuf,
 }
 
+/// The bridge of the node's pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bridge {
+    /// Its interface index.
+    pub index: u32,
+    /// Interface index of the port behind which a MAC address is; without the host's own addresses.
+    pub ports: BTreeMap<[u8; 6], u32>,
+}
+
 /// The running overlay. Dropping it leaves programs, links and maps in place and at work.
 pub struct Overlay {
     spec: Spec,
@@ -84,8 +93,10 @@ impl Overlay {
         if let Some(have) = have.filter(|have| take_over && have.bridge != 0) {
             overlay.bridge = Some(have.bridge);
             // Gone with its interface, perhaps; then there is nothing to replace.
-            let there = interface_name(have.bridge).is_ok();
-            overlay.sync_bridge(there.then_some(have.bridge))?;
+            match interface_name(have.bridge) {
+                Ok(_) => overlay.attach_ports(have.bridge)?,
+                Err(_) => overlay.sync_bridge(None)?,
+            }
         }
         tracing::debug!(?kind, take_over, pin_dir = %spec.pin_dir.display(), "overlay programs attached");
         Ok(overlay)
@@ -129,33 +140,33 @@ impl Overlay {
         self.maps.vouch()
     }
 
-    /// Names the bridge of the node's pods, and reads which of them is behind which port: call it again
+    /// Names the bridge of the node's pods, and which of them is behind which port: call it again
     /// whenever the bridge's forwarding table has changed (RTNLGRP_NEIGH, PF_BRIDGE). TCP packets that
     /// come unsplit from a virtual underlay then reach their pod unsplit; `c/ports.h` says why that is
     /// not so otherwise. Leaving it out costs throughput there and nothing else. `None` undoes it.
-    pub fn sync_bridge(&mut self, bridge: Option<u32>) -> Result<(), EbpfError> {
-        if self.bridge != bridge {
+    pub fn sync_bridge(&mut self, bridge: Option<&Bridge>) -> Result<(), EbpfError> {
+        let index = bridge.map(|bridge| bridge.index);
+        if self.bridge != index {
             if let Some(old) = self.bridge.take() {
                 self.ports_hook(old).detach(&self.spec.pin_dir)?;
             }
             let state = self.maps.state()?;
-            self.maps.set_state(State { bridge: bridge.unwrap_or(0), ..state })?;
+            self.maps.set_state(State { bridge: index.unwrap_or(0), ..state })?;
         }
-        let Some(index) = bridge else {
+        let Some(bridge) = bridge else {
             return self.maps.set_ports(&BTreeMap::new());
         };
-        let ports = sys::fdb::ports(index).map_err(|source| EbpfError::Interface {
-            op: "read the forwarding table of",
-            index,
-            source,
-        })?;
-        self.maps.set_ports(&ports)?;
-        let hook = self.ports_hook(index);
+        self.maps.set_ports(&bridge.ports)?;
+        self.attach_ports(bridge.index)
+    }
+
+    fn attach_ports(&mut self, bridge: u32) -> Result<(), EbpfError> {
+        let hook = self.ports_hook(bridge);
         let id = program_id(&mut self.object, hook.program)?;
         if !hook.is_attached(id, &self.spec.pin_dir)? {
             hook.attach(&mut self.object, &self.spec.pin_dir)?;
         }
-        self.bridge = bridge;
+        self.bridge = Some(bridge);
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use aya::maps::{HashMap, Map, MapData};
 use aya::programs::{SchedClassifier, TcAttachType};
 use common::net::*;
-use ebpf::{EbpfError, HookKind, Overlay, PeerDelta, Spec, detach_and_unpin, ensure_bpffs, probe};
+use ebpf::{Bridge, EbpfError, HookKind, Overlay, PeerDelta, Spec, detach_and_unpin, ensure_bpffs, probe};
 use ipnet::Ipv4Net;
 
 const KINDS: [HookKind; 2] = [HookKind::Tcx, HookKind::Clsact];
@@ -216,7 +216,6 @@ fn the_bridge_is_followed_and_let_go() {
             run("ip link set cni0 up");
             run("ip link add p0 type veth peer name p1");
             run("ip link set p0 master cni0 up");
-            run("bridge fdb add 02:00:00:00:00:aa dev p0 master static");
             let (bridge, port) = (ifindex("cni0"), ifindex("p0"));
             let ports = || {
                 let map = Map::HashMap(MapData::from_pin(spec.pin_dir.join("ports")).unwrap());
@@ -224,12 +223,11 @@ fn the_bridge_is_followed_and_let_go() {
                 map.iter().map(Result::unwrap).collect::<Vec<_>>()
             };
             let mut overlay = Overlay::open_with(&spec, kind).unwrap();
-            overlay.sync_bridge(Some(bridge)).unwrap();
+            let with = |pod| Bridge { index: bridge, ports: BTreeMap::from([([2, 0, 0, 0, 0, pod], port)]) };
+            overlay.sync_bridge(Some(&with(0xaa))).unwrap();
             assert!(overlay.attached().unwrap());
-            assert_eq!(ports(), [([2, 0, 0, 0, 0, 0xaa, 0, 0], port)], "and none of the bridge's own");
-            run("bridge fdb add 02:00:00:00:00:bb dev p0 master static");
-            run("bridge fdb del 02:00:00:00:00:aa dev p0 master");
-            overlay.sync_bridge(Some(bridge)).unwrap();
+            assert_eq!(ports(), [([2, 0, 0, 0, 0, 0xaa, 0, 0], port)]);
+            overlay.sync_bridge(Some(&with(0xbb))).unwrap();
             assert_eq!(ports(), [([2, 0, 0, 0, 0, 0xbb, 0, 0], port)]);
 
             // The next daemon finds it in its place, before it knows of a bridge.
@@ -242,7 +240,7 @@ fn the_bridge_is_followed_and_let_go() {
             assert_eq!(ports(), []);
 
             // A bridge that went away while nobody looked is no obstacle.
-            overlay.sync_bridge(Some(bridge)).unwrap();
+            overlay.sync_bridge(Some(&with(0xaa))).unwrap();
             drop(overlay);
             run("ip link del cni0");
             let mut overlay = Overlay::open_with(&spec, kind).unwrap();

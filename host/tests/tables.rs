@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use common::{Place, veth};
@@ -223,4 +224,21 @@ async fn an_empty_namespace_has_no_routes() {
     let place = Place::new("empty");
     let netlink = Netlink::connect_in(&place.namespace).unwrap();
     assert_eq!(netlink.routes().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_bridge_tells_who_is_behind_which_port() {
+    let place = Place::new("bridge");
+    let netlink = place.netlink().await;
+    let bridge = netlink.create_link(&NewLink::new("cni0", NewLinkKind::Bridge)).await.unwrap();
+    let other = netlink.create_link(&NewLink::new("cni1", NewLinkKind::Bridge)).await.unwrap();
+    let port = veth(&netlink, "p0", "p1").await.index;
+    place.ask("ip", &["link", "set", "p0", "master", "cni0", "up"]);
+    assert_eq!(netlink.bridge_ports(bridge).await.unwrap(), BTreeMap::new(), "none of its own addresses");
+    place.ask("bridge", &["fdb", "add", "02:00:00:00:00:aa", "dev", "p0", "master", "static"]);
+    let aa = ([2, 0, 0, 0, 0, 0xaa], port);
+    assert_eq!(netlink.bridge_ports(bridge).await.unwrap(), BTreeMap::from([aa]));
+    assert_eq!(netlink.bridge_ports(other).await.unwrap(), BTreeMap::new());
+    place.ask("bridge", &["fdb", "del", "02:00:00:00:00:aa", "dev", "p0", "master"]);
+    assert_eq!(netlink.bridge_ports(bridge).await.unwrap(), BTreeMap::new());
 }

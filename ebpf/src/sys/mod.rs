@@ -1,7 +1,6 @@
 //! The unsafe part: kernel calls that neither aya nor nix has, and promises about layouts.
 #![allow(unsafe_code)] // system calls with raw structures; Pod is a promise that only a person can make
 
-pub mod fdb;
 pub mod link;
 mod netlink;
 pub mod tc;

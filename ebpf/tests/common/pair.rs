@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use ebpf::{HookKind, Overlay, Spec};
+use ebpf::{Bridge, HookKind, Overlay, Spec};
 
 use super::net::*;
 use super::packets::hop;
@@ -104,10 +104,18 @@ impl Pair {
             let lease = format!("10.50.{other}.0/24").parse().unwrap();
             overlay.set_peers(&BTreeMap::from([(lease, [192, 0, 2, other].into())])).expect("set_peers");
             overlay.vouch().expect("vouch");
-            overlay.sync_bridge(Some(ifindex("cni0"))).expect("sync_bridge");
+            let pods = BTreeMap::from([(pod_mac(node), ifindex(&format!("p{node}")))]);
+            let bridge = Bridge { index: ifindex("cni0"), ports: pods };
+            overlay.sync_bridge(Some(&bridge)).expect("sync_bridge");
             overlay
         })
     }
+}
+
+fn pod_mac(node: &str) -> [u8; 6] {
+    let text = run_in(&format!("p{node}"), "cat /sys/class/net/eth0/address");
+    let bytes: Vec<u8> = text.trim().split(':').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
+    bytes.try_into().expect("six bytes")
 }
 
 /// Ends with its scope.

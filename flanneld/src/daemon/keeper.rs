@@ -142,7 +142,7 @@ impl Keeper {
             Err(error) => return Err(error),
         };
         self.set_udp_peers(&wanted.udp_peers)?;
-        self.sync_udp_bridge(&seen);
+        self.sync_udp_bridge(&seen).await;
         let plan = tables::plan(&wanted.tables, &seen.tables);
         let ops = plan.len();
         for op in &plan {
@@ -207,9 +207,20 @@ impl Keeper {
     }
 
     /// Tells the udp data path where the pods are now.
-    fn sync_udp_bridge(&self, seen: &Observed) {
-        let bridge = seen.bridge_in(self.node.subnets.v4.into());
-        self.peers.with_udp(|path| path.as_mut().map_or((), |path| path.sync_bridge(bridge)));
+    async fn sync_udp_bridge(&self, seen: &Observed) {
+        if !self.peers.with_udp(|path| path.as_ref().is_some_and(UdpPath::follows_bridge)) {
+            return;
+        }
+        let bridge = match seen.bridge_in(self.node.subnets.v4.into()) {
+            Some(index) => match self.netlink.bridge_ports(index).await {
+                Ok(ports) => Some(ebpf::Bridge { index, ports }),
+                Err(error) => {
+                    return tracing::debug!(error = chain(&error), "the pods' bridge stays as it was");
+                }
+            },
+            None => None,
+        };
+        self.peers.with_udp(|path| path.as_mut().map_or((), |path| path.sync_bridge(bridge.as_ref())));
     }
 
     /// The udp data path's trust in silent peers goes with time.

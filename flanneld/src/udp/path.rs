@@ -8,7 +8,7 @@ use super::simple::{Shared, Simple};
 use super::socket;
 use super::spec::UdpSpec;
 use crate::error::chain;
-use ebpf::{EbpfError, Overlay};
+use ebpf::{Bridge, EbpfError, Overlay};
 use host::HostError;
 use host::tun::{self, Tun};
 use ipnet::Ipv4Net;
@@ -158,10 +158,15 @@ impl UdpPath {
 
     /// Tells the packet programs where the pods' bridge is, and which pod is behind which of its ports; to be called
     /// after each look, since pods come and go. Without it pods get the same packets, at less throughput.
-    pub fn sync_bridge(&mut self, bridge: Option<u32>) {
+    pub fn sync_bridge(&mut self, bridge: Option<&Bridge>) {
         if let Some(Err(error)) = self.parts.overlay.as_mut().map(|overlay| overlay.sync_bridge(bridge)) {
             tracing::debug!(error = chain(&error), "packets reach the pods' bridge in segments");
         }
+    }
+
+    /// Whether [`UdpPath::sync_bridge`] does anything.
+    pub fn follows_bridge(&self) -> bool {
+        self.parts.overlay.is_some()
     }
 
     /// Lets a little of the trust in silent peers go (see [`Overlay::age`]); to be called every [`AGING`].

@@ -8,6 +8,7 @@
 //! To miss nothing, watch first and look then. A look that the kernel marks as interrupted is taken again.
 
 mod address;
+mod bridge;
 mod connection;
 mod fdb;
 mod link;
@@ -16,6 +17,7 @@ mod route;
 mod watch;
 mod write;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -240,6 +242,12 @@ impl Netlink {
     pub async fn fdb(&self, index: u32) -> Result<Vec<FdbEntry>, HostError> {
         let answers = self.connection.dump("list", "FDB entries", || fdb::dump_request(index)).await?;
         Ok(answers.iter().filter_map(fdb::decode).filter(|e| e.index == index).collect())
+    }
+
+    /// Which unicast address is behind which port of a bridge; without the host's own, and those of one VLAN only.
+    pub async fn bridge_ports(&self, bridge: u32) -> Result<BTreeMap<MacBytes, u32>, HostError> {
+        let answers = self.connection.dump("list", "addresses behind a bridge", bridge::dump_request).await?;
+        Ok(answers.iter().filter_map(|answer| bridge::decode(answer, bridge)).collect())
     }
 
     /// Adds an FDB entry, or gives a MAC address another destination: it has one afterwards.
