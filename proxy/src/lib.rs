@@ -4,6 +4,8 @@
 //! them. What should happen to a packet is decided in `proxy-core`. Begin at [`daemon`].
 
 pub mod backends;
+#[cfg(feature = "cases")]
+pub mod cases;
 pub mod conntrack;
 pub mod daemon;
 mod error;

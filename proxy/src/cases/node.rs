@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use host::netns::Namespace;
 use proxy_core::cases::{Case, Probe, world};
@@ -13,6 +14,7 @@ use tokio::runtime::Runtime;
 
 use super::Subject;
 use super::ask::{self, Seen};
+use super::serve;
 
 /// A namespace with a thread's worth of runtime in it.
 struct Place {
@@ -52,7 +54,9 @@ fn ip(namespace: &str, script: &str) {
 }
 
 fn place(tag: &str, link: &str) -> Place {
-    let name = format!("weft-proxy-{tag}-{}", std::process::id());
+    // Two worlds of one process may be there at once.
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("weft-cases-{}-{}-{tag}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
     let namespace = Namespace::create(&name).expect("these tests need root");
     let settings = [
         "net/ipv4/conf/all/rp_filter",
@@ -87,7 +91,7 @@ fn addresses(case: &Case) -> BTreeSet<IpAddr> {
 }
 
 impl World {
-    pub fn new(cases: &[Case]) -> Self {
+    pub fn new(cases: &[Case], more: &[SocketAddr]) -> Self {
         let here = &world::NODES[0];
         let own: BTreeSet<IpAddr> =
             here.primary.iter().chain(&here.secondary).map(|ip| ip.parse().unwrap()).collect();
@@ -104,7 +108,8 @@ impl World {
             }
         }
         let (mut pods, mut elsewhere) = (place("pods", "podx"), place("elsewhere", "ethx"));
-        for address in cases.iter().flat_map(addresses) {
+        let more_addresses = more.iter().map(|socket| socket.ip());
+        for address in cases.iter().flat_map(addresses).chain(more_addresses) {
             if own.contains(&address) || senders.contains_key(&address) || address.is_loopback() {
                 continue;
             }
@@ -118,7 +123,7 @@ impl World {
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let world = Self { node, senders, pods, elsewhere, runtime };
         world.connect();
-        world.serve(cases);
+        world.serve(cases, more);
         world
     }
 
@@ -183,8 +188,8 @@ impl World {
     }
 
     /// Servers everywhere, on every port that plays a part.
-    fn serve(&self, cases: &[Case]) {
-        let mut ports = BTreeSet::new();
+    fn serve(&self, cases: &[Case], more: &[SocketAddr]) {
+        let mut ports: BTreeSet<u16> = more.iter().map(SocketAddr::port).collect();
         for case in cases {
             for probe in &case.probes {
                 ports.insert(probe.packet.port);
@@ -200,7 +205,7 @@ impl World {
         }
         for place in self.places().chain([&self.node]) {
             let _inside = self.runtime.enter();
-            place.namespace.run(|| ask::serve(self.runtime.handle(), &ports)).unwrap();
+            place.namespace.run(|| serve::serve(self.runtime.handle(), &ports)).unwrap();
         }
     }
 
