@@ -27,13 +27,14 @@ const TIERS: [(&str, u8); 11] = [
 ];
 
 /// Crates that only one package may use.
-const EXCLUSIVE: [(&str, &str); 6] = [
+const EXCLUSIVE: [(&str, &str); 7] = [
     ("aya", "ebpf"),
     ("rtnetlink", "host"),
     ("netlink-packet-route", "host"),
     ("netlink-packet-core", "host"),
     ("netlink-sys", "host"),
     ("etcd-client", "flanneld"),
+    ("kube", "proxy"),
 ];
 
 struct Package {

@@ -4,7 +4,7 @@
 //! so that such entries must be deleted. As kube-proxy does, a flow stays while its endpoint serves, whatever policies
 //! and hints say meanwhile. Beyond kube-proxy 1.36: a service that lost its last endpoint counts, so does a deleted one,
 //! and a front that is new (a client that sent before would never get through); a node port is one only at an address
-//! for node ports; and where nothing can be stale nobody need look.
+//! for node ports, and those may change; and where nothing can be stale nobody need look.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 
 use crate::names::{Family, Protocol};
-use crate::table::{FrontAddress, Group, NodeView, ServicePort, ServiceTable, TableDelta};
+use crate::table::{FrontAddress, Group, NodePortsAt, NodeView, ServicePort, ServiceTable, TableDelta};
 
 /// A UDP conntrack entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,6 +29,8 @@ pub struct Flow {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Suspects {
     fronts: BTreeMap<Destination, Fate>,
+    /// Where node ports were until now.
+    node_ports_before: Vec<(Family, NodePortsAt)>,
     /// Within these, whatever is translated but is at no front at all belongs to a service that is gone.
     orphans: Vec<IpNet>,
 }
@@ -37,23 +39,32 @@ pub struct Suspects {
 pub type Destination = (Family, FrontAddress, u16);
 
 /// What becomes of the flows to a front.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Fate {
-    /// Those to one of these stay.
-    Stay(Group),
-    /// The front is gone: those to one of these go. Others are somebody else's.
-    Go(Group),
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Fate {
+    /// Flows to one of these stay, all others go. None: the front is gone.
+    now: Option<Group>,
+    /// Where flows went before. Of a front that is gone those go; others are somebody else's.
+    before: Vec<Group>,
 }
 
 impl Suspects {
-    /// After a change of the table.
-    pub fn of(delta: &TableDelta) -> Self {
+    /// After a change that made this table.
+    pub fn of(delta: &TableDelta, table: &ServiceTable) -> Self {
+        let mut suspects = Suspects::default();
+        suspects.add(delta, table);
+        suspects
+    }
+
+    /// Adds those of a later change, where those of earlier ones could not be looked for yet.
+    pub fn add(&mut self, delta: &TableDelta, table: &ServiceTable) {
         let udp = || delta.ports.iter().filter(|change| change.key.1.protocol == Protocol::Udp);
-        let mut fronts = BTreeMap::new();
         for (old, new) in udp().filter_map(|change| Some((change.old.as_ref()?, change.new.as_ref()))) {
             let kept: Vec<_> = new.map(|new| destinations(new).collect()).unwrap_or_default();
-            let gone = destinations(old).filter(|front| !kept.contains(front));
-            fronts.extend(gone.map(|front| (front, Fate::Go(old.serving.clone()))));
+            for front in destinations(old).filter(|front| !kept.contains(front)) {
+                let fate = self.fate(front);
+                fate.now = None;
+                fate.before.push(old.serving.clone());
+            }
         }
         // After what went: a front may have gone from one service to another.
         for (old, new) in udp().filter_map(|change| Some((change.old.as_ref(), change.new.as_ref()?))) {
@@ -62,22 +73,60 @@ impl Suspects {
                 old.is_some_and(|old| old.serving.iter().any(|endpoint| !new.serving.contains(endpoint)));
             // Without endpoints nothing is translated; a flow may have come about that way.
             let revived = old.is_some_and(|old| old.serving.is_empty()) && !new.serving.is_empty();
-            let suspect = destinations(new).filter(|front| lost || revived || !known.contains(front));
-            fronts.extend(suspect.map(|front| (front, Fate::Stay(new.serving.clone()))));
+            for front in destinations(new) {
+                if !(lost || revived || !known.contains(&front) || self.fronts.contains_key(&front)) {
+                    continue;
+                }
+                let fate = self.fate(front);
+                fate.now = Some(new.serving.clone());
+                fate.before.extend(old.map(|old| old.serving.clone()));
+            }
         }
-        Suspects { fronts, orphans: Vec::new() }
+        if let Some(node) = &delta.node_before {
+            self.node_ports_moved(node, table);
+        }
     }
 
-    /// After a start, when nobody knows what was before.
-    pub fn all(table: &ServiceTable) -> Self {
-        let ports = table.ports.values().filter(|port| port.protocol() == Protocol::Udp);
-        let fronts =
-            ports.flat_map(|port| destinations(port).map(|front| (front, Fate::Stay(port.serving.clone()))));
-        let views = Family::BOTH.map(|family| table.node.family(family));
-        Suspects {
-            fronts: fronts.collect(),
-            orphans: views.iter().flat_map(|view| view.service_cidrs.iter().copied()).collect(),
+    /// Node ports may be at other addresses now.
+    fn node_ports_moved(&mut self, before: &NodeView, table: &ServiceTable) {
+        for family in Family::BOTH {
+            let at = &before.family(family).node_ports;
+            if *at == table.node.family(family).node_ports {
+                continue;
+            }
+            self.node_ports_before.push((family, at.clone()));
+            let ports = table.ports.values().filter(|port| port.family == family);
+            for port in ports.filter(|port| port.protocol() == Protocol::Udp) {
+                for front in destinations(port).filter(|(_, address, _)| *address == FrontAddress::NodePorts)
+                {
+                    let fate = self.fate(front);
+                    fate.now = Some(port.serving.clone());
+                    fate.before.push(port.serving.clone());
+                }
+            }
         }
+    }
+
+    /// When nobody knows what was before: after a start, after somebody else's changes.
+    pub fn all(table: &ServiceTable) -> Self {
+        let mut suspects = Suspects::default();
+        suspects.add_all(table);
+        suspects
+    }
+
+    /// Adds whatever is at a front, or at what may have been one.
+    pub fn add_all(&mut self, table: &ServiceTable) {
+        for port in table.ports.values().filter(|port| port.protocol() == Protocol::Udp) {
+            for front in destinations(port) {
+                self.fate(front).now = Some(port.serving.clone());
+            }
+        }
+        let views = Family::BOTH.map(|family| table.node.family(family));
+        self.orphans = views.iter().flat_map(|view| view.service_cidrs.iter().copied()).collect();
+    }
+
+    fn fate(&mut self, front: Destination) -> &mut Fate {
+        self.fronts.entry(front).or_default()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -94,16 +143,23 @@ impl Suspects {
         let (ip, port) = (flow.front.ip(), flow.front.port());
         let family = Family::of(ip);
         let at = |address| self.fronts.get(&(family, address, port));
-        let node_port = || {
-            let here = node.family(family).node_ports.covers(ip) && is_local(ip);
+        let node_port = |covered: bool| {
+            let here = covered && is_local(ip);
             here.then(|| at(FrontAddress::NodePorts)).flatten()
         };
         let goes_to = |group: &Group| {
             group.iter().any(|endpoint| SocketAddr::new(endpoint.ip, endpoint.port) == flow.server)
         };
-        match at(FrontAddress::Ip(ip)).or_else(node_port) {
-            Some(Fate::Stay(serving)) => !goes_to(serving),
-            Some(Fate::Go(served)) => goes_to(served),
+        let covered = node.family(family).node_ports.covers(ip);
+        match at(FrontAddress::Ip(ip)).or_else(|| node_port(covered)) {
+            Some(Fate { now: Some(serving), .. }) => return !goes_to(serving),
+            Some(Fate { now: None, before }) => return before.iter().any(goes_to),
+            None => {}
+        }
+        let mut views = self.node_ports_before.iter();
+        let covered_before = !covered && views.any(|(of, at)| *of == family && at.covers(ip));
+        match node_port(covered_before) {
+            Some(Fate { before, .. }) => before.iter().any(goes_to),
             None => flow.server != flow.front && self.orphans.iter().any(|net| net.contains(&ip)),
         }
     }

@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer};
 
 /// A name that many values share.
 pub type Name = Arc<str>;
@@ -36,14 +37,11 @@ impl fmt::Display for Family {
 }
 
 /// Transport protocol of a service port; the API's words are in capitals, ours in small letters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
     #[default]
-    #[serde(rename = "TCP")]
     Tcp,
-    #[serde(rename = "UDP")]
     Udp,
-    #[serde(rename = "SCTP")]
     Sctp,
 }
 
@@ -85,6 +83,32 @@ impl FromStr for Protocol {
     fn from_str(text: &str) -> Result<Self, BadProtocol> {
         let found = Protocol::ALL.into_iter().find(|protocol| protocol.as_str().eq_ignore_ascii_case(text));
         found.ok_or_else(|| BadProtocol(text.to_owned()))
+    }
+}
+
+/// By hand, because serde would take `{"TCP": null}` as well.
+impl<'de> Deserialize<'de> for Protocol {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Word;
+
+        impl Visitor<'_> for Word {
+            type Value = Protocol;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("TCP, UDP or SCTP")
+            }
+
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<Protocol, E> {
+                match word {
+                    "TCP" => Ok(Protocol::Tcp),
+                    "UDP" => Ok(Protocol::Udp),
+                    "SCTP" => Ok(Protocol::Sctp),
+                    other => Err(E::invalid_value(de::Unexpected::Str(other), &self)),
+                }
+            }
+        }
+
+        from.deserialize_str(Word)
     }
 }
 

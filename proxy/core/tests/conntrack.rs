@@ -1,12 +1,17 @@
 //! Stale UDP flows.
 
-use std::net::IpAddr;
+mod common;
 
+use std::net::{IpAddr, SocketAddr};
+
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
 use proxy_core::cases::{cluster_of, usual_options};
 use proxy_core::cluster::{Cluster, Touched};
 use proxy_core::conntrack::{Flow, Suspects};
+use proxy_core::names::{Family, Protocol};
 use proxy_core::options::{NodePortAddresses, Options};
-use proxy_core::table::{ServiceTable, TableDelta};
+use proxy_core::table::{FrontAddress, Group, ServiceTable, TableDelta};
 
 /// A table that was one cluster's and has become another's.
 struct Turn {
@@ -28,7 +33,7 @@ fn turn_with(before: Cluster, after: Cluster, options: &Options) -> Turn {
 impl Turn {
     /// Of these flows, `FRONT > SERVER`, those that must go.
     fn stale<'a>(&self, flows: &[&'a str]) -> Vec<&'a str> {
-        self.stale_by(&Suspects::of(&self.delta), flows)
+        self.stale_by(&Suspects::of(&self.delta, &self.table), flows)
     }
 
     fn stale_by<'a>(&self, suspects: &Suspects, flows: &[&'a str]) -> Vec<&'a str> {
@@ -43,7 +48,7 @@ impl Turn {
     }
 
     fn nothing_to_look_for(&self) -> bool {
-        Suspects::of(&self.delta).is_empty()
+        Suspects::of(&self.delta, &self.table).is_empty()
     }
 }
 
@@ -150,7 +155,7 @@ fn a_client_that_sent_before_the_address_was_there_gets_through() {
     let flows = ["198.51.100.1:53 > 198.51.100.1:53", "192.168.0.1:30053 > 192.168.0.1:30053"];
     assert_eq!(turn.stale(&flows), flows);
     // The front that was there before is not even looked at.
-    let looked_at: Vec<_> = Suspects::of(&turn.delta).destinations().unwrap().collect();
+    let looked_at: Vec<_> = Suspects::of(&turn.delta, &turn.table).destinations().unwrap().collect();
     assert_eq!(looked_at.len(), 3);
 }
 
@@ -215,4 +220,167 @@ fn ipv6_flows_go_as_ipv4_ones_do() {
         "[fd00:10:96::10]:53 > [fd00:10:244:2::10]:53",
     ];
     assert_eq!(turn.stale(&flows), flows[..2]);
+}
+
+#[test]
+fn node_ports_that_move_to_other_addresses_take_their_flows_along() {
+    let dns = || cluster_of(&[DNS], &["dns 10.244.1.10"]);
+    let primary = Options { nodeport_addresses: NodePortAddresses::Primary, ..usual_options() };
+    let flows = [
+        "172.16.0.1:30053 > 10.244.1.10:53",
+        "172.16.0.1:30053 > 172.16.0.1:30053",
+        "172.16.0.1:30053 > 10.9.9.9:53",
+        "192.168.0.1:30053 > 10.244.1.10:53",
+        "10.96.0.10:53 > 10.244.1.10:53",
+    ];
+    for (from, to, gone) in
+        [(usual_options(), &primary, &flows[..1]), (primary.clone(), &usual_options(), &flows[1..3])]
+    {
+        let mut table = ServiceTable::build(&dns(), &from);
+        let delta = table.rebuild(&dns(), to, &Touched::default());
+        assert_eq!(Turn { table, delta }.stale(&flows), gone);
+    }
+}
+
+#[test]
+fn what_could_not_be_looked_for_is_not_forgotten() {
+    let all = [
+        cluster_of(&[DNS], &["dns 10.244.1.10"]),
+        cluster_of(&[DNS], &["dns 10.244.2.10"]),
+        cluster_of(&[], &[]),
+    ];
+    let [one, two, three] = all;
+    let (mut first, second) = (turn(one, two), cluster_of(&[DNS], &["dns 10.244.2.10"]));
+    let mut suspects = Suspects::of(&first.delta, &first.table);
+    let services = second.services().map(|service| service.name.clone()).collect();
+    let delta = first.table.rebuild(&three, &usual_options(), &Touched { services, ..Touched::default() });
+    suspects.add(&delta, &first.table);
+    suspects.add_all(&first.table);
+    let flows = [
+        "198.51.100.1:53 > 10.244.1.10:53",
+        "198.51.100.1:53 > 10.244.2.10:53",
+        "192.168.0.1:30053 > 10.244.1.10:53",
+        "198.51.100.1:53 > 198.51.100.1:53",
+    ];
+    assert_eq!(first.stale_by(&suspects, &flows), flows[..3]);
+}
+
+/// The addresses of the node that the property is about.
+const LOCAL: [[u8; 4]; 3] = [[192, 168, 0, 1], [10, 0, 0, 1], [172, 16, 0, 9]];
+
+fn is_local(ip: IpAddr) -> bool {
+    LOCAL.iter().any(|local| ip == IpAddr::from(*local))
+}
+
+/// An entry, and whether the proxy's rules made it.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    flow: Flow,
+    ours: bool,
+}
+
+/// What serves a destination today: plainly, by a look at every front.
+fn serving(table: &ServiceTable, front: SocketAddr) -> Option<Group> {
+    let family = Family::of(front.ip());
+    let find = |address: FrontAddress| {
+        let udp =
+            table.ports.values().filter(|port| port.family == family && port.protocol() == Protocol::Udp);
+        let found = udp.filter(|port| {
+            port.fronts.iter().any(|front_of| front_of.address == address && front_of.port == front.port())
+        });
+        found.map(|port| port.serving.clone()).next()
+    };
+    let here = is_local(front.ip()) && table.node.family(family).node_ports.covers(front.ip());
+    find(FrontAddress::Ip(front.ip())).or_else(|| find(FrontAddress::NodePorts).filter(|_| here))
+}
+
+/// Where clients send, fronts or not.
+fn destination() -> impl Strategy<Value = SocketAddr> {
+    let ip = select(vec![
+        "10.96.0.1",
+        "10.96.0.2",
+        "10.96.0.3",
+        "fd00::3",
+        "198.51.100.1",
+        "198.51.100.2",
+        "198.51.100.3",
+        "192.168.0.1",
+        "10.0.0.1",
+        "172.16.0.9",
+        "8.8.8.8",
+    ]);
+    (ip, select(vec![53, 30080, 30081])).prop_map(|(ip, port)| SocketAddr::new(ip.parse().unwrap(), port))
+}
+
+/// How an entry comes about when a packet for this destination comes now.
+fn entry(table: &ServiceTable, front: SocketAddr, pick: Index, foreign: bool) -> Option<Entry> {
+    let client = "203.0.113.9:999".parse().unwrap();
+    let ours = serving(table, front);
+    let server = match &ours {
+        // Refused: no entry.
+        Some(group) if group.is_empty() => return None,
+        Some(group) => {
+            let endpoint = pick.get(group);
+            SocketAddr::new(endpoint.ip, endpoint.port)
+        }
+        // Somebody else's translation.
+        None if foreign => SocketAddr::new(IpAddr::from([10, 77, 0, 1]), 99),
+        None => front,
+    };
+    Some(Entry { flow: Flow { client, front, server }, ours: ours.is_some() })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    /// After a change, and whatever was put off before it, an entry is there still if and only if it is one that a
+    /// packet today could make, policies, hints and affinity apart: its destination is a front, and its server a serving
+    /// endpoint of the front's service port; or its destination is no front, and the entry not of the proxy's making.
+    #[test]
+    fn after_any_changes_the_flows_left_are_those_that_packets_of_today_could_make(
+        steps in proptest::collection::vec(
+            (
+                proptest::collection::vec(common::change(), 1..4),
+                common::options(),
+                proptest::collection::vec((destination(), any::<Index>(), any::<bool>()), 0..6),
+                // Whether the pass fails, so that its flows wait.
+                proptest::bool::weighted(0.2),
+            ),
+            1..16,
+        )
+    ) {
+        let (mut cluster, mut table) = (Cluster::default(), ServiceTable::default());
+        let (mut entries, mut waiting) = (Vec::<Entry>::new(), Suspects::default());
+        // What the kernel's rules say: those of the last pass that did not fail.
+        let mut rules = table.clone();
+        for (changes, options, packets, fails) in steps {
+            entries.extend(packets.into_iter().filter_map(|(front, pick, foreign)| entry(&rules, front, pick, foreign)));
+            let mut touched = Touched::default();
+            changes.into_iter().for_each(|change| touched.merge(cluster.apply(change)));
+            let delta = table.rebuild(&cluster, &options, &touched);
+            waiting.add(&delta, &table);
+            if fails {
+                continue;
+            }
+            rules = table.clone();
+            let suspects = std::mem::take(&mut waiting);
+            let before = entries.clone();
+            entries.retain(|entry| !suspects.stale(&entry.flow, &table.node, is_local));
+            for Entry { flow, ours } in before {
+                let survives = entries.iter().any(|entry| entry.flow == flow);
+                let right = match serving(&table, flow.front) {
+                    Some(group) if group.is_empty() && flow.front == flow.server => continue,
+                    Some(group) => group.iter().any(|end| SocketAddr::new(end.ip, end.port) == flow.server),
+                    None => !ours,
+                };
+                prop_assert_eq!(survives, right, "{:?}", flow);
+                if !survives && let Some(destinations) = suspects.destinations() {
+                    let asked = destinations.collect::<Vec<_>>();
+                    let family = Family::of(flow.front.ip());
+                    let at = |address| asked.contains(&(family, address, flow.front.port()));
+                    prop_assert!(at(FrontAddress::Ip(flow.front.ip())) || at(FrontAddress::NodePorts));
+                }
+            }
+        }
+    }
 }

@@ -70,6 +70,18 @@ fn a_node_tells_its_zone_networks_addresses_and_whether_it_leaves() {
 }
 
 #[test]
+fn a_node_leaves_when_it_is_deleted_or_the_autoscaler_says_so() {
+    let leaving = |metadata: Value, taint: &str| {
+        node(json!({"metadata": metadata, "spec": {"taints": [{"key": taint}]}})).leaving
+    };
+    let taint = "ToBeDeletedByClusterAutoscaler";
+    assert!(!leaving(json!({"name": "here"}), "node.kubernetes.io/unreachable"));
+    assert!(!leaving(json!({"name": "here", "deletionTimestamp": null}), "x"));
+    assert!(leaving(json!({"name": "here"}), taint));
+    assert!(leaving(json!({"name": "here", "deletionTimestamp": "2026-11-21T11:33:16Z"}), "x"));
+}
+
+#[test]
 fn an_error_names_object_and_field() {
     let decode = |json: &str| Kind::Service.decode(json.as_bytes()).unwrap_err().to_string();
     let named = |spec: &str| format!(r#"{{"metadata": {{"namespace": "n", "name": "s"}}, "spec": {spec}}}"#);
@@ -77,8 +89,142 @@ fn an_error_names_object_and_field() {
         decode(&named(r#"{"clusterIP": "10.96.0.1", "ports": [{"port": 0}]}"#)),
         "Service n/s: spec.ports[0].port: 0 is not a port (1..=65535)"
     );
-    assert!(decode(&named("7")).starts_with("Service n/s: "), "the name, though the rest does not decode");
+    assert_eq!(decode(&named("7")), "Service n/s: spec: invalid type: integer `7`, expected an object");
+    assert_eq!(decode(&named("[]")), "Service n/s: spec: invalid type: sequence, expected an object");
+    assert_eq!(
+        decode(&named(r#"{"ports": [{"port": 80}, {"nodePort": 80}]}"#)),
+        "Service n/s: spec.ports[1]: missing field `port`"
+    );
+    assert_eq!(
+        decode(&named("{\n \"ports\": [\n  {\"port\": 80, \"protocol\": \"QUIC\"}]}")),
+        "Service n/s: spec.ports[0].protocol: invalid value: string \"QUIC\", expected TCP, UDP or SCTP"
+    );
     assert!(decode("{").starts_with("Service : "));
+}
+
+/// One of each kind with every field that is read.
+fn whole(kind: Kind) -> Value {
+    let metadata = json!({
+        "namespace": "n", "name": "x", "creationTimestamp": "2026-01-01T00:00:00Z", "deletionTimestamp": "2026-01-02T00:00:00Z",
+        "labels": {"kubernetes.io/service-name": "s", "topology.kubernetes.io/zone": "a"},
+    });
+    match kind {
+        Kind::Service => json!({
+            "metadata": metadata,
+            "spec": {
+                "type": "LoadBalancer", "clusterIP": "10.96.0.1", "clusterIPs": ["10.96.0.1", "fd00::1"],
+                "externalIPs": ["198.51.100.1"], "loadBalancerSourceRanges": ["192.0.2.0/24"],
+                "ports": [{"name": "a", "protocol": "TCP", "port": 80, "nodePort": 30080}],
+                "internalTrafficPolicy": "Local", "externalTrafficPolicy": "Local", "sessionAffinity": "ClientIP",
+                "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 60}}, "healthCheckNodePort": 32000,
+            },
+            "status": {"loadBalancer": {"ingress": [{"ip": "198.51.100.2", "ipMode": "VIP"}]}},
+        }),
+        Kind::EndpointSlice => json!({
+            "metadata": metadata, "addressType": "IPv4",
+            "endpoints": [{
+                "addresses": ["10.1.0.1"], "conditions": {"ready": true, "serving": true, "terminating": false},
+                "nodeName": "here", "hints": {"forZones": [{"name": "a"}], "forNodes": [{"name": "here"}]},
+            }],
+            "ports": [{"name": "a", "protocol": "UDP", "port": 53}],
+        }),
+        Kind::Node => json!({
+            "metadata": metadata,
+            "spec": {"podCIDR": "10.1.0.0/24", "podCIDRs": ["10.1.0.0/24"], "taints": [{"key": "a"}]},
+            "status": {"addresses": [{"type": "InternalIP", "address": "192.168.0.1"}]},
+        }),
+        Kind::ServiceCidr => json!({"metadata": metadata, "spec": {"cidrs": ["10.96.0.0/16"]}}),
+    }
+}
+
+/// The paths of all values in a value, as JSON pointers and as people write them.
+fn places(value: &Value, pointer: &str, path: &str, found: &mut Vec<(String, String)>) {
+    let mut each = |pointer: String, path: String, value: &Value| {
+        found.push((pointer.clone(), path.clone()));
+        places(value, &pointer, &path, found);
+    };
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                each(format!("{pointer}/{}", key.replace('/', "~1")), path, value);
+            }
+        }
+        Value::Array(list) => {
+            for (index, value) in list.iter().enumerate() {
+                each(format!("{pointer}/{index}"), format!("{path}[{index}]"), value);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn a_field_of_the_wrong_type_is_named_with_its_object() {
+    let wrongs = [
+        json!([]),
+        json!({}),
+        json!([[]]),
+        json!({"TCP": null}),
+        json!(true),
+        json!(7),
+        json!(1.5),
+        json!("x"),
+    ];
+    let same = |one: &Value, other: &Value| {
+        let number = |value: &Value| value.as_i64().is_some();
+        std::mem::discriminant(one) == std::mem::discriminant(other) && number(one) == number(other)
+    };
+    let mut tried = 0;
+    for kind in Kind::ALL {
+        let good = whole(kind);
+        assert!(kind.decode(good.to_string().as_bytes()).unwrap().left_out.is_empty(), "{kind:?}");
+        let mut found = Vec::new();
+        places(&good, "", "", &mut found);
+        for (pointer, path) in found {
+            let was = good.pointer(&pointer).unwrap();
+            // Lists and objects with something wrong in them are other places' matter.
+            for wrong in wrongs.iter().filter(|wrong| !same(wrong, was)) {
+                for text in [serde_json::to_string, serde_json::to_string_pretty] {
+                    let mut bad = good.clone();
+                    *bad.pointer_mut(&pointer).unwrap() = wrong.clone();
+                    let error = kind.decode(text(&bad).unwrap().as_bytes()).expect_err(&path);
+                    assert_eq!(error.field, path, "{wrong}: {error}");
+                    let name = bad["metadata"]["name"].as_str().unwrap_or_default();
+                    assert_eq!(&*error.name.name, name, "{path}: {error}");
+                    assert!(error.problem.starts_with("invalid "), "{error}");
+                    tried += 1;
+                }
+            }
+        }
+    }
+    assert!(tried > 500, "{tried}");
+}
+
+#[test]
+fn null_is_absent_wherever_absence_is_allowed() {
+    for kind in Kind::ALL {
+        let good = whole(kind);
+        let mut found = Vec::new();
+        places(&good, "", "", &mut found);
+        for (pointer, path) in found {
+            let mut with_null = good.clone();
+            *with_null.pointer_mut(&pointer).unwrap() = Value::Null;
+            if path.ends_with(']') || path.contains("labels.") {
+                continue;
+            }
+            let mut without = good.clone();
+            let (parent, key) = pointer.rsplit_once('/').unwrap();
+            without.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(key);
+            let [with_null, without] =
+                [with_null, without].map(|object| kind.decode(object.to_string().as_bytes()));
+            match (with_null, without) {
+                (Ok(with_null), Ok(without)) => assert_eq!(with_null, without, "{path}"),
+                (Err(_), Err(_)) => {}
+                (with_null, without) => panic!("{path}: {with_null:?} {without:?}"),
+            }
+        }
+    }
 }
 
 #[test]

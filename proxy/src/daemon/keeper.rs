@@ -35,6 +35,8 @@ pub(super) struct Keeper<B> {
     synced: bool,
     started: SystemTime,
     flows: Sweeper,
+    /// UDP flows that changes since the last complete pass may have made stale.
+    suspects: Suspects,
     node_ports: NodePorts,
     health: ProxyHealth,
     metrics: Metrics,
@@ -82,6 +84,7 @@ impl<B: Backend> Keeper<B> {
             synced: false,
             started: SystemTime::now(),
             flows: Sweeper::default(),
+            suspects: Suspects::default(),
             node_ports: NodePorts::new(health.clone()),
             health,
             metrics,
@@ -137,6 +140,7 @@ impl<B: Backend> Keeper<B> {
         let touched = std::mem::take(&mut self.pending.touched);
         let delta = self.table.rebuild(&self.cluster, &self.options, &touched);
         self.report(&delta);
+        self.suspects.add(&delta, &self.table);
         // Before anything that may fail: after a failure nothing is known of flows either.
         let everything = std::mem::replace(&mut self.behind, true) || !self.synced;
         let outcome = match everything {
@@ -148,10 +152,10 @@ impl<B: Backend> Keeper<B> {
         self.behind = false;
         self.synced = true;
         self.done(applied, start);
-        let suspects = match everything {
-            true => Suspects::all(&self.table),
-            false => Suspects::of(&delta),
-        };
+        let mut suspects = std::mem::take(&mut self.suspects);
+        if everything {
+            suspects.add_all(&self.table);
+        }
         self.sweep(&suspects).await;
         self.follow_health(&delta, everything).await;
         Ok(())

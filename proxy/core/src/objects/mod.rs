@@ -5,13 +5,16 @@
 
 mod address;
 mod error;
+mod fields;
 mod node;
+mod place;
 pub mod raw;
 mod service;
 mod slice;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 pub use error::ObjectError;
 pub use node::{NodeInfo, ServiceCidr};
@@ -63,17 +66,26 @@ impl Kind {
     }
 }
 
-/// Names the object in the error even where its fields do not decode.
 fn decode<T: DeserializeOwned>(kind: Kind, json: &[u8]) -> Result<T, ObjectError> {
-    #[derive(Default, Deserialize)]
-    struct Named {
-        #[serde(default)]
-        metadata: raw::Metadata,
+    let decoded: Result<fields::Map<T>, _> = serde_json::from_slice(json);
+    decoded.map(|fields::Map(object)| object).map_err(|error| blame(kind, json, &error))
+}
+
+/// Names the object even where its fields do not decode, and the field at fault.
+fn blame(kind: Kind, json: &[u8], error: &serde_json::Error) -> ObjectError {
+    let value: Value = serde_json::from_slice(json).unwrap_or_default();
+    let word = |field: &str| value["metadata"][field].as_str().unwrap_or_default();
+    let line = json.split_inclusive(|byte| *byte == b'\n').take(error.line().saturating_sub(1));
+    let position = line.map(<[u8]>::len).sum::<usize>() + error.column();
+    let problem = error.to_string();
+    // A place in a text that nobody sees as the API sends it.
+    let problem = problem.rsplit_once(" at line ").map_or(problem.as_str(), |(problem, _)| problem);
+    ObjectError {
+        kind,
+        name: ObjectName::new(word("namespace"), word("name")),
+        field: if error.is_data() { place::path(json, position) } else { String::new() },
+        problem: problem.to_owned(),
     }
-    serde_json::from_slice(json).map_err(|error| {
-        let named: Named = serde_json::from_slice(json).unwrap_or_default();
-        ObjectError { kind, name: named.metadata.name(), field: String::new(), problem: error.to_string() }
-    })
 }
 
 /// A checked object.

@@ -16,7 +16,7 @@ pub struct NodeInfo {
     pub pod_cidrs: Box<[IpNet]>,
     /// Internal addresses first, then external ones: the order in which kube-proxy looks for the node's own.
     pub addresses: Box<[IpAddr]>,
-    /// About to be removed by the cluster autoscaler, so that load balancers should look elsewhere.
+    /// Deleted, or about to be removed by the cluster autoscaler, so that load balancers should look elsewhere.
     pub leaving: bool,
 }
 
@@ -44,10 +44,12 @@ impl raw::Node {
         let mut left_out = Vec::new();
         let mut addresses = Vec::new();
         for wanted in ["InternalIP", "ExternalIP"] {
-            for address in self.status.addresses.iter().filter(|address| address.kind == wanted) {
+            let written = self.status.addresses.iter().enumerate();
+            for (index, address) in written.filter(|(_, address)| address.kind == wanted) {
+                let field = || format!("status.addresses[{index}].address");
                 match parse_ip(&address.address) {
                     Ok(ip) => addresses.push(ip),
-                    Err(problem) => left_out.push(blame.field("status.addresses", problem)),
+                    Err(problem) => left_out.push(blame.field(field(), problem)),
                 }
             }
         }
@@ -55,7 +57,8 @@ impl raw::Node {
             zone: self.metadata.labels.get(ZONE).map(|zone| Name::from(zone.as_str())),
             pod_cidrs: nets("spec.podCIDRs", &written, &blame)?,
             addresses: addresses.into(),
-            leaving: self.spec.taints.iter().any(|taint| taint.key == LEAVING),
+            leaving: self.metadata.deletion_timestamp.is_some()
+                || self.spec.taints.iter().any(|taint| taint.key == LEAVING),
             name: name.name.clone(),
         };
         Ok(Checked { object, left_out })

@@ -2,14 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
+use super::fields::{object, objects, optional, or_default};
 use crate::names::{ObjectName, Protocol};
-
-/// A list or map that may be `null`.
-fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
-    Option::deserialize(from).map(Option::unwrap_or_default)
-}
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -17,6 +13,7 @@ pub struct Metadata {
     pub namespace: Option<String>,
     pub name: Option<String>,
     pub creation_timestamp: Option<String>,
+    pub deletion_timestamp: Option<String>,
     #[serde(deserialize_with = "or_default")]
     pub labels: BTreeMap<String, String>,
 }
@@ -33,8 +30,11 @@ impl Metadata {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Service {
+    #[serde(deserialize_with = "object")]
     pub metadata: Metadata,
+    #[serde(deserialize_with = "object")]
     pub spec: ServiceSpec,
+    #[serde(deserialize_with = "object")]
     pub status: ServiceStatus,
 }
 
@@ -51,11 +51,12 @@ pub struct ServiceSpec {
     pub external_ips: Vec<String>,
     #[serde(deserialize_with = "or_default")]
     pub load_balancer_source_ranges: Vec<String>,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "objects")]
     pub ports: Vec<ServicePort>,
     pub internal_traffic_policy: Option<String>,
     pub external_traffic_policy: Option<String>,
     pub session_affinity: Option<String>,
+    #[serde(deserialize_with = "optional")]
     pub session_affinity_config: Option<AffinityConfig>,
     pub health_check_node_port: Option<i64>,
 }
@@ -72,7 +73,7 @@ pub struct ServicePort {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct AffinityConfig {
-    #[serde(rename = "clientIP")]
+    #[serde(rename = "clientIP", deserialize_with = "optional")]
     pub client_ip: Option<ClientIp>,
 }
 
@@ -85,14 +86,14 @@ pub struct ClientIp {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ServiceStatus {
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "object")]
     pub load_balancer: LoadBalancer,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct LoadBalancer {
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "objects")]
     pub ingress: Vec<Ingress>,
 }
 
@@ -106,11 +107,12 @@ pub struct Ingress {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EndpointSlice {
+    #[serde(deserialize_with = "object")]
     pub metadata: Metadata,
     pub address_type: Option<String>,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "objects")]
     pub endpoints: Vec<Endpoint>,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "objects")]
     pub ports: Vec<EndpointPort>,
 }
 
@@ -119,10 +121,10 @@ pub struct EndpointSlice {
 pub struct Endpoint {
     #[serde(deserialize_with = "or_default")]
     pub addresses: Vec<String>,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "object")]
     pub conditions: Conditions,
     pub node_name: Option<String>,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "object")]
     pub hints: HintList,
 }
 
@@ -137,9 +139,9 @@ pub struct Conditions {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HintList {
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "objects")]
     pub for_zones: Vec<Named>,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "objects")]
     pub for_nodes: Vec<Named>,
 }
 
@@ -159,8 +161,11 @@ pub struct EndpointPort {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Node {
+    #[serde(deserialize_with = "object")]
     pub metadata: Metadata,
+    #[serde(deserialize_with = "object")]
     pub spec: NodeSpec,
+    #[serde(deserialize_with = "object")]
     pub status: NodeStatus,
 }
 
@@ -171,35 +176,39 @@ pub struct NodeSpec {
     pub pod_cidr: Option<String>,
     #[serde(rename = "podCIDRs", deserialize_with = "or_default")]
     pub pod_cidrs: Vec<String>,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "objects")]
     pub taints: Vec<Taint>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Taint {
+    #[serde(deserialize_with = "or_default")]
     pub key: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct NodeStatus {
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "objects")]
     pub addresses: Vec<NodeAddress>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct NodeAddress {
-    #[serde(rename = "type")]
+    #[serde(rename = "type", deserialize_with = "or_default")]
     pub kind: String,
+    #[serde(deserialize_with = "or_default")]
     pub address: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct ServiceCidr {
+    #[serde(deserialize_with = "object")]
     pub metadata: Metadata,
+    #[serde(deserialize_with = "object")]
     pub spec: ServiceCidrSpec,
 }
 

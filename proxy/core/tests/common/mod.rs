@@ -33,6 +33,8 @@ fn service() -> impl Strategy<Value = Object> {
         json!([{"port": 80, "nodePort": 30080}]),
         json!([{"name": "x", "port": 53, "protocol": "UDP", "nodePort": 30080}, {"name": "y", "port": 80}]),
         json!([{"name": "y", "port": 80, "nodePort": 30081}]),
+        json!([{"name": "x", "port": 53, "protocol": "UDP", "nodePort": 30081}]),
+        json!([{"name": "z", "port": 53, "protocol": "UDP"}]),
     ]);
     let external =
         select(vec![vec![], vec!["198.51.100.1"], vec!["198.51.100.1", "198.51.100.2"], vec!["10.96.0.2"]]);
@@ -85,6 +87,7 @@ fn slice() -> impl Strategy<Value = Object> {
     let ports = select(vec![
         json!([{"port": 8080}]),
         json!([{"name": "x", "port": 53, "protocol": "UDP"}, {"name": "y", "port": 8080}]),
+        json!([{"name": "x", "port": 5353, "protocol": "UDP"}, {"name": "z", "port": 53, "protocol": "UDP"}]),
         json!([]),
     ]);
     any::<bool>().prop_flat_map(move |v6| {
@@ -150,7 +153,11 @@ pub fn options() -> impl Strategy<Value = Options> {
         DetectLocal::ClusterCidr(vec!["10.1.0.0/16".parse().expect("a CIDR")]),
     ]);
     let ips = select(vec![vec![], vec![IpAddr::from([192, 168, 0, 1])]]);
-    let ports = select(vec![NodePortAddresses::All, NodePortAddresses::Primary]);
+    let ports = select(vec![
+        NodePortAddresses::All,
+        NodePortAddresses::Primary,
+        NodePortAddresses::Cidrs(vec!["172.16.0.0/12".parse().expect("a CIDR")]),
+    ]);
     let name = select(vec!["here", "there"]);
     let other =
         (detect, ips, ports, any::<bool>(), name).prop_map(|(detect_local, node_ips, ports, all, name)| {
