@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -26,7 +26,16 @@ pub struct Etcd {
     namespace: Namespace,
     directory: PathBuf,
     endpoint: String,
+    listen: IpAddr,
+    ports: Ports,
     daemon: Daemon,
+}
+
+/// Where etcd listens: for its clients, and for peers that it has not.
+#[derive(Clone, Copy, Debug)]
+struct Ports {
+    client: u16,
+    peer: u16,
 }
 
 impl Etcd {
@@ -36,7 +45,16 @@ impl Etcd {
             namespace,
             directory: directory.to_owned(),
             endpoint: endpoint.to_owned(),
+            listen: Ipv4Addr::UNSPECIFIED.into(),
+            ports: Ports { client: ETCD_PORT, peer: ETCD_PORT + 1 },
         }
+    }
+
+    /// One that listens at the loopback address alone, at ports that were free a moment ago.
+    pub(crate) fn on_loopback(namespace: Namespace, directory: &Path, client: u16, peer: u16) -> Self {
+        let endpoint = format!("http://127.0.0.1:{client}");
+        let listen = Ipv4Addr::LOCALHOST.into();
+        Self { listen, ports: Ports { client, peer }, ..Self::new(namespace, directory, &endpoint) }
     }
 
     /// etcd as the nodes see it: `http://172.30.0.1:2379`.
@@ -56,14 +74,15 @@ impl Etcd {
     /// It is not installed, or runs already.
     pub fn start(&self) -> Result<Pid, LabError> {
         fs::create_dir_all(&self.directory).map_err(LabError::io("create", &self.directory))?;
-        let client = |host: &str| format!("http://{host}:{ETCD_PORT}");
+        let Ports { client, peer } = self.ports;
+        let peer = format!("http://127.0.0.1:{peer}");
         let arguments = [
             format!("--data-dir={}", self.directory.join("data").display()),
-            format!("--listen-client-urls={}", client("0.0.0.0")),
+            format!("--listen-client-urls=http://{}:{client}", self.listen),
             format!("--advertise-client-urls={}", self.endpoint),
-            "--listen-peer-urls=http://127.0.0.1:2380".to_owned(),
-            "--initial-advertise-peer-urls=http://127.0.0.1:2380".to_owned(),
-            "--initial-cluster=default=http://127.0.0.1:2380".to_owned(),
+            format!("--listen-peer-urls={peer}"),
+            format!("--initial-advertise-peer-urls={peer}"),
+            format!("--initial-cluster=default={peer}"),
         ];
         self.daemon.start(Path::new("etcd"), &arguments.map(OsString::from), &[])
     }
@@ -87,8 +106,12 @@ impl Etcd {
 
     /// Whether it serves requests now.
     pub fn is_healthy(&self) -> bool {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ETCD_PORT));
-        crate::http::get(&self.namespace, address, "/health").is_ok_and(|(status, _)| status == 200)
+        crate::http::get(&self.namespace, self.address(), "/health").is_ok_and(|(status, _)| status == 200)
+    }
+
+    /// Where a client in its namespace finds it.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.ports.client))
     }
 
     /// Its process, if it runs.
@@ -117,7 +140,7 @@ impl Etcd {
         &self,
         arguments: impl IntoIterator<Item = S>,
     ) -> Result<Output, LabError> {
-        let fixed = ["etcdctl".to_owned(), format!("--endpoints=http://127.0.0.1:{ETCD_PORT}")];
+        let fixed = ["etcdctl".to_owned(), format!("--endpoints=http://{}", self.address())];
         let argv = fixed.into_iter().chain(arguments.into_iter().map(Into::into));
         exec::run(&exec::inside(&self.namespace, argv).env("ETCDCTL_API", "3"))
     }

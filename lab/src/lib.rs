@@ -30,6 +30,7 @@ pub mod measure;
 pub mod metrics;
 pub mod name;
 pub mod node;
+pub mod originals;
 pub mod plan;
 pub mod process;
 pub mod progress;
