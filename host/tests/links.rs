@@ -86,6 +86,16 @@ async fn a_bridge_with_a_port() {
     netlink.set_link(port.index, &enslave).await.unwrap();
     assert_eq!(netlink.link(port.index).await.unwrap().unwrap().master, Some(bridge));
     assert!(netlink.link(bridge).await.unwrap().unwrap().carrier);
+    let is_hairpin = || {
+        let told =
+            place.namespace.command("bridge").args(["-d", "link", "show", "dev", "veth0"]).output().unwrap();
+        String::from_utf8_lossy(&told.stdout).contains("hairpin on")
+    };
+    assert!(!is_hairpin());
+    netlink.set_hairpin(port.index, true).await.unwrap();
+    assert!(is_hairpin());
+    netlink.set_hairpin(port.index, false).await.unwrap();
+    assert!(!is_hairpin());
     let release = LinkChange { master: Some(None), ..LinkChange::default() };
     netlink.set_link(port.index, &release).await.unwrap();
     assert_eq!(netlink.link(port.index).await.unwrap().unwrap().master, None);

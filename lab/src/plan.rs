@@ -61,6 +61,9 @@ pub struct Port {
     pub name: String,
     /// The bridge that it is a port of.
     pub bridge: Option<String>,
+    /// Sends back what came in by it, as CNI's bridge plugin has it for pods: otherwise one that asks a service and is
+    /// itself the endpoint gets no answer where `bridge-nf-call-iptables` is on.
+    pub hairpin: bool,
 }
 
 impl fmt::Display for Step {
@@ -77,9 +80,12 @@ impl fmt::Display for Step {
                 let (netns, name, peer, peer_netns) = (&a.netns, &a.name, &b.name, &b.netns);
                 write!(f, "ip -n {netns} link add {name} mtu {mtu} type veth ")?;
                 write!(f, "peer name {peer} mtu {mtu} netns {peer_netns}")?;
-                for Port { netns, name, bridge } in [a, b] {
+                for Port { netns, name, bridge, hairpin } in [a, b] {
                     let master = bridge.as_ref().map(|b| format!("master {b} ")).unwrap_or_default();
                     write!(f, "; ip -n {netns} link set {name} {master}up")?;
+                    if *hairpin {
+                        write!(f, "; bridge -n {netns} link set dev {name} hairpin on")?;
+                    }
                 }
                 Ok(())
             }
@@ -184,8 +190,13 @@ impl NodePlan {
     }
 
     fn join_switch(&self, spec: &Spec, hub: &str, steps: &mut Vec<Step>) {
-        let a = Port { netns: self.netns.clone(), name: "eth0".to_owned(), bridge: None };
-        let b = Port { netns: hub.to_owned(), name: self.name.clone(), bridge: Some(SWITCH.to_owned()) };
+        let a = Port { netns: self.netns.clone(), name: "eth0".to_owned(), bridge: None, hairpin: false };
+        let b = Port {
+            netns: hub.to_owned(),
+            name: self.name.clone(),
+            bridge: Some(SWITCH.to_owned()),
+            hairpin: false,
+        };
         steps.push(Step::Veth { a, b, mtu: spec.mtu });
         steps.push(address(&self.netns, "eth0", self.underlay));
         steps.push(Step::Default { netns: self.netns.clone(), via: Ipv4Addr::new(172, 30, 0, 1).into() });
@@ -213,11 +224,12 @@ impl NodePlan {
             }
         }
         for pod in &self.pods {
-            let a = Port { netns: pod.netns.clone(), name: "eth0".to_owned(), bridge: None };
+            let a = Port { netns: pod.netns.clone(), name: "eth0".to_owned(), bridge: None, hairpin: false };
             let b = Port {
                 netns: self.netns.clone(),
                 name: pod.port.clone(),
                 bridge: Some(POD_BRIDGE.to_owned()),
+                hairpin: true,
             };
             steps.push(Step::Veth { a, b, mtu: network.mtu });
             for (gateway, net) in network.gateways().into_iter().zip(network.addresses(pod.index)?) {
@@ -270,7 +282,12 @@ impl PodNetwork {
 /// eth0 to eth0, and eth1 of each to the hub, which is there for etcd alone.
 fn join_directly(spec: &Spec, hub: &str, nodes: &[NodePlan], steps: &mut Vec<Step>) {
     let [first, second] = nodes else { return };
-    let end = |node: &NodePlan| Port { netns: node.netns.clone(), name: "eth0".to_owned(), bridge: None };
+    let end = |node: &NodePlan| Port {
+        netns: node.netns.clone(),
+        name: "eth0".to_owned(),
+        bridge: None,
+        hairpin: false,
+    };
     steps.push(Step::Veth { a: end(first), b: end(second), mtu: spec.mtu });
     for (i, (node, peer)) in [(first, second), (second, first)].into_iter().enumerate() {
         steps.push(address(&node.netns, "eth0", node.underlay));
@@ -279,12 +296,22 @@ fn join_directly(spec: &Spec, hub: &str, nodes: &[NodePlan], steps: &mut Vec<Ste
             steps.push(address(&node.netns, "eth0", net));
             steps.push(Step::Default { netns: node.netns.clone(), via: peer.addr().into() });
         }
-        let a = Port { netns: node.netns.clone(), name: "eth1".to_owned(), bridge: None };
-        let b = Port { netns: hub.to_owned(), name: node.name.clone(), bridge: Some(SWITCH.to_owned()) };
+        let a = Port { netns: node.netns.clone(), name: "eth1".to_owned(), bridge: None, hairpin: false };
+        let b = Port {
+            netns: hub.to_owned(),
+            name: node.name.clone(),
+            bridge: Some(SWITCH.to_owned()),
+            hairpin: false,
+        };
         steps.push(Step::Veth { a, b, mtu: spec.mtu });
         let last = u8::try_from(11 + i).unwrap_or(u8::MAX);
         steps.push(address(&node.netns, "eth1", v4(Ipv4Addr::new(172, 31, 0, last))));
     }
+}
+
+/// The networks that join the nodes, and reach etcd.
+pub(crate) fn underlays() -> [Ipv4Net; 2] {
+    [Ipv4Addr::new(172, 30, 0, 0), Ipv4Addr::new(172, 31, 0, 0)].map(v4)
 }
 
 fn node_address(i: u16) -> Ipv4Addr {

@@ -143,7 +143,9 @@ async fn plug_in(netlink: &Netlink, port: &Port) -> Result<(), HostError> {
         None => None,
     };
     let change = LinkChange { master, ..LinkChange::up() };
-    netlink.set_link(index(netlink, &port.name).await?, &change).await
+    let link = index(netlink, &port.name).await?;
+    netlink.set_link(link, &change).await?;
+    if port.hairpin { netlink.set_hairpin(link, true).await } else { Ok(()) }
 }
 
 async fn write(netlink: &Netlink, write: Write) -> Result<(), HostError> {

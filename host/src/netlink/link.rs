@@ -11,7 +11,7 @@ use crate::netns::Namespace;
 
 pub(super) use self::decode::decode;
 pub(super) use self::encode::{
-    dump_request, encode_change, encode_index, encode_new, get_by_index, get_by_name,
+    dump_request, encode_change, encode_hairpin, encode_index, encode_new, get_by_index, get_by_name,
 };
 
 /// A link as the kernel shows it.

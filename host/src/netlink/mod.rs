@@ -178,6 +178,12 @@ impl Netlink {
         self.write(Write::SetLink(index, change.clone())).await
     }
 
+    /// Whether a bridge's port sends back what came in by it: a pod that meets itself by a service's address needs it
+    /// where bridged packets are seen by the firewall (`bridge-nf-call-iptables`). The link is a port already.
+    pub async fn set_hairpin(&self, index: u32, on: bool) -> Result<(), HostError> {
+        self.write(Write::SetHairpin(index, on)).await
+    }
+
     /// Every address of every link, IPv4 and IPv6.
     pub async fn addresses(&self) -> Result<Vec<Address>, HostError> {
         let answers = self.connection.dump("list", "addresses", address::dump_request).await?;

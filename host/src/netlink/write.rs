@@ -11,6 +11,8 @@ use super::{Address, FdbEntry, LinkChange, Neighbour, Route, address, fdb, link,
 #[derive(Clone, Debug)]
 pub enum Write {
     SetLink(u32, LinkChange),
+    /// Whether a bridge's port sends back what came in by it.
+    SetHairpin(u32, bool),
     DeleteLink(u32),
     AddAddress(Address),
     DeleteAddress(Address),
@@ -28,7 +30,7 @@ impl Write {
     /// The verb, for errors and logs; the object is what [`fmt::Display`] says.
     pub fn op(&self) -> &'static str {
         match self {
-            Self::SetLink(..) | Self::SetNeighbour(_) | Self::SetFdb(_) => "set",
+            Self::SetLink(..) | Self::SetHairpin(..) | Self::SetNeighbour(_) | Self::SetFdb(_) => "set",
             Self::AddAddress(_) | Self::AddRoute(_) => "add",
             Self::ReplaceRoute(_) => "replace",
             Self::DeleteLink(_)
@@ -45,6 +47,8 @@ impl Write {
         const SET: u16 = NLM_F_CREATE | NLM_F_REPLACE;
         match self {
             Self::SetLink(index, change) => (M::SetLink(link::encode_change(*index, change)), 0),
+            // As RTM_NEWLINK without NLM_F_CREATE: RTM_SETLINK leaves a port's data unread.
+            Self::SetHairpin(index, on) => (M::NewLink(link::encode_hairpin(*index, *on)), 0),
             Self::DeleteLink(index) => (M::DelLink(link::encode_index(*index)), 0),
             Self::AddAddress(a) => (M::NewAddress(address::encode(a)), NEW),
             Self::DeleteAddress(a) => (M::DelAddress(address::encode(a)), 0),
@@ -63,6 +67,9 @@ impl fmt::Display for Write {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::SetLink(index, change) => write!(f, "link {index} {change}"),
+            Self::SetHairpin(index, on) => {
+                write!(f, "link {index} hairpin {}", if *on { "on" } else { "off" })
+            }
             Self::DeleteLink(index) => write!(f, "link {index}"),
             Self::AddAddress(a) | Self::DeleteAddress(a) => write!(f, "address {a}"),
             Self::AddRoute(r) | Self::ReplaceRoute(r) | Self::DeleteRoute(r) => write!(f, "route {r}"),

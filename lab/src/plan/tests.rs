@@ -96,7 +96,8 @@ ip -n weft-t-n1 link add docker0 mtu 1450 up type bridge
 ip -n weft-t-n1 address add 10.244.7.1/24 dev docker0
 ip -n weft-t-n1 address add fd00:244:0:9::1/64 dev docker0
 ip -n weft-t-n1-p1 link add eth0 mtu 1450 type veth peer name veth-p1 mtu 1450 netns weft-t-n1; \
-ip -n weft-t-n1-p1 link set eth0 up; ip -n weft-t-n1 link set veth-p1 master docker0 up
+ip -n weft-t-n1-p1 link set eth0 up; ip -n weft-t-n1 link set veth-p1 master docker0 up; \
+bridge -n weft-t-n1 link set dev veth-p1 hairpin on
 ip -n weft-t-n1-p1 address add 10.244.7.2/24 dev eth0
 ip -n weft-t-n1-p1 route add default via 10.244.7.1
 ip -n weft-t-n1-p1 address add fd00:244:0:9::2/64 dev eth0

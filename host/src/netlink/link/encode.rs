@@ -5,7 +5,8 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVeth, InfoVxlan, LinkAttribute, LinkExtentMask, LinkFlags, LinkMessage,
+    InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, InfoVxlan, LinkAttribute,
+    LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
 };
 use rtnetlink::{LinkMessageBuilder, LinkUnspec};
 
@@ -97,5 +98,14 @@ pub(in crate::netlink) fn encode_change(index: u32, change: &LinkChange) -> Link
     attributes.extend(change.alias.clone().map(LinkAttribute::IfAlias));
     attributes.extend(change.tx_queue_len.map(LinkAttribute::TxQueueLen));
     attributes.extend(change.namespace.as_ref().map(|ns| LinkAttribute::NetNsFd(ns.as_fd().as_raw_fd())));
+    message
+}
+
+/// The port's link is part of a bridge already.
+pub(in crate::netlink) fn encode_hairpin(index: u32, on: bool) -> LinkMessage {
+    let mut message = encode_index(index);
+    let data = InfoPortData::BridgePort(vec![InfoBridgePort::HairpinMode(on)]);
+    let info = vec![LinkInfo::PortKind(InfoPortKind::Bridge), LinkInfo::PortData(data)];
+    message.attributes.push(LinkAttribute::LinkInfo(info));
     message
 }
