@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use host::error::HostError;
 
+use crate::call;
 use crate::name::{BadName, LabName};
 
 /// An operation on a lab that failed.
@@ -18,7 +19,8 @@ pub enum LabError {
     #[error("{0}")]
     BadSpec(String),
     #[error(
-        "there is already a lab named {0}; `weft lab down --name {0}` removes it, `--name OTHER` makes another one beside it"
+        "there is already a lab named {0}; `{lab} down --name {0}` removes it, `--name OTHER` makes another one beside it",
+        lab = call::lab()
     )]
     NameTaken(LabName),
     #[error("there is no lab named {name}{}", known_labs(.known))]
@@ -27,7 +29,7 @@ pub enum LabError {
     NoSuchMember { lab: LabName, wanted: String, known: Vec<String> },
     #[error("{tool} is not installed; `apt-get install {package}` installs it")]
     ToolMissing { tool: String, package: String },
-    #[error("another weft lab command is at work on {0}; wait for it to end")]
+    #[error("another command is at work on {0}; wait for it to end")]
     Busy(LabName),
     #[error("interrupted; what was made has been removed again")]
     Interrupted,
@@ -78,7 +80,7 @@ impl LabError {
 
 fn known_labs(known: &[LabName]) -> String {
     match known {
-        [] => "; `weft lab up` makes one".to_owned(),
+        [] => format!("; `{}` makes one", call::up()),
         some => {
             let names: Vec<&str> = some.iter().map(LabName::as_str).collect();
             format!("; there is {}", names.join(", "))

@@ -11,10 +11,11 @@ use crate::error::LabError;
 use crate::etcd::{self, Etcd};
 use crate::exec::{self, Output, wait_for};
 use crate::name::LabName;
-use crate::node::{Node, Pod};
+use crate::node::{Node, Pod, Proxied};
 use crate::plan::Plan;
 use crate::process::Signal;
 use crate::progress::Progress;
+use crate::services::{self, Asked, Services};
 use crate::spec::{Spec, Topology};
 use crate::state::State;
 use crate::wire::Wiring;
@@ -29,6 +30,7 @@ pub struct Lab {
     hub: Namespace,
     etcd: Etcd,
     nodes: Vec<Node>,
+    services: Option<Services>,
 }
 
 impl Lab {
@@ -43,6 +45,7 @@ impl Lab {
         for node in spec.node_names() {
             spec.flanneld_of(&node).map(|options| options.binary.program()).transpose()?;
         }
+        spec.proxy.as_ref().map(|options| options.binary.program()).transpose()?;
         if !nix::unistd::geteuid().is_root() {
             return Err(LabError::NotRoot);
         }
@@ -87,6 +90,9 @@ impl Lab {
         if lab.nodes.iter().any(|node| spec.flanneld_of(node.name()).is_some()) {
             lab.start_nodes(progress)?;
         }
+        if spec.proxy.is_some() {
+            lab.start_services(progress)?;
+        }
         Ok(lab)
     }
 
@@ -123,6 +129,33 @@ impl Lab {
         Ok(())
     }
 
+    fn start_services(&self, progress: &mut dyn Progress) -> Result<(), LabError> {
+        let (Some(services), Some(options)) = (&self.services, &self.spec.proxy) else { return Ok(()) };
+        progress.begin("services");
+        services.write(self)?;
+        for node in &self.nodes {
+            go_on(progress)?;
+            node.start_proxy(options)?;
+        }
+        go_on(progress)?;
+        if self.spec.pods > 0 {
+            services.answer(self, &options.binary.program()?)?;
+        }
+        let deadline = Instant::now() + READY_LIMIT;
+        for (done, node) in self.nodes.iter().enumerate() {
+            node.wait_proxy(deadline, || go_on(progress))?;
+            progress.note(&format!("{} of {} proxies ready", done + 1, self.nodes.len()));
+        }
+        let ready = format!("{} by a proxy on {}", options.mode, count(self.nodes.len(), "node"));
+        progress.done(&match services::cluster_ips(self).first() {
+            Some(ip) if self.spec.pods > 0 => {
+                format!("{ready}; {} is {ip}:{}", services::SERVICE, services::PORT)
+            }
+            _ => ready,
+        });
+        Ok(())
+    }
+
     /// Finds a lab that is up.
     ///
     /// # Errors
@@ -141,14 +174,22 @@ impl Lab {
         let hub = Namespace::open(&plan.hub)?;
         let iface = (spec.topology == Topology::Direct).then_some("eth0");
         let endpoint = plan.etcd_endpoint;
+        let proxied = Proxied { feed: state.services(), pod_networks: spec.pod_networks() };
         let nodes = plan.nodes.into_iter().map(|node| {
             let directory = state.node(&node.name);
-            Node::open(node, directory, &endpoint, iface)
+            Node::open(node, directory, &endpoint, iface, proxied.clone())
         });
         let nodes = nodes.collect::<Result<_, LabError>>()?;
         let directory = state.etcd();
         fs::create_dir_all(&directory).map_err(LabError::io("create", &directory))?;
-        Ok(Self { etcd: Etcd::new(hub.clone(), &directory, &endpoint), spec: spec.clone(), hub, nodes })
+        let services = || Services::new(hub.clone(), state.directory(), state.services());
+        Ok(Self {
+            services: spec.proxy.is_some().then(services),
+            etcd: Etcd::new(hub.clone(), &directory, &endpoint),
+            spec: spec.clone(),
+            hub,
+            nodes,
+        })
     }
 
     pub fn spec(&self) -> &Spec {
@@ -277,6 +318,33 @@ impl Lab {
         loop {
             let results = self.check()?;
             if Instant::now() >= deadline || results.iter().all(PairResult::passed) {
+                return Ok(results);
+            }
+        }
+    }
+
+    /// What feeds the service proxies; None where the lab has none.
+    pub fn services(&self) -> Option<&Services> {
+        self.services.as_ref()
+    }
+
+    /// The Service to try, asked from every pod and node by each of its addresses; empty without proxies or pods.
+    ///
+    /// # Errors
+    /// Pods that are not connected. What nobody answers is a result, not an error.
+    pub fn check_services(&self) -> Result<Vec<Asked>, LabError> {
+        services::check(self)
+    }
+
+    /// [`Lab::check_services`], again and again until all is answered or the limit is over; the last results.
+    ///
+    /// # Errors
+    /// As [`Lab::check_services`].
+    pub fn check_services_within(&self, limit: Duration) -> Result<Vec<Asked>, LabError> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let results = self.check_services()?;
+            if Instant::now() >= deadline || results.iter().all(Asked::passed) {
                 return Ok(results);
             }
         }

@@ -1,5 +1,5 @@
 //! Many nodes on one machine: network namespaces joined by a virtual switch, each running the same
-//! flanneld that a real node would, with etcd beside them and pods behind them.
+//! flanneld and the same service proxy that a real node would, with etcd beside them and pods behind them.
 //!
 //! Owns: the namespaces `weft-NAME-*`, everything that runs in them, and `/run/weft/lab/NAME`.
 //! Begin at [`spec::Spec`] (what a lab is), [`plan::Plan`] (what is made for it, pure) and [`Lab`] (the thing itself).
@@ -17,6 +17,7 @@
 //! ```
 
 pub mod bench;
+pub mod call;
 pub mod check;
 pub mod cli;
 pub mod down;
@@ -34,7 +35,9 @@ pub mod originals;
 pub mod plan;
 pub mod process;
 pub mod progress;
+pub mod proxy;
 pub mod scratch;
+pub mod services;
 pub mod spec;
 pub mod state;
 pub mod status;
@@ -51,6 +54,7 @@ pub use name::LabName;
 pub use node::{Node, Pod};
 pub use process::Signal;
 pub use progress::{Progress, Quiet};
+pub use proxy::ProxyOptions;
 pub use scratch::ScratchLab;
 pub use spec::Spec;
 pub use state::State;

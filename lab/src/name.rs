@@ -65,7 +65,7 @@ impl LabName {
 }
 
 /// Whether a word is the name of a lab's member: `hub`, `n3`, `n3-p1`.
-fn is_member(word: &str) -> bool {
+pub(crate) fn is_member(word: &str) -> bool {
     let numbered = |word: &str, letter: char| {
         word.strip_prefix(letter).is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
     };

@@ -1,8 +1,10 @@
 //! A node of a lab and its pods: what one can do to them.
 
+mod proxied;
+
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -17,6 +19,8 @@ use crate::flanneld::{FlanneldOptions, HEALTH_PORT, Place};
 use crate::plan::{NodePlan, POD_BRIDGE, PodNetwork, PodPlan};
 use crate::process::{Daemon, Signal};
 use crate::wire::Wiring;
+
+pub(crate) use proxied::Proxied;
 
 /// How long flanneld may take to make the bridge after it has written subnet.env.
 const BRIDGE_LIMIT: Duration = Duration::from_secs(5);
@@ -34,6 +38,9 @@ pub struct Node {
     /// The underlay interface, where flanneld has to be told.
     iface: Option<&'static str>,
     flanneld: Daemon,
+    proxy: Daemon,
+    /// What the service proxies of this lab have in common.
+    proxied: Proxied,
     pods: Vec<Pod>,
 }
 
@@ -51,6 +58,7 @@ impl Node {
         directory: PathBuf,
         etcd_endpoint: &str,
         iface: Option<&'static str>,
+        proxied: Proxied,
     ) -> Result<Self, LabError> {
         let namespace = Namespace::open(&plan.netns)?;
         fs::create_dir_all(&directory).map_err(LabError::io("create", &directory))?;
@@ -66,6 +74,8 @@ impl Node {
                 &directory,
                 "flanneld",
             ),
+            proxy: Daemon::new(format!("proxy on {}", plan.name), namespace.clone(), &directory, "proxy"),
+            proxied,
             namespace,
             plan,
             directory,
@@ -84,6 +94,12 @@ impl Node {
         self.plan.underlay.addr()
     }
 
+    /// Its addresses on the underlay, one of each family, IPv4 first.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        let v6 = self.plan.underlay_ipv6.map(|net| IpAddr::V6(net.addr()));
+        std::iter::once(IpAddr::V4(self.underlay())).chain(v6).collect()
+    }
+
     /// Names and addresses that were planned for it.
     pub fn plan(&self) -> &NodePlan {
         &self.plan
@@ -93,7 +109,7 @@ impl Node {
         &self.namespace
     }
 
-    /// Its files: subnet.env, flanneld.log, cni.conflist, bpf/.
+    /// Its files: subnet.env, flanneld.log, proxy.log, cni.conflist, bpf/.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
@@ -175,7 +191,11 @@ impl Node {
     /// # Errors
     /// Nobody answers.
     pub fn get(&self, path: &str) -> Result<(u16, String), LabError> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, HEALTH_PORT));
+        self.get_at(HEALTH_PORT, path)
+    }
+
+    fn get_at(&self, port: u16, path: &str) -> Result<(u16, String), LabError> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         crate::http::get(&self.namespace, address, path).map_err(|error| LabError::Protocol {
             what: format!("http://{address}{path} on {}", self.plan.name),
             reason: error.to_string(),
@@ -287,6 +307,19 @@ impl Node {
     /// Where its pods were put; None before they were.
     pub fn pods_network(&self) -> Option<PodNetwork> {
         serde_json::from_str(&fs::read_to_string(self.directory.join("pods.json")).ok()?).ok()
+    }
+
+    /// The addresses of one of its pods, IPv4 first.
+    ///
+    /// # Errors
+    /// The pod is not connected.
+    pub fn pod_addresses(&self, pod: &Pod) -> Result<Vec<IpAddr>, LabError> {
+        let network = self.pods_network().ok_or_else(|| LabError::NotReady {
+            what: format!("the pod {}", pod.name()),
+            waited: Duration::ZERO,
+            reason: "it is not connected: its node has had no subnet yet".to_owned(),
+        })?;
+        Ok(network.addresses(pod.plan.index)?.iter().map(|net| net.addr()).collect())
     }
 
     /// A BPF file system of the node's own, for what flanneld pins.

@@ -51,6 +51,9 @@ impl Drop for ScratchLab {
             for node in self.lab.nodes().iter().filter(|node| !node.log().is_empty()) {
                 println!("the end of flanneld's log on {}:\n{}", node.name(), node.flanneld().log_tail(40));
             }
+            for node in self.lab.nodes().iter().filter(|node| !node.proxy().log().is_empty()) {
+                println!("the end of the proxy's log on {}:\n{}", node.name(), node.proxy().log_tail(40));
+            }
         }
         if std::env::var_os(KEEP).is_some() {
             println!("kept: weft lab down --name {}", self.lab.spec().name);

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::error::LabError;
 use crate::flanneld::FlanneldOptions;
 use crate::name::LabName;
+use crate::proxy::{IPV6_SERVICE_CIDR, ProxyOptions};
 
 /// The most nodes of a lab: the last node's underlay address ends in 10 + this.
 pub const MAX_NODES: u16 = 200;
@@ -45,6 +47,10 @@ pub struct Spec {
     pub flanneld_on: BTreeMap<String, FlanneldOptions>,
     /// Whether etcd is started and given the network config.
     pub etcd: bool,
+    /// The service proxy of every node, with a Service to try; None for no proxy. `weft lab up` has one unless told
+    /// otherwise; tests ask for it.
+    #[serde(default)]
+    pub proxy: Option<ProxyOptions>,
 }
 
 impl Spec {
@@ -71,6 +77,7 @@ impl Spec {
             flanneld: Some(FlanneldOptions::default()),
             flanneld_on: BTreeMap::new(),
             etcd: true,
+            proxy: None,
         }
     }
 
@@ -107,11 +114,54 @@ impl Spec {
         if !self.etcd && self.flanneld.is_some() {
             return refuse("flanneld cannot start without etcd".to_owned());
         }
+        if let Some(proxy) = &self.proxy {
+            self.validate_proxy(proxy)?;
+        }
         let names = self.node_names();
         if let Some(stranger) = self.flanneld_on.keys().find(|name| !names.contains(name)) {
             return refuse(format!("there is no node {stranger:?}; the nodes are {}", names.join(", ")));
         }
         Ok(())
+    }
+
+    fn validate_proxy(&self, proxy: &ProxyOptions) -> Result<(), LabError> {
+        let refuse = |reason: String| Err(LabError::BadSpec(reason));
+        if self.flanneld.is_none() {
+            return refuse("services need pods, and pods need flanneld".to_owned());
+        }
+        if !proxy.binary.is_ours() {
+            return refuse("only a weft takes services from the lab's directory".to_owned());
+        }
+        let range = proxy.service_cidr;
+        if !(8..=28).contains(&range.prefix_len()) {
+            return refuse(format!("{range} for ClusterIPs: want a network of length 8 to 28"));
+        }
+        let taken = self.pod_networks().into_iter().chain(crate::plan::underlays().map(IpNet::V4));
+        if let Some(other) = taken.into_iter().find(|net| overlap(*net, IpNet::V4(range))) {
+            return refuse(format!(
+                "{range} for ClusterIPs meets {other}, which the lab uses already; --service-cidr names another range"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Where all pods are: the networks of the network config, IPv4 first.
+    pub fn pod_networks(&self) -> Vec<IpNet> {
+        let config: Value = serde_json::from_str(&self.network_config_json()).unwrap_or_default();
+        let find = |wanted: &str| {
+            let entries = config.as_object().into_iter().flatten();
+            let mut found = entries.filter(|(key, _)| key.eq_ignore_ascii_case(wanted));
+            found.next()?.1.as_str()?.parse().ok()
+        };
+        let v6 = if self.ipv6 { find("IPv6Network") } else { None };
+        find("Network").into_iter().chain(v6).collect()
+    }
+
+    /// Where ClusterIPs are from, IPv4 first; none without a proxy.
+    pub fn service_networks(&self) -> Vec<IpNet> {
+        let Some(proxy) = &self.proxy else { return Vec::new() };
+        let v6 = self.ipv6.then(|| IPV6_SERVICE_CIDR.parse().ok()).flatten();
+        std::iter::once(IpNet::V4(proxy.service_cidr.trunc())).chain(v6).collect()
     }
 
     /// `n1`, `n2`, ...
@@ -152,6 +202,10 @@ fn merge(base: &mut Value, over: &Value) {
         let same = base.keys().find(|known| known.eq_ignore_ascii_case(key)).cloned();
         merge(base.entry(same.unwrap_or_else(|| key.clone())).or_insert(Value::Null), value);
     }
+}
+
+fn overlap(a: IpNet, b: IpNet) -> bool {
+    a.contains(&b) || b.contains(&a)
 }
 
 /// How the nodes are joined.
@@ -223,6 +277,15 @@ words!(
 );
 
 words!(
+    /// How the service proxies of a lab write services into the kernel.
+    ProxyMode, "mode of the service proxy",
+    /// Our own tables, over netlink.
+    Nftables = "nftables",
+    /// kube-proxy's chains, by iptables-restore.
+    Iptables = "iptables"
+);
+
+words!(
     /// How the udp backend moves packets.
     Datapath, "data path",
     /// The best that the kernel allows.
@@ -280,6 +343,22 @@ mod tests {
         let on = BTreeMap::from([("n9".to_owned(), FlanneldOptions::default())]);
         assert!(refused(Spec { flanneld_on: on, ..spec() }).contains("n1, n2, n3"));
         assert!(spec().validate().is_ok());
+    }
+
+    #[test]
+    fn cluster_ips_stay_clear_of_pods_and_nodes() {
+        let with = |range: &str, config: Option<Value>| {
+            let proxy = ProxyOptions { service_cidr: range.parse().unwrap(), ..ProxyOptions::default() };
+            Spec { proxy: Some(proxy), network_config: config, ..spec() }
+        };
+        assert!(with("10.96.0.0/12", None).validate().is_ok());
+        let refused = |spec: Spec| spec.validate().unwrap_err().to_string();
+        assert!(refused(with("10.244.8.0/24", None)).contains("meets 10.244.0.0/16"));
+        assert!(refused(with("172.16.0.0/12", None)).contains("meets 172.30.0.0/24"));
+        assert!(refused(with("10.96.0.0/30", None)).contains("length 8 to 28"));
+        let moved = json!({ "network": "10.100.0.0/16" });
+        assert!(refused(with("10.96.0.0/12", Some(moved))).contains("meets 10.100.0.0/16"));
+        assert!(refused(Spec { flanneld: None, ..with("10.96.0.0/12", None) }).contains("need flanneld"));
     }
 
     #[test]

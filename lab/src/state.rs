@@ -37,9 +37,14 @@ impl State {
         &self.directory
     }
 
-    /// The directory of a node: subnet.env, flanneld.log, cni.conflist, bpf/.
+    /// The directory of a node: subnet.env, flanneld.log, proxy.log, cni.conflist, bpf/.
     pub fn node(&self, node: &str) -> PathBuf {
         self.directory.join("nodes").join(node)
+    }
+
+    /// The objects that feed the lab's service proxies: YAML, the lab's own and the user's.
+    pub fn services(&self) -> PathBuf {
+        self.directory.join("services")
     }
 
     /// etcd's directory.

@@ -10,6 +10,7 @@ use crate::error::LabError;
 use crate::lab::Lab;
 use crate::metrics::{self, Sample};
 use crate::node::Node;
+use crate::services::{Listing, Services};
 use crate::table::Table;
 
 /// A lab at one moment.
@@ -21,6 +22,19 @@ pub struct Status {
     pub nodes: Vec<NodeStatus>,
     pub pods: Vec<PodStatus>,
     pub leases: Vec<LeaseStatus>,
+    /// None where the lab has no service proxies.
+    pub services: Option<ServicesStatus>,
+}
+
+/// What the service proxies are fed, and the process that answers in the pods.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ServicesStatus {
+    #[serde(flatten)]
+    pub listing: Listing,
+    /// None where it has ended.
+    pub answers_pid: Option<i32>,
+    /// Whether there are pods that could answer.
+    pub has_pods: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -47,6 +61,24 @@ pub struct NodeStatus {
     pub peers: Vec<PeerStatus>,
     /// Packets that the node's data path dropped, by reason; those with none are left out.
     pub drops: BTreeMap<String, f64>,
+    /// None when no proxy was started.
+    pub proxy: Option<ProxyStatus>,
+}
+
+/// The service proxy of a node.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ProxyStatus {
+    /// In force, as it says itself; as it was started, where it does not answer.
+    pub mode: String,
+    pub pid: Option<i32>,
+    /// Whether its first complete pass is done.
+    pub ready: bool,
+    /// The status of its `/healthz`; None where nobody answers.
+    pub healthz: Option<u16>,
+    /// Passes that failed, since its start.
+    pub failures: f64,
+    /// New connections to services, since its start; None where its mode does not count them.
+    pub connections: Option<f64>,
 }
 
 /// What a node counts about another one. The keys are the names of the metrics without what they all begin with.
@@ -111,6 +143,36 @@ pub fn observe(lab: &Lab) -> Result<Status, LabError> {
         nodes: lab.nodes().iter().map(|node| observe_node(node, &node_of)).collect(),
         pods: pods.collect(),
         leases,
+        services: lab.services().map(|services| observe_services(lab, services)).transpose()?,
+    })
+}
+
+fn observe_services(lab: &Lab, services: &Services) -> Result<ServicesStatus, LabError> {
+    Ok(ServicesStatus {
+        listing: Listing::read(services.directory())?,
+        answers_pid: services.answers().pid().map(nix::unistd::Pid::as_raw),
+        has_pods: lab.spec().pods > 0,
+    })
+}
+
+fn observe_proxy(node: &Node) -> Option<ProxyStatus> {
+    let options = node.proxy_options()?;
+    let told = node.get_proxy("/proxyMode").ok().filter(|(status, _)| *status == 200);
+    let samples = node.get_proxy("/metrics").map(|(_, text)| metrics::parse(&text)).unwrap_or_default();
+    let failures = samples
+        .iter()
+        .filter(|s| s.name.ends_with("_failures_total"))
+        .map(|s| s.value)
+        .fold(0.0, |a, b| a + b);
+    let counted = |s: &&Sample| s.name == "weft_proxy_service_connections_total";
+    let connections: Vec<f64> = samples.iter().filter(counted).map(|s| s.value).collect();
+    Some(ProxyStatus {
+        mode: told.map_or_else(|| options.mode.to_string(), |(_, mode)| mode),
+        pid: node.proxy().pid().map(nix::unistd::Pid::as_raw),
+        ready: node.is_proxy_ready(),
+        healthz: node.proxy_health().ok().map(|(status, _)| status),
+        failures,
+        connections: (!connections.is_empty()).then(|| connections.iter().sum()),
     })
 }
 
@@ -130,6 +192,7 @@ fn observe_node(node: &Node, node_of: &BTreeMap<String, String>) -> NodeStatus {
         datapath: datapath(&samples),
         peers: peers(&samples, node_of),
         drops: drops(&samples),
+        proxy: observe_proxy(node),
     }
 }
 
@@ -190,10 +253,19 @@ impl Status {
         let _ = writeln!(text, "lab {}: etcd at {} is {etcd}", self.name, self.etcd.endpoint);
         let config = self.etcd.network_config.as_deref().unwrap_or("unknown");
         let _ = writeln!(text, "network config: {config}\n");
-        for table in
-            [self.node_table(), self.lease_table(), self.pod_table(), self.peer_table()].into_iter().flatten()
-        {
+        let tables = [self.node_table(), self.lease_table(), self.pod_table(), self.peer_table()];
+        for table in tables.into_iter().chain([self.proxy_table(), self.service_table()]).flatten() {
             let _ = writeln!(text, "{table}");
+        }
+        if let Some(services) = &self.services {
+            let _ = writeln!(text, "services come from {}", services.listing.directory);
+            for problem in &services.listing.problems {
+                let _ = writeln!(text, "left out: {problem}");
+            }
+            if services.has_pods && services.answers_pid.is_none() {
+                let _ =
+                    writeln!(text, "the process that answers in the pods has ended: no service is answered");
+            }
         }
         for node in self.nodes.iter().filter(|node| !node.drops.is_empty()) {
             let drops: Vec<String> = node.drops.iter().map(|(reason, n)| format!("{n} {reason}")).collect();
@@ -211,17 +283,12 @@ impl Status {
                 (Some(kind), None) => format!("{kind} (ended)"),
                 (None, _) => "-".to_owned(),
             };
-            let state = match (node.pid, node.ready) {
-                (Some(_), true) => "ready",
-                (Some(_), false) => "not ready",
-                (None, _) => "down",
-            };
             let dash = || "-".to_owned();
             table.row([
                 node.name.clone(),
                 node.underlay.clone(),
                 flanneld,
-                state.to_owned(),
+                state(node.pid, node.ready).to_owned(),
                 node.subnet.clone().unwrap_or_else(dash),
                 node.mtu.map_or_else(dash, |mtu| mtu.to_string()),
                 self.datapath_of(node),
@@ -264,6 +331,31 @@ impl Status {
         (!self.leases.is_empty()).then_some(table)
     }
 
+    pub(crate) fn proxy_table(&self) -> Option<Table> {
+        let mut table = Table::new(["NODE", "PROXY", "STATE", "HEALTHZ", "FAILURES", "CONNECTIONS"]);
+        table.align_right([3, 4, 5]);
+        let proxies = self.nodes.iter().filter_map(|node| Some((node, node.proxy.as_ref()?)));
+        let mut any = false;
+        for (node, proxy) in proxies {
+            any = true;
+            let (mode, dash) = (&proxy.mode, || "-".to_owned());
+            table.row([
+                node.name.clone(),
+                proxy.pid.map_or_else(|| format!("{mode} (ended)"), |pid| format!("{mode} ({pid})")),
+                state(proxy.pid, proxy.ready).to_owned(),
+                proxy.healthz.map_or_else(dash, |status| status.to_string()),
+                if proxy.healthz.is_some() { proxy.failures.to_string() } else { dash() },
+                proxy.connections.map_or_else(dash, |count| count.to_string()),
+            ]);
+        }
+        any.then_some(table)
+    }
+
+    fn service_table(&self) -> Option<Table> {
+        let listing = &self.services.as_ref()?.listing;
+        (!listing.services.is_empty()).then(|| listing.table())
+    }
+
     fn peer_table(&self) -> Option<Table> {
         let all = self.nodes.iter().flat_map(|node| node.peers.iter().map(move |peer| (node, peer)));
         let all: Vec<_> = all.collect();
@@ -285,6 +377,14 @@ impl Status {
             table.row([node.name.clone(), name].into_iter().chain(values));
         }
         (!all.is_empty()).then_some(table)
+    }
+}
+
+fn state(pid: Option<i32>, ready: bool) -> &'static str {
+    match (pid, ready) {
+        (Some(_), true) => "ready",
+        (Some(_), false) => "not ready",
+        (None, _) => "down",
     }
 }
 
@@ -312,6 +412,14 @@ mod tests {
             datapath: datapath(&samples),
             peers: peers(&samples, &node_of),
             drops: drops(&samples),
+            proxy: Some(ProxyStatus {
+                mode: "nftables".to_owned(),
+                pid: None,
+                ready: false,
+                healthz: None,
+                failures: 0.0,
+                connections: None,
+            }),
         };
         let value = r#"{"PublicIP":"172.30.0.12","PublicIPv6":null}"#;
         Status {
@@ -330,6 +438,15 @@ mod tests {
                 addresses: vec!["10.244.7.2".to_owned()],
             }],
             leases: vec![lease("10.244.9.0-24".to_owned(), value.to_owned(), &node_of)],
+            services: Some(ServicesStatus {
+                listing: Listing {
+                    directory: "/s".to_owned(),
+                    services: vec![],
+                    problems: vec!["x: bad".to_owned()],
+                },
+                answers_pid: None,
+                has_pods: true,
+            }),
         }
     }
 
@@ -353,6 +470,12 @@ n1-p1  n1    10.244.7.2
 FROM  PEER  ROUND TRIP  TX PACKETS
 n1    n2         42 µs           7
 
+NODE  PROXY             STATE  HEALTHZ  FAILURES  CONNECTIONS
+n1    nftables (ended)  down         -         -            -
+
+services come from /s
+left out: x: bad
+the process that answers in the pods has ended: no service is answered
 n1 dropped: 3 no-lease
 "
         );

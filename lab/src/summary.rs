@@ -2,9 +2,12 @@
 
 use std::fmt::Write;
 
+use crate::call;
 use crate::lab::Lab;
 use crate::measure::Measured;
 use crate::node::Pod;
+use crate::services::ask::{Target, Transport};
+use crate::services::{self, diff_command, explain_command};
 use crate::status::Status;
 use crate::table::Table;
 
@@ -12,6 +15,9 @@ use crate::table::Table;
 pub fn render(lab: &Lab, status: &Status, measured: &[Measured]) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "{}", nodes(status));
+    if let Some(proxies) = status.proxy_table() {
+        let _ = writeln!(text, "{proxies}");
+    }
     if !measured.is_empty() {
         let _ = writeln!(text, "{}", speeds(measured));
     }
@@ -60,40 +66,74 @@ fn gigabits(rate: f64) -> String {
     if rate < 1.0 { format!("{:.0} Mbit/s", rate * 1e3) } else { format!("{rate:.1} Gbit/s") }
 }
 
-/// Commands that work in this very lab.
+/// Commands that work in this very lab, as they can be typed.
 fn next(lab: &Lab) -> String {
     let name = &lab.spec().name;
-    // The default name need not be said.
-    let flag =
-        if name.as_str() == crate::cli::DEFAULT_NAME { String::new() } else { format!(" --name {name}") };
-    let mut lines = vec![(format!("weft lab status{flag}"), "nodes, leases, pods, counters")];
-    let address = |pod: &Pod| {
-        let network = lab.find_node(pod.node())?.pods_network()?;
-        Some(network.addresses(pod.plan().index).ok()?.first()?.addr())
-    };
+    let (weft_lab, flag) = (call::lab(), crate::cli::name_flag(name));
+    let mut lines = vec![(format!("{weft_lab} status{flag}"), "nodes, leases, pods, services, counters")];
+    let address = |pod: &Pod| Some(*lab.find_node(pod.node())?.pod_addresses(pod).ok()?.first()?);
     let first = lab.pods().next();
     let last = lab.pods().last();
     if let Some((first, to)) = first.zip(last.and_then(address)) {
         lines.push((
-            format!("weft lab exec{flag} {} -- ping -c 3 {to}", first.name()),
+            format!("{weft_lab} exec{flag} {} -- ping -c 3 {to}", first.name()),
             "from a pod to another",
         ));
     }
-    lines.push((format!("weft lab exec{flag} n1 -- ip route"), "a node's routes to the others"));
-    lines
-        .push((format!("weft lab exec{flag} n1 -- tcpdump -c 8 -ni eth0"), "what travels between the nodes"));
+    lines.push((format!("{weft_lab} exec{flag} n1 -- ip route"), "a node's routes to the others"));
     lines.push((
-        format!("nsenter --net=/run/netns/{}", name.member_namespace("n1")),
-        "a shell on n1, by other means",
+        format!("{weft_lab} exec{flag} n1 -- tcpdump -c 8 -ni eth0"),
+        "what travels between the nodes",
     ));
-    lines.push((format!("weft lab check{flag}"), "every pod to every pod"));
-    lines.push((format!("weft lab down{flag}"), "the end; nothing is left"));
-    let width = lines.iter().map(|(command, _)| command.len()).max().unwrap_or(0);
-    let mut text = format!("The lab {name} is up and stays up. Try, as root:\n");
-    for (command, what) in lines {
-        let _ = writeln!(text, "  {command:<width$}  # {what}");
-    }
+    lines.push((format!("{weft_lab} exec{flag} n1"), "a shell on n1"));
+    lines.push((format!("{weft_lab} check{flag}"), "every pod to every pod, and to the service"));
+    lines.push((format!("{weft_lab} down{flag}"), "the end; nothing is left"));
+    let as_root = if weft_lab.starts_with("sudo ") { "" } else { ", as root" };
+    let mut text = format!("The lab {name} is up and stays up. Try{as_root}:\n");
+    list(&mut text, &lines);
+    text.push_str(&try_services(lab));
     text
+}
+
+/// The same for its services.
+fn try_services(lab: &Lab) -> String {
+    let (Some(services), Some(pod)) = (lab.services(), lab.pods().next()) else { return String::new() };
+    let cluster_ip = services::cluster_ips(lab).first().copied();
+    let source = lab.find_node(pod.node()).and_then(|node| Some(*node.pod_addresses(pod).ok()?.first()?));
+    let (Some(ip), Some(source)) = (cluster_ip, source) else { return String::new() };
+    let (weft_lab, flag) = (call::lab(), crate::cli::name_flag(&lab.spec().name));
+    let target = Target { address: (ip, services::PORT).into(), transport: Transport::Tcp };
+    let node_port = lab.nodes().last().map_or(ip, |node| node.underlay().into());
+    let node_port = Target { address: (node_port, services::NODE_PORT).into(), transport: Transport::Udp };
+    let ask = format!("{weft_lab} ask{flag} {}", pod.name());
+    let lines = [
+        (format!("{ask} {target}"), "who answers a ClusterIP, and whom it sees"),
+        (format!("{ask} {node_port}"), "a node port"),
+        (explain_command(lab.spec(), pod.node(), source, &target), "why"),
+        (diff_command(lab.spec(), pod.node()), "what the kernel lacks"),
+    ];
+    let directory = services.directory().display();
+    let mut text = format!(
+        "The service {} and what else is in {directory} is served on every node. Change {}, or put\n\
+         a file like it beside it, and ask:\n",
+        services::SERVICE,
+        services::WEB,
+    );
+    list(&mut text, &lines);
+    text
+}
+
+/// Commands, each with what it is for: beside it, or above where it is long.
+fn list(text: &mut String, lines: &[(String, &str)]) {
+    const BESIDE: usize = 72;
+    let short = lines.iter().map(|(command, _)| command.len()).filter(|length| *length <= BESIDE);
+    let width = short.max().unwrap_or(0);
+    for (command, what) in lines {
+        let _ = match command.len() <= BESIDE {
+            true => writeln!(text, "  {command:<width$}  # {what}"),
+            false => writeln!(text, "  # {what}\n  {command}"),
+        };
+    }
 }
 
 #[cfg(test)]

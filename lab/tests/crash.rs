@@ -104,6 +104,13 @@ fn cut_short(signal: Signal, points: u32) {
     let whole = whole_time(&name);
     let mut seen = namespaces(&name);
     assert_eq!(seen.len(), 5, "hub, two nodes, two pods");
+    let lab = lab::Lab::open(&name).unwrap();
+    let running =
+        lab.nodes().iter().all(|node| node.proxy().pid().is_some() && node.flanneld_pid().is_some());
+    assert!(
+        running && lab.services().unwrap().answers().pid().is_some(),
+        "all that `up` starts is among what ends"
+    );
     down(&name);
     assert_eq!(traces(&name, &seen), [""; 0], "after an `up` that was left alone");
     for point in 0..points {

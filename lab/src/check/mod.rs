@@ -260,27 +260,20 @@ fn ends(lab: &Lab) -> Result<Vec<End>, LabError> {
     let mut nodes = Vec::new();
     let mut pods = Vec::new();
     for node in lab.nodes() {
-        let plan = node.plan();
-        let v6 = plan.underlay_ipv6.map(|net| IpAddr::V6(net.addr()));
         nodes.push(End {
-            name: plan.name.clone(),
+            name: node.name().to_owned(),
             is_pod: false,
             namespace: node.namespace().clone(),
-            addresses: std::iter::once(IpAddr::V4(plan.underlay.addr())).chain(v6).collect(),
+            addresses: node.addresses(),
             mtu: None,
         });
         for pod in node.pods() {
-            let network = node.pods_network().ok_or_else(|| LabError::NotReady {
-                what: format!("the pod {}", pod.name()),
-                waited: Duration::ZERO,
-                reason: "it is not connected: its node has had no subnet yet".to_owned(),
-            })?;
             pods.push(End {
                 name: pod.name().to_owned(),
                 is_pod: true,
                 namespace: pod.namespace().clone(),
-                addresses: network.addresses(pod.plan().index)?.iter().map(|net| net.addr()).collect(),
-                mtu: Some(network.mtu),
+                addresses: node.pod_addresses(pod)?,
+                mtu: node.pods_network().map(|network| network.mtu),
             });
         }
     }

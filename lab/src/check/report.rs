@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::{PairResult, Probe};
+use crate::call;
 use crate::name::LabName;
 use crate::table::Table;
 
@@ -85,7 +86,8 @@ fn advice(lab: &LabName, failed: &[&PairResult]) -> String {
     let Some(first) = failed.first() else { return String::new() };
     let node = |end: &str| end.split('-').next().unwrap_or(end).to_owned();
     let (from, to, address) = (node(&first.from), node(&first.to), first.address);
-    let exec = format!("weft lab exec --name {lab}");
+    let (call, name) = (call::lab(), crate::cli::name_flag(lab));
+    let exec = format!("{call} exec{name}");
     let kinds: BTreeSet<Probe> = failed.iter().flat_map(|r| r.failures().map(|(probe, _)| probe)).collect();
     let guess = match kinds.iter().collect::<Vec<_>>()[..] {
         [Probe::Mtu] => "Only full-sized packets are lost: an MTU on the way is smaller than the pods'.\n",
@@ -96,7 +98,7 @@ fn advice(lab: &LabName, failed: &[&PairResult]) -> String {
     };
     format!(
         "{guess}What to look at:\n  \
-         weft lab status --name {lab}\n  \
+         {call} status{name}\n  \
          {exec} {from} -- ip route get {address}\n  \
          {exec} {to} -- tcpdump -ni eth0\n  \
          {exec} {to} -- nft list ruleset\n  \
@@ -148,7 +150,7 @@ n2-p1        42      -
             "1 of 2 pairs fail",
             "n1-p1 -> n2-p1 (10.244.7.2)\n    mtu  no answer",
             "an MTU on the way is smaller",
-            "weft lab exec --name lab n1 -- ip route get 10.244.7.2",
+            " lab exec n1 -- ip route get 10.244.7.2",
         ] {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }

@@ -12,21 +12,30 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand, ValueEnum};
 use host::netns::Sysfs;
 
+use crate::call;
+use crate::check::PairResult;
 use crate::down;
 use crate::error::LabError;
 use crate::lab::Lab;
 use crate::name::LabName;
+use crate::services::ask::Target;
+use crate::services::{self, Asked};
 use crate::state;
 use crate::status;
 
 /// The lab that commands mean when no name is given.
 pub const DEFAULT_NAME: &str = "lab";
 
+/// ` --name NAME`, unless it is the name that need not be said.
+pub(crate) fn name_flag(name: &LabName) -> String {
+    if name.as_str() == DEFAULT_NAME { String::new() } else { format!(" --name {name}") }
+}
+
 /// Many nodes on this one machine, with pods on each, in network namespaces
 ///
-/// Every node is a network namespace on one virtual switch and runs the same flanneld that a real node would;
-/// etcd runs beside them, pods run behind them. Nothing outside of the lab's own namespaces is touched, and `down`
-/// leaves nothing. All but `list`, `--help` and `up --plan` need root.
+/// Every node is a network namespace on one virtual switch and runs the same flanneld and the same service proxy that a
+/// real node would; etcd runs beside them, pods run behind them and answer a service. Nothing outside of the lab's own
+/// namespaces is touched, and `down` leaves nothing. All but `list`, `--help` and `up --plan` need root.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct LabCli {
@@ -40,24 +49,40 @@ Examples:
   weft lab up --backend vxlan --ipv6 --name v  another lab beside it, dual stack
   weft lab exec n1-p1 -- ping 10.244.7.2       from inside a pod
   weft lab exec n1 -- tcpdump -ni eth0         on a node
-  weft lab status                              nodes, leases, pods, counters
-  weft lab check                               every pod to every pod
+  weft lab status                              nodes, leases, pods, services, counters
+  weft lab check                               every pod to every pod, and to the service
+  weft lab ask n1-p1 10.96.0.10:80             who answers a service?
   weft lab down --all                          remove every lab of this machine
 
-A lab keeps its files in /run/weft/lab/NAME: nodes/n1/{subnet.env,flanneld.log,cni.conflist}, etcd/etcd.log.";
+A lab keeps its files in /run/weft/lab/NAME: nodes/n1/{subnet.env,flanneld.log,
+proxy.log,cni.conflist}, etcd/etcd.log, and services/, whose Services and EndpointSlices feed the proxies: add your own.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Make a lab, check it, and say what to try
     Up(up::Up),
-    /// Nodes, leases, pods, the data path in use, counters
+    /// Nodes, leases, pods, the data path in use, proxies and their services, counters
     #[command(after_help = "Example:\n  weft lab status -o json | jq '.nodes[].datapath'")]
     Status(Report),
     /// Every pod to every pod and node, and back: ping, TCP, a large UDP datagram, a packet as large as the MTU
     ///
-    /// Prints a matrix of round-trip times, then every pair that failed, why, and what to look at. Exit status 1 when
-    /// any failed.
+    /// Then the service of the lab from every pod and node: by its ClusterIP and by the node port of every node, TCP and
+    /// UDP. Prints a matrix of round-trip times and one of who answered, then all that failed, why, and what to look at.
+    /// Exit status 1 when any failed.
     Check(Report),
+    /// Ask an address from inside a pod or a node, several times: which pods answer, and which address they see
+    ///
+    /// Every pod of the lab answers on port 8080, TCP and UDP; what a service makes of it, this shows. Exit status 1
+    /// when an answer is missing.
+    #[command(after_help = "\
+Examples:
+  weft lab ask n1-p1 10.96.0.10:80              a ClusterIP, TCP
+  weft lab ask n1-p1 10.96.0.10:80/udp -n 100   UDP, a hundred times
+  weft lab ask n2 172.30.0.11:30080             a node port, from a node")]
+    Ask(Ask),
+    /// Answer in every pod, in the foreground: what `up` starts
+    #[command(hide = true)]
+    Answer(Chosen),
     /// Nodes and data paths, how fast pods reach each other, and what to try next (as `up` shows at its end)
     Show(Chosen),
     /// Run a command inside a node, a pod or the switch (`hub`)
@@ -111,6 +136,21 @@ struct Exec {
 }
 
 #[derive(Debug, Args)]
+struct Ask {
+    #[command(flatten)]
+    lab: Chosen,
+    /// Who asks: a node (n1) or a pod (n1-p2)
+    #[arg(value_name = "NODE|POD")]
+    from: String,
+    /// What is asked; tcp where no protocol is named
+    #[arg(value_name = "ADDRESS:PORT[/tcp|/udp]")]
+    target: Target,
+    /// How often, 1 to 10000
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    times: u16,
+}
+
+#[derive(Debug, Args)]
 struct Down {
     #[command(flatten)]
     lab: Chosen,
@@ -127,6 +167,10 @@ impl LabCli {
             Command::Up(up) => up.run(),
             Command::Status(report) => print_status(&report),
             Command::Check(report) => print_check(&report),
+            Command::Ask(ask) => ask.run(),
+            Command::Answer(chosen) => Lab::open(&chosen.name)
+                .and_then(|lab| services::answer::answer(&lab))
+                .map(|()| ExitCode::SUCCESS),
             Command::Show(chosen) => Lab::open(&chosen.name).and_then(|lab| show::show(&lab)),
             Command::Exec(exec) => exec.run(),
             Command::Down(down) => down.run(),
@@ -146,13 +190,34 @@ fn print_status(report: &Report) -> Result<ExitCode, LabError> {
 }
 
 fn print_check(report: &Report) -> Result<ExitCode, LabError> {
-    let results = Lab::open(&report.lab.name)?.check()?;
+    let lab = Lab::open(&report.lab.name)?;
+    let (pairs, services) = (lab.check()?, lab.check_services()?);
     match report.output {
-        Form::Text => print(&crate::check::render(&report.lab.name, &results)),
-        Form::Json => print(&json(&results)?),
+        Form::Text => {
+            print(&crate::check::render(&report.lab.name, &pairs));
+            print(&format!("\n{}", services::render(&lab, &services)));
+        }
+        Form::Json => print(&json(&serde_json::json!({ "pairs": pairs, "services": services }))?),
     }
-    let passed = results.iter().all(crate::check::PairResult::passed);
+    let passed = pairs.iter().all(PairResult::passed) && services.iter().all(Asked::passed);
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Ask {
+    fn run(self) -> Result<ExitCode, LabError> {
+        let lab = Lab::open(&self.lab.name)?;
+        let from = lab.member(&self.from)?;
+        let ask = || (0..self.times).map(|_| services::ask::ask(self.target)).collect::<Vec<_>>();
+        let results = from.run(ask)?;
+        print(&services::asked(&self.from, &self.target, &results));
+        if results.iter().all(Result::is_ok) {
+            return Ok(ExitCode::SUCCESS);
+        }
+        if let Some(command) = services::explain_from(&lab, &self.from, &self.target)? {
+            print(&format!("What should happen: {command}\n"));
+        }
+        Ok(ExitCode::FAILURE)
+    }
 }
 
 impl Exec {
@@ -161,7 +226,12 @@ impl Exec {
         let namespace = lab.member(&self.member)?;
         let shell = || std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".to_owned());
         let words = if self.command.is_empty() { vec![shell()] } else { self.command };
-        let mut command = namespace.command_with(&words[0], Sysfs::Remount);
+        // This very program, wherever it is.
+        let program = match words[0].as_str() {
+            "weft" => std::env::current_exe().unwrap_or_else(|_| "weft".into()),
+            other => other.into(),
+        };
+        let mut command = namespace.command_with(&program, Sysfs::Remount);
         command.args(&words[1..]).env("ETCDCTL_API", "3");
         // Comes back only if it could not be started.
         let error = command.exec();
@@ -199,7 +269,7 @@ impl Down {
 }
 
 fn list() -> Result<ExitCode, LabError> {
-    let mut table = crate::table::Table::new(["LAB", "NODES", "PODS", "BACKEND", "FILES"]);
+    let mut table = crate::table::Table::new(["LAB", "NODES", "PODS", "BACKEND", "SERVICES", "FILES"]);
     table.align_right([1, 2]);
     let names = state::list()?;
     for name in &names {
@@ -211,16 +281,18 @@ fn list() -> Result<ExitCode, LabError> {
                 spec.nodes.to_string(),
                 (spec.nodes * spec.pods).to_string(),
                 spec.backend.to_string(),
+                spec.proxy.map_or_else(|| "-".to_owned(), |proxy| proxy.mode.to_string()),
                 files,
             ]),
             Err(_) => {
-                let ruins = format!("in ruins; `weft lab down --name {name}` removes it");
-                table.row([name.to_string(), "-".to_owned(), "-".to_owned(), "-".to_owned(), ruins]);
+                let ruins = format!("in ruins; `{} down --name {name}` removes it", call::lab());
+                let unknown = std::iter::repeat_n("-".to_owned(), 4);
+                table.row(std::iter::once(name.to_string()).chain(unknown).chain([ruins]));
             }
         }
     }
     if names.is_empty() {
-        print("there is no lab; `weft lab up` makes one\n");
+        print(&format!("there is no lab; `{}` makes one\n", call::up()));
     } else {
         print(&table.to_string());
     }

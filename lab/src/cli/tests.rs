@@ -2,7 +2,7 @@ use clap::{CommandFactory, Parser};
 
 use super::*;
 use crate::flanneld::Binary;
-use crate::spec::{Backend, Datapath};
+use crate::spec::{Backend, Datapath, ProxyMode};
 
 #[derive(Debug, Parser)]
 struct Lab {
@@ -29,17 +29,23 @@ fn clap_finds_nothing_wrong() {
 
 #[test]
 fn up_without_flags_is_the_default_lab() {
-    assert_eq!(spec("up"), crate::Spec::named("lab").unwrap());
+    let proxy = Some(crate::ProxyOptions::default());
+    assert_eq!(spec("up"), crate::Spec { proxy, ..crate::Spec::named("lab").unwrap() });
+    assert_eq!(spec("up --proxy-mode none"), crate::Spec::named("lab").unwrap());
 }
 
 #[test]
 fn up_with_everything() {
     let spec = spec(
         "up --nodes 2 --pods 1 --backend udp --datapath simple --name x --mtu 9000 \
+         --proxy-mode iptables --proxy-arg=-v=4 --service-cidr 10.112.0.0/16 \
          --flanneld n2=/opt/flanneld --flanneld-arg=-v=5 --network-config {\"Backend\":{\"Port\":9}}",
     );
     assert_eq!((spec.nodes, spec.pods, spec.mtu), (2, 1, 9000));
     assert_eq!((spec.backend, spec.datapath), (Backend::Udp, Datapath::Simple));
+    let proxy = spec.proxy.as_ref().unwrap();
+    assert_eq!((proxy.mode, &proxy.args[..]), (ProxyMode::Iptables, &["-v=4".to_owned()][..]));
+    assert_eq!(proxy.service_cidr.to_string(), "10.112.0.0/16");
     assert_eq!(spec.flanneld_of("n1").unwrap().binary, Binary::ThisProgram);
     assert_eq!(spec.flanneld_of("n2").unwrap().binary, Binary::Original("/opt/flanneld".into()));
     assert_eq!(spec.flanneld_of("n2").unwrap().args, ["-v=5"]);
@@ -49,6 +55,8 @@ fn up_with_everything() {
 #[test]
 fn wrong_words_are_answered_with_the_right_ones() {
     assert!(parse("up --backend wireguard").unwrap_err().contains("udp, vxlan, host-gw"));
+    assert!(parse("up --proxy-mode ipvs").unwrap_err().contains("nftables, iptables, none"));
+    assert!(parse("ask n1-p1 web").unwrap_err().contains("10.96.0.10:80/udp"));
     assert!(parse("up --name My-Lab").unwrap_err().contains("lower-case letters"));
     assert!(parse("up --network-config 7").unwrap_err().contains("has to be an object"));
     assert!(parse("down --all --name x").is_err());

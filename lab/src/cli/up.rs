@@ -5,10 +5,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use ipnet::Ipv4Net;
 
 use super::signals::Signals;
 use super::terminal::Terminal;
-use super::{DEFAULT_NAME, print, show};
+use super::{DEFAULT_NAME, name_flag, print, show};
+use crate::call;
 use crate::check::{self, PairResult};
 use crate::error::LabError;
 use crate::flanneld::{Binary, FlanneldOptions};
@@ -16,15 +18,18 @@ use crate::lab::Lab;
 use crate::name::LabName;
 use crate::plan::Plan;
 use crate::progress::Progress;
-use crate::spec::{Backend, Datapath, Spec};
+use crate::proxy::{ProxyOptions, SERVICE_CIDR};
+use crate::services::{self, Asked};
+use crate::spec::{Backend, Datapath, ProxyMode, Spec};
 
 /// How long the nodes may take to hear of each other before a check that fails counts.
 const SETTLE: Duration = Duration::from_secs(15);
 
 /// Make a lab, check it, and say what to try
 ///
-/// Makes the namespaces, starts etcd and a flanneld on every node, connects the pods, proves that every pod reaches
-/// every other one, measures, and leaves the lab running. What an error or Ctrl-C leaves half made is removed again.
+/// Makes the namespaces, starts etcd and a flanneld on every node, connects the pods, starts a service proxy on every
+/// node and feeds it a service that the pods answer, proves that every pod reaches every other one and the service,
+/// measures, and leaves the lab running. What an error or Ctrl-C leaves half made is removed again.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Up {
@@ -58,6 +63,15 @@ pub struct Up {
     /// A flag for every flanneld, after those of the lab. May be repeated
     #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
     flanneld_arg: Vec<String>,
+    /// How the service proxy of every node writes services into the kernel: nftables, iptables, or none for no proxy
+    #[arg(long, value_name = "MODE", default_value = "nftables", value_parser = proxy_mode)]
+    proxy_mode: Mode,
+    /// A flag for every service proxy, after those of the lab. May be repeated
+    #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
+    proxy_arg: Vec<String>,
+    /// Where ClusterIPs are from, apart from the pods' network; a length of 8 to 28
+    #[arg(long, value_name = "CIDR", default_value_t = SERVICE_CIDR)]
+    service_cidr: Ipv4Net,
     /// Neither check nor measure when it is up
     #[arg(long)]
     quick: bool,
@@ -73,7 +87,18 @@ Examples:
   weft lab up --backend vxlan --network-config '{\"Backend\":{\"VNI\":7,\"DirectRouting\":true}}'
   weft lab up --flanneld n2=/opt/flannel/flanneld        (an original on n2 beside ours)
   weft lab up --flanneld-arg=-v=5 --mtu 9000
+  weft lab up --proxy-mode iptables --proxy-arg=--masquerade-all
   weft lab up --plan";
+
+/// None is no proxy. (A type of its own, so that clap does not take the flag for one that may be left out.)
+type Mode = Option<ProxyMode>;
+
+fn proxy_mode(word: &str) -> Result<Mode, String> {
+    match word {
+        "none" => Ok(None),
+        _ => word.parse().map(Some).map_err(|error| format!("{error}, none")),
+    }
+}
 
 /// A program, for one node or for all.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,6 +148,12 @@ impl Up {
             network_config: self.network_config.clone(),
             flanneld: Some(options(everywhere.map(|on| &on.path))),
             flanneld_on: some.collect(),
+            proxy: self.proxy_mode.map(|mode| ProxyOptions {
+                mode,
+                args: self.proxy_arg.clone(),
+                service_cidr: self.service_cidr,
+                ..ProxyOptions::default()
+            }),
             ..Spec::of(self.name.clone())
         }
     }
@@ -139,7 +170,8 @@ impl Up {
         let mut terminal = Terminal::new(signals.cancelled());
         let lab = Lab::up(&spec, &mut terminal)?;
         // From here on an interruption ends the command and leaves the lab.
-        signals.end_at_once(&format!("the lab {0} stays; `weft lab down --name {0}` removes it", spec.name));
+        let stays = format!("`{} down{}` removes it", call::lab(), name_flag(&spec.name));
+        signals.end_at_once(&format!("the lab {} stays; {stays}", spec.name));
         if self.quick {
             terminal.say(&format!("the lab {} is up", spec.name));
             return Ok(ExitCode::SUCCESS);
@@ -152,14 +184,28 @@ impl Up {
             if passed < results.len() {
                 print(&check::render(&spec.name, &results));
             }
-            if !results.iter().all(PairResult::passed) {
-                terminal
-                    .say(&format!("the lab stays as it is; `weft lab down --name {}` removes it", spec.name));
+            let mut fine = results.iter().all(PairResult::passed);
+            if spec.proxy.is_some() {
+                fine &= check_services(&lab, &mut terminal)?;
+            }
+            if !fine {
+                terminal.say(&format!("the lab stays as it is; {stays}"));
                 return Ok(ExitCode::FAILURE);
             }
         }
         show::show_with(&lab, &mut terminal)
     }
+}
+
+/// Whether every pod and node reaches the service.
+fn check_services(lab: &Lab, terminal: &mut Terminal) -> Result<bool, LabError> {
+    terminal.begin("the service, from every pod and node");
+    let results = lab.check_services_within(SETTLE)?;
+    let (answered, asked) =
+        results.iter().fold((0, 0), |(a, b), asked| (a + asked.answered(), b + asked.asked()));
+    terminal.done(&format!("{answered} of {asked} answered"));
+    print(&format!("\n{}", services::render(lab, &results)));
+    Ok(results.iter().all(Asked::passed))
 }
 
 #[cfg(test)]

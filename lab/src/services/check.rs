@@ -1,0 +1,182 @@
+//! From every pod and every node: the Service to try, by its ClusterIPs and by the node port of every node.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use host::netns::Namespace;
+use serde::Serialize;
+
+use super::ask::{Target, Transport, ask};
+use super::{NODE_PORT, PORT, WEB, cluster_ips};
+use crate::error::LabError;
+use crate::lab::Lab;
+
+/// How many pods and nodes ask at the same time.
+const AT_ONCE: usize = 16;
+/// How often a ClusterIP is asked from each place, to see several endpoints answer.
+const BY_CLUSTER_IP: u32 = 8;
+/// How often each node port is asked from each place.
+const BY_NODE_PORT: u32 = 2;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DoorKind {
+    ClusterIp,
+    NodePort,
+}
+
+/// One way to the Service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Door {
+    pub kind: DoorKind,
+    #[serde(flatten)]
+    pub target: Target,
+}
+
+/// What came of asking at one door from one place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Asked {
+    /// `n1-p1`, or `n1` for a node.
+    pub from: String,
+    /// The asker's own address.
+    pub source: IpAddr,
+    pub door: Door,
+    /// How often each pod answered.
+    pub answers: BTreeMap<String, u32>,
+    /// Why there was no answer, for each that did not come.
+    pub failures: Vec<String>,
+}
+
+impl Asked {
+    pub fn passed(&self) -> bool {
+        self.failures.is_empty()
+    }
+
+    pub fn answered(&self) -> u32 {
+        self.answers.values().sum()
+    }
+
+    pub fn asked(&self) -> u32 {
+        self.answered() + u32::try_from(self.failures.len()).unwrap_or(u32::MAX)
+    }
+}
+
+/// A pod or a node that asks.
+#[derive(Debug)]
+pub(super) struct Asker {
+    pub name: String,
+    pub namespace: Namespace,
+    /// One of each family.
+    pub addresses: Vec<IpAddr>,
+}
+
+impl Asker {
+    /// Its address of the family of `to`.
+    pub fn source(&self, to: IpAddr) -> Option<IpAddr> {
+        self.addresses.iter().find(|ip| ip.is_ipv4() == to.is_ipv4()).copied()
+    }
+}
+
+/// Asks from everywhere, a few places at a time. Blocks. Nothing where the lab has no proxy, no pod, or no file of the
+/// Service any more.
+///
+/// # Errors
+/// Pods that are not connected. What nobody answers is a result.
+pub fn check(lab: &Lab) -> Result<Vec<Asked>, LabError> {
+    let Some(services) = lab.services() else { return Ok(Vec::new()) };
+    if !services.directory().join(WEB).exists() {
+        return Ok(Vec::new());
+    }
+    let (askers, doors) = (askers(lab)?, doors(lab));
+    let next = AtomicUsize::new(0);
+    let found: Mutex<BTreeMap<usize, Vec<Asked>>> = Mutex::default();
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE.min(askers.len()) {
+            scope.spawn(|| {
+                while let Some((at, asker)) = claim(&next, &askers) {
+                    let results = from_one(asker, &doors);
+                    found.lock().unwrap_or_else(PoisonError::into_inner).insert(at, results);
+                }
+            });
+        }
+    });
+    let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(found.into_values().flatten().collect())
+}
+
+fn claim<'a, T>(next: &AtomicUsize, all: &'a [T]) -> Option<(usize, &'a T)> {
+    let at = next.fetch_add(1, Ordering::Relaxed);
+    all.get(at).map(|one| (at, one))
+}
+
+fn from_one(asker: &Asker, doors: &[Door]) -> Vec<Asked> {
+    let ask_all = || {
+        let known = doors.iter().filter_map(|door| Some((*door, asker.source(door.target.address.ip())?)));
+        known.map(|(door, source)| at_door(&asker.name, source, door)).collect()
+    };
+    asker.namespace.run(ask_all).unwrap_or_else(|error| {
+        // The namespace has gone: then nothing can be asked from there.
+        let failed = |door: &Door| Asked {
+            from: asker.name.clone(),
+            source: door.target.address.ip(),
+            door: *door,
+            answers: BTreeMap::new(),
+            failures: vec![error.to_string()],
+        };
+        doors.iter().map(failed).collect()
+    })
+}
+
+/// Asks several times; after a failure once more at most, for it may take seconds.
+fn at_door(from: &str, source: IpAddr, door: Door) -> Asked {
+    let mut asked =
+        Asked { from: from.to_owned(), source, door, answers: BTreeMap::new(), failures: Vec::new() };
+    let times = match door.kind {
+        DoorKind::ClusterIp => BY_CLUSTER_IP,
+        DoorKind::NodePort => BY_NODE_PORT,
+    };
+    for _ in 0..times {
+        match ask(door.target) {
+            Ok(answer) => *asked.answers.entry(answer.pod).or_default() += 1,
+            Err(reason) => asked.failures.push(reason),
+        }
+        if asked.failures.len() > 1 {
+            break;
+        }
+    }
+    asked
+}
+
+/// Pods, then nodes.
+pub(super) fn askers(lab: &Lab) -> Result<Vec<Asker>, LabError> {
+    let (mut pods, mut nodes) = (Vec::new(), Vec::new());
+    for node in lab.nodes() {
+        nodes.push(Asker {
+            name: node.name().to_owned(),
+            namespace: node.namespace().clone(),
+            addresses: node.addresses(),
+        });
+        for pod in node.pods() {
+            pods.push(Asker {
+                name: pod.name().to_owned(),
+                namespace: pod.namespace().clone(),
+                addresses: node.pod_addresses(pod)?,
+            });
+        }
+    }
+    pods.append(&mut nodes);
+    Ok(pods)
+}
+
+/// ClusterIPs, then the nodes in order; TCP and UDP of each.
+fn doors(lab: &Lab) -> Vec<Door> {
+    let inner = cluster_ips(lab).into_iter().map(|ip| (DoorKind::ClusterIp, SocketAddr::new(ip, PORT)));
+    let nodes = lab.nodes().iter().flat_map(|node| node.addresses());
+    let outer = nodes.map(|ip| (DoorKind::NodePort, SocketAddr::new(ip, NODE_PORT)));
+    let both = |(kind, address)| {
+        Transport::BOTH.map(|transport| Door { kind, target: Target { address, transport } })
+    };
+    inner.chain(outer).flat_map(both).collect()
+}
