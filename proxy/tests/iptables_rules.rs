@@ -5,7 +5,7 @@ mod iptables_common;
 use std::net::IpAddr;
 
 use iptables_common::{Rules, style};
-use proxy::backends::iptables::render::Wanted;
+use proxy::backends::iptables::render::{Style, Wanted};
 use proxy_core::cases::{all, cluster_of, usual_options};
 use proxy_core::names::Family;
 use proxy_core::table::ServiceTable;
@@ -15,18 +15,24 @@ fn packets_go_through_the_rules_as_the_cases_say() {
     let (mut wrong, mut asked) = (Vec::new(), 0);
     for case in all() {
         let table = case.table();
-        let rules = Family::BOTH.map(|family| Rules::of(&table, family));
-        for probe in &case.probes {
-            let Some(want) = probe.want_of("iptables") else { continue };
-            let got = rules[usize::from(probe.packet.dst.is_ipv6())].trace(probe.packet);
-            asked += 1;
-            if got != *want {
-                wrong.push(format!("{}: {}:\n    {} => {got}, not {want}", case.file, case.name, probe.text));
+        for hairpin_at_once in [true, false] {
+            let of = |family| Rules::of(&table, &Style { hairpin_at_once, ..style(family, &table) });
+            let rules = Family::BOTH.map(of);
+            for probe in &case.probes {
+                let Some(want) = probe.want_of("iptables") else { continue };
+                let got = rules[usize::from(probe.packet.dst.is_ipv6())].trace(probe.packet);
+                asked += 1;
+                if got != *want {
+                    let (file, name, text) = (&case.file, &case.name, &probe.text);
+                    wrong.push(format!(
+                        "{file}: {name}:\n    {text} => {got}, not {want} (hairpin at once: {hairpin_at_once})"
+                    ));
+                }
             }
         }
     }
     assert!(wrong.is_empty(), "\n{}\n{} wrong of {asked}", wrong.join("\n"), wrong.len());
-    assert!(asked >= 300, "{asked}");
+    assert!(asked >= 600, "{asked}");
 }
 
 fn small() -> ServiceTable {
@@ -64,7 +70,7 @@ fn a_small_cluster_reads_as_expected() {
     }
 }
 
-/// kube-proxy writes 2 + 3 rules for each endpoint of a plain service besides the frame's, and a chain for each endpoint.
+/// kube-proxy has 2 rules and a chain for each plain service, and 3 rules and a chain for each of its endpoints.
 #[test]
 fn a_plain_service_takes_few_rules() {
     let rules = |count: u8| {
@@ -78,14 +84,14 @@ fn a_plain_service_takes_few_rules() {
         (chains.len(), chains.values().map(Vec::len).sum::<usize>())
     };
     let (none, ten) = (rules(0), rules(10));
-    assert_eq!(ten.0 - none.0, 10 * 2, "KUBE-SVC, KUBE-SEP");
-    assert_eq!(ten.1 - none.1, 10 * (1 + 2 + 2 + 2 + 1), "to it, in it, two endpoints, other ports");
+    assert_eq!(ten.0 - none.0, 10, "KUBE-SVC");
+    assert_eq!(ten.1 - none.1, 10 * (1 + 1 + 2 + 1), "to it, masquerade, two endpoints, other ports");
 }
 
 #[test]
 fn where_there_is_no_service_there_is_nothing_to_go_through() {
     let table = ServiceTable::default();
     let text = Wanted::of(&table, &style(Family::V6, &table)).to_string();
-    assert!(!text.contains("KUBE-SVC-") && !text.contains("KUBE-CLUSTER-IPS"), "{text}");
+    assert!(!text.contains("KUBE-SVC-") && !text.contains("-j KUBE-CLUSTER-IPS"), "{text}");
     assert!(!table.is_cluster_ip(IpAddr::from([10, 96, 0, 1])));
 }

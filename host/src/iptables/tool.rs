@@ -137,6 +137,23 @@ impl Iptables {
         }
     }
 
+    /// Whether kernel and programs know all that is in a text for [`Iptables::restore`]. Changes nothing.
+    pub fn accepts(&self, text: &str) -> Result<bool, HostError> {
+        let mut arguments = vec!["--test".to_owned(), "--noflush".to_owned()];
+        arguments.extend(self.restore_waits().then(|| format!("--wait={LOCK_WAIT}")));
+        let invocation = self.invocation("-restore", arguments).stdin(text);
+        let output = self.runner.try_run(&invocation)?;
+        match output.status.code() {
+            Some(0) => Ok(true),
+            // A problem with resources: most often the lock.
+            Some(4) | None => {
+                let reason = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+                Err(HostError::Command { command: invocation.to_string(), reason })
+            }
+            Some(_) => Ok(false),
+        }
+    }
+
     /// One table as it is. Empty, where it is not in use.
     pub fn save(&self, table: &str) -> Result<Saved, HostError> {
         match self.flavour {

@@ -64,8 +64,10 @@ impl Runner for Machine {
         match what {
             "save" => Ok(Output::of(0, print(tables), "")),
             "restore" => {
-                assert!(asked.arguments.iter().any(|argument| argument == "--noflush"));
+                let has = |wanted: &str| asked.arguments.iter().any(|argument| argument == wanted);
+                assert!(has("--noflush"));
                 match restored(tables, std::str::from_utf8(&asked.stdin).unwrap()) {
+                    Ok(_) if has("--test") => Ok(Output::of(0, "", "")),
                     Ok(new) => {
                         *tables = new;
                         Ok(Output::of(0, "", ""))

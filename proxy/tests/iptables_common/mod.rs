@@ -12,7 +12,14 @@ use proxy_core::question::{Origin, Packet, Verdict};
 use proxy_core::table::ServiceTable;
 
 pub fn style(family: Family, table: &ServiceTable) -> Style {
-    Style { family, mark: 0x4000, random_fully: true, drop_invalid: true, comments: has_comments(table) }
+    Style {
+        family,
+        mark: 0x4000,
+        random_fully: true,
+        drop_invalid: true,
+        comments: has_comments(table),
+        hairpin_at_once: true,
+    }
 }
 
 /// Rules of one family by table and chain, each as words.
@@ -26,6 +33,7 @@ pub struct Rules {
 struct Going {
     packet: Packet,
     marked: bool,
+    masqueraded: bool,
     /// Where it was translated to.
     to: Option<SocketAddr>,
     /// From this node itself.
@@ -42,8 +50,9 @@ enum End {
 }
 
 impl Rules {
-    pub fn of(table: &ServiceTable, family: Family) -> Self {
-        let text = Wanted::of(table, &style(family, table)).to_string();
+    pub fn of(table: &ServiceTable, style: &Style) -> Self {
+        let family = style.family;
+        let text = Wanted::of(table, style).to_string();
         let saved = host::iptables::Saved::parse(&text).unwrap();
         let mut chains: BTreeMap<(String, String), Vec<Vec<String>>> = BTreeMap::new();
         for of in &saved.tables {
@@ -69,7 +78,7 @@ impl Rules {
                         && own.into_iter().any(|own| own.parse::<IpAddr>().unwrap() == ip)
                 })
         };
-        let start = Going { packet, marked: false, to: None, local };
+        let start = Going { packet, marked: false, masqueraded: false, to: None, local };
         let mut ends = Vec::new();
         let hook = if local { "OUTPUT" } else { "PREROUTING" };
         for (going, end) in self.walk("nat", hook, start) {
@@ -91,6 +100,17 @@ impl Rules {
                     break;
                 }
             }
+            if verdict != End::Accept {
+                ends.push((going, verdict));
+                continue;
+            }
+            let mut all = self.walk("nat", "POSTROUTING", going);
+            assert_eq!(all.len(), 1, "no dice when a packet leaves");
+            let (going, _) = all.remove(0);
+            assert!(
+                !(going.masqueraded && going.marked),
+                "a packet that comes by again is not to be taken again"
+            );
             ends.push((going, verdict));
         }
         conclude(ends)
@@ -142,8 +162,9 @@ impl Rules {
                     not = true;
                     continue;
                 }
-                "-s" => value().parse::<IpNet>().unwrap().contains(&packet.src),
-                "-d" => value().parse::<IpNet>().unwrap().contains(&packet.dst),
+                "-s" => within(packet.src, value()),
+                "-d" => within(packet.dst, value()),
+                "--bytecode" => same_by_program(value(), packet),
                 "-i" => {
                     let name = value();
                     let by = if packet.from == Origin::Pod { world::BRIDGE } else { "eth0" };
@@ -165,6 +186,7 @@ impl Rules {
                 }
                 "--ctstate" => {
                     let states: Vec<&str> = value().split(',').collect();
+                    assert!(!states.contains(&"INVALID") || states.len() == 1);
                     states.contains(&"NEW") || states.contains(&"DNAT") && going.to.is_some()
                 }
                 "--mark" => {
@@ -207,9 +229,17 @@ impl Rules {
             "REJECT" => vec![(going, Some(End::Reject))],
             "RETURN" => vec![(going, Some(End::Return))],
             "MARK" => {
-                assert_eq!(rule[at + 2..], ["--set-xmark", "0x4000/0x4000"]);
-                going.marked = true;
+                assert_eq!(rule[at + 2], "--set-xmark");
+                going.marked = match rule[at + 3].as_str() {
+                    "0x4000/0x4000" => true,
+                    "0x4000/0x0" => !going.marked,
+                    other => panic!("{other}"),
+                };
                 vec![(going, None)]
+            }
+            "MASQUERADE" => {
+                going.masqueraded = true;
+                vec![(going, Some(End::Accept))]
             }
             "DNAT" => {
                 let to: SocketAddr = rule[at + 3].parse().unwrap();
@@ -232,6 +262,44 @@ impl Rules {
     }
 }
 
+/// An address and what it is masked with: a prefix's length, or any bits.
+fn within(ip: IpAddr, text: &str) -> bool {
+    let bits = |ip: IpAddr| match ip {
+        IpAddr::V4(ip) => u128::from(u32::from(ip)),
+        IpAddr::V6(ip) => u128::from(ip),
+    };
+    let (value, mask) = text.split_once('/').unwrap();
+    match (mask.parse::<IpAddr>(), value.parse::<IpAddr>().unwrap()) {
+        (Ok(mask), value) => value.is_ipv4() == ip.is_ipv4() && bits(ip) & bits(mask) == bits(value),
+        (Err(_), _) => text.parse::<IpNet>().unwrap().contains(&ip),
+    }
+}
+
+/// Runs a program for xt_bpf on a header.
+fn same_by_program(program: &str, packet: &Packet) -> bool {
+    let header = match (packet.src, packet.dst) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => [[0; 12].as_slice(), &src.octets(), &dst.octets()].concat(),
+        (IpAddr::V6(src), IpAddr::V6(dst)) => [[0; 8].as_slice(), &src.octets(), &dst.octets()].concat(),
+        _ => panic!("{packet:?}"),
+    };
+    let numbers = |line: &str| -> Vec<usize> { line.split(' ').map(|word| word.parse().unwrap()).collect() };
+    let (count, lines) = program.split_once(',').unwrap();
+    let lines: Vec<Vec<usize>> = lines.split(',').map(numbers).collect();
+    assert_eq!(lines.len(), count.parse::<usize>().unwrap());
+    let (mut at, mut kept, mut loaded) = (0, [0; 4], [0; 4]);
+    loop {
+        let [code, yes, no, value] = lines[at][..] else { panic!("{program}") };
+        at += 1;
+        match code {
+            0x20 => loaded.copy_from_slice(&header[value..value + 4]),
+            0x07 => kept = loaded,
+            0x1d => at += if kept == loaded { yes } else { no },
+            0x06 => return value > 0,
+            _ => panic!("{code:#x} of {program}"),
+        }
+    }
+}
+
 fn pods_of(node: &world::WorldNode) -> impl Iterator<Item = IpNet> {
     node.pods.iter().map(|net| net.parse().unwrap())
 }
@@ -250,8 +318,8 @@ fn conclude(ends: Vec<(Going, End)>) -> Want {
         .iter()
         .filter(|(going, _)| going.to.is_some())
         .partition(|(going, _)| going.to.unwrap().ip() == going.packet.src);
-    assert!(hairpins.iter().all(|(going, _)| going.marked), "{ends:?}");
-    let marked: BTreeSet<bool> = others.iter().map(|(going, _)| going.marked).collect();
+    assert!(hairpins.iter().all(|(going, _)| going.masqueraded), "{ends:?}");
+    let marked: BTreeSet<bool> = others.iter().map(|(going, _)| going.masqueraded).collect();
     assert!(marked.len() <= 1, "{ends:?}");
     let masquerade = match (marked.first(), hairpins.is_empty()) {
         (Some(true), _) | (None, false) => Masquerade::Yes,

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proxy_core::cluster::{Change, Cluster};
-use proxy_core::names::Name;
+use proxy_core::names::{Name, ObjectName};
 use proxy_core::objects::{Kind, Object};
 use proxy_core::options::{DetectLocal, NodePortAddresses, Options};
 use serde_json::{Value, json};
@@ -187,6 +187,11 @@ pub fn put_endpoint(index: usize, ip: &str) -> Change {
         ],
         "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
     })))
+}
+
+/// Service number `index` goes.
+pub fn delete_service(index: usize) -> Change {
+    Change::Delete(Kind::Service, ObjectName::new("default", format!("service-{index}")))
 }
 
 /// Many services of two endpoints.

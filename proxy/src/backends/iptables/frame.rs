@@ -85,7 +85,9 @@ impl Wanted {
         for table in Table::ALL {
             self.own(table, CANARY, vec![canary()]);
         }
-        for chain in [SERVICES, EXTERNAL_SERVICES, NODE_PORTS, REFUSED_NODE_PORTS, PROXY_FIREWALL] {
+        let chains =
+            [SERVICES, EXTERNAL_SERVICES, NODE_PORTS, REFUSED_NODE_PORTS, PROXY_FIREWALL, CLUSTER_IPS];
+        for chain in chains {
             self.shared(Filter, chain);
         }
         for chain in [SERVICES, NODE_PORTS] {
@@ -98,10 +100,8 @@ impl Wanted {
         for (at, net) in (0..).zip(&view.service_cidrs) {
             let rule = Rule::new().dst(*net).comment("kubernetes service networks").then(CLUSTER_IPS);
             self.put(Filter, SERVICES, At::Tail(at), rule);
-        }
-        if !view.service_cidrs.is_empty() {
-            let rule = Rule::new().comment("kubernetes unallocated cluster IPs").then("DROP");
-            self.put(Filter, CLUSTER_IPS, At::Tail(0), rule);
+            let rule = Rule::new().dst(*net).comment("kubernetes unallocated cluster IPs").then("DROP");
+            self.put(Filter, CLUSTER_IPS, At::Tail(at), rule);
         }
         let comment = "kubernetes service nodeports; NOTE: this must be the last rule in this chain";
         let rules = |to: &str| node_ports(&view.node_ports, style.family, comment, to);
@@ -119,12 +119,16 @@ impl Wanted {
         let set = format!("MARK --set-xmark {mark:#x}/{mark:#x}");
         self.own(Nat, MARK_MASQ, vec![Rule::new().then(set)]);
         let snat = if style.random_fully { "MASQUERADE --random-fully" } else { "MASQUERADE" };
-        let postrouting = vec![
+        let hairpin = style.hairpin_at_once.then(|| {
+            let unmarked = format!("-m mark ! --mark {mark:#x}/{mark:#x}");
+            hairpin(style.family).with(unmarked).then(snat)
+        });
+        let rules = [
             Rule::new().with(format_args!("-m mark ! --mark {mark:#x}/{mark:#x}")).then("RETURN"),
             Rule::new().then(format_args!("MARK --set-xmark {mark:#x}/0x0")),
             Rule::new().comment("kubernetes service traffic requiring SNAT").then(snat),
         ];
-        self.own(Nat, POSTROUTING, postrouting);
+        self.own(Nat, POSTROUTING, hairpin.into_iter().chain(rules).collect());
         if let NotPods::None(nets) = not_from_pods(&view.pods, &Rule::new()) {
             let mut rules: Vec<String> =
                 nets.into_iter().map(|net| Rule::new().src(net).then("RETURN")).collect();
@@ -146,7 +150,43 @@ fn forward(style: &Style) -> Vec<String> {
     rules.push(marked.with(format_args!("-m mark --mark {mark:#x}/{mark:#x}")).then("ACCEPT"));
     let known = Rule::new().comment("kubernetes forwarding conntrack rule");
     rules.push(known.with("-m conntrack --ctstate RELATED,ESTABLISHED").then("ACCEPT"));
+    if style.hairpin_at_once {
+        rules.push(hairpin(style.family).then("ACCEPT"));
+    }
     rules
+}
+
+/// A client that is its own endpoint: it would get answers that it did not ask for. Not this node, whose programs may be
+/// redirected to itself by others.
+fn hairpin(family: Family) -> Rule {
+    let rule = Rule::new().comment("kubernetes service endpoints that are their own clients");
+    let rule = rule.with("-m conntrack --ctstate DNAT").with("-m addrtype ! --src-type LOCAL");
+    rule.with(format_args!("-m bpf --bytecode \"{}\"", same_addresses(family)))
+}
+
+/// A text that only a kernel and tools with xt_bpf take.
+pub(super) fn hairpin_test(family: Family) -> String {
+    format!("*nat\n-A POSTROUTING {}\nCOMMIT\n", hairpin(family).then("RETURN"))
+}
+
+/// A program for xt_bpf that takes packets whose source is their destination: for each word, load the source's, keep
+/// it, load the destination's, compare.
+fn same_addresses(family: Family) -> String {
+    const LOAD: u8 = 0x20; // ld [k]
+    const KEEP: u8 = 0x07; // tax
+    const SAME: u8 = 0x1d; // jeq x
+    const RETURN: u8 = 0x06; // ret k
+    let (source, words) = if family == Family::V4 { (12, 1u8) } else { (8, 4) };
+    let mut program = Vec::new();
+    for word in 0..words {
+        let at = source + 4 * u32::from(word);
+        // Past what is left of this and of the words behind it, and past the return that takes the packet.
+        let away = 4 * (words - 1 - word) + 1;
+        program.extend([(LOAD, 0, at), (KEEP, 0, 0), (LOAD, 0, at + 4 * u32::from(words)), (SAME, away, 0)]);
+    }
+    program.extend([(RETURN, 0, 65535), (RETURN, 0, 0)]);
+    let of = |(code, away, value): &(u8, u8, u32)| format!(",{code} 0 {away} {value}");
+    format!("{}{}", program.len(), program.iter().map(of).collect::<String>())
 }
 
 /// Leads what comes for a node port's address on.

@@ -6,7 +6,7 @@
 //!
 //! Which programs: the flavour asked for, else the one that kubelet uses here, else what plain `iptables` is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +21,7 @@ use proxy_core::table::{PortKey, ServiceTable, TableDelta};
 use super::{Applied, Backend, BackendError};
 
 mod digest;
+pub mod dispatch;
 mod frame;
 pub mod names;
 mod port;
@@ -28,6 +29,7 @@ pub mod render;
 pub mod restore;
 mod rule;
 
+use dispatch::Dispatch;
 use names::{CANARY, PROBE, SERVICES, Table};
 use render::{Place, Shared, Style, Wanted, has_comments, part};
 use restore::Text;
@@ -63,6 +65,8 @@ pub struct IptablesBackend {
     /// All that are installed, for [`Backend::remove`].
     installed: Vec<Iptables>,
     namespace: Namespace,
+    /// Where the kernel and the tools have xt_bpf.
+    hairpin_at_once: BTreeSet<Family>,
     /// None: look at everything.
     known: Option<Known>,
 }
@@ -72,6 +76,7 @@ pub struct IptablesBackend {
 struct Known {
     comments: bool,
     shared: BTreeMap<Family, BTreeMap<Place, Shared>>,
+    dispatch: BTreeMap<Family, Dispatch>,
 }
 
 /// What is there, of each family.
@@ -113,7 +118,12 @@ impl IptablesBackend {
             installed.extend(found.iter().map(|found| found.tool.clone()));
             tools.push((family, choose(found, settings.flavour)?));
         }
-        Ok(Self { settings, tools, installed, namespace: Namespace::current()?, known: None })
+        let namespace = Namespace::current()?;
+        // An error says nothing of the rule: somebody holds the lock. Nearly every kernel has what it takes.
+        let able = |family, tool: &Iptables| tool.accepts(&frame::hairpin_test(family)).unwrap_or(true);
+        let able = tools.iter().filter(|(family, tool)| able(*family, tool));
+        let hairpin_at_once = able.map(|(family, _)| *family).collect();
+        Ok(Self { settings, tools, installed, namespace, hairpin_at_once, known: None })
     }
 
     /// Which flavour it writes.
@@ -129,6 +139,7 @@ impl IptablesBackend {
             random_fully: tool.has_random_fully(),
             drop_invalid: self.settings.drop_invalid,
             comments,
+            hairpin_at_once: self.hairpin_at_once.contains(&family),
         }
     }
 
@@ -141,6 +152,7 @@ impl IptablesBackend {
                 random_fully: true,
                 drop_invalid: settings.drop_invalid,
                 comments: has_comments(want),
+                hairpin_at_once: true,
             };
             format!("# {family}\n{}", Wanted::of(want, &style))
         };
@@ -178,7 +190,9 @@ impl IptablesBackend {
                 let of = |port: &Option<_>| part(port.as_deref(), view, &style);
                 (of(&change.old), of(&change.new))
             });
-            let text = restore::change(known.shared.entry(*family).or_default(), parts.collect());
+            let parts: Vec<_> = parts.collect();
+            let dispatch = known.dispatch.entry(*family).or_default();
+            let text = restore::change(known.shared.entry(*family).or_default(), dispatch, parts);
             tracing::debug!(mode = MODE, %family, writes = text.writes(), "change\n{text}");
             writes += self.write(*family, text)?;
         }
@@ -248,13 +262,19 @@ impl Backend for IptablesBackend {
 
     fn plan(&self, want: &ServiceTable, have: &Observed) -> Plan {
         let comments = has_comments(want);
-        let (mut texts, mut shared, none) = (Vec::new(), BTreeMap::new(), Saved::default());
+        let (mut texts, none) = (Vec::new(), Saved::default());
+        let (mut shared, mut dispatch) = (BTreeMap::new(), BTreeMap::new());
         for (family, tool) in &self.tools {
             let want = Wanted::of(want, &self.style(*family, tool, comments));
             texts.push((*family, restore::converge(&want, have.get(family).unwrap_or(&none))));
             shared.insert(*family, want.shared);
+            dispatch.insert(*family, want.dispatch);
         }
-        Plan { texts, known: Known { comments, shared }, loopback: want.node.v4.node_ports.loopback }
+        Plan {
+            texts,
+            known: Known { comments, shared, dispatch },
+            loopback: want.node.v4.node_ports.loopback,
+        }
     }
 
     /// One transaction for each table.

@@ -50,6 +50,9 @@ impl Kind {
 }
 
 pub const SERVICES: &str = "KUBE-SERVICES";
+/// Leads on by the last hexadecimal digits of the destination, which follow. Ours alone, with a beginning by which
+/// kube-proxy takes it for a service's and deletes it when nothing leads there.
+pub const ENDS_IN: &str = "KUBE-SVC-ENDS-IN-";
 pub const EXTERNAL_SERVICES: &str = "KUBE-EXTERNAL-SERVICES";
 pub const NODE_PORTS: &str = "KUBE-NODEPORTS";
 /// What is refused or dropped of node ports. Ours alone: kube-proxy has it in [`EXTERNAL_SERVICES`], for all addresses.

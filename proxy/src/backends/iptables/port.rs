@@ -1,14 +1,15 @@
 //! The rules of one service port.
 //!
 //! In nat a front leads to a chain that balances; what is not translated there meets its refusal in filter.
-//! Fewer rules than kube-proxy writes: the last endpoint needs no chain of its own, and what is only ever reached by a
-//! ClusterIP does not ask again whether it was.
+//! Fewer rules than kube-proxy writes: an endpoint needs no chain of its own but for affinity, and what is only ever
+//! reached by a ClusterIP does not ask again whether it was.
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use proxy_core::names::Family;
 use proxy_core::table::{
-    Act, Branch, FamilyView, Front, FrontAddress, FrontKind, Masquerade, Over, ServicePort, Who,
+    Act, Branch, Endpoint, FamilyView, Front, FrontKind, Masquerade, Over, ServicePort, Who,
 };
 
 use super::names::*;
@@ -59,6 +60,17 @@ impl Writer<'_> {
         let at = At::Port(self.port.name.clone(), self.next);
         self.next += 1;
         self.part.shared.push((place, at, rule));
+    }
+
+    /// In nat, where a front with an address leads.
+    fn front(&mut self, front: &Front, what: &str, target: &str) {
+        let Some(ip) = front.address.ip() else { return };
+        let rule = Rule::new().dst(host(ip));
+        let rule = self.remark(rule, format_args!("{} {what}", self.port.name));
+        let rule = rule.port(self.port.protocol(), front.port).then(target);
+        let at = At::Port(self.port.name.clone(), self.next);
+        self.next += 1;
+        self.part.fronts.push((ip, at, rule));
     }
 
     fn own(&mut self, chain: String, rules: Vec<String>) {
@@ -118,42 +130,46 @@ impl Writer<'_> {
 
     fn balance(&mut self, over: Over, rules: &mut Vec<String>) {
         let group = self.port.group(over).clone();
-        let chains: Vec<String> = group.iter().map(|endpoint| self.names.endpoint(endpoint)).collect();
-        let remark = |writer: &Self, index: usize| {
-            writer.remark(Rule::new(), format_args!("{} -> {}", writer.port.name, group[index]))
+        let remark = |writer: &Self, endpoint: &Endpoint| {
+            writer.remark(Rule::new(), format_args!("{} -> {endpoint}", writer.port.name))
         };
         if let Some(timeout) = self.port.affinity {
-            for (index, chain) in chains.iter().enumerate() {
+            for endpoint in group.iter() {
+                let chain = self.names.endpoint(endpoint);
                 let known = format!("-m recent --rcheck --seconds {} --reap", timeout.as_secs());
-                let rule = remark(self, index).with(known).with(self.remembered(chain));
+                let rule = remark(self, endpoint).with(known).with(self.remembered(&chain));
                 rules.push(rule.then(chain));
             }
         }
-        for (index, (chain, endpoint)) in chains.iter().zip(group.iter()).enumerate() {
-            let left = group.len() - index;
-            let to = self.translate(endpoint.ip, chain, endpoint);
-            if left == 1 && self.port.affinity.is_none() {
-                rules.extend(to);
+        for (left, endpoint) in (1..=group.len()).rev().zip(group.iter()) {
+            let rule = remark(self, endpoint);
+            let rule = if left == 1 { rule } else { rule.with(chance(left)) };
+            if self.port.affinity.is_none() && self.style.hairpin_at_once {
+                rules.push(rule.protocol(self.port.protocol()).then(translation(endpoint)));
                 continue;
             }
-            let rule = remark(self, index);
-            let rule = if left == 1 { rule } else { rule.with(chance(left)) };
-            rules.push(rule.then(chain));
-            self.own(chain.clone(), to);
+            let chain = self.names.endpoint(endpoint);
+            let to = self.translate(endpoint, &chain);
+            if left == 1 && self.port.affinity.is_none() {
+                rules.extend(to);
+            } else {
+                rules.push(rule.then(&chain));
+                self.own(chain, to);
+            }
         }
     }
 
-    fn translate(&self, ip: IpAddr, chain: &str, to: &impl std::fmt::Display) -> Vec<String> {
+    fn translate(&self, to: &Endpoint, chain: &str) -> Vec<String> {
         let rule = || self.remark(Rule::new(), &self.port.name);
         // A client that is its own endpoint would get answers that it did not ask for.
-        let hairpin = rule().src(host(ip)).then(MARK_MASQ);
+        let hairpin = (!self.style.hairpin_at_once).then(|| rule().src(host(to.ip)).then(MARK_MASQ));
         let sticky = if self.port.affinity.is_some() {
             rule().with("-m recent --set").with(self.remembered(chain))
         } else {
             rule()
         };
-        let translate = sticky.protocol(self.port.protocol());
-        vec![hairpin, translate.then(format_args!("DNAT --to-destination {to}"))]
+        let translate = sticky.protocol(self.port.protocol()).then(translation(to));
+        hairpin.into_iter().chain([translate]).collect()
     }
 
     fn remembered(&self, chain: &str) -> String {
@@ -202,15 +218,12 @@ impl Writer<'_> {
 
     /// From the front to the chain that balances, in nat.
     fn lead(&mut self, front: &Front) {
-        use Table::Nat;
-        let (name, protocol) = (&self.port.name, self.port.protocol());
-        let rule = |what: &str| Rule::new().at(front.address).comment(what).port(protocol, front.port);
         let external = self.names.chain(Kind::External);
+        let what = in_words(front.kind);
         if !balances(front) {
             // Nothing else may have it, above all not a node port of this number.
-            if front.kind != FrontKind::ClusterIp && front.address != FrontAddress::NodePorts {
-                let rule = rule(&format!("{name} {}", in_words(front.kind))).then("ACCEPT");
-                self.put((Nat, SERVICES), rule);
+            if front.kind != FrontKind::ClusterIp {
+                self.front(front, what, "ACCEPT");
             }
             return;
         }
@@ -218,25 +231,21 @@ impl Writer<'_> {
             (FrontKind::ClusterIp, _) => {
                 let over = front.branches.iter().find_map(|branch| branch.act.over());
                 let chain = self.names.chain(over.map_or(Kind::Cluster, kind_of));
-                let rule = rule(&format!("{name} {}", in_words(front.kind))).then(chain);
-                self.put((Nat, SERVICES), rule);
+                self.front(front, what, &chain);
             }
             (FrontKind::NodePort, _) => {
-                let rule = rule(&name.to_string()).then(external);
-                self.put((Nat, NODE_PORTS), rule);
+                let rule = Rule::new().at(front.address).comment(&self.port.name);
+                let rule = rule.port(self.port.protocol(), front.port).then(external);
+                self.put((Table::Nat, NODE_PORTS), rule);
             }
-            (kind, None) => {
-                let rule = rule(&format!("{name} {}", in_words(kind))).then(external);
-                self.put((Nat, SERVICES), rule);
-            }
-            (kind, Some(sources)) => {
+            (_, None) => self.front(front, what, &external),
+            (_, Some(sources)) => {
                 let firewall = self.names.chain(Kind::Firewall);
-                let leads = rule(&format!("{name} {}", in_words(kind))).then(&firewall);
-                let admit = self.remark(Rule::new(), format_args!("{name} {}", in_words(kind)));
+                let admit = self.remark(Rule::new(), format_args!("{} {what}", self.port.name));
                 let mut rules: Vec<String> =
                     sources.iter().map(|net| admit.clone().src(*net).then(&external)).collect();
                 rules.push(Rule::new().then("ACCEPT"));
-                self.put((Nat, SERVICES), leads);
+                self.front(front, what, &firewall);
                 self.own(firewall, rules);
             }
         }
@@ -271,11 +280,20 @@ impl Writer<'_> {
             _ => {}
         }
         if let (FrontKind::ClusterIp, Some(ip)) = (front.kind, front.address.ip()) {
-            let within = self.view.service_cidrs.iter().any(|net| net.contains(&ip));
-            let chain = if within { CLUSTER_IPS } else { SERVICES };
-            self.part.shared.push(((Filter, chain), At::Ip(ip), Rule::new().dst(host(ip)).then(REJECT)));
+            let refused = Rule::new().dst(host(ip)).then(REJECT);
+            self.part.shared.push(((Filter, CLUSTER_IPS), At::Ip(ip), refused));
+            if !self.view.service_cidrs.iter().any(|net| net.contains(&ip)) {
+                // Nobody says which network it is from; not every connection is to go through all such addresses.
+                let net = around(ip);
+                let leads = Rule::new().dst(net).then(CLUSTER_IPS);
+                self.part.shared.push(((Filter, SERVICES), At::Net(net), leads));
+            }
         }
     }
+}
+
+fn translation(to: &Endpoint) -> String {
+    format!("DNAT --to-destination {to}")
 }
 
 /// kube-proxy's words.
@@ -286,6 +304,12 @@ fn in_words(kind: FrontKind) -> &'static str {
         FrontKind::LoadBalancer => "loadbalancer IP",
         FrontKind::NodePort => "node port",
     }
+}
+
+/// 65,536 addresses.
+fn around(ip: IpAddr) -> IpNet {
+    let kept = if ip.is_ipv4() { 16 } else { 112 };
+    IpNet::new(ip, kept).expect("shorter than an address").trunc()
 }
 
 /// One in `of`, as the kernel keeps it: in 31 bits.

@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use proxy_core::names::{Family, PortName};
 use proxy_core::table::{ServicePort, ServiceTable};
 
+use super::dispatch::{Chains, Dispatch};
 use super::frame::Ensured;
 use super::names::Table;
 
@@ -28,6 +30,8 @@ pub struct Style {
     pub drop_invalid: bool,
     /// In chains of services.
     pub comments: bool,
+    /// Whether one rule finds all clients that are their own endpoints (xt_bpf), else there is one for each endpoint.
+    pub hairpin_at_once: bool,
 }
 
 /// Whether chains of services get comments.
@@ -41,6 +45,8 @@ pub fn has_comments(table: &ServiceTable) -> bool {
 pub enum At {
     /// A service port's, by number.
     Port(PortName, u16),
+    /// The same for all who want it.
+    Net(IpNet),
     /// The same for all who want it.
     Ip(IpAddr),
     /// The same for all who want it.
@@ -57,6 +63,8 @@ pub type Place = (Table, &'static str);
 #[derive(Clone, Debug, Default)]
 pub struct Part {
     pub shared: Vec<(Place, At, String)>,
+    /// In the table nat, for addresses.
+    pub fronts: Vec<(IpAddr, At, String)>,
     /// In the table nat.
     pub own: BTreeMap<String, Vec<String>>,
 }
@@ -65,6 +73,9 @@ pub struct Part {
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
     pub shared: BTreeMap<Place, Shared>,
+    pub dispatch: Dispatch,
+    /// What the dispatch comes to.
+    tree: Chains,
     pub own: BTreeMap<(Table, String), Vec<String>>,
     pub ensured: Vec<Ensured>,
 }
@@ -77,6 +88,7 @@ impl Wanted {
         for (_, port) in table.ports.iter().filter(|((family, _), _)| *family == style.family) {
             wanted.add(Part::of(port, view, style));
         }
+        wanted.tree = wanted.dispatch.chains();
         wanted
     }
 
@@ -84,6 +96,7 @@ impl Wanted {
         for ((table, chain), at, rule) in part.shared {
             self.put(table, chain, at, rule);
         }
+        part.fronts.into_iter().for_each(|(ip, at, rule)| self.dispatch.put(ip, at, rule));
         self.own.extend(part.own.into_iter().map(|(chain, rules)| ((Table::Nat, chain), rules)));
     }
 
@@ -101,13 +114,18 @@ impl Wanted {
 
     /// Every chain that is ours alone, with its rules.
     pub fn chains(&self) -> BTreeMap<(Table, &str), Vec<&str>> {
-        let shared = self.shared.iter().map(|(place, rules)| {
-            ((place.0, place.1), rules.values().map(|(rule, _)| rule.as_str()).collect())
-        });
+        let tree = self.tree.iter().map(|(chain, rules)| ((Table::Nat, chain.as_str()), rules));
+        let mut all: BTreeMap<(Table, &str), Vec<&str>> =
+            tree.map(|(place, rules)| (place, rules.iter().map(String::as_str).collect())).collect();
+        // Behind what is for single addresses, where both are in one chain.
+        for (place, rules) in &self.shared {
+            all.entry(*place).or_default().extend(rules.values().map(|(rule, _)| rule.as_str()));
+        }
         let own = self.own.iter().map(|((table, chain), rules)| {
             ((*table, chain.as_str()), rules.iter().map(String::as_str).collect())
         });
-        shared.chain(own).collect()
+        all.extend(own);
+        all
     }
 }
 

@@ -1,12 +1,15 @@
 //! From what is there to what should be, as text for `iptables-restore --noflush`: pure, with as few lines as it takes.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::net::IpAddr;
 
 use host::iptables::Saved;
 
+use super::dispatch::{Chains, Dispatch};
 use super::frame::Ensured;
-use super::names::{FIREWALL, Table, is_owned};
+use super::names::{ENDS_IN, FIREWALL, SERVICES, Table, is_owned};
 use super::render::{At, Part, Place, Shared, Wanted};
 
 /// Changes of one family.
@@ -65,7 +68,7 @@ impl Text {
             return vec![self];
         }
         let whole = std::mem::take(&mut nat.whole).into_iter();
-        let (mut own, last): (Vec<_>, Vec<_>) = whole.partition(|(chain, _)| depth(chain) < SHARED);
+        let (mut own, last): (Vec<_>, Vec<_>) = whole.partition(|(chain, _)| depth(chain).0 < SHARED);
         nat.whole = last.into_iter().collect();
         own.sort_by_key(|(chain, _)| depth(chain));
         let mut parts = Vec::new();
@@ -80,12 +83,16 @@ impl Text {
     }
 }
 
-const SHARED: u8 = 5;
+const SHARED: u8 = 6;
 
 /// How far from the kernel's own chains, the farthest first. What every service's chain may jump to comes before all.
-fn depth(chain: &str) -> u8 {
+fn depth(chain: &str) -> (u8, Reverse<usize>) {
+    if let Some(digits) = chain.strip_prefix(ENDS_IN) {
+        return (SHARED - 1, Reverse(digits.len()));
+    }
     let prefixes = ["KUBE-MARK-", "KUBE-SEP-", "KUBE-SV", "KUBE-EXT-", "KUBE-FW-"];
-    (0..SHARED).zip(prefixes).find(|(_, prefix)| chain.starts_with(prefix)).map_or(SHARED, |(depth, _)| depth)
+    let known = (0..SHARED).zip(prefixes).find(|(_, prefix)| chain.starts_with(prefix));
+    (known.map_or(SHARED, |(depth, _)| depth), Reverse(0))
 }
 
 impl fmt::Display for Text {
@@ -190,8 +197,13 @@ pub fn removal(saved: &Saved) -> Text {
 }
 
 /// Follows service ports from what they needed to what they need, in the text and in what is known of shared chains.
-pub fn change(shared: &mut BTreeMap<Place, Shared>, parts: Vec<(Part, Part)>) -> Text {
+pub fn change(
+    shared: &mut BTreeMap<Place, Shared>,
+    dispatch: &mut Dispatch,
+    parts: Vec<(Part, Part)>,
+) -> Text {
     let mut text = Text::default();
+    let before = lead(dispatch, &parts);
     let mut edits: BTreeMap<Place, Edits> = BTreeMap::new();
     let mut come = Vec::new();
     for (old, new) in parts {
@@ -211,6 +223,11 @@ pub fn change(shared: &mut BTreeMap<Place, Shared>, parts: Vec<(Part, Part)>) ->
             }
         }
         come.extend(new.shared.into_iter().filter(|entry| !old.shared.contains(entry)));
+    }
+    if let Some((before, after)) = before {
+        let tail = shared.get(&(Table::Nat, SERVICES)).into_iter().flat_map(|chain| chain.values());
+        let tail: Vec<&str> = tail.map(|(rule, _)| rule.as_str()).collect();
+        follow(&before, &after, &tail, &mut text);
     }
     for (place, at, rule) in come {
         let chain = shared.entry(place).or_default();
@@ -241,6 +258,52 @@ pub fn change(shared: &mut BTreeMap<Place, Shared>, parts: Vec<(Part, Part)>) ->
         }
     }
     text
+}
+
+/// Takes fronts into the tree; the chains around them before and after, where anything is to be done.
+fn lead(dispatch: &mut Dispatch, parts: &[(Part, Part)]) -> Option<(Chains, Chains)> {
+    let changed = |(old, new): &&(Part, Part)| old.fronts != new.fronts;
+    let of = |(old, new): &(Part, Part)| -> Vec<IpAddr> {
+        old.fronts.iter().chain(&new.fronts).map(|(ip, _, _)| *ip).collect()
+    };
+    let ips: BTreeSet<IpAddr> = parts.iter().filter(changed).flat_map(of).collect();
+    if ips.is_empty() {
+        return None;
+    }
+    let before = dispatch.around(ips.iter().copied());
+    for (old, _) in parts.iter().filter(changed) {
+        old.fronts.iter().for_each(|(ip, at, _)| dispatch.remove(*ip, at));
+    }
+    for (_, new) in parts.iter().filter(changed) {
+        new.fronts.iter().for_each(|(ip, at, rule)| dispatch.put(*ip, at.clone(), rule.clone()));
+    }
+    Some((before, dispatch.around(ips)))
+}
+
+/// From the chains of a tree before to those after. `tail`: what else is in the root.
+fn follow(before: &Chains, after: &Chains, tail: &[&str], text: &mut Text) {
+    for chain in before.keys().filter(|chain| !after.contains_key(*chain)) {
+        text.gone(Table::Nat, chain);
+    }
+    for (chain, rules) in after {
+        let lines = before.get(chain).map(|old| edits(chain, old, rules));
+        if let Some(Some(lines)) = lines {
+            lines.into_iter().for_each(|line| text.line(Table::Nat, line));
+            continue;
+        }
+        let tail = if chain == SERVICES { tail } else { &[] };
+        text.whole(Table::Nat, chain, rules.iter().map(String::as_str).chain(tail.iter().copied()));
+    }
+}
+
+/// Single lines that make one of the other; none where the whole chain is better. What is in both is in the same order.
+fn edits(chain: &str, old: &[String], new: &[String]) -> Option<Vec<String>> {
+    let (had, has): (BTreeSet<&String>, BTreeSet<&String>) = (old.iter().collect(), new.iter().collect());
+    let gone = old.iter().filter(|rule| !has.contains(rule));
+    let come = (1..).zip(new).filter(|(_, rule)| !had.contains(rule));
+    let mut lines: Vec<String> = gone.map(|rule| format!("-D {chain} {rule}")).collect();
+    lines.extend(come.map(|(index, rule)| format!("-I {chain} {index} {rule}")));
+    (lines.len() <= FEW + new.len() / 4).then_some(lines)
 }
 
 /// So many rules are changed one by one in however small a chain.
