@@ -1,4 +1,5 @@
-//! A node with two pods behind it and a client before it, each in a network namespace; a directory of objects; a proxy.
+//! A node with two pods behind it and a client before it, each in a network namespace and with both families; a
+//! directory of objects; a proxy.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -21,14 +22,23 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 const PREFIX: &str = "weft-prx-";
 
-pub const PODS: [(&str, &str); 2] = [("one", "10.244.1.11"), ("two", "10.244.1.12")];
+pub const PODS: [&str; 2] = ["one", "two"];
+pub const PODS_V4: [&str; 2] = ["10.244.1.11", "10.244.1.12"];
+pub const PODS_V6: [&str; 2] = ["fd00:10:244:1::11", "fd00:10:244:1::12"];
 pub const CLUSTER_IP: &str = "10.96.0.10:80";
+pub const CLUSTER_IP_V6: &str = "[fd00:10:96::10]:80";
 pub const CLUSTER_IP_UDP: &str = "10.96.0.10:53";
 pub const NODE_PORT: &str = "192.168.0.1:30080";
+pub const NODE_PORT_V6: &str = "[fd00:192::1]:30080";
+
+/// What the proxy is told of the pods.
+const CLUSTER_CIDR: &str = "--cluster-cidr=10.244.0.0/16,fd00:10:244::/48";
 
 pub struct Bed {
     pub node: Namespace,
     pub client: Namespace,
+    /// Of [`PODS`].
+    pub pods: [Namespace; 2],
     names: Vec<String>,
     pub directory: tempfile::TempDir,
 }
@@ -49,31 +59,43 @@ impl Bed {
         for role in roles {
             ip(role, "link set lo up");
         }
+        let [node, client, one, two] = made.try_into().expect("four namespaces");
+        let forward = || {
+            host::sysctl::write("net/ipv4/ip_forward", "1")?;
+            host::sysctl::write("net/ipv6/conf/all/forwarding", "1")
+        };
+        node.run(forward).unwrap().unwrap();
+        let address = |role: &str, device: &str, v4: &str, v6: &str| {
+            ip(role, &format!("addr add {v4}/24 dev {device}"));
+            ip(role, &format!("addr add {v6}/64 dev {device} nodad"));
+            ip(role, &format!("link set {device} up"));
+        };
+        let default_route = |role: &str, v4: &str, v6: &str| {
+            ip(role, &format!("route add default via {v4}"));
+            ip(role, &format!("-6 route add default via {v6}"));
+        };
         ip("node", "link add cni0 type bridge");
-        ip("node", "addr add 10.244.1.1/24 dev cni0");
-        ip("node", "link set cni0 up");
-        for (role, address) in PODS {
+        address("node", "cni0", "10.244.1.1", "fd00:10:244:1::1");
+        for (role, (v4, v6)) in PODS.into_iter().zip(PODS_V4.into_iter().zip(PODS_V6)) {
             ip("node", &format!("link add {role} type veth peer name eth0 netns {}", name(role)));
             ip("node", &format!("link set {role} master cni0 up"));
-            ip(role, &format!("addr add {address}/24 dev eth0"));
-            ip(role, "link set eth0 up");
-            ip(role, "route add default via 10.244.1.1");
+            // As CNI plugins do: what a pod sends to itself by a service leaves by the port that it came by.
+            ip("node", &format!("link set {role} type bridge_slave hairpin on"));
+            address(role, "eth0", v4, v6);
+            default_route(role, "10.244.1.1", "fd00:10:244:1::1");
         }
         ip("node", &format!("link add eth0 type veth peer name eth0 netns {}", name("client")));
-        ip("node", "addr add 192.168.0.1/24 dev eth0");
-        ip("node", "link set eth0 up");
+        address("node", "eth0", "192.168.0.1", "fd00:192::1");
+        address("client", "eth0", "192.168.0.9", "fd00:192::9");
         // Without a route to ClusterIPs a packet to one goes nowhere, refused or not.
-        ip("node", "route add default via 192.168.0.9");
-        ip("client", "addr add 192.168.0.9/24 dev eth0");
-        ip("client", "link set eth0 up");
-        ip("client", "route add default via 192.168.0.1");
-        let [node, client, one, two] = made.try_into().expect("four namespaces");
-        node.run(|| host::sysctl::write("net/ipv4/ip_forward", "1")).unwrap().unwrap();
-        for ((pod, _), place) in PODS.into_iter().zip([&one, &two]) {
+        default_route("node", "192.168.0.9", "fd00:192::9");
+        default_route("client", "192.168.0.1", "fd00:192::1");
+        for (pod, place) in PODS.into_iter().zip([&one, &two]) {
             answer(pod, place);
         }
         let directory = tempfile::tempdir().unwrap();
-        let bed = Self { node, client, names: roles.map(name).into(), directory };
+        let pods = [one, two];
+        let bed = Self { node, client, pods, names: roles.map(name).into(), directory };
         write_objects(bed.directory.path());
         bed
     }
@@ -85,7 +107,7 @@ impl Bed {
     /// `weft proxy` with arguments that fit this place.
     pub fn proxy(&self, more: &[&str]) -> Command {
         let mut command = self.node.command(WEFT);
-        command.args(["proxy", "--hostname-override=here", "--cluster-cidr=10.244.0.0/16"]);
+        command.args(["proxy", "--hostname-override=here", CLUSTER_CIDR]);
         command.args(["--conntrack-max-per-core=0", "--oom-score-adj=0"]).args(more);
         command.arg(format!("--feed-dir={}", self.directory.path().display()));
         command
@@ -120,7 +142,7 @@ impl Bed {
     /// `weft explain` or a tool of `weft proxy`, in the node.
     pub fn tool(&self, words: &[&str]) -> Output {
         let mut command = self.node.command(WEFT);
-        command.args(words).args(["--node=here", "--cluster-cidr=10.244.0.0/16", "--feed-dir"]);
+        command.args(words).args(["--node=here", CLUSTER_CIDR, "--feed-dir"]);
         command.arg(self.directory.path()).output().unwrap()
     }
 
@@ -203,7 +225,7 @@ pub fn connect(address: &str) -> Result<String, String> {
 /// Serves the pod's name by TCP and UDP, for as long as this process lives.
 fn answer(name: &'static str, place: &Namespace) {
     let (tcp, udp) = place
-        .run(|| (TcpListener::bind("0.0.0.0:8080").unwrap(), UdpSocket::bind("0.0.0.0:5353").unwrap()))
+        .run(|| (TcpListener::bind("[::]:8080").unwrap(), UdpSocket::bind("[::]:5353").unwrap()))
         .unwrap();
     std::thread::spawn(move || {
         for mut stream in tcp.incoming().flatten() {
@@ -225,45 +247,63 @@ pub fn write(directory: &Path, name: &str, object: &Value) {
     std::fs::rename(aside, path).unwrap();
 }
 
-/// A Service with a ClusterIP and a node port, its two endpoints, and the node.
+/// A dual-stack Service with ClusterIPs and node ports, its two endpoints in each family, and the node.
 pub fn write_objects(directory: &Path) {
     let node = json!({
         "apiVersion": "v1", "kind": "Node", "metadata": { "name": "here" },
-        "spec": { "podCIDRs": ["10.244.1.0/24"] },
-        "status": { "addresses": [{ "type": "InternalIP", "address": "192.168.0.1" }] },
+        "spec": { "podCIDRs": ["10.244.1.0/24", "fd00:10:244:1::/64"] },
+        "status": { "addresses": [
+            { "type": "InternalIP", "address": "192.168.0.1" },
+            { "type": "InternalIP", "address": "fd00:192::1" },
+        ] },
     });
-    let service = json!({
-        "apiVersion": "v1", "kind": "Service", "metadata": { "namespace": "default", "name": "web" },
-        "spec": {
-            "type": "NodePort", "clusterIP": "10.96.0.10", "clusterIPs": ["10.96.0.10"], "ipFamilies": ["IPv4"],
-            "ports": [
-                { "name": "http", "port": 80, "targetPort": 8080, "nodePort": 30080, "protocol": "TCP" },
-                { "name": "dns", "port": 53, "targetPort": 5353, "nodePort": 30053, "protocol": "UDP" },
-            ],
-        },
-    });
+    let ports = json!([
+        { "name": "http", "port": 80, "targetPort": 8080, "nodePort": 30080, "protocol": "TCP" },
+        { "name": "dns", "port": 53, "targetPort": 5353, "nodePort": 30053, "protocol": "UDP" },
+    ]);
     write(directory, "node.json", &node);
-    write(directory, "service.json", &service);
-    write_endpoints(directory, &["one", "two"]);
+    write(directory, "service.json", &service("web", 10, json!({ "type": "NodePort", "ports": ports })));
+    write_endpoints(directory, &PODS);
+}
+
+/// A dual-stack Service with the ClusterIPs `10.96.0.N` and `fd00:10:96::N`, and with `more` in its spec.
+pub fn service(name: &str, n: u8, more: Value) -> Value {
+    let ips = [format!("10.96.0.{n}"), format!("fd00:10:96::{n}")];
+    let mut spec = json!({
+        "clusterIP": ips[0], "clusterIPs": ips, "ipFamilies": ["IPv4", "IPv6"], "ipFamilyPolicy": "RequireDualStack",
+    });
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": { "namespace": "default", "name": name }, "spec": spec,
+    })
+}
+
+/// The slices of a service, one of each family, as one object: one file is one change.
+pub fn slices(service: &str, pods: &[&str], ports: Value) -> Value {
+    let slice = |family: &str, ips: [&str; 2]| {
+        let here = PODS.into_iter().zip(ips).filter(|(pod, _)| pods.contains(pod));
+        let endpoints: Vec<Value> = here
+            .map(|(_, ip)| json!({ "addresses": [ip], "nodeName": "here", "conditions": { "ready": true } }))
+            .collect();
+        json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": family,
+            "metadata": {
+                "namespace": "default", "name": format!("{service}-{family}").to_lowercase(),
+                "labels": { "kubernetes.io/service-name": service },
+            },
+            "endpoints": endpoints, "ports": ports,
+        })
+    };
+    let items = [slice("IPv4", PODS_V4), slice("IPv6", PODS_V6)];
+    json!({ "apiVersion": "v1", "kind": "List", "items": items })
 }
 
 pub fn write_endpoints(directory: &Path, pods: &[&str]) {
-    let here = PODS.into_iter().filter(|(pod, _)| pods.contains(pod));
-    let endpoints: Vec<Value> = here
-        .map(|(_, ip)| json!({ "addresses": [ip], "nodeName": "here", "conditions": { "ready": true } }))
-        .collect();
-    let slice = json!({
-        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-        "metadata": {
-            "namespace": "default", "name": "web-1", "labels": { "kubernetes.io/service-name": "web" },
-        },
-        "endpoints": endpoints,
-        "ports": [
-            { "name": "http", "port": 8080, "protocol": "TCP" },
-            { "name": "dns", "port": 5353, "protocol": "UDP" },
-        ],
-    });
-    write(directory, "slice.json", &slice);
+    let ports = json!([
+        { "name": "http", "port": 8080, "protocol": "TCP" },
+        { "name": "dns", "port": 5353, "protocol": "UDP" },
+    ]);
+    write(directory, "slice.json", &slices("web", pods, ports));
 }
 
 /// Removes what a killed test process left.

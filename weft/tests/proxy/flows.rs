@@ -8,18 +8,19 @@ use nix::sys::signal::Signal;
 use super::bed::*;
 
 /// A client with one port, which is one flow.
-struct Client(UdpSocket);
+pub struct Client(UdpSocket);
 
 impl Client {
-    fn new(bed: &Bed, to: &str) -> Self {
-        let socket = bed.client.run(|| UdpSocket::bind("192.168.0.9:0").unwrap()).unwrap();
+    pub fn new(bed: &Bed, to: &str) -> Self {
+        let from = if to.starts_with('[') { "[fd00:192::9]:0" } else { "192.168.0.9:0" };
+        let socket = bed.client.run(|| UdpSocket::bind(from).unwrap()).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
         socket.connect(to).unwrap();
         Self(socket)
     }
 
     /// Who answers; an error where nobody does.
-    fn ask(&self) -> Result<String, String> {
+    pub fn ask(&self) -> Result<String, String> {
         let mut buffer = [0; 64];
         // What came too late for an earlier question is no answer to this one.
         self.0.set_nonblocking(true).unwrap();
@@ -30,7 +31,7 @@ impl Client {
         Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
     }
 
-    fn until(&self, pod: &str) {
+    pub fn until(&self, pod: &str) {
         until(&format!("{pod} to answer"), || match self.ask() {
             Ok(found) if found == pod => Ok(()),
             found => Err(format!("{found:?}")),

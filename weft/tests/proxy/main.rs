@@ -2,5 +2,8 @@
 
 mod bed;
 mod daemon;
+mod families;
 mod flows;
+mod switch;
 mod tools;
+mod traffic;

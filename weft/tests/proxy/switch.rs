@@ -1,0 +1,83 @@
+//! From one mode to the other under traffic.
+
+use nix::sys::signal::Signal;
+
+use super::bed::*;
+use super::traffic::{self, RATE, Traffic};
+
+/// What serves, and how it is told to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Nftables,
+    IptablesNft,
+    IptablesLegacy,
+}
+
+/// Chains by which kubelet shows which flavour it uses; the proxy goes by them.
+const HINT: &str = "KUBE-IPTABLES-HINT";
+
+impl Kind {
+    const IPTABLES: [(Kind, &str); 2] = [(Kind::IptablesNft, "nft"), (Kind::IptablesLegacy, "legacy")];
+
+    fn start(self, bed: &Bed) -> Proxy {
+        for (kind, flavour) in Kind::IPTABLES {
+            for program in ["iptables", "ip6tables"] {
+                let action = if self == kind { "-N" } else { "-X" };
+                let program = format!("{program}-{flavour}");
+                let mut command = bed.node.command(program);
+                // Deleting what is not there fails, which is as good.
+                let _ = command.args(["-w", "-t", "mangle", action, HINT]).output().unwrap();
+            }
+        }
+        match self {
+            Kind::Nftables => bed.start(),
+            Kind::IptablesNft | Kind::IptablesLegacy => bed.start_with(&["--proxy-mode=iptables"]),
+        }
+    }
+
+    /// What is in the kernel of the services, by who wrote it.
+    fn found(bed: &Bed) -> Vec<Kind> {
+        let mut found = Vec::new();
+        if bed.nft("list tables").contains("weft-proxy") {
+            found.push(Kind::Nftables);
+        }
+        for (kind, flavour) in Kind::IPTABLES {
+            let save = |program: &str| {
+                let mut command = bed.node.command(format!("{program}-{flavour}-save"));
+                run(&mut command)
+            };
+            if ["iptables", "ip6tables"].iter().any(|program| save(program).contains("KUBE-SERVICES")) {
+                found.push(kind);
+            }
+        }
+        found
+    }
+}
+
+#[test]
+fn moving_between_the_modes_fails_none_of_200_connections_a_second() {
+    let bed = Bed::new("switch");
+    traffic::serve(&bed);
+    let mut proxy = Kind::Nftables.start(&bed);
+    let traffic = Traffic::start(&bed);
+    for kind in [
+        Kind::IptablesNft,
+        Kind::Nftables,
+        Kind::IptablesLegacy,
+        Kind::IptablesNft,
+        Kind::IptablesLegacy,
+        Kind::Nftables,
+    ] {
+        assert_eq!(proxy.end(Signal::SIGTERM), Some(0));
+        proxy = kind.start(&bed);
+        until(&format!("{kind:?} to serve alone"), || {
+            let found = Kind::found(&bed);
+            if found == [kind] { Ok(()) } else { Err(format!("{found:?}")) }
+        });
+        traffic.flow();
+    }
+    let tally = traffic.end();
+    println!("{} connections, {} questions on {} flows", tally.connections, tally.questions, 6);
+    assert_eq!(tally.failures, Vec::<String>::new(), "of {} connections", tally.connections);
+    assert!(tally.connections >= 7 * RATE as usize && tally.questions >= 100, "{tally:?}");
+}
