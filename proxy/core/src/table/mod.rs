@@ -111,7 +111,9 @@ pub struct ServicePort {
     pub cluster: Group,
     /// What [`Over::Local`] balances over; empty where no branch asks for it.
     pub local: Group,
-    /// `ClientIP` affinity: how long a client keeps its endpoint after its last new connection.
+    /// `ClientIP` affinity: how long a client keeps its endpoint after its last new connection. By whichever of the
+    /// fronts it comes; another port of the same Service is another matter (kube-proxy keeps its lists per service port
+    /// and endpoint).
     pub affinity: Option<Duration>,
     pub health_check_node_port: Option<u16>,
     /// Whether there is a usable endpoint anywhere, on whatever node.

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use host::nftables::{Chain, Data, Element, Op, Port, Proto, Rule, Table, Verdict};
 use ipnet::IpNet;
 use proxy_core::names::{Family, Protocol};
 use proxy_core::table::{Front, FrontAddress, FrontKind, Group, Over, ServicePort, ServiceTable};
 
-use super::layout::shape::{Balance, By, Refused};
-use super::layout::{Kept, Layout, Settings, Shape, Slots};
+use super::layout::shape::{Balance, By, Home, Refused, Sticky};
+use super::layout::{Kept, Layout, OVERS, Settings, Shape, Slots};
 
 /// What an element holds beside its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +73,25 @@ impl Needs {
         for front in &port.fronts {
             needs.front(port, front);
         }
+        if let (Some(home), Some(_)) = (Home::of(port), port.affinity) {
+            for over in OVERS {
+                needs.sticky(home, port.family, port.group(over), over);
+            }
+        }
         needs
+    }
+
+    /// Where clients of any front may be led to again.
+    fn sticky(&mut self, home: Home, family: Family, group: &Group, over: Over) {
+        let unspecified = match family {
+            Family::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            Family::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        let home = front_key(home.address.unwrap_or(unspecified), home.protocol, home.port);
+        for endpoint in group.iter() {
+            let end: Data = (endpoint.ip, Port(endpoint.port)).into();
+            self.own.insert((Kept::sticky(over), Data::concat(&[&home, &end])), Held::Nothing);
+        }
     }
 
     fn front(&mut self, port: &ServicePort, front: &Front) {
@@ -82,17 +100,20 @@ impl Needs {
             FrontAddress::Ip(_) => (Kept::Services, Kept::Refused, By::Destination),
             FrontAddress::NodePorts => (Kept::NodePorts, Kept::RefusedNodePorts, By::NodePort),
         };
-        let sticky = port.affinity.is_some();
+        let sticky = match (Home::of(port), port.affinity) {
+            (Some(home), Some(_)) => home.sticky(front),
+            _ => Sticky::No,
+        };
         let (shape, refused) = Shape::of(&front.branches, |over, masquerade| {
             let slots = Slots::for_group(port.group(over).len());
             Balance { by, over, slots, masquerade, sticky }
         });
         if let Some(shape) = shape {
             for over in shape.overs() {
-                self.endpoints(&key, port.group(over), by, over, sticky);
+                self.endpoints(&key, port.group(over), by, over);
             }
             if let Some(timeout) = port.affinity {
-                let chain = self.shape(Shape::Remember(by, timeout.as_millis() as u64));
+                let chain = self.shape(Shape::Remember(sticky, timeout.as_millis() as u64));
                 let map = if by == By::Destination { Kept::StickyServices } else { Kept::StickyNodePorts };
                 self.own.insert((map, key.clone()), Held::Verdict(Verdict::Goto(chain)));
             }
@@ -128,13 +149,10 @@ impl Needs {
         name
     }
 
-    fn endpoints(&mut self, front: &Data, group: &Group, by: By, over: Over, sticky: bool) {
+    fn endpoints(&mut self, front: &Data, group: &Group, by: By, over: Over) {
         for (slot, endpoint) in group.iter().enumerate() {
             let end: Data = (endpoint.ip, Port(endpoint.port)).into();
             let key = Data::concat(&[front, &(slot as u32).into()]);
-            if sticky {
-                self.own.insert((Kept::sticky(by, over), Data::concat(&[front, &end])), Held::Nothing);
-            }
             self.own.insert((Kept::endpoints(by, over), key), Held::Data(end));
         }
     }

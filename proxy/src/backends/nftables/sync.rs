@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use host::error::HostError;
 use host::nftables::{Batch, Data, Element, Nftables, Op, Set, TableId, Value};
-use proxy_core::names::Family;
+use proxy_core::names::{Family, Protocol};
 use proxy_core::table::{FamilyView, Masquerade, Over, PortChange};
 
 use super::converge::{Observed, afresh};
 use super::delta::Delta;
-use super::layout::shape::{Balance, By};
+use super::layout::shape::{Balance, By, Home, Sticky};
 use super::layout::{self, Kept, Layout, Settings, Shape, Slots};
 use super::render::{Uses, Wanted};
 use super::{Applied, BackendError, MODE, NftablesBackend, Seen, TRIES, next, size};
@@ -69,14 +69,16 @@ pub(super) fn probe(nf: &mut Nftables, families: &[Family], settings: Settings) 
             elements: Default::default(),
             uses: Uses::default(),
         };
+        let at = Sticky::At(Home { address: None, protocol: Protocol::Tcp, port: 1 });
         let sticky = Balance {
             by: By::NodePort,
             over: Over::Local,
             slots: Slots::for_group(2),
             masquerade: Masquerade::Always,
-            sticky: true,
+            sticky: at,
         };
-        let shapes = [Shape::Balance(sticky), Shape::Remember(By::Destination, 60_000)];
+        let shapes =
+            [Shape::Balance(sticky), Shape::Remember(Sticky::Here, 60_000), Shape::Remember(at, 60_000)];
         let shapes = shapes.map(|shape| want.layout.chain(&shape));
         for (chain, rules) in want.layout.chains().into_iter().chain(shapes) {
             want.chains.insert(chain.name.clone(), (chain, rules));
@@ -234,7 +236,7 @@ impl NftablesBackend {
     }
 }
 
-/// Pairs of a front and an endpoint that the batch takes away from [`Kept::StickyEndpoints`] and its like.
+/// Pairs of a front and an endpoint that the batch takes away from [`Kept::StickyEndpoints`] or its like.
 fn gone(batch: &Batch, layout: &Layout, over: Over) -> HashSet<Data> {
     let (mut gone, mut come) = (HashSet::new(), HashSet::new());
     for op in &batch.ops {
@@ -243,8 +245,7 @@ fn gone(batch: &Batch, layout: &Layout, over: Over) -> HashSet<Data> {
             Op::AddElements(set, elements) => (set, elements, &mut come),
             _ => continue,
         };
-        let sticky = [By::Destination, By::NodePort].map(|by| Kept::sticky(by, over));
-        if set.table == layout.table && sticky.iter().any(|kept| kept.name() == set.name) {
+        if set.table == layout.table && Kept::sticky(over).name() == set.name {
             list.extend(elements.iter().map(|element| element.key.clone()));
         }
     }
@@ -255,11 +256,10 @@ fn gone(batch: &Batch, layout: &Layout, over: Over) -> HashSet<Data> {
 /// Whether an element of the affinity map, `front . client : endpoint`, leads to such a pair.
 fn leads_to(element: &Element, gone: &HashSet<Data>, family: Family) -> bool {
     let address = if family == Family::V4 { 4 } else { 16 };
-    let (Some(Value::Data(endpoint)), Some(front)) = (&element.value, element.key.bytes().get(..address + 8))
-    else {
-        return false;
-    };
-    [front, &front[address..]]
-        .iter()
-        .any(|front| gone.contains(&Data::concat(&[&Data::new(front), endpoint])))
+    match (&element.value, element.key.bytes().get(..address + 8)) {
+        (Some(Value::Data(endpoint)), Some(front)) => {
+            gone.contains(&Data::concat(&[&Data::new(front), endpoint]))
+        }
+        _ => false,
+    }
 }

@@ -8,7 +8,8 @@
 //!
 //! A service is elements of shared maps and nothing else. Its endpoints are kept under its front and a slot; a chain
 //! draws the slot. So there is one chain for each way of balancing (how many slots, which masquerading, which
-//! affinity), made when the first service needs it: see [`shape`].
+//! affinity), made when the first service needs it: see [`shape`]. Only a service port with affinity and several fronts
+//! has chains of its own, which say under which of them its clients are remembered.
 //!
 //! What a packet meets: source ranges at -110, before anything is translated; translation at -100; refusal of what
 //! was not translated at 0; masquerading at 100. All but masquerading concerns a connection's first packet only.
@@ -56,8 +57,6 @@ pub enum Kept {
     NodePortLocalEndpoints,
     StickyEndpoints,
     StickyLocalEndpoints,
-    StickyNodePortEndpoints,
-    StickyNodePortLocalEndpoints,
     StickyServices,
     StickyNodePorts,
     NodePorts,
@@ -65,7 +64,7 @@ pub enum Kept {
 }
 
 impl Kept {
-    pub const ALL: [Kept; 21] = [
+    pub const ALL: [Kept; 19] = [
         Kept::ClusterIps,
         Kept::EqualBytes,
         Kept::ServiceCidrs,
@@ -81,8 +80,6 @@ impl Kept {
         Kept::NodePortLocalEndpoints,
         Kept::StickyEndpoints,
         Kept::StickyLocalEndpoints,
-        Kept::StickyNodePortEndpoints,
-        Kept::StickyNodePortLocalEndpoints,
         Kept::StickyServices,
         Kept::StickyNodePorts,
         Kept::NodePorts,
@@ -90,12 +87,10 @@ impl Kept {
     ];
 
     /// Where affinity finds out whether an endpoint is one still.
-    pub(super) fn sticky(by: By, over: Over) -> Self {
-        match (by, over) {
-            (By::Destination, Over::Cluster) => Kept::StickyEndpoints,
-            (By::Destination, Over::Local) => Kept::StickyLocalEndpoints,
-            (By::NodePort, Over::Cluster) => Kept::StickyNodePortEndpoints,
-            (By::NodePort, Over::Local) => Kept::StickyNodePortLocalEndpoints,
+    pub(super) fn sticky(over: Over) -> Self {
+        match over {
+            Over::Cluster => Kept::StickyEndpoints,
+            Over::Local => Kept::StickyLocalEndpoints,
         }
     }
 
@@ -126,8 +121,6 @@ impl Kept {
             Kept::NodePortLocalEndpoints => "node-port-local-endpoints",
             Kept::StickyEndpoints => "sticky-endpoints",
             Kept::StickyLocalEndpoints => "sticky-local-endpoints",
-            Kept::StickyNodePortEndpoints => "sticky-node-port-endpoints",
-            Kept::StickyNodePortLocalEndpoints => "sticky-node-port-local-endpoints",
             Kept::StickyServices => "sticky-services",
             Kept::StickyNodePorts => "sticky-node-ports",
             Kept::NodePorts => "node-ports",
@@ -137,7 +130,8 @@ impl Kept {
 }
 
 /// Who was served by which endpoint, where all are balanced over and where this node's alone: a client keeps one of
-/// each. The rules write these maps, we only declare them.
+/// each, and the same where it can. All fronts of a service port share it, as in kube-proxy. The rules write these maps,
+/// we only declare them.
 pub(super) fn affinity(over: Over) -> &'static str {
     match over {
         Over::Cluster => "affinity",
@@ -192,7 +186,7 @@ impl Layout {
         let client: Vec<Type> = front.iter().copied().chain([addr]).collect();
         let affinity = OVERS.map(|over| {
             let set = Set::map(&table, affinity(over), &client, &[addr, Type::InetService]);
-            let about = "front . client : its endpoint; written by the rules";
+            let about = "first front of a service port . client : its endpoint; written by the rules";
             Arc::new(set.dynamic().timeouts().size(AFFINITY_SIZE).comment(about))
         });
         Self { table, family, view: view.clone(), settings, sets, affinity }
@@ -314,17 +308,10 @@ fn declare(table: &TableId, kept: Kept, settings: Settings) -> Set {
         Kept::NodePortLocalEndpoints => {
             Set::map(table, name, &port_with(&[Type::Integer]), &end).comment("the same, of this node alone")
         }
-        Kept::StickyEndpoints => {
-            Set::new(table, name, &with(&end)).comment("front . endpoint: where affinity may lead to")
-        }
-        Kept::StickyNodePortEndpoints => {
-            Set::new(table, name, &port_with(&end)).comment("node port . endpoint, likewise")
-        }
+        Kept::StickyEndpoints => Set::new(table, name, &with(&end))
+            .comment("first front of a service port . endpoint: where affinity may lead to"),
         Kept::StickyLocalEndpoints => {
             Set::new(table, name, &with(&end)).comment("the same, of this node alone")
-        }
-        Kept::StickyNodePortLocalEndpoints => {
-            Set::new(table, name, &port_with(&end)).comment("the same, of this node alone")
         }
         Kept::StickyServices => {
             Set::verdict_map(table, name, &front).comment("fronts with affinity, and for how long")

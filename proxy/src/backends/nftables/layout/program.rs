@@ -7,11 +7,14 @@ use host::nftables::build::Statement;
 use host::nftables::expr::{
     Base, Ct, Direction, DynsetOp, Expr, Found, Meta, NatFlags, NatKind, NumgenKind, Reg,
 };
+use host::nftables::{Data, Port};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use proxy_core::names::Family;
 use proxy_core::table::Over;
 
-use super::shape::By;
-use super::{Kept, affinity, nft_family};
+use super::shape::{By, Home, Sticky};
+use super::{Kept, OVERS, affinity, nft_family};
 
 /// A rule in the making.
 pub(super) struct Program {
@@ -81,6 +84,34 @@ impl Program {
         self.protocol().push(1, |to| Expr::Ct { key: Ct::ProtoDst, direction, to })
     }
 
+    fn home(self, home: Home) -> Self {
+        let words = self.addr();
+        let address = Data::from(home.address.unwrap_or(match self.family {
+            Family::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            Family::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        }));
+        let port = Data::from(Port(home.port));
+        self.push(words, |to| Expr::Immediate { value: address, to })
+            .protocol()
+            .push(1, |to| Expr::Immediate { value: port, to })
+    }
+
+    /// Under what the clients of the front that the packet asks for are remembered.
+    fn remembered(self, sticky: Sticky) -> Self {
+        match sticky {
+            Sticky::At(home) => self.home(home),
+            Sticky::Here | Sticky::No => self.front(),
+        }
+    }
+
+    /// The same, now that the packet is translated.
+    fn remembered_before(self, sticky: Sticky) -> Self {
+        match sticky {
+            Sticky::At(home) => self.home(home),
+            Sticky::Here | Sticky::No => self.front_before(),
+        }
+    }
+
     /// Where the packet goes, translated.
     fn endpoint(self) -> Self {
         self.address(false).port()
@@ -116,8 +147,8 @@ impl Program {
     }
 
     /// To the endpoint that the client had.
-    pub fn again(self, over: Over) -> Statement {
-        self.front().client().dnat(affinity(over))
+    pub fn again(self, sticky: Sticky, over: Over) -> Statement {
+        self.remembered(sticky).client().dnat(affinity(over))
     }
 
     /// Says what to do with an answered connection by the front that it asked for.
@@ -129,35 +160,31 @@ impl Program {
         Statement(front.lookup(map.name(), Found::Verdict).exprs)
     }
 
-    /// Whether the connection goes to an endpoint that its front has.
-    fn goes(self, by: By, over: Over, found: Found) -> Statement {
-        let front = match by {
-            By::Destination => self.front_before(),
-            By::NodePort => self.port_before(),
-        };
-        Statement(front.endpoint().lookup(Kept::sticky(by, over).name(), found).exprs)
+    /// Whether the connection goes to an endpoint of this group of its service port.
+    pub fn rightly(self, sticky: Sticky, over: Over) -> Statement {
+        let known = self.remembered_before(sticky).endpoint();
+        Statement(known.lookup(Kept::sticky(over).name(), Found::Member).exprs)
     }
 
-    pub fn rightly(self, by: By, over: Over) -> Statement {
-        self.goes(by, over, Found::Member)
-    }
-
-    pub fn wrongly(self, by: By, over: Over) -> Statement {
-        self.goes(by, over, Found::NotMember)
+    /// Whether it goes to one of no group.
+    pub fn wrongly(self, sticky: Sticky) -> Statement {
+        let known = self.remembered_before(sticky).endpoint();
+        let unknown = |known: Self, over| known.lookup(Kept::sticky(over).name(), Found::NotMember);
+        Statement(OVERS.into_iter().fold(known, unknown).exprs)
     }
 
     /// Remembers the client's endpoint, or for longer. A value that is there stays.
-    pub fn remember(self, over: Over, timeout: u64) -> Statement {
-        self.affinity(DynsetOp::Update, over, Some(timeout))
+    pub fn remember(self, sticky: Sticky, over: Over, timeout: u64) -> Statement {
+        self.affinity(DynsetOp::Update, sticky, over, Some(timeout))
     }
 
     /// nf_tables asks for the value even to delete a key.
-    pub fn forget(self, over: Over) -> Statement {
-        self.affinity(DynsetOp::Delete, over, None)
+    pub fn forget(self, sticky: Sticky, over: Over) -> Statement {
+        self.affinity(DynsetOp::Delete, sticky, over, None)
     }
 
-    fn affinity(self, op: DynsetOp, over: Over, timeout: Option<u64>) -> Statement {
-        let mut whole = self.front_before().client();
+    fn affinity(self, op: DynsetOp, sticky: Sticky, over: Over, timeout: Option<u64>) -> Statement {
+        let mut whole = self.remembered_before(sticky).client();
         let data = Some(reg(whole.next));
         whole = whole.endpoint();
         let set = affinity(over).to_owned();

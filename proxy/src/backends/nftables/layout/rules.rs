@@ -7,7 +7,7 @@ use proxy_core::names::Family;
 use proxy_core::table::{Masquerade, PodSource, Who};
 
 use super::program::Program;
-use super::shape::{Balance, By, Shape};
+use super::shape::{Balance, By, Shape, Sticky};
 use super::{Kept, Layout, OVERS, by_nets, nft_family};
 
 /// Loopback addresses, at which node ports are served only where asked.
@@ -202,8 +202,8 @@ impl Layout {
                 });
                 ("by who asks", rules.collect())
             }
-            Shape::Remember(by, timeout) => {
-                ("affinity: for so long after the last connection", self.remember(&name, *by, *timeout))
+            Shape::Remember(sticky, timeout) => {
+                ("affinity: for so long after the last connection", self.remember(&name, *sticky, *timeout))
             }
         };
         (self.regular(&name, about), rules)
@@ -245,8 +245,9 @@ impl Layout {
         let endpoints = Kept::endpoints(balance.by, balance.over);
         let rule = |statement: Statement| self.rule_of(chain, [from.to_vec(), vec![statement]].concat());
         let mut rules = Vec::new();
-        if balance.sticky {
-            rules.push(rule(self.program().again(balance.over)).comment("the endpoint that the client had"));
+        if balance.sticky != Sticky::No {
+            let again = self.program().again(balance.sticky, balance.over);
+            rules.push(rule(again).comment("the endpoint that the client had"));
         }
         let draw = |&slots: &u32| rule(self.program().balance(balance.by, endpoints, slots));
         rules.extend(balance.slots.draws().iter().map(draw));
@@ -265,14 +266,15 @@ impl Layout {
         ]
     }
 
-    fn remember(&self, chain: &str, by: By, timeout: u64) -> Vec<Rule> {
+    fn remember(&self, chain: &str, sticky: Sticky, timeout: u64) -> Vec<Rule> {
         let right = OVERS.map(|over| {
-            let parts = [self.program().rightly(by, over), self.program().remember(over, timeout)];
+            let parts =
+                [self.program().rightly(sticky, over), self.program().remember(sticky, over, timeout)];
             self.rule(chain, parts)
         });
         // To an endpoint that has just left: whatever becomes of this connection, not the next one too.
         let wrong = OVERS.map(|over| {
-            let parts = [self.program().wrongly(by, over), self.program().forget(over)];
+            let parts = [self.program().wrongly(sticky), self.program().forget(sticky, over)];
             self.rule(chain, parts)
         });
         right.into_iter().chain(wrong).collect()

@@ -1,9 +1,11 @@
 //! Chains that depend on services: one for each way in which any service is balanced, however many do it that way.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use host::nftables::Verdict;
-use proxy_core::table::{Act, Branch, Masquerade, Over, Who};
+use proxy_core::names::Protocol;
+use proxy_core::table::{Act, Branch, Front, FrontAddress, Masquerade, Over, ServicePort, Who};
 
 /// Up to this many endpoints a chain draws among exactly as many slots as there are.
 const EXACT: u32 = 64;
@@ -57,6 +59,63 @@ pub enum By {
     NodePort,
 }
 
+/// Under what the clients of a service port with affinity are remembered, whichever of its fronts they use: its first
+/// front.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Home {
+    /// None: a service port with node ports alone.
+    pub address: Option<IpAddr>,
+    pub protocol: Protocol,
+    pub port: u16,
+}
+
+impl Home {
+    /// None: nobody asks for this port.
+    pub fn of(port: &ServicePort) -> Option<Self> {
+        let front = port.fronts.first()?;
+        Some(Self { address: front.address.ip(), protocol: port.protocol(), port: front.port })
+    }
+
+    /// How this front's clients are remembered.
+    pub fn sticky(self, front: &Front) -> Sticky {
+        match front.address {
+            FrontAddress::Ip(ip) if (Some(ip), front.port) == (self.address, self.port) => Sticky::Here,
+            _ => Sticky::At(self),
+        }
+    }
+}
+
+/// As part of a chain's name, in which nft allows no colons.
+impl fmt::Display for Home {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self.address {
+            Some(ip) => f.write_str(&ip.to_string().replace(':', "."))?,
+            None => f.write_str("node-ports")?,
+        }
+        write!(f, "/{}/{}", self.protocol, self.port)
+    }
+}
+
+/// Whether a client keeps its endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sticky {
+    No,
+    /// By the front that it asks for, which is its service port's [`Home`].
+    Here,
+    /// By another.
+    At(Home),
+}
+
+impl fmt::Display for Sticky {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Sticky::No => Ok(()),
+            Sticky::Here => f.write_str("-sticky"),
+            Sticky::At(home) => write!(f, "-sticky/{home}"),
+        }
+    }
+}
+
 /// A chain that ends in an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Balance {
@@ -64,8 +123,7 @@ pub struct Balance {
     pub over: Over,
     pub slots: Slots,
     pub masquerade: Masquerade,
-    /// Whether a client keeps its endpoint.
-    pub sticky: bool,
+    pub sticky: Sticky,
 }
 
 /// What a branch that does not balance does.
@@ -94,7 +152,7 @@ pub enum Shape {
     /// Asks who is refused in which way; `None` was served before it came here.
     Refuse(Vec<(Who, Option<Refusal>)>),
     /// Remembers for so many milliseconds which endpoint a client has got.
-    Remember(By, u64),
+    Remember(Sticky, u64),
 }
 
 impl Shape {
@@ -173,9 +231,8 @@ impl fmt::Display for Shape {
                     write!(f, "/{}-{act}", word(*who))
                 })
             }
-            Shape::Remember(By::Destination, timeout) => write!(f, "remember-{}s", *timeout as f64 / 1000.0),
-            Shape::Remember(By::NodePort, timeout) => {
-                write!(f, "node-port-remember-{}s", *timeout as f64 / 1000.0)
+            Shape::Remember(sticky, timeout) => {
+                write!(f, "remember-{}s{sticky}", *timeout as f64 / 1000.0)
             }
         }
     }
@@ -197,7 +254,7 @@ impl fmt::Display for Balance {
             Masquerade::UnlessPods => f.write_str("-masquerade-unless-pod")?,
             Masquerade::Never => {}
         }
-        if self.sticky { f.write_str("-sticky") } else { Ok(()) }
+        self.sticky.fmt(f)
     }
 }
 
