@@ -6,6 +6,7 @@
 //! Never: a sleep for luck, or a look through the product's own eyes where the system's tools can tell.
 
 pub mod bed;
+pub mod deploy;
 pub mod foreign;
 pub mod leases;
 pub mod peers;

@@ -74,6 +74,8 @@ impl Server {
             format!("--service-account-signing-key-file={}", file("sa.key")),
             "--service-account-issuer=https://lab".to_owned(),
             "--authorization-mode=RBAC".to_owned(),
+            // As every installer has it: proxies need it.
+            "--allow-privileged=true".to_owned(),
             // No controllers run here, who would make service accounts, namespaces and endpoints.
             "--disable-admission-plugins=ServiceAccount,NamespaceLifecycle".to_owned(),
             "--endpoint-reconciler-type=none".to_owned(),
