@@ -108,8 +108,8 @@ impl Bed {
     pub fn proxy(&self, more: &[&str]) -> Command {
         let mut command = self.node.command(WEFT);
         command.args(["proxy", "--hostname-override=here", CLUSTER_CIDR]);
-        command.args(["--conntrack-max-per-core=0", "--oom-score-adj=0"]).args(more);
         command.arg(format!("--feed-dir={}", self.directory.path().display()));
+        command.args(["--conntrack-max-per-core=0", "--oom-score-adj=0"]).args(more);
         command
     }
 
@@ -120,23 +120,41 @@ impl Bed {
 
     /// The same, with more arguments.
     pub fn start_with(&self, more: &[&str]) -> Proxy {
+        self.start_command(self.proxy(more))
+    }
+
+    /// The same, of a command that is not quite as usual.
+    pub fn start_command(&self, mut command: Command) -> Proxy {
         let path = self.directory.path().join("notify");
         let _ = std::fs::remove_file(&path);
         let socket = UnixDatagram::bind(&path).unwrap();
         socket.set_read_timeout(Some(DEADLINE)).unwrap();
-        let log = File::options().create(true).append(true).open(self.log()).unwrap();
-        let mut command = self.proxy(more);
-        command.env("NOTIFY_SOCKET", &path).stdin(Stdio::null()).stderr(log.try_clone().unwrap()).stdout(log);
-        let child = command.spawn().unwrap();
-        let proxy = Proxy { child };
+        command.env("NOTIFY_SOCKET", &path);
+        let proxy = self.spawn_command(command);
         let mut buffer = [0; 64];
         let length = socket.recv(&mut buffer).expect("the proxy gets ready");
         assert_eq!(&buffer[..length], b"READY=1");
         proxy
     }
 
-    fn log(&self) -> PathBuf {
+    /// Starts a proxy without waiting for anything.
+    pub fn spawn(&self, more: &[&str]) -> Proxy {
+        self.spawn_command(self.proxy(more))
+    }
+
+    fn spawn_command(&self, mut command: Command) -> Proxy {
+        let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
+        command.stdin(Stdio::null()).stderr(log.try_clone().unwrap()).stdout(log);
+        Proxy { child: command.spawn().unwrap() }
+    }
+
+    fn log_path(&self) -> PathBuf {
         self.directory.path().join("proxy.log")
+    }
+
+    /// What proxies have said so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
     /// `weft explain` or a tool of `weft proxy`, in the node.
@@ -168,7 +186,7 @@ impl Bed {
 impl Drop for Bed {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            println!("{}", std::fs::read_to_string(self.log()).unwrap_or_default());
+            println!("{}", self.log());
         }
         for name in &self.names {
             let _ = Namespace::delete(name);

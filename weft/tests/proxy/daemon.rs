@@ -165,7 +165,7 @@ fn a_bad_object_is_left_out_and_the_others_are_served() {
 }
 
 /// Status and text of an answer from the node's own ports.
-fn get(bed: &Bed, port: u16, path: &str) -> (u16, String) {
+pub fn get(bed: &Bed, port: u16, path: &str) -> (u16, String) {
     get_at(bed, &format!("127.0.0.1:{port}"), path).unwrap()
 }
 

@@ -1,5 +1,6 @@
 //! `weft proxy` and its tools, as a user runs them. Needs root, but for the tools that read files.
 
+mod bad_days;
 mod bed;
 mod daemon;
 mod families;
