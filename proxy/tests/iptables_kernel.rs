@@ -121,3 +121,23 @@ fn a_flush_is_noticed() {
         });
     }
 }
+
+/// Each change of a busy cluster drops the wait for a disturbance and begins another.
+#[test]
+fn a_flush_is_noticed_however_often_the_wait_is_begun_anew() {
+    in_namespace(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let check_every = std::time::Duration::from_millis(300);
+        let settings = Settings { flavour: Some(Flavour::Nft), check_every, ..Settings::default() };
+        let mut backend = IptablesBackend::open(&[Family::V4], settings).unwrap();
+        backend.sync_full(&proxy_core::table::ServiceTable::default()).unwrap();
+        let flush = ["-t", "nat", "-F", "PREROUTING"];
+        assert!(std::process::Command::new("iptables-nft").args(flush).status().unwrap().success());
+        let (start, step) = (std::time::Instant::now(), std::time::Duration::from_millis(2));
+        runtime.block_on(async {
+            while tokio::time::timeout(step, backend.disturbed()).await.is_err() {
+                assert!(start.elapsed() < std::time::Duration::from_secs(20), "nobody looks");
+            }
+        });
+    });
+}

@@ -167,6 +167,11 @@ impl Iptables {
         }
     }
 
+    /// The same, each rule with its packets and bytes.
+    pub fn save_counted(&self, table: &str) -> Result<Saved, HostError> {
+        self.read(vec!["-c".to_owned(), "-t".to_owned(), table.to_owned()])
+    }
+
     /// All tables in use.
     pub fn save_all(&self) -> Result<Saved, HostError> {
         self.read(Vec::new())

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use host::command::{Runner, System};
 use host::error::HostError;
@@ -20,6 +20,7 @@ use proxy_core::table::{PortKey, ServiceTable, TableDelta};
 
 use super::{Applied, Backend, BackendError};
 
+pub mod counts;
 mod digest;
 pub mod dispatch;
 mod frame;
@@ -29,6 +30,7 @@ pub mod render;
 pub mod restore;
 mod rule;
 
+use counts::Counts;
 use dispatch::Dispatch;
 use names::{CANARY, PROBE, SERVICES, Table};
 use render::{Place, Shared, Style, Wanted, has_comments, part};
@@ -67,8 +69,16 @@ pub struct IptablesBackend {
     namespace: Namespace,
     /// Where the kernel and the tools have xt_bpf.
     hairpin_at_once: BTreeSet<Family>,
+    counts: Counts,
+    looking: Looking,
     /// None: look at everything.
     known: Option<Known>,
+}
+
+/// The look whether somebody flushed the tables.
+enum Looking {
+    From(Instant),
+    Now(tokio::task::JoinHandle<Result<bool, HostError>>),
 }
 
 /// What the kernel has, as far as changes need to know.
@@ -123,12 +133,18 @@ impl IptablesBackend {
         let able = |family, tool: &Iptables| tool.accepts(&frame::hairpin_test(family)).unwrap_or(true);
         let able = tools.iter().filter(|(family, tool)| able(*family, tool));
         let hairpin_at_once = able.map(|(family, _)| *family).collect();
-        Ok(Self { settings, tools, installed, namespace, hairpin_at_once, known: None })
+        let looking = Looking::From(Instant::now());
+        let counts = Counts::default();
+        Ok(Self { settings, tools, installed, namespace, hairpin_at_once, counts, looking, known: None })
     }
 
     /// Which flavour it writes.
     pub fn flavour(&self, family: Family) -> Option<Flavour> {
         self.tools.iter().find(|(of, _)| *of == family).map(|(_, tool)| tool.flavour)
+    }
+
+    fn next_look(&self) -> Looking {
+        Looking::From(Instant::now() + self.settings.check_every)
     }
 
     /// What the rules for a table depend on besides it.
@@ -288,6 +304,8 @@ impl Backend for IptablesBackend {
             writes += self.write(family, text)?;
         }
         self.known = Some(plan.known);
+        // What an earlier look finds is made good.
+        self.looking = self.next_look();
         Ok(Applied { full: true, writes })
     }
 
@@ -305,31 +323,30 @@ impl Backend for IptablesBackend {
         }
     }
 
-    /// Looks from time to time whether the canaries are still there.
+    /// Looks from time to time whether the canaries are still there. A look that is due is made however often this is
+    /// called and dropped.
     async fn disturbed(&mut self) -> Result<(), BackendError> {
         while self.known.is_some() {
-            tokio::time::sleep(self.settings.check_every).await;
-            let (namespace, tools) = (self.namespace.clone(), self.tools.clone());
-            let check = move || namespace.run(|| tools.iter().map(|(_, tool)| flushed(tool)).collect());
-            let answers: Vec<Result<bool, HostError>> = match tokio::task::spawn_blocking(check).await {
-                Ok(answers) => answers?,
-                Err(_) => continue,
-            };
-            for answer in answers {
-                match answer {
-                    Ok(true) => self.known = None,
-                    Ok(false) => {}
-                    // Most likely somebody holds the lock for long; the next look will tell.
-                    Err(error) => tracing::warn!(mode = MODE, %error, "cannot look after the rules"),
+            let flushed = match &mut self.looking {
+                Looking::From(at) => {
+                    tokio::time::sleep_until((*at).into()).await;
+                    let (namespace, tools) = (self.namespace.clone(), self.tools.clone());
+                    let look = move || namespace.run(|| tools.iter().any(|(_, tool)| is_flushed(tool)));
+                    self.looking = Looking::Now(tokio::task::spawn_blocking(look));
+                    continue;
                 }
+                Looking::Now(look) => look.await,
+            };
+            self.looking = self.next_look();
+            if matches!(flushed, Ok(Ok(true))) {
+                self.known = None;
             }
         }
         Ok(())
     }
 
-    /// This mode does not tell: a rule that is written again begins at 0.
-    fn connections(&mut self, _: &ServiceTable) -> Result<BTreeMap<PortKey, u64>, BackendError> {
-        Ok(BTreeMap::new())
+    fn connections(&mut self, of: &ServiceTable) -> Result<BTreeMap<PortKey, u64>, BackendError> {
+        Ok(self.counts.of(of, &self.tools, &self.namespace))
     }
 
     /// In every flavour that is installed. [`names::FIREWALL`] stays: it is kubelet's too.
@@ -402,14 +419,18 @@ fn choose(found: Vec<Found>, asked: Option<Flavour>) -> Result<Iptables, Backend
     })
 }
 
-/// Whether somebody took chains or jumps of ours away.
-fn flushed(tool: &Iptables) -> Result<bool, HostError> {
+/// Whether somebody took chains or jumps of ours away, as far as can be told now.
+fn is_flushed(tool: &Iptables) -> bool {
     let canary = ["-m", "comment", "--comment", frame::CANARY_COMMENT];
-    for table in Table::ALL {
-        if !tool.has_rule(table.as_str(), CANARY, &canary)? {
-            return Ok(true);
-        }
-    }
     let jump = ["-m", "comment", "--comment", "kubernetes service portals", "-j", SERVICES];
-    Ok(!tool.has_rule(Table::Nat.as_str(), "PREROUTING", &jump)?)
+    let rules = Table::ALL.map(|table| (table, CANARY, &canary[..])).into_iter();
+    let mut rules = rules.chain([(Table::Nat, "PREROUTING", &jump[..])]);
+    rules.any(|(table, chain, rule)| match tool.has_rule(table.as_str(), chain, rule) {
+        Ok(there) => !there,
+        Err(error) => {
+            // Most likely somebody holds the lock for long; the next look will tell.
+            tracing::warn!(mode = MODE, %error, "cannot look after the rules");
+            false
+        }
+    })
 }

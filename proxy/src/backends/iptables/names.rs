@@ -39,7 +39,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const fn prefix(self) -> &'static str {
+    pub const fn prefix(self) -> &'static str {
         match self {
             Kind::Cluster => "KUBE-SVC-",
             Kind::Local => "KUBE-SVL-",
@@ -110,6 +110,11 @@ impl Names {
     pub fn of(port: &PortName) -> Self {
         let text = format!("{port}{}", port.protocol);
         Names { hash: hash(&text), text }
+    }
+
+    /// What the names of all chains of the port end in.
+    pub fn digits(&self) -> &str {
+        &self.hash
     }
 
     pub fn chain(&self, kind: Kind) -> String {
