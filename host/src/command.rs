@@ -280,7 +280,7 @@ fn reap(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitStatus>> 
 }
 
 /// A reason, and the last lines of what the command complained about.
-fn with_stderr(reason: String, stderr: &[u8]) -> String {
+pub(crate) fn with_stderr(reason: String, stderr: &[u8]) -> String {
     const LINES: usize = 5;
     let text = String::from_utf8_lossy(stderr);
     let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|l| !l.is_empty()).collect();

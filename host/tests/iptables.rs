@@ -79,9 +79,14 @@ fn round_trip(tool: &Iptables) {
     let nat = saved.table("nat").unwrap();
     assert_eq!(nat.rules_of("WEFT-POST").map(|rule| rule.spec.clone()).collect::<Vec<_>>(), [rule]);
     assert_eq!(nat.rules_of("WEFT-POST").next().unwrap().argument("--comment").unwrap(), "weft masq");
-    assert!(tool.has_rule("nat", "POSTROUTING", &["-j", "WEFT-POST"]).unwrap());
-    assert!(!tool.has_rule("nat", "POSTROUTING", &["-j", "ACCEPT"]).unwrap());
-    assert!(!tool.has_rule("nat", "NOWHERE", &["-j", "ACCEPT"]).unwrap());
+    let holds = |rule: &str| tool.holds(&format!("*nat\n-C {rule}\nCOMMIT\n")).unwrap();
+    assert!(holds(&format!("POSTROUTING -j WEFT-POST\n-C WEFT-POST {}", nat.rules[1].spec)));
+    for gone in ["POSTROUTING -j ACCEPT", "NOWHERE -j ACCEPT", "POSTROUTING -j NOWHERE"] {
+        assert!(!holds(gone), "{gone}");
+    }
+    assert!(tool.accepts("*nat\n-A WEFT-POST -j RETURN\nCOMMIT\n").unwrap());
+    assert!(!tool.accepts("*nat\n-A WEFT-POST -m nothing-like-it -j RETURN\nCOMMIT\n").unwrap());
+    assert_eq!(tool.save("nat").unwrap(), saved, "looking changes nothing");
     tool.insert("nat", "POSTROUTING", &["-s", net, "-j", "RETURN"]).unwrap();
     tool.delete("nat", "POSTROUTING", &["-j", "WEFT-POST"]).unwrap();
     let saved = tool.save_all().unwrap();

@@ -109,8 +109,13 @@ fn a_flush_is_noticed() {
                 assert!(early.is_err(), "nobody did anything");
             });
             let program = format!("iptables-{}", flavour.name());
-            for arguments in [["-t", "nat", "-F", "PREROUTING"], ["-t", "filter", "-F", "KUBE-PROXY-CANARY"]]
-            {
+            for arguments in [
+                ["-t", "nat", "-F", "PREROUTING"],
+                ["-t", "filter", "-F", "KUBE-PROXY-CANARY"],
+                ["-t", "nat", "-F", "KUBE-SERVICES"],
+                ["-t", "nat", "-F", "KUBE-MARK-MASQ"],
+                ["-t", "filter", "-F", "FORWARD"],
+            ] {
                 let status = std::process::Command::new(&program).args(arguments).status().unwrap();
                 assert!(status.success());
                 runtime.block_on(async {

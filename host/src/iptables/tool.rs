@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Family, Flavour, Flush, Saved};
-use crate::command::{Invocation, Runner};
+use crate::command::{Invocation, Runner, with_stderr};
 use crate::error::HostError;
 
 /// For how long the programs wait for `/run/xtables.lock`, in seconds.
@@ -139,18 +139,28 @@ impl Iptables {
 
     /// Whether kernel and programs know all that is in a text for [`Iptables::restore`]. Changes nothing.
     pub fn accepts(&self, text: &str) -> Result<bool, HostError> {
-        let mut arguments = vec!["--test".to_owned(), "--noflush".to_owned()];
+        self.says_yes(text, &["--noflush", "--test"])
+    }
+
+    /// Whether all rules are there that a text of nothing but `-C CHAIN RULE` names. Changes nothing.
+    pub fn holds(&self, text: &str) -> Result<bool, HostError> {
+        // With --test the nft flavour looks for no rule.
+        self.says_yes(text, &["--noflush"])
+    }
+
+    fn says_yes(&self, text: &str, arguments: &[&str]) -> Result<bool, HostError> {
+        let mut arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         arguments.extend(self.restore_waits().then(|| format!("--wait={LOCK_WAIT}")));
         let invocation = self.invocation("-restore", arguments).stdin(text);
         let output = self.runner.try_run(&invocation)?;
         match output.status.code() {
             Some(0) => Ok(true),
+            Some(1..=3) => Ok(false),
             // A problem with resources: most often the lock.
-            Some(4) | None => {
-                let reason = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            _ => {
+                let reason = with_stderr(output.status.to_string(), &output.stderr);
                 Err(HostError::Command { command: invocation.to_string(), reason })
             }
-            Some(_) => Ok(false),
         }
     }
 
@@ -186,22 +196,6 @@ impl Iptables {
     /// The policy of a built-in chain, `ACCEPT` or `DROP`.
     pub fn policy(&self, table: &str, chain: &str) -> Result<String, HostError> {
         Ok(self.save(table)?.policy(table, chain).unwrap_or("ACCEPT").to_owned())
-    }
-
-    /// Whether a chain has this rule.
-    pub fn has_rule(&self, table: &str, chain: &str, rule: &[&str]) -> Result<bool, HostError> {
-        let invocation = self.single(table, &["-C", chain], rule);
-        let output = self.runner.try_run(&invocation)?;
-        match output.status.code() {
-            Some(0) => Ok(true),
-            // No such rule, chain or target.
-            Some(1) => Ok(false),
-            _ => {
-                let said = String::from_utf8_lossy(&output.stderr);
-                let reason = format!("{}: {}", output.status, said.trim());
-                Err(HostError::Command { command: invocation.to_string(), reason })
-            }
-        }
     }
 
     /// Puts a rule at the head of a chain.

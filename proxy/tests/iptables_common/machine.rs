@@ -152,6 +152,7 @@ fn restored(before: &Tables, text: &str) -> Result<Tables, String> {
                 let at = rules.iter().position(|rule| rule == rest).ok_or_else(|| wrong("no such rule"))?;
                 rules.remove(at);
             }
+            "-C" if rules.iter().any(|rule| rule == rest) => {}
             "-X" if rules.is_empty() => _ = chains.remove(chain),
             _ => return Err(wrong("it cannot be done")),
         }

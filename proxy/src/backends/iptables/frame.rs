@@ -67,7 +67,7 @@ fn loopback(family: Family) -> IpNet {
     net.parse().expect("a network")
 }
 
-pub(super) const CANARY_COMMENT: &str = "kubernetes service proxy canary";
+const CANARY_COMMENT: &str = "kubernetes service proxy canary";
 
 /// The one rule of [`CANARY`]: a chain that was emptied is as telling as one that is gone.
 pub fn canary() -> String {

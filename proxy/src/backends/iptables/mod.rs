@@ -32,7 +32,7 @@ mod rule;
 
 use counts::Counts;
 use dispatch::Dispatch;
-use names::{CANARY, PROBE, SERVICES, Table};
+use names::PROBE;
 use render::{Place, Shared, Style, Wanted, has_comments, part};
 use restore::Text;
 
@@ -87,6 +87,8 @@ struct Known {
     comments: bool,
     shared: BTreeMap<Family, BTreeMap<Place, Shared>>,
     dispatch: BTreeMap<Family, Dispatch>,
+    /// Texts that name the rules that are no one service's.
+    frames: BTreeMap<Family, String>,
 }
 
 /// What is there, of each family.
@@ -141,6 +143,12 @@ impl IptablesBackend {
     /// Which flavour it writes.
     pub fn flavour(&self, family: Family) -> Option<Flavour> {
         self.tools.iter().find(|(of, _)| *of == family).map(|(_, tool)| tool.flavour)
+    }
+
+    /// What to look for, as far as it is known.
+    fn frames(&self) -> Vec<(Iptables, String)> {
+        let frame = |family: &Family| self.known.as_ref()?.frames.get(family).cloned();
+        self.tools.iter().filter_map(|(family, tool)| Some((tool.clone(), frame(family)?))).collect()
     }
 
     fn next_look(&self) -> Looking {
@@ -279,16 +287,18 @@ impl Backend for IptablesBackend {
     fn plan(&self, want: &ServiceTable, have: &Observed) -> Plan {
         let comments = has_comments(want);
         let (mut texts, none) = (Vec::new(), Saved::default());
-        let (mut shared, mut dispatch) = (BTreeMap::new(), BTreeMap::new());
+        let (mut shared, mut dispatch, mut frames) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for (family, tool) in &self.tools {
-            let want = Wanted::of(want, &self.style(*family, tool, comments));
+            let style = self.style(*family, tool, comments);
+            frames.insert(*family, restore::check(&Wanted::none(want.node.family(*family), &style)));
+            let want = Wanted::of(want, &style);
             texts.push((*family, restore::converge(&want, have.get(family).unwrap_or(&none))));
             shared.insert(*family, want.shared);
             dispatch.insert(*family, want.dispatch);
         }
         Plan {
             texts,
-            known: Known { comments, shared, dispatch },
+            known: Known { comments, shared, dispatch, frames },
             loopback: want.node.v4.node_ports.loopback,
         }
     }
@@ -323,15 +333,17 @@ impl Backend for IptablesBackend {
         }
     }
 
-    /// Looks from time to time whether the canaries are still there. A look that is due is made however often this is
+    /// Looks from time to time whether the rules that are no one service's are still there. A look that is due is made however often this is
     /// called and dropped.
     async fn disturbed(&mut self) -> Result<(), BackendError> {
         while self.known.is_some() {
             let flushed = match &mut self.looking {
                 Looking::From(at) => {
                     tokio::time::sleep_until((*at).into()).await;
-                    let (namespace, tools) = (self.namespace.clone(), self.tools.clone());
-                    let look = move || namespace.run(|| tools.iter().any(|(_, tool)| is_flushed(tool)));
+                    let namespace = self.namespace.clone();
+                    let frames: Vec<(Iptables, String)> = self.frames();
+                    let look =
+                        move || namespace.run(|| frames.iter().any(|(tool, frame)| is_flushed(tool, frame)));
                     self.looking = Looking::Now(tokio::task::spawn_blocking(look));
                     continue;
                 }
@@ -419,18 +431,11 @@ fn choose(found: Vec<Found>, asked: Option<Flavour>) -> Result<Iptables, Backend
     })
 }
 
-/// Whether somebody took chains or jumps of ours away, as far as can be told now.
-fn is_flushed(tool: &Iptables) -> bool {
-    let canary = ["-m", "comment", "--comment", frame::CANARY_COMMENT];
-    let jump = ["-m", "comment", "--comment", "kubernetes service portals", "-j", SERVICES];
-    let rules = Table::ALL.map(|table| (table, CANARY, &canary[..])).into_iter();
-    let mut rules = rules.chain([(Table::Nat, "PREROUTING", &jump[..])]);
-    rules.any(|(table, chain, rule)| match tool.has_rule(table.as_str(), chain, rule) {
-        Ok(there) => !there,
-        Err(error) => {
-            // Most likely somebody holds the lock for long; the next look will tell.
-            tracing::warn!(mode = MODE, %error, "cannot look after the rules");
-            false
-        }
-    })
+/// Whether something of `frame` is not there, as far as can be told now.
+fn is_flushed(tool: &Iptables, frame: &str) -> bool {
+    let there = tool.holds(frame).inspect_err(|error| {
+        // Most likely somebody holds the lock for long; the next look will tell.
+        tracing::warn!(mode = MODE, %error, "cannot look after the rules");
+    });
+    matches!(there, Ok(false))
 }

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use proxy_core::names::{Family, PortName};
-use proxy_core::table::{ServicePort, ServiceTable};
+use proxy_core::table::{FamilyView, ServicePort, ServiceTable};
 
 use super::dispatch::{Chains, Dispatch};
 use super::frame::Ensured;
@@ -82,13 +82,19 @@ pub struct Wanted {
 
 impl Wanted {
     pub fn of(table: &ServiceTable, style: &Style) -> Self {
-        let mut wanted = Wanted::default();
         let view = table.node.family(style.family);
-        wanted.frame(view, style);
+        let mut wanted = Wanted::none(view, style);
         for (_, port) in table.ports.iter().filter(|((family, _), _)| *family == style.family) {
             wanted.add(Part::of(port, view, style));
         }
         wanted.tree = wanted.dispatch.chains();
+        wanted
+    }
+
+    /// For no service.
+    pub fn none(view: &FamilyView, style: &Style) -> Self {
+        let mut wanted = Wanted::default();
+        wanted.frame(view, style);
         wanted
     }
 
@@ -150,6 +156,6 @@ impl fmt::Display for Wanted {
 }
 
 /// What a port needs; nothing for none.
-pub fn part(port: Option<&ServicePort>, view: &proxy_core::table::FamilyView, style: &Style) -> Part {
+pub fn part(port: Option<&ServicePort>, view: &FamilyView, style: &Style) -> Part {
     port.map(|port| Part::of(port, view, style)).unwrap_or_default()
 }

@@ -183,6 +183,21 @@ pub fn converge(want: &Wanted, saved: &Saved) -> Text {
     text
 }
 
+/// A text that names all these rules.
+pub fn check(want: &Wanted) -> String {
+    let mut text = String::new();
+    for table in Table::ALL {
+        text += &format!("*{}\n", table.as_str());
+        let ensured = want.ensured.iter().filter(|ensured| ensured.table == table);
+        ensured.for_each(|rule| text += &format!("-C {} {}\n", rule.chain, rule.rule));
+        for ((_, chain), rules) in want.chains().into_iter().filter(|((of, _), _)| *of == table) {
+            rules.into_iter().for_each(|rule| text += &format!("-C {chain} {rule}\n"));
+        }
+        text += "COMMIT\n";
+    }
+    text
+}
+
 /// Takes away all that is the service proxy's, and what leads to it.
 pub fn removal(saved: &Saved) -> Text {
     let have = Have::of(saved);
