@@ -23,7 +23,8 @@ pub enum Held {
 }
 
 impl Held {
-    pub(super) fn element(&self, key: &Data) -> Element {
+    /// As an element of its set.
+    pub fn element(&self, key: &Data) -> Element {
         let element = Element::new(key.clone());
         match self {
             Held::Nothing => element,

@@ -1,0 +1,153 @@
+//! From changes of objects to nftables: what deltas make is what a fresh start makes. The second test needs root.
+
+mod nftables_common;
+#[path = "../core/tests/common/mod.rs"]
+mod objects;
+
+use std::collections::BTreeMap;
+
+use host::nftables::{Batch, Chain, Data, Element, Op, Rule, Value, Verdict};
+use nftables_common::{in_namespace, open};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use proxy::backends::Backend;
+use proxy::backends::nftables::delta::Delta;
+use proxy::backends::nftables::layout::{Layout, Settings};
+use proxy::backends::nftables::render::{Uses, Wanted};
+use proxy_core::cluster::{Change, Cluster, Touched};
+use proxy_core::names::Family;
+use proxy_core::options::Options;
+use proxy_core::table::{ServiceTable, TableDelta};
+
+type Step = (Vec<Change>, Options);
+
+fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec((prop::collection::vec(objects::change(), 1..4), objects::options()), 1..most)
+}
+
+/// Objects and the table that follows them.
+#[derive(Default)]
+struct Follower {
+    cluster: Cluster,
+    table: ServiceTable,
+}
+
+impl Follower {
+    fn step(&mut self, (changes, options): Step) -> TableDelta {
+        let mut touched = Touched::default();
+        changes.into_iter().for_each(|change| touched.merge(self.cluster.apply(change)));
+        self.table.rebuild(&self.cluster, &options, &touched)
+    }
+}
+
+/// A table of the kernel, as strict as the kernel is.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Model {
+    chains: BTreeMap<String, (Chain, Vec<Rule>)>,
+    elements: BTreeMap<(String, Data), Element>,
+}
+
+impl Model {
+    fn of(want: &Wanted) -> Self {
+        let elements = want.elements.iter().map(|((kept, key), held)| {
+            let mut batch = Batch::new();
+            batch.add_elements(want.layout.set(*kept), vec![held.element(key)]);
+            let [Op::AddElements(set, elements)] = &batch.ops[..] else { panic!("{batch}") };
+            ((set.name.clone(), key.clone()), elements[0].clone())
+        });
+        Self { chains: want.chains.clone(), elements: elements.collect() }
+    }
+
+    fn apply(&mut self, batch: &Batch) {
+        for op in &batch.ops {
+            match op {
+                Op::AddChain(chain) => {
+                    self.chains.entry(chain.name.clone()).or_insert_with(|| (chain.clone(), Vec::new()));
+                }
+                Op::FlushChain(_, name) => self.chains.get_mut(name).expect("a chain to flush").1.clear(),
+                Op::DeleteChain(_, name) => {
+                    let (_, rules) = self.chains.remove(name).expect("a chain to delete");
+                    assert!(rules.is_empty(), "{name} has rules");
+                }
+                Op::AddRule(rule, _) => {
+                    self.chains.get_mut(&rule.chain).expect("a rule's chain").1.push(rule.clone())
+                }
+                Op::AddElements(set, elements) => {
+                    for element in elements {
+                        let known =
+                            self.elements.insert((set.name.clone(), element.key.clone()), element.clone());
+                        assert_eq!(known, None, "added twice");
+                    }
+                }
+                Op::DeleteElements(set, elements) => {
+                    for element in elements {
+                        let key = (set.name.clone(), element.key.clone());
+                        assert!(self.elements.remove(&key).is_some(), "not there: {key:?}");
+                    }
+                }
+                other => panic!("no change needs {other}"),
+            }
+        }
+        for ((set, _), element) in &self.elements {
+            if let Some(Value::Verdict(Verdict::Goto(chain) | Verdict::Jump(chain))) = &element.value {
+                assert!(self.chains.contains_key(chain), "{set} leads to {chain}");
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
+
+    #[test]
+    fn changes_written_one_by_one_make_the_rules_of_a_fresh_start(steps in steps(16)) {
+        let mut follower = Follower::default();
+        let mut kept: BTreeMap<Family, (Uses, Model)> = BTreeMap::new();
+        for step in steps {
+            let delta = follower.step(step);
+            for family in Family::BOTH {
+                let want = Wanted::of(&follower.table, family, Settings::default());
+                let fresh = (want.uses.clone(), Model::of(&want));
+                match kept.get_mut(&family).filter(|_| delta.node_before.is_none()) {
+                    None => _ = kept.insert(family, fresh),
+                    Some((uses, model)) => {
+                        let view = follower.table.node.family(family);
+                        let layout = Layout::new(family, view, Settings::default());
+                        let change = Delta::of(&layout, uses, &delta.ports);
+                        model.apply(&change.batch);
+                        // Whoever looks between the two, or starts again there, finds everything that is wanted.
+                        prop_assert_eq!(&model.elements, &fresh.1.elements);
+                        model.apply(&change.tidy);
+                        prop_assert_eq!(&*uses, &fresh.0);
+                        prop_assert_eq!(&*model, &fresh.1);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn any_changes_of_objects_end_in_the_kernel_like_a_fresh_start() {
+    in_namespace(|| {
+        let mut runner =
+            TestRunner::new(Config { cases: 60, failure_persistence: None, ..Config::default() });
+        runner
+            .run(&steps(10), |steps| {
+                let mut follower = Follower::default();
+                let mut backend = open();
+                for step in steps {
+                    let delta = follower.step(step);
+                    let applied = backend.sync_delta(&follower.table, &delta).unwrap();
+                    if delta.ports.is_empty() && !applied.full {
+                        prop_assert_eq!(applied.writes, 0);
+                    }
+                    let mut other = open();
+                    let have = other.observe().unwrap();
+                    prop_assert_eq!(other.plan(&follower.table, &have).to_string(), "");
+                }
+                Ok(())
+            })
+            .unwrap();
+    });
+}
