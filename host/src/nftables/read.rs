@@ -42,7 +42,7 @@ impl Nftables {
     /// The rules of all chains of a table.
     pub fn all_rules(&mut self, table: &TableId) -> Result<Vec<ListedRule>, HostError> {
         let code = table.family.code();
-        self.dump(
+        self.dump_within(
             message::GETRULE,
             code,
             |w| w.string(any::TABLE, &table.name),
@@ -62,7 +62,7 @@ impl Nftables {
             w.string(any::TABLE, &set.table.name);
             w.string(elements::SET, &set.name);
         };
-        let raw = self.dump(message::GETSETELEM, set.table.family.code(), question, |m, list| {
+        let raw = self.dump_within(message::GETSETELEM, set.table.family.code(), question, |m, list| {
             let elements = m.attrs().nested(elements::LIST).into_iter();
             let elements = elements.filter_map(|item| listed(item.nested()));
             list.extend(elements);

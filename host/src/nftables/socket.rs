@@ -38,6 +38,18 @@ pub struct Nftables {
     room: usize,
     seq: u32,
     buffer: Vec<u8>,
+    /// See [`Nftables::tolerate_changes`].
+    tolerant: bool,
+}
+
+/// What an answer is of.
+enum Whole {
+    /// One ruleset.
+    One,
+    /// Several: somebody changed it meanwhile.
+    Several,
+    /// Several, and it ends before its end.
+    Cut,
 }
 
 /// What the kernel says of one message.
@@ -65,7 +77,7 @@ impl Nftables {
         // Without the privilege the default stays; only batches with very many errors would miss it.
         let _ = setsockopt(&socket, sockopt::RcvBufForce, &ANSWERS);
         let room = getsockopt(&socket, sockopt::SndBuf).unwrap_or(0).saturating_sub(OVERHEAD);
-        Ok(Self { socket, port, room, seq: 0, buffer: Vec::with_capacity(DATAGRAM) })
+        Ok(Self { socket, port, room, seq: 0, buffer: Vec::with_capacity(DATAGRAM), tolerant: false })
     }
 
     /// The port by which events name this socket: see [`super::Change::port`].
@@ -123,6 +135,13 @@ impl Nftables {
         Ok(())
     }
 
+    /// Whether the rules of a table and the elements of a set may be listed while somebody changes the ruleset. The
+    /// kernel cannot tell changes of the very table from those of others; whoever listens to events can, and need not
+    /// read anew for ever because others write all the time.
+    pub fn tolerate_changes(&mut self, yes: bool) {
+        self.tolerant = yes;
+    }
+
     /// Asks for one object and gives `read` the answer.
     pub(super) fn get<T>(
         &mut self,
@@ -143,20 +162,43 @@ impl Nftables {
         kind: u16,
         family: u8,
         question: impl Fn(&mut Writer),
+        read: impl FnMut(Message, &mut Vec<T>),
+    ) -> Result<Vec<T>, HostError> {
+        self.dump_of(false, kind, family, question, read)
+    }
+
+    /// The same of one table, whose objects keep their order whatever becomes of other tables.
+    pub(super) fn dump_within<T>(
+        &mut self,
+        kind: u16,
+        family: u8,
+        question: impl Fn(&mut Writer),
+        read: impl FnMut(Message, &mut Vec<T>),
+    ) -> Result<Vec<T>, HostError> {
+        self.dump_of(self.tolerant, kind, family, question, read)
+    }
+
+    fn dump_of<T>(
+        &mut self,
+        tolerant: bool,
+        kind: u16,
+        family: u8,
+        question: impl Fn(&mut Writer),
         mut read: impl FnMut(Message, &mut Vec<T>),
     ) -> Result<Vec<T>, HostError> {
         for _ in 0..DUMP_TRIES {
             let mut list = Vec::new();
-            let whole = self.ask(kind, DUMP, family, &question, &mut |message| read(message, &mut list))?;
-            if whole {
-                return Ok(list);
+            match self.ask(kind, DUMP, family, &question, &mut |message| read(message, &mut list))? {
+                Whole::One => return Ok(list),
+                Whole::Several if tolerant => return Ok(list),
+                Whole::Several | Whole::Cut => {}
             }
         }
         let reason = "the ruleset changed each time that it was read".to_owned();
         Err(HostError::Protocol { op: "nftables", reason })
     }
 
-    /// Sends a question and reads to the end of the answer. False if the answer is of more than one ruleset.
+    /// Sends a question and reads to the end of the answer.
     fn ask(
         &mut self,
         kind: u16,
@@ -164,24 +206,26 @@ impl Nftables {
         family: u8,
         question: &impl Fn(&mut Writer),
         read: &mut dyn FnMut(Message),
-    ) -> Result<bool, HostError> {
+    ) -> Result<Whole, HostError> {
         self.seq += 1;
         let seq = self.seq;
         let mut w = Writer::default();
         w.message(request(kind, flags, family, seq), |w| question(w));
         self.socket.send(&w.bytes, 0).map_err(|error| io_error("send", error))?;
-        let mut whole = true;
+        let mut whole = Whole::One;
         loop {
             self.buffer.clear();
             self.socket.recv(&mut self.buffer, 0).map_err(|error| io_error("receive", error))?;
             for message in Messages(&self.buffer).filter(|message| message.header.seq == seq) {
-                whole &= message.header.flags & NLM_F_DUMP_INTR == 0;
+                if message.header.flags & NLM_F_DUMP_INTR != 0 {
+                    whole = Whole::Several;
+                }
                 match message.header.kind {
                     NLMSG_DONE => return Ok(whole),
                     NLMSG_ERROR => match answer(message) {
                         Some(Answer { errno: 0, .. }) | None => return Ok(whole),
                         // The kernel noticed the change before the flag did.
-                        Some(Answer { errno: libc::EINTR, .. }) => return Ok(false),
+                        Some(Answer { errno: libc::EINTR, .. }) => return Ok(Whole::Cut),
                         Some(Answer { errno, .. }) => {
                             return Err(HostError::Kernel {
                                 op: "read",

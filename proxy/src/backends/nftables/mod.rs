@@ -6,7 +6,11 @@
 //!
 //! Every write is one transaction on the condition that nobody wrote since we looked (nf_tables' generation). Events
 //! tell whether somebody else's write was to our table, which then is looked at anew, or to another, which is none
-//! of our business.
+//! of our business. Where others write so often that the condition never holds, it is dropped: events tell afterwards
+//! as well.
+//!
+//! What a change needs is one transaction, so that nobody ever meets half of it. Behind it may come others that
+//! nothing depends on: chains that no element leads to are deleted, and affinity to what is gone.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -34,6 +38,10 @@ const MODE: &str = "nftables";
 
 /// How often a pass starts again because others write at the same time.
 const TRIES: usize = 8;
+
+/// How often a transaction is refused because somebody else wrote first, before it is carried out whoever writes.
+/// Events tell afterwards whether it was to our table.
+const REFUSALS: usize = 3;
 
 /// From so many elements on, the events about our own transaction would only fill the queue.
 const MANY: usize = 2000;
@@ -149,7 +157,7 @@ impl Backend for NftablesBackend {
     }
 
     fn observe(&mut self) -> Result<Seen, BackendError> {
-        sync::observe(&mut self.nf, &self.families)
+        if self.monitor.is_some() { self.look() } else { sync::observe(&mut self.nf, &self.families) }
     }
 
     fn plan(&self, want: &ServiceTable, have: &Seen) -> Plan {
@@ -164,33 +172,15 @@ impl Backend for NftablesBackend {
     }
 
     fn apply(&mut self, plan: Plan) -> Result<Applied, BackendError> {
-        self.known = None;
-        let Plan { batch, mut known } = plan;
-        let writes = size(&batch);
-        if writes > MANY {
-            self.monitor = None;
-        }
-        if writes > 0 {
-            self.nf.apply(&batch)?;
-            known.generation = next(known.generation);
-        }
-        self.leftover.clear();
-        self.known = Some(known);
-        self.forget(&batch);
-        let Some(known) = self.known.take() else { return Ok(Applied { full: true, writes }) };
-        if self.listen()? && self.nf.generation()? != known.generation {
-            // Somebody wrote before we listened: to which table, nobody tells.
-            return Ok(Applied { full: true, writes });
-        }
-        self.known = Some(known);
-        Ok(Applied { full: true, writes })
+        self.carry_out(plan, false)
     }
 
     fn sync_full(&mut self, want: &ServiceTable) -> Result<Applied, BackendError> {
         self.allow_loopback(&want.node);
+        self.listen()?;
         let mut total = Applied { full: true, writes: 0 };
         let mut afresh = false;
-        for _ in 0..TRIES {
+        for attempt in 0..TRIES {
             let have = self.observe()?;
             let plan = if afresh { self.anew(want, have.generation) } else { self.plan(want, &have) };
             tracing::debug!(
@@ -199,14 +189,18 @@ impl Backend for NftablesBackend {
                 writes = size(&plan.batch),
                 "full pass"
             );
-            match self.apply(plan) {
+            match self.carry_out(plan, attempt > 0) {
                 Ok(applied) => total.writes += applied.writes,
-                Err(BackendError::Host(error)) if error.errno() == Some(libc::ERESTART) => continue,
+                Err(BackendError::Host(error)) if error.errno() == Some(libc::ERESTART) => {
+                    self.listen()?;
+                    continue;
+                }
                 Err(BackendError::Host(error @ HostError::Transaction { .. }))
                     if !afresh && error.remedy() == Remedy::Resync =>
                 {
                     tracing::warn!(mode = MODE, %error, "the table is in the way of what it should be; writing it anew");
                     afresh = true;
+                    self.listen()?;
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -246,7 +240,11 @@ impl Backend for NftablesBackend {
         for &family in &self.families {
             let layout = Layout::new(family, of.node.family(family), self.settings);
             for kept in [Kept::Services, Kept::NodePorts] {
-                for listed in self.nf.elements(layout.set(kept))? {
+                // Counts have no one moment anyway.
+                self.nf.tolerate_changes(true);
+                let listed = self.nf.elements(layout.set(kept));
+                self.nf.tolerate_changes(false);
+                for listed in listed? {
                     let count = listed.counts.map_or(0, |Counts { packets, .. }| packets);
                     counts.insert((family, kept, listed.element.key), count);
                 }
@@ -279,6 +277,31 @@ impl Backend for NftablesBackend {
 }
 
 impl NftablesBackend {
+    /// Carries a plan out and listens to events from then on. What is known afterwards is none where somebody may have
+    /// changed our table meanwhile.
+    fn carry_out(&mut self, plan: Plan, again: bool) -> Result<Applied, BackendError> {
+        let Plan { mut batch, known } = plan;
+        let writes = size(&batch);
+        if writes > MANY && !again {
+            self.monitor = None;
+        }
+        self.known = Some(known);
+        if !self.write(&mut batch)? {
+            return Err(sync::refused(&batch).into());
+        }
+        self.leftover.clear();
+        if writes > MANY {
+            self.monitor = None;
+        }
+        self.forget(&batch);
+        if self.listen()? {
+            let generation = self.nf.generation()?;
+            // Somebody wrote before we listened: to which table, nobody tells.
+            self.known = self.known.take().filter(|known| known.generation == generation);
+        }
+        Ok(Applied { full: true, writes })
+    }
+
     /// Everything anew.
     fn anew(&self, want: &ServiceTable, generation: u32) -> Plan {
         let mut batch = Batch { generation: Some(generation), ..Batch::new() };

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use host::error::HostError;
-use host::nftables::{Batch, Data, Element, Nftables, Op, Set, TableId, Value};
+use host::nftables::{Batch, Data, Element, Event, Monitor, Nftables, Op, Set, TableId, Value};
 use proxy_core::names::{Family, Protocol};
 use proxy_core::table::{FamilyView, Masquerade, Over, PortChange};
 
@@ -13,7 +13,7 @@ use super::delta::Delta;
 use super::layout::shape::{Balance, By, Home, Sticky};
 use super::layout::{self, Kept, Layout, Settings, Shape, Slots};
 use super::render::{Uses, Wanted};
-use super::{Applied, BackendError, MODE, NftablesBackend, Seen, TRIES, next, size};
+use super::{Applied, BackendError, MODE, NftablesBackend, REFUSALS, Seen, TRIES, next, size};
 
 /// Reads our tables as of one generation.
 pub(super) fn observe(nf: &mut Nftables, families: &[Family]) -> Result<Seen, BackendError> {
@@ -210,15 +210,22 @@ impl NftablesBackend {
         }
     }
 
-    /// Writes if what is known holds. False: it does not.
-    fn write(&mut self, batch: &mut Batch) -> Result<bool, BackendError> {
+    /// Writes if what is known holds, and knows what holds then. False: it does not.
+    pub(super) fn write(&mut self, batch: &mut Batch) -> Result<bool, BackendError> {
         if batch.is_empty() {
             return Ok(true);
         }
-        for _ in 0..TRIES {
+        let mut refusals = 0;
+        loop {
             let Some(known) = self.known.take() else { return Ok(false) };
-            batch.generation = Some(known.generation);
+            let insist = refusals == REFUSALS;
+            batch.generation = (!insist).then_some(known.generation);
             match self.nf.apply(batch) {
+                Ok(()) if insist => {
+                    self.known = Some(known);
+                    self.hear()?;
+                    return Ok(true);
+                }
                 Ok(()) => {
                     self.known = Some(super::Known { generation: next(known.generation), ..known });
                     return Ok(true);
@@ -227,13 +234,55 @@ impl NftablesBackend {
                 Err(error) if error.errno() == Some(libc::ERESTART) && self.monitor.is_some() => {
                     self.known = Some(known);
                     self.hear()?;
+                    refusals += 1;
                 }
                 Err(error) if error.errno() == Some(libc::ERESTART) => return Ok(false),
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Reads our tables while others write theirs: what they do is told by events.
+    pub(super) fn look(&mut self) -> Result<Seen, BackendError> {
+        self.nf.tolerate_changes(true);
+        let seen = self.look_again();
+        self.nf.tolerate_changes(false);
+        seen
+    }
+
+    fn look_again(&mut self) -> Result<Seen, BackendError> {
+        for _ in 0..TRIES {
+            self.hear()?;
+            let generation = self.nf.generation()?;
+            let tables = read(&mut self.nf, &self.families);
+            let (mut undisturbed, mut latest) = (true, generation);
+            while let Some(event) = self.monitor.as_mut().map_or(Ok(None), Monitor::ready)? {
+                undisturbed &= !self.disturbs(&event);
+                if let Event::Changed(change) = &event {
+                    latest = change.generation;
+                }
+                self.note(&event);
+            }
+            match tables {
+                Ok(tables) if undisturbed => return Ok(Seen { generation: latest, tables }),
+                // A set that went away meanwhile, or a short list that never held still.
+                Err(error)
+                    if error.errno() != Some(libc::ENOENT)
+                        && !matches!(error, HostError::Protocol { .. }) =>
+                {
+                    return Err(error.into());
+                }
+                _ => {}
+            }
+        }
         Err(BackendError::Busy { mode: MODE, tries: TRIES })
     }
+}
+
+/// As the kernel refuses a batch of another generation.
+pub(super) fn refused(batch: &Batch) -> HostError {
+    let change = format!("batch of {} changes", batch.ops.len());
+    HostError::Transaction { op: "nftables", change, errno: libc::ERESTART }
 }
 
 /// Pairs of a front and an endpoint that the batch takes away from [`Kept::StickyEndpoints`] or its like.
