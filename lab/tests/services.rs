@@ -220,6 +220,10 @@ endpoints: [{{addresses: [\"{address}\"], nodeName: n2, conditions: {{ready: tru
     let said = gone.unwrap().expect("it is not served any more");
     assert!(said.contains("no answer, 1 time") && said.contains(" explain "), "{said}");
     is_reached_from_everywhere(&lab);
+    // The lab's own file is the user's to remove.
+    fs::remove_file(directory.join("web.yaml")).unwrap();
+    let check = tool(&lab, &["check"]);
+    assert!(check.status.success() && text(&check).contains("web.yaml is gone"), "{}", text(&check));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The manifest and the unit in `deploy/` say what the proxy understands, and agree with themselves.
 
+use proxy::feeds::directory;
 use proxy::options::{self, Feed, Machine, Options};
 use serde_json::{Value, json};
 use tests::deploy::{documents, text, yaml};
@@ -85,4 +86,19 @@ fn the_unit_starts_the_proxy_and_waits_for_its_word() {
     let command = value("ExecStart").replace("$WEFT_PROXY_OPTIONS", example);
     let command: Vec<String> = command.split(' ').map(str::to_owned).collect();
     assert!(matches!(options_of(&command).feed, Feed::Kubernetes { kubeconfig: Some(_), .. }));
+}
+
+/// Whoever pastes it has a service: every word of it is understood.
+#[test]
+fn the_readmes_own_service_is_read_whole() {
+    let readme = std::fs::read_to_string(tests::deploy::file("../README.md")).unwrap();
+    let (_, rest) = readme.split_once("<<'END'\n").expect("a file to paste");
+    let (pasted, _) = rest.split_once("\n    END\n").unwrap();
+    let plain: Vec<&str> = pasted.lines().map(|line| line.strip_prefix("    ").unwrap()).collect();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("mine.yaml"), plain.join("\n")).unwrap();
+    let loaded = directory::load(folder.path()).unwrap();
+    assert_eq!(loaded.troubles, []);
+    let kinds: Vec<&str> = loaded.objects.iter().map(|object| object.kind().as_str()).collect();
+    assert_eq!(kinds, ["Service", "EndpointSlice"]);
 }

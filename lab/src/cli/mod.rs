@@ -195,7 +195,10 @@ fn print_check(report: &Report) -> Result<ExitCode, LabError> {
     match report.output {
         Form::Text => {
             print(&crate::check::render(&report.lab.name, &pairs));
-            print(&format!("\n{}", services::render(&lab, &services)));
+            let said = services::render(&lab, &services);
+            if !said.is_empty() {
+                print(&format!("\n{said}"));
+            }
         }
         Form::Json => print(&json(&serde_json::json!({ "pairs": pairs, "services": services }))?),
     }

@@ -56,6 +56,7 @@ fn up_with_everything() {
 fn wrong_words_are_answered_with_the_right_ones() {
     assert!(parse("up --backend wireguard").unwrap_err().contains("udp, vxlan, host-gw"));
     assert!(parse("up --proxy-mode ipvs").unwrap_err().contains("nftables, iptables, none"));
+    assert!(parse("up --service-cidr 10.96.0.0").unwrap_err().contains("10.96.0.0/12"));
     assert!(parse("ask n1-p1 web").unwrap_err().contains("10.96.0.10:80/udp"));
     assert!(parse("up --name My-Lab").unwrap_err().contains("lower-case letters"));
     assert!(parse("up --network-config 7").unwrap_err().contains("has to be an object"));

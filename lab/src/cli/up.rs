@@ -70,7 +70,7 @@ pub struct Up {
     #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
     proxy_arg: Vec<String>,
     /// Where ClusterIPs are from, apart from the pods' network; a length of 8 to 28
-    #[arg(long, value_name = "CIDR", default_value_t = SERVICE_CIDR)]
+    #[arg(long, value_name = "CIDR", default_value_t = SERVICE_CIDR, value_parser = network)]
     service_cidr: Ipv4Net,
     /// Neither check nor measure when it is up
     #[arg(long)]
@@ -89,6 +89,10 @@ Examples:
   weft lab up --flanneld-arg=-v=5 --mtu 9000
   weft lab up --proxy-mode iptables --proxy-arg=--masquerade-all
   weft lab up --plan";
+
+fn network(word: &str) -> Result<Ipv4Net, String> {
+    word.parse().map_err(|_| "want an IPv4 network such as 10.96.0.0/12".to_owned())
+}
 
 /// None is no proxy. (A type of its own, so that clap does not take the flag for one that may be left out.)
 type Mode = Option<ProxyMode>;

@@ -20,10 +20,10 @@ const EXPLAINED: usize = 10;
 
 /// The report of a whole check.
 pub fn render(lab: &Lab, results: &[Asked]) -> String {
-    let mut text = String::new();
     if results.is_empty() {
-        return text;
+        return not_asked(lab);
     }
+    let mut text = String::new();
     let places = in_order(results);
     if places.len() <= WIDEST {
         let _ = writeln!(text, "{}", table(&places, results));
@@ -48,6 +48,17 @@ pub fn render(lab: &Lab, results: &[Asked]) -> String {
     }
     text.push_str(&advice(lab, failed[0]));
     text
+}
+
+/// Why there is nothing to report.
+fn not_asked(lab: &Lab) -> String {
+    match lab.services() {
+        None => String::new(),
+        Some(_) if lab.spec().pods == 0 => format!("{SERVICE}: not asked, for there is no pod\n"),
+        Some(services) => {
+            format!("{SERVICE}: not asked, for {} is gone\n", services.directory().join(super::WEB).display())
+        }
+    }
 }
 
 /// One sentence for a check without failures.
