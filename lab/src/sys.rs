@@ -1,5 +1,6 @@
-//! The calls that need `unsafe`: what a daemon's process does before it becomes its program, and one socket option.
-#![allow(unsafe_code)] // CommandExt::pre_exec, and setsockopt of an option that nix does not know.
+//! The calls that need `unsafe`: what a daemon's process does before it becomes its program, one socket option, and a
+//! thread's place in the queue for the CPU.
+#![allow(unsafe_code)] // CommandExt::pre_exec, setsockopt of an option and sched_setscheduler, which nix does not know.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -27,5 +28,14 @@ pub fn dont_fragment(socket: BorrowedFd<'_>, ipv6: bool) -> io::Result<()> {
     // SAFETY: the descriptor is open for the whole call, and the kernel reads `size` bytes of `value`.
     let answer =
         unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), size) };
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Lets the calling thread run before all that share the CPU in the ordinary way (`SCHED_FIFO` of sched(7), the lowest
+/// priority of it). Needs `CAP_SYS_NICE`.
+pub fn realtime() -> io::Result<()> {
+    let parameters = libc::sched_param { sched_priority: 1 };
+    // SAFETY: the kernel reads one `sched_param`, which lives for the whole call; 0 is the calling thread.
+    let answer = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameters) };
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

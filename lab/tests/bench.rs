@@ -5,11 +5,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use lab::bench::interrupt::Interrupt;
-use lab::bench::metric::Metric;
-use lab::bench::mode::Mode;
-use lab::bench::run::{Wanted, overlay};
-use lab::bench::sample::Settings;
-use lab::bench::{goals, table};
+use lab::bench::overlay::metric::Metric;
+use lab::bench::overlay::mode::Mode;
+use lab::bench::overlay::run::{Wanted, overlay};
+use lab::bench::overlay::sample::Settings;
+use lab::bench::overlay::{goals, table};
 use lab::{LabError, exec, state};
 
 fn wanted(modes: &[Mode]) -> Wanted {
@@ -85,6 +85,6 @@ fn what_a_killed_benchmark_left_is_removed_by_the_next_one() {
     let name = lab::LabName::new(&format!("bench{}x7", ended.id())).unwrap();
     let spec = lab::Spec { nodes: 1, pods: 0, flanneld: None, etcd: false, ..lab::Spec::of(name.clone()) };
     lab::Lab::up(&spec, &mut lab::Quiet).unwrap();
-    lab::bench::beds::remove_stale().unwrap();
+    lab::bench::stale::remove_stale().unwrap();
     assert!(!state::list().unwrap().contains(&name));
 }

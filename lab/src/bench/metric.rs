@@ -1,34 +1,6 @@
-//! What is measured on each path, with its unit and which way is better.
+//! What a measured number is, whatever it measures.
 
-use serde::{Deserialize, Serialize};
-
-/// One number of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Metric {
-    /// Gbit/s of payload received, one TCP stream.
-    Tcp1,
-    /// Gbit/s of payload received, four TCP streams.
-    Tcp4,
-    /// Thousands of UDP datagrams of 64 B received in a second, sent as fast as can be.
-    Udp64,
-    /// The same with 1400 B.
-    Udp1400,
-    /// Microseconds: average round trip of ping, nothing else under way.
-    Ping,
-    /// TCP request-response transactions of 1 B in a second, one at a time, both ends on one CPU.
-    Transactions,
-    /// Microseconds: the median transaction.
-    TransactionP50,
-    /// Microseconds: the 99th percentile of transactions.
-    TransactionP99,
-    /// Retransmitted TCP segments in the test with one stream.
-    Retransmits,
-    /// Seconds of busy CPU of the whole machine for each gigabit received, one TCP stream.
-    CpuPerGigabit,
-    /// The part of it that both flannelds used.
-    DaemonCpuPerGigabit,
-}
+use std::fmt::Debug;
 
 /// Which way is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,73 +9,30 @@ pub enum Better {
     Less,
 }
 
-impl Metric {
-    /// All, in the order in which they are shown.
-    pub const ALL: [Self; 11] = [
-        Self::Tcp1,
-        Self::Tcp4,
-        Self::Udp64,
-        Self::Udp1400,
-        Self::Ping,
-        Self::Transactions,
-        Self::TransactionP50,
-        Self::TransactionP99,
-        Self::Retransmits,
-        Self::CpuPerGigabit,
-        Self::DaemonCpuPerGigabit,
-    ];
-
+/// One number of a run: what it is called, and how it is read.
+pub trait Number: Copy + Debug + Ord {
     /// With its unit.
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::Tcp1 => "TCP 1 stream, Gbit/s",
-            Self::Tcp4 => "TCP 4 streams, Gbit/s",
-            Self::Udp64 => "UDP 64 B, kpps",
-            Self::Udp1400 => "UDP 1400 B, kpps",
-            Self::Ping => "ping, µs",
-            Self::Transactions => "TCP_RR, 1/s",
-            Self::TransactionP50 => "TCP_RR p50, µs",
-            Self::TransactionP99 => "TCP_RR p99, µs",
-            Self::Retransmits => "retransmits",
-            Self::CpuPerGigabit => "CPU s/Gbit",
-            Self::DaemonCpuPerGigabit => "flanneld CPU s/Gbit",
-        }
-    }
+    fn title(self) -> &'static str;
 
-    pub fn better(self) -> Better {
-        match self {
-            Self::Tcp1 | Self::Tcp4 | Self::Udp64 | Self::Udp1400 | Self::Transactions => Better::More,
-            Self::Ping
-            | Self::TransactionP50
-            | Self::TransactionP99
-            | Self::Retransmits
-            | Self::CpuPerGigabit
-            | Self::DaemonCpuPerGigabit => Better::Less,
-        }
-    }
+    fn better(self) -> Better;
 
-    /// A value as people read it: three digits that matter, and more only where the unit is coarse.
-    pub fn show(self, value: f64) -> String {
-        match self {
-            Self::Retransmits | Self::Transactions => format!("{value:.0}"),
-            Self::CpuPerGigabit | Self::DaemonCpuPerGigabit => format!("{value:.3}"),
-            _ if value < 10.0 => format!("{value:.2}"),
-            _ if value < 100.0 => format!("{value:.1}"),
-            _ => format!("{value:.0}"),
+    /// A value as people read it.
+    fn show(self, value: f64) -> String;
+
+    /// The title with an arrow that points the good way.
+    fn heading(self) -> String {
+        match self.better() {
+            Better::More => format!("{} ↑", self.title()),
+            Better::Less => format!("{} ↓", self.title()),
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_show_the_digits_that_matter() {
-        assert_eq!(Metric::Tcp1.show(21.46), "21.5");
-        assert_eq!(Metric::Tcp1.show(0.434), "0.43");
-        assert_eq!(Metric::Udp64.show(232.4), "232");
-        assert_eq!(Metric::Transactions.show(82_345.6), "82346");
-        assert_eq!(Metric::DaemonCpuPerGigabit.show(0.0), "0.000");
+/// Three digits that matter, and more only where the unit is coarse.
+pub fn three_digits(value: f64) -> String {
+    match value {
+        _ if value < 10.0 => format!("{value:.2}"),
+        _ if value < 100.0 => format!("{value:.1}"),
+        _ => format!("{value:.0}"),
     }
 }

@@ -1,24 +1,24 @@
-//! `weft bench`: packet paths side by side, in one run, on one machine.
+//! `weft bench`: what is compared runs side by side, in one run, on one machine.
 //!
-//! Every path gets a lab of its own: two nodes joined by one veth pair, one pod on each, and they all stay up while
-//! every repetition goes once through all of them, so that a machine that slows down slows all of them down.
+//! Each benchmark compares some ways of doing the same, and goes through all of them in every repetition, so that a
+//! machine that slows down slows all of them down: [`overlay`] packet paths between nodes, [`proxy`] service proxies.
 //!
-//! Owns: the labs named `bench...`, and what is measured in them. Begin at [`run::overlay`]; the numbers' meaning is in
-//! [`metric`], their form in [`sample`].
-//! Never: judges while it measures: medians, ratios and goals come from the samples alone ([`stats`], [`goals`]).
+//! Owns: the labs named `bench...`, and what is measured in them. What both have in common is here: the form of a
+//! report ([`sample`]) and of its text ([`table`]), medians and ratios ([`stats`]), verdicts ([`goals`]), the parts of
+//! the command line ([`BenchCli`]), single measures ([`measure`]).
+//! Never: judges while it measures: medians, ratios and goals come from the samples alone.
 
-pub mod beds;
-pub mod by_hand;
 mod cli;
 pub mod goals;
 pub mod interrupt;
 pub mod machine;
 pub mod measure;
 pub mod metric;
-pub mod mode;
-pub mod plot;
-pub mod run;
+pub mod overlay;
+mod progress;
+pub mod proxy;
 pub mod sample;
+pub mod stale;
 pub mod stats;
 pub mod table;
 

@@ -43,6 +43,7 @@ mod wire;
 
 use std::net::{IpAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use host::netns::Namespace;
@@ -58,13 +59,21 @@ use crate::error::LabError;
 /// How long a daemon of the control plane may take until it serves, on a busy machine.
 pub const READY_LIMIT: Duration = Duration::from_secs(60);
 
+/// Named on a command line, before all else.
+static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+
+/// Takes the originals from this folder from now on. The first call counts.
+pub fn take_from(folder: &Path) {
+    let _ = FOLDER.set(folder.to_owned());
+}
+
 /// An original by its name, `kube-proxy` say, in the folder that `scripts/peers` fills or WEFT_PEERS names.
 ///
 /// # Errors
 /// It is not there.
 pub fn program(name: &str) -> Result<PathBuf, LabError> {
-    let folder = std::env::var_os("WEFT_PEERS")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../peers/bin"), PathBuf::from);
+    let named = FOLDER.get().cloned().or_else(|| std::env::var_os("WEFT_PEERS").map(PathBuf::from));
+    let folder = named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../peers/bin"));
     let path = folder.join(name);
     if path.is_file() {
         return std::path::absolute(&path).map_err(LabError::io("find", path));

@@ -41,6 +41,16 @@ impl Used {
     }
 }
 
+/// Seconds of CPU that a process has used, with its children that have ended; None when it is gone.
+///
+/// # Errors
+/// The clock's ticks are not known.
+pub fn with_children(process: Pid) -> Result<Option<f64>, LabError> {
+    let text = fs::read_to_string(format!("/proc/{process}/stat")).ok();
+    let ticks = ticks_per_second()?;
+    Ok(text.and_then(|text| of_family(&text)).map(|used| used as f64 / ticks))
+}
+
 /// Waits until less than `quiet` (0 to 1) of the CPUs is busy, at most `patience`. Gives the part that was busy when it
 /// last looked.
 ///
@@ -90,11 +100,22 @@ impl Jiffies {
     }
 }
 
-/// utime and stime, the 14th and 15th field. The second field is a name that may hold spaces and parentheses.
+/// utime and stime, the 14th and 15th field.
 fn of_process(stat: &str) -> Option<u64> {
+    Some(times(stat)?[..2].iter().sum())
+}
+
+/// The same with cutime and cstime, the 16th and 17th.
+fn of_family(stat: &str) -> Option<u64> {
+    Some(times(stat)?.iter().sum())
+}
+
+/// The second field is a name that may hold spaces and parentheses.
+fn times(stat: &str) -> Option<[u64; 4]> {
     let (_, rest) = stat.rsplit_once(')')?;
-    let mut words = rest.split_whitespace().skip(11);
-    Some(words.next()?.parse::<u64>().ok()? + words.next()?.parse::<u64>().ok()?)
+    let times: Vec<u64> =
+        rest.split_whitespace().skip(11).take(4).map_while(|word| word.parse().ok()).collect();
+    times.try_into().ok()
 }
 
 fn ticks_per_second() -> Result<f64, LabError> {
@@ -120,6 +141,7 @@ mod tests {
     fn a_process_may_have_any_name() {
         let stat = "42 (a) b (c)) S 1 42 42 0 -1 4194560 100 0 0 0 250 50 7 8 20 0 5 0 100 1000 10\n";
         assert_eq!(of_process(stat), Some(300));
+        assert_eq!(of_family(stat), Some(315));
         assert_eq!(of_process("42 (a"), None);
     }
 

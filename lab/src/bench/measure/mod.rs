@@ -1,7 +1,10 @@
 //! One number at a time, from one namespace to another. Nothing here compares or decides.
 
+pub mod connect;
 pub mod cpu;
 pub mod iperf;
+pub mod memory;
+mod pin;
 pub mod ping;
 pub mod rr;
 
@@ -22,6 +25,6 @@ pub struct Path {
     pub address: Ipv4Addr,
 }
 
-fn failed(what: &str, reason: impl Into<String>) -> LabError {
+pub(super) fn failed(what: &str, reason: impl Into<String>) -> LabError {
     LabError::Protocol { what: what.to_owned(), reason: reason.into() }
 }

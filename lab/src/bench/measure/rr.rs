@@ -8,9 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-use nix::unistd::Pid;
-
+use super::pin::{last_cpu, pin};
 use super::{Path, failed};
 use crate::bench::stats::percentile;
 use crate::error::LabError;
@@ -121,21 +119,6 @@ fn summary(mut nanoseconds: Vec<u64>) -> Option<Transactions> {
         p99: percentile(&nanoseconds, 99.0)? as f64 / 1e3,
         per_second: nanoseconds.len() as f64 / seconds,
     })
-}
-
-/// The CPU for both ends: the last one that we may use. The first one usually gets the interrupts.
-fn last_cpu() -> Result<usize, LabError> {
-    let allowed =
-        sched_getaffinity(Pid::from_raw(0)).map_err(|e| failed("the CPUs we may use", e.to_string()))?;
-    let last = (0..CpuSet::count()).rev().find(|cpu| allowed.is_set(*cpu).unwrap_or(false));
-    last.ok_or_else(|| failed("the CPUs we may use", "there is none"))
-}
-
-/// Keeps the calling thread on one CPU.
-fn pin(cpu: usize) -> std::io::Result<()> {
-    let mut set = CpuSet::new();
-    set.set(cpu)?;
-    Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
 }
 
 #[cfg(test)]

@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::unistd::geteuid;
 
-use super::beds::{self, Bed};
-use super::interrupt::Interrupt;
-use super::machine;
-use super::measure::{Path, cpu, iperf, ping, rr};
+use super::beds::Bed;
 use super::metric::Metric;
 use super::sample::{Failure, Report, Sample, Settings};
-use super::table::{self, QUIET};
+use crate::bench::interrupt::Interrupt;
+use crate::bench::measure::{Path, cpu, iperf, ping, rr};
+use crate::bench::progress::Progress;
+use crate::bench::table::{QUIET, repetitions};
+use crate::bench::{machine, stale};
 use crate::error::LabError;
 use crate::exec;
 
@@ -44,7 +45,7 @@ pub fn overlay(wanted: &Wanted, interrupt: &mut Interrupt) -> Result<Report, Lab
         ("ip", "iproute2"),
         ("bridge", "iproute2"),
     ])?;
-    beds::remove_stale()?;
+    stale::remove_stale()?;
     let settings = wanted.settings.clone();
     let mut report = Report { machine: machine::this(), settings, samples: Vec::new(), failures: Vec::new() };
     let mut made = Vec::new();
@@ -52,7 +53,9 @@ pub fn overlay(wanted: &Wanted, interrupt: &mut Interrupt) -> Result<Report, Lab
         eprintln!("lab for {mode}");
         made.push(Bed::make(*mode, wanted.original.as_deref(), interrupt)?);
     }
-    let mut progress = Progress::new(wanted, made.len());
+    let all = made.len() * wanted.settings.repetitions as usize;
+    let paths = format!("{} of {} paths", repetitions(wanted.settings.repetitions), made.len());
+    let mut progress = Progress::new(&paths, vec![round(wanted); all]);
     'run: for repetition in 1..=wanted.settings.repetitions {
         for bed in &made {
             if interrupt.asked() {
@@ -63,7 +66,7 @@ pub fn overlay(wanted: &Wanted, interrupt: &mut Interrupt) -> Result<Report, Lab
             if interrupt.asked() {
                 break 'run;
             }
-            progress.done(&round.sample);
+            progress.done(&round.sample, &[Metric::Tcp1, Metric::Udp64, Metric::Ping]);
             report.samples.push(round.sample);
             report.failures.extend(round.failures);
         }
@@ -148,72 +151,10 @@ fn one_stream(bed: &Bed, seconds: u32) -> Result<Vec<(Metric, f64)>, LabError> {
     ])
 }
 
-/// Lines that say how far the run is.
-struct Progress {
-    begun: Instant,
-    done: usize,
-    all: usize,
-    repetitions: u32,
-}
-
-impl Progress {
-    fn new(wanted: &Wanted, beds: usize) -> Self {
-        let repetitions = wanted.settings.repetitions;
-        let tests = 4 * (wanted.settings.seconds + iperf::OMITTED_SECONDS);
-        let pings = Duration::from_millis(5) * wanted.pings;
-        // Looking for quiet and starting programs take about half a second for each of six tests.
-        let round = Duration::from_secs(u64::from(tests) + 3) + pings + wanted.transactions;
-        let all = beds * repetitions as usize;
-        let progress = Self { begun: Instant::now(), done: 0, all, repetitions };
-        eprintln!(
-            "{} of {beds} paths, about {}",
-            table::repetitions(repetitions),
-            minutes(round * clamp(all))
-        );
-        progress
-    }
-
-    fn done(&mut self, sample: &Sample) {
-        self.done += 1;
-        let left = self.begun.elapsed() / clamp(self.done) * clamp(self.all - self.done);
-        let shown = [Metric::Tcp1, Metric::Udp64, Metric::Ping].map(|metric| {
-            let value =
-                sample.values.get(&metric).map_or_else(|| "-".to_owned(), |value| metric.show(*value));
-            format!("{} {value}", metric.title())
-        });
-        eprintln!(
-            "[{}/{}] repetition {} of {}, {}: {}; {} left",
-            self.done,
-            self.all,
-            sample.repetition,
-            self.repetitions,
-            sample.mode,
-            shown.join("; "),
-            minutes(left)
-        );
-    }
-}
-
-fn clamp(count: usize) -> u32 {
-    u32::try_from(count).unwrap_or(u32::MAX)
-}
-
-/// `40 s`, `3 min`.
-fn minutes(duration: Duration) -> String {
-    match duration.as_secs() {
-        seconds @ 0..90 => format!("{seconds} s"),
-        seconds => format!("{} min", (seconds + 30) / 60),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_time_left_is_in_the_unit_that_fits() {
-        assert_eq!(minutes(Duration::from_secs(89)), "89 s");
-        assert_eq!(minutes(Duration::from_secs(90)), "2 min");
-        assert_eq!(minutes(Duration::from_secs(870)), "15 min");
-    }
+/// How long one round over one path takes, about.
+fn round(wanted: &Wanted) -> Duration {
+    let tests = 4 * (wanted.settings.seconds + iperf::OMITTED_SECONDS);
+    let pings = Duration::from_millis(5) * wanted.pings;
+    // Looking for quiet and starting programs take about half a second for each of six tests.
+    Duration::from_secs(u64::from(tests) + 3) + pings + wanted.transactions
 }

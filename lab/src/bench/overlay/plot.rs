@@ -5,11 +5,12 @@ use std::path::Path;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::metric::{Better, Metric};
+use super::metric::Metric;
 use super::mode::Mode;
 use super::sample::Report;
-use super::stats::Spread;
-use super::table::repetitions;
+use crate::bench::metric::{Better, Number};
+use crate::bench::stats::Spread;
+use crate::bench::table::repetitions;
 use crate::error::LabError;
 
 const COLUMNS: usize = 3;
@@ -134,7 +135,7 @@ fn colour(mode: Mode) -> RGBColor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::sample::fixture;
+    use crate::bench::overlay::sample::fixture;
 
     #[test]
     fn there_is_a_bar_for_every_path_in_every_panel() {

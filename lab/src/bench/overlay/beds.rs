@@ -5,12 +5,13 @@ use std::path::{Path as FilePath, PathBuf};
 use std::time::{Duration, Instant};
 
 use ipnet::Ipv4Net;
-use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
 use super::by_hand::{self, Place};
-use super::measure::{Path, ping};
+
 use super::mode::Mode;
+use crate::bench::measure::{Path, ping};
+use crate::bench::stale;
 use crate::error::LabError;
 use crate::exec::wait_for;
 use crate::flanneld::FlanneldOptions;
@@ -21,8 +22,6 @@ use crate::plan::PodNetwork;
 use crate::progress::Progress;
 use crate::spec::{Backend, Datapath, Spec, Topology};
 
-/// What the names of our labs begin with; the id of the process that made them follows.
-const PREFIX: &str = "bench";
 /// How long a path may take until the first packet gets through.
 const PATH_LIMIT: Duration = Duration::from_secs(30);
 
@@ -46,7 +45,7 @@ impl Bed {
         original: Option<&FilePath>,
         progress: &mut dyn Progress,
     ) -> Result<Self, LabError> {
-        let spec = spec(mode, LabName::unique(PREFIX)?, original);
+        let spec = spec(mode, stale::name()?, original);
         let lab = Lab::up(&spec, progress)?;
         match Self::connect(mode, &lab) {
             Ok((path, daemons)) => Ok(Self { mode, path, daemons, lab }),
@@ -98,26 +97,6 @@ fn remove(lab: &Lab) {
     if let Err(error) = lab.down() {
         eprintln!("{error}");
     }
-}
-
-/// Removes what a benchmark that was killed has left: labs named after a process that is no more.
-///
-/// # Errors
-/// The labs of this machine cannot be listed, or one cannot be removed.
-pub fn remove_stale() -> Result<(), LabError> {
-    for name in crate::state::list()? {
-        if maker(&name).is_some_and(|pid| kill(pid, None).is_err()) {
-            crate::down::down(&name)?;
-        }
-    }
-    Ok(())
-}
-
-/// The process that made a lab, read from a name of ours: `bench1234x0`.
-fn maker(name: &LabName) -> Option<Pid> {
-    let (pid, count) = name.as_str().strip_prefix(PREFIX)?.split_once('x')?;
-    count.parse::<u32>().ok()?;
-    pid.parse().ok().map(Pid::from_raw)
 }
 
 /// The lab of a path: two nodes on one wire, one pod on each, but none for the bare wire.
@@ -202,15 +181,6 @@ mod tests {
             spec.validate().unwrap();
             assert_eq!((spec.nodes, spec.topology), (2, Topology::Direct));
             assert_eq!(mode.is_original(), spec.flanneld.is_some_and(|options| !options.binary.is_ours()));
-        }
-    }
-
-    #[test]
-    fn a_lab_of_ours_names_its_maker() {
-        let maker = |name: &str| maker(&LabName::new(name).unwrap());
-        assert_eq!(maker("bench1234x0"), Some(Pid::from_raw(1234)));
-        for foreign in ["lab", "bench", "bench12", "benchx0", "bench1xa"] {
-            assert_eq!(maker(foreign), None, "{foreign}");
         }
     }
 }
