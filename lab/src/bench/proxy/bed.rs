@@ -133,6 +133,7 @@ impl Bed {
                 netns: netns.to_owned(),
                 name: name.to_owned(),
                 bridge: None,
+                hairpin: false,
             };
             let (a, b) = (port(node, link), port(&netns, "eth0"));
             let net = |ip| IpNet::V4(Ipv4Net::new_assert(ip, 24));
