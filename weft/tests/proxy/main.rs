@@ -5,6 +5,7 @@ mod bed;
 mod daemon;
 mod families;
 mod flows;
+mod iptables;
 mod switch;
 mod tools;
 mod traffic;
