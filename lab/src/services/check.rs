@@ -20,29 +20,32 @@ const BY_CLUSTER_IP: u32 = 8;
 /// How often each node port is asked from each place.
 const BY_NODE_PORT: u32 = 2;
 
+/// After so many fronts without an answer a place asks at no other: each may take seconds.
+const GIVE_UP: usize = 8;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum DoorKind {
+pub enum FrontKind {
     ClusterIp,
     NodePort,
 }
 
 /// One way to the Service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Door {
-    pub kind: DoorKind,
+pub struct Front {
+    pub kind: FrontKind,
     #[serde(flatten)]
     pub target: Target,
 }
 
-/// What came of asking at one door from one place.
+/// What came of asking at one front from one place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Asked {
     /// `n1-p1`, or `n1` for a node.
     pub from: String,
     /// The asker's own address.
     pub source: IpAddr,
-    pub door: Door,
+    pub front: Front,
     /// How often each pod answered.
     pub answers: BTreeMap<String, u32>,
     /// Why there was no answer, for each that did not come.
@@ -89,14 +92,14 @@ pub fn check(lab: &Lab) -> Result<Vec<Asked>, LabError> {
     if !services.directory().join(WEB).exists() {
         return Ok(Vec::new());
     }
-    let (askers, doors) = (askers(lab)?, doors(lab));
+    let (askers, fronts) = (askers(lab)?, fronts(lab));
     let next = AtomicUsize::new(0);
     let found: Mutex<BTreeMap<usize, Vec<Asked>>> = Mutex::default();
     std::thread::scope(|scope| {
         for _ in 0..AT_ONCE.min(askers.len()) {
             scope.spawn(|| {
                 while let Some((at, asker)) = claim(&next, &askers) {
-                    let results = from_one(asker, &doors);
+                    let results = from_one(asker, &fronts);
                     found.lock().unwrap_or_else(PoisonError::into_inner).insert(at, results);
                 }
             });
@@ -111,34 +114,41 @@ fn claim<'a, T>(next: &AtomicUsize, all: &'a [T]) -> Option<(usize, &'a T)> {
     all.get(at).map(|one| (at, one))
 }
 
-fn from_one(asker: &Asker, doors: &[Door]) -> Vec<Asked> {
+fn from_one(asker: &Asker, fronts: &[Front]) -> Vec<Asked> {
     let ask_all = || {
-        let known = doors.iter().filter_map(|door| Some((*door, asker.source(door.target.address.ip())?)));
-        known.map(|(door, source)| at_door(&asker.name, source, door)).collect()
+        let known =
+            fronts.iter().filter_map(|front| Some((*front, asker.source(front.target.address.ip())?)));
+        let mut failed = 0;
+        let all = known.map(|(front, source)| at_front(&asker.name, source, front));
+        let until_given_up = all.take_while(|asked| {
+            failed += usize::from(!asked.passed());
+            failed <= GIVE_UP
+        });
+        until_given_up.collect()
     };
     asker.namespace.run(ask_all).unwrap_or_else(|error| {
         // The namespace has gone: then nothing can be asked from there.
-        let failed = |door: &Door| Asked {
+        let failed = |front: &Front| Asked {
             from: asker.name.clone(),
-            source: door.target.address.ip(),
-            door: *door,
+            source: front.target.address.ip(),
+            front: *front,
             answers: BTreeMap::new(),
             failures: vec![error.to_string()],
         };
-        doors.iter().map(failed).collect()
+        fronts.iter().map(failed).collect()
     })
 }
 
 /// Asks several times; after a failure once more at most, for it may take seconds.
-fn at_door(from: &str, source: IpAddr, door: Door) -> Asked {
+fn at_front(from: &str, source: IpAddr, front: Front) -> Asked {
     let mut asked =
-        Asked { from: from.to_owned(), source, door, answers: BTreeMap::new(), failures: Vec::new() };
-    let times = match door.kind {
-        DoorKind::ClusterIp => BY_CLUSTER_IP,
-        DoorKind::NodePort => BY_NODE_PORT,
+        Asked { from: from.to_owned(), source, front, answers: BTreeMap::new(), failures: Vec::new() };
+    let times = match front.kind {
+        FrontKind::ClusterIp => BY_CLUSTER_IP,
+        FrontKind::NodePort => BY_NODE_PORT,
     };
     for _ in 0..times {
-        match ask(door.target) {
+        match ask(front.target) {
             Ok(answer) => *asked.answers.entry(answer.pod).or_default() += 1,
             Err(reason) => asked.failures.push(reason),
         }
@@ -171,12 +181,12 @@ pub(super) fn askers(lab: &Lab) -> Result<Vec<Asker>, LabError> {
 }
 
 /// ClusterIPs, then the nodes in order; TCP and UDP of each.
-fn doors(lab: &Lab) -> Vec<Door> {
-    let inner = cluster_ips(lab).into_iter().map(|ip| (DoorKind::ClusterIp, SocketAddr::new(ip, PORT)));
+fn fronts(lab: &Lab) -> Vec<Front> {
+    let inner = cluster_ips(lab).into_iter().map(|ip| (FrontKind::ClusterIp, SocketAddr::new(ip, PORT)));
     let nodes = lab.nodes().iter().flat_map(|node| node.addresses());
-    let outer = nodes.map(|ip| (DoorKind::NodePort, SocketAddr::new(ip, NODE_PORT)));
+    let outer = nodes.map(|ip| (FrontKind::NodePort, SocketAddr::new(ip, NODE_PORT)));
     let both = |(kind, address)| {
-        Transport::BOTH.map(|transport| Door { kind, target: Target { address, transport } })
+        Transport::BOTH.map(|transport| Front { kind, target: Target { address, transport } })
     };
     inner.chain(outer).flat_map(both).collect()
 }
