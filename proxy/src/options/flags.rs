@@ -237,7 +237,7 @@ pub static FLAGS: &[Flag] = &[
     ),
     Flag::new("bind-address-hard-fail", Switch, Serving, &["bindAddressHardFail"])
         .help("End when a port for health or metrics is taken, instead of trying again."),
-    Flag::own("cleanup", Switch, Acts, "false").help("Remove all rules of this program and of kube-proxy."),
+    Flag::own("cleanup", Switch, Acts, "false").help("Remove all rules of this program and of kube-proxy; with --proxy-mode beside it only those that this program writes in that mode."),
     Flag::own("init-only", Switch, Acts, "false")
         .help("Set the sysctls that need root. After it, CAP_NET_ADMIN is enough to run."),
     Flag::own("write-config-to", Text, Acts, "").metavar("FILE").help("Write the resolved configuration as YAML."),

@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::bed::*;
-use super::traffic::{self, Traffic};
+use super::switch;
 
 const IPTABLES: &[&str] = &["--proxy-mode=iptables"];
 
@@ -282,9 +282,9 @@ fn a_proxy_killed_at_any_moment_of_a_storm_converges_in_iptables_mode() {
 
 fn storm_under_traffic(tag: &str, more: &[&str]) {
     let bed = Bed::new(tag);
-    traffic::serve(&bed);
+    switch::serve(&bed);
     let _proxy = bed.start_with(more);
-    let traffic = Traffic::start(&bed);
+    let traffic = switch::traffic(&bed);
     let storm = Storm::over(bed.directory.path());
     for _ in 0..4 {
         traffic.flow();

@@ -143,13 +143,24 @@ fn what_changed_while_no_proxy_ran_is_made_good_by_the_next_start() {
 fn a_proxy_that_is_told_to_end_leaves_services_and_cleanup_removes_them() {
     let bed = Bed::new("end");
     bed.nft("add table ip somebodys");
-    bed.nft("add table ip6 kube-proxy");
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         assert_eq!(bed.start().end(signal), Some(0));
         bed.until_answered_by(CLUSTER_IP, &["one", "two"]);
     }
+    // Kube-proxy's, beside which one mode of ours can be removed.
+    bed.nft("add table ip6 kube-proxy");
+    run(bed.node.command("iptables").args(["-w", "-t", "nat", "-N", "KUBE-SERVICES"]));
+    let chains = || run(bed.node.command("iptables-save").args(["-t", "nat"]));
+    run(&mut bed.proxy(&["--cleanup", "--proxy-mode=nftables"]));
+    let tables = bed.nft("list tables");
+    assert!(!tables.contains("weft-proxy") && tables.contains("kube-proxy"), "{tables}");
+    assert!(chains().contains("KUBE-SERVICES"));
+    assert_eq!(bed.start().end(Signal::SIGKILL), None);
+    run(&mut bed.proxy(&["--cleanup", "--proxy-mode=iptables"]));
+    assert!(!chains().contains("KUBE-SERVICES") && bed.nft("list tables").contains("weft-proxy"));
     run(&mut bed.proxy(&["--cleanup"]));
-    assert_eq!(bed.nft("list tables").trim(), "table ip somebodys");
+    let left = bed.nft("list tables");
+    assert!(left.contains("table ip somebodys") && !left.contains("-proxy"), "{left}");
     run(&mut bed.proxy(&["--cleanup"]));
 }
 

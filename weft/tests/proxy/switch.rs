@@ -1,9 +1,35 @@
 //! From one mode to the other under traffic.
 
 use nix::sys::signal::Signal;
+use serde_json::json;
 
 use super::bed::*;
-use super::traffic::{self, RATE, Traffic};
+use super::traffic::{RATE, Traffic, echo};
+
+const TCP: &[&str] = &["10.96.0.20:90", "[fd00:10:96::20]:90", "192.168.0.1:30090"];
+const UDP: &[&str] = &["10.96.0.20:91", "[fd00:10:96::20]:91", "192.168.0.1:30091"];
+
+/// Adds the service that the traffic goes through, and what answers behind it.
+pub fn serve(bed: &Bed) {
+    let ports = json!([
+        { "name": "talk", "port": 90, "targetPort": 9090, "nodePort": 30090, "protocol": "TCP" },
+        { "name": "ping", "port": 91, "targetPort": 9091, "nodePort": 30091, "protocol": "UDP" },
+    ]);
+    let directory = bed.directory.path();
+    write(directory, "talk.json", &service("talk", 20, json!({ "type": "NodePort", "ports": ports })));
+    let ports = json!([
+        { "name": "talk", "port": 9090, "protocol": "TCP" }, { "name": "ping", "port": 9091, "protocol": "UDP" },
+    ]);
+    write(directory, "talk-slices.json", &slices("talk", &PODS, ports));
+    for (name, place) in PODS.into_iter().zip(&bed.pods) {
+        echo(name, place);
+    }
+}
+
+/// Through that service, from the client.
+pub fn traffic(bed: &Bed) -> Traffic {
+    Traffic::start(&bed.client, TCP, UDP)
+}
 
 /// What serves, and how it is told to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,9 +83,9 @@ impl Kind {
 #[test]
 fn moving_between_the_modes_fails_none_of_200_connections_a_second() {
     let bed = Bed::new("switch");
-    traffic::serve(&bed);
+    serve(&bed);
     let mut proxy = Kind::Nftables.start(&bed);
-    let traffic = Traffic::start(&bed);
+    let traffic = traffic(&bed);
     for kind in [
         Kind::IptablesNft,
         Kind::Nftables,

@@ -1,4 +1,5 @@
 //! Traffic through services that is counted: new connections at a steady rate, and flows that last.
+//! `tests/tests/peers_move.rs` takes it in too.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -9,9 +10,6 @@ use std::time::{Duration, Instant};
 
 use host::netns::Namespace;
 use nix::sys::socket::{setsockopt, sockopt};
-use serde_json::json;
-
-use super::bed::*;
 
 /// New connections in a second, all together.
 pub const RATE: u32 = 200;
@@ -25,28 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two questions of a flow that lasts.
 const PAUSE: Duration = Duration::from_millis(20);
 
-const TCP: [&str; 3] = ["10.96.0.20:90", "[fd00:10:96::20]:90", "192.168.0.1:30090"];
-const UDP: [&str; 3] = ["10.96.0.20:91", "[fd00:10:96::20]:91", "192.168.0.1:30091"];
-
-/// Adds the service that the traffic goes through, and what answers behind it.
-pub fn serve(bed: &Bed) {
-    let ports = json!([
-        { "name": "talk", "port": 90, "targetPort": 9090, "nodePort": 30090, "protocol": "TCP" },
-        { "name": "ping", "port": 91, "targetPort": 9091, "nodePort": 30091, "protocol": "UDP" },
-    ]);
-    let directory = bed.directory.path();
-    write(directory, "talk.json", &service("talk", 20, json!({ "type": "NodePort", "ports": ports })));
-    let ports = json!([
-        { "name": "talk", "port": 9090, "protocol": "TCP" }, { "name": "ping", "port": 9091, "protocol": "UDP" },
-    ]);
-    write(directory, "talk-slices.json", &slices("talk", &PODS, ports));
-    for (name, place) in PODS.into_iter().zip(&bed.pods) {
-        echo(name, place);
-    }
-}
-
-/// Answers each line, and each datagram, with it and the pod's name.
-fn echo(name: &'static str, place: &Namespace) {
+/// Answers each line (port 9090), and each datagram (9091), with it and the pod's name, as long as this process lives.
+pub fn echo(name: &'static str, place: &Namespace) {
     let bind = || (TcpListener::bind("[::]:9090").unwrap(), UdpSocket::bind("[::]:9091").unwrap());
     let (tcp, udp) = place.run(bind).unwrap();
     let talk = move |mut stream: TcpStream| -> std::io::Result<()> {
@@ -90,37 +68,43 @@ pub struct Tally {
 }
 
 impl Traffic {
-    pub fn start(bed: &Bed) -> Self {
+    /// From a namespace to addresses with [`echo`] behind them. Returns when it flows.
+    pub fn start(client: &Namespace, tcp: &'static [&'static str], udp: &'static [&'static str]) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let done = Arc::new(AtomicUsize::new(0));
         let mut traffic = Self { stop, done, threads: Vec::new() };
         let begin = Instant::now();
         for nth in 0..THREADS {
             let done = traffic.done.clone();
-            traffic.spawn(bed, move |stop| connect_steadily(nth, begin, stop, &done));
+            traffic.spawn(client, move |stop| connect_steadily(nth, tcp, begin, stop, &done));
         }
-        for to in TCP {
-            traffic.spawn(bed, move |stop| last(to, talk_tcp(to), stop));
+        for &to in tcp {
+            traffic.spawn(client, move |stop| last(to, talk_tcp(to), stop));
         }
-        for to in UDP {
-            traffic.spawn(bed, move |stop| last(to, talk_udp(to), stop));
+        for &to in udp {
+            traffic.spawn(client, move |stop| last(to, talk_udp(to), stop));
         }
         traffic.flow();
         traffic
     }
 
-    fn spawn(&mut self, bed: &Bed, work: impl FnOnce(&AtomicBool) -> Tally + Send + 'static) {
-        let (client, stop) = (bed.client.clone(), self.stop.clone());
+    fn spawn(&mut self, client: &Namespace, work: impl FnOnce(&AtomicBool) -> Tally + Send + 'static) {
+        let (client, stop) = (client.clone(), self.stop.clone());
         self.threads.push(std::thread::spawn(move || client.run(|| work(&stop)).unwrap()));
     }
 
     /// Waits for as many connections as a second has, from now on.
     pub fn flow(&self) {
         let from = self.done.load(Ordering::Relaxed);
-        until("new connections", || {
+        let end = Instant::now() + 3 * PATIENCE;
+        loop {
             let now = self.done.load(Ordering::Relaxed) - from;
-            if now >= RATE as usize { Ok(()) } else { Err(format!("{now}")) }
-        });
+            if now >= RATE as usize {
+                return;
+            }
+            assert!(Instant::now() < end, "{now} new connections in {:?}", 3 * PATIENCE);
+            sleep(Duration::from_millis(5));
+        }
     }
 
     pub fn end(mut self) -> Tally {
@@ -143,13 +127,13 @@ impl Drop for Traffic {
 }
 
 /// One thread's share of the rate: what is late is made up for.
-fn connect_steadily(nth: u32, begin: Instant, stop: &AtomicBool, done: &AtomicUsize) -> Tally {
+fn connect_steadily(nth: u32, tcp: &[&str], begin: Instant, stop: &AtomicBool, done: &AtomicUsize) -> Tally {
     let mut tally = Tally::default();
     let mut number = nth;
     while !stop.load(Ordering::Relaxed) {
         let at = begin + Duration::from_secs(1) * number / RATE;
         sleep(at.saturating_duration_since(Instant::now()));
-        let to = TCP[number as usize / THREADS as usize % TCP.len()];
+        let to = tcp[number as usize / THREADS as usize % tcp.len()];
         let outcome = talk_tcp(to).and_then(|mut ask| ask("new"));
         if let Err(error) = outcome {
             tally.failures.push(format!("connection to {to} after {:?}: {error}", begin.elapsed()));
