@@ -19,7 +19,7 @@ fn packets_go_through_the_rules_as_the_cases_say() {
             let of = |family| Rules::of(&table, &Style { hairpin_at_once, ..style(family, &table) });
             let rules = Family::BOTH.map(of);
             for probe in &case.probes {
-                let Some(want) = probe.want_of("iptables") else { continue };
+                let [want] = probe.wants_of("iptables") else { continue };
                 let got = rules[usize::from(probe.packet.dst.is_ipv6())].trace(probe.packet);
                 asked += 1;
                 if got != *want {

@@ -25,7 +25,7 @@ fn every_case_holds_for_the_rendered_rules() {
             None => case.options.node_ips.clone(),
         };
         for probe in &case.probes {
-            let Some(want) = probe.want_of("nftables") else { continue };
+            let [want] = probe.wants_of("nftables") else { continue };
             let mut own = own.clone();
             if probe.packet.from == proxy_core::question::Origin::Node {
                 own.push(probe.packet.src);

@@ -5,18 +5,22 @@
 //! else's program.
 
 mod ask;
+mod judge;
 mod node;
 mod sctp;
 mod serve;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use proxy_core::cases::{self, Case, Masquerade, Probe, Want, world};
-use proxy_core::question::{Origin, Packet, Verdict};
+use proxy_core::cases::{self, Case, Probe, world};
+use proxy_core::question::{Origin, Packet};
 
-use ask::Seen;
+use judge::Judge;
 use node::World;
+
+/// How often something that does now this, now that, is asked until it has done both.
+const ROUNDS: usize = 24;
 
 /// What makes a node do services.
 pub trait Subject: Send {
@@ -25,7 +29,18 @@ pub trait Subject: Send {
 
     /// Called on a thread in the node's network namespace, within a tokio runtime. Returns when new connections meet
     /// what the case says.
-    fn program(&mut self, case: &Case);
+    ///
+    /// # Errors
+    /// They never will, and why.
+    fn program(&mut self, case: &Case) -> Result<(), String>;
+
+    /// The same once more, after something else: what it does may hang on the order in which it sees things.
+    ///
+    /// # Errors
+    /// As [`Subject::program`].
+    fn again(&mut self, case: &Case) -> Result<(), String> {
+        self.program(case)
+    }
 
     /// Cases with the same are asked one after the other: what it takes a new process to change, say.
     fn setting(&self, _case: &Case) -> String {
@@ -59,6 +74,17 @@ fn beyond(case: &Case, packet: &Packet) -> Option<&'static str> {
     None
 }
 
+/// What a run has come to.
+#[derive(Default)]
+struct Tally {
+    asked: usize,
+    /// Cases that are known to stop this one, and did.
+    stuck: usize,
+    /// Packets that were left out, by reason.
+    left: BTreeMap<&'static str, usize>,
+    wrong: Vec<String>,
+}
+
 /// Asks every packet of every case. Returns how many were asked.
 ///
 /// # Panics
@@ -71,73 +97,60 @@ pub fn run(subject: &mut dyn Subject) -> usize {
     }
     cases.sort_by_key(|case| subject.setting(case));
     let world = World::new(&cases, &subject.needs());
-    let (mut asked, mut wrong) = (0, Vec::new());
-    let mut left: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut tally = Tally::default();
     for case in &cases {
-        let why_not = |probe: &Probe| subject.beyond(case).or_else(|| beyond(case, &probe.packet));
-        let (packets, beyond): (Vec<_>, Vec<_>) =
-            case.probes.iter().partition(|probe| why_not(probe).is_none());
-        for why in beyond.into_iter().filter_map(why_not) {
-            *left.entry(why).or_default() += 1;
-        }
-        if packets.is_empty() {
-            continue;
-        }
-        world.program(subject, case);
-        // Affinity binds a client to one endpoint, which is right: the set of all is the table's matter.
-        let sticky = !case.expect.affinity.is_empty();
-        for (probe, seen) in packets.iter().zip(world.ask(&packets, subject.implementation())) {
-            asked += 1;
-            if let Some(problem) = judge(probe, subject.implementation(), &seen, sticky) {
-                wrong.push(format!("{}: {}: {}\n    {problem}", case.file, case.name, probe.text));
-            }
-        }
+        let found = put(&world, subject, case, &mut tally);
+        tally.wrong.extend(found.iter().map(|what| format!("{}: {}: {what}", case.file, case.name)));
     }
-    println!("{asked} packets of {} cases asked; left out: {left:?}", cases.len());
-    assert!(wrong.is_empty(), "{} packets went wrong:\n{}", wrong.len(), wrong.join("\n"));
+    let Tally { asked, stuck, left, wrong } = tally;
+    println!("{asked} packets of {} cases asked; stuck in {stuck} cases; left out: {left:?}", cases.len());
+    assert!(wrong.is_empty(), "{} went wrong:\n{}", wrong.len(), wrong.join("\n"));
     asked
 }
 
-fn judge(probe: &Probe, implementation: &str, seen: &[Seen], sticky: bool) -> Option<String> {
-    let want = probe.want_of(implementation)?;
-    if let Some(problem) = differs(want, seen, probe, sticky) {
-        return Some(format!("want {want}\n    {problem}"));
+/// Puts one case to the subject; returns what went wrong.
+fn put(world: &World, subject: &mut dyn Subject, case: &Case, tally: &mut Tally) -> Vec<String> {
+    let name = subject.implementation().to_owned();
+    if let Some(why) = subject.beyond(case) {
+        *tally.left.entry(why).or_default() += case.probes.len();
+        return Vec::new();
     }
-    let noted =
-        probe.others.contains_key(implementation) && differs(&probe.want, seen, probe, sticky).is_none();
-    noted.then(|| format!("the case says that this one does something else, but it does: {}", probe.want))
-}
-
-fn differs(want: &Want, seen: &[Seen], probe: &Probe, sticky: bool) -> Option<String> {
-    let packet = &probe.packet;
-    let mut reached = BTreeSet::new();
-    for one in seen {
-        match (want.verdict, one) {
-            (Verdict::Reject, Seen::Refused) | (Verdict::Drop, Seen::Silence) => {}
-            (Verdict::Pass, Seen::Reached { at, .. })
-                if at.ip() == packet.dst && at.port() == packet.port => {}
-            (Verdict::Deliver, Seen::Reached { at, from }) if want.endpoints.contains(at) => {
-                reached.insert(*at);
-                let expected = match want.masquerade {
-                    Masquerade::Yes => true,
-                    Masquerade::No => false,
-                    Masquerade::Hairpin => at.ip() == packet.src,
-                };
-                // The node's address masqueraded may be the node's address, and what stays on the node leaves by no
-                // hook that could masquerade it.
-                let stays = world::node_of(at.ip()).is_some_and(|node| {
-                    node.name == world::NODE && world::origin_of(at.ip()) == Origin::Node
-                });
-                let visible = (packet.from != Origin::Node || packet.src.is_loopback()) && !stays;
-                if visible && expected != (*from != packet.src) {
-                    return Some(format!("{at} saw {from}"));
-                }
-            }
-            (_, other) => return Some(format!("got {other:?}")),
+    if case.stuck.contains_key(&name) {
+        tally.stuck += 1;
+        let followed = world.on_node(|| subject.program(case)).is_ok();
+        return followed
+            .then(|| "the case says that it is stuck here, but it is not".to_owned())
+            .into_iter()
+            .collect();
+    }
+    let mut probes = Vec::new();
+    for probe in &case.probes {
+        match beyond(case, &probe.packet) {
+            None => probes.push(probe),
+            Some(why) => *tally.left.entry(why).or_default() += 1,
         }
     }
-    if want.verdict == Verdict::Deliver && !sticky && reached != want.endpoints {
-        return Some(format!("reached only {reached:?} in {} tries", seen.len()));
+    if probes.is_empty() {
+        return Vec::new();
     }
-    None
+    if let Err(why) = world.on_node(|| subject.program(case)) {
+        return vec![why];
+    }
+    tally.asked += probes.len();
+    let mut judges: Vec<Judge> = probes.into_iter().map(|probe| Judge::new(case, probe, &name)).collect();
+    for _ in 0..ROUNDS {
+        let open: Vec<&mut Judge> = judges.iter_mut().filter(|judge| judge.wants_more()).collect();
+        if open.is_empty() {
+            break;
+        }
+        if open.iter().any(|judge| judge.has_asked())
+            && let Err(why) = world.on_node(|| subject.again(case))
+        {
+            return vec![why];
+        }
+        let packets: Vec<&Probe> = open.iter().map(|judge| judge.probe()).collect();
+        let seen = world.ask(&packets, &name);
+        open.into_iter().zip(seen).for_each(|(judge, seen)| judge.hear(&seen));
+    }
+    judges.into_iter().filter_map(Judge::complaint).collect()
 }

@@ -12,7 +12,6 @@ use proxy_core::question::Origin;
 use proxy_core::table::ServiceTable;
 use tokio::runtime::Runtime;
 
-use super::Subject;
 use super::ask::{self, Seen};
 use super::serve;
 
@@ -79,9 +78,7 @@ fn addresses(case: &Case) -> BTreeSet<IpAddr> {
     let groups = table.ports.values().flat_map(|port| [&port.cluster, &port.local]);
     let mut all: BTreeSet<IpAddr> = groups.flat_map(|group| group.iter().map(|end| end.ip)).collect();
     for probe in &case.probes {
-        for want in
-            std::iter::once(&probe.want).chain(probe.others.values().filter_map(|other| other.want.as_ref()))
-        {
+        for want in probe.wants() {
             all.extend(want.endpoints.iter().map(|end| end.ip()));
         }
         // Where a packet goes that nobody translates.
@@ -193,8 +190,7 @@ impl World {
         for case in cases {
             for probe in &case.probes {
                 ports.insert(probe.packet.port);
-                let others = probe.others.values().filter_map(|other| other.want.as_ref());
-                for want in std::iter::once(&probe.want).chain(others) {
+                for want in probe.wants() {
                     ports.extend(want.endpoints.iter().map(|end| end.port()));
                 }
             }
@@ -209,13 +205,14 @@ impl World {
         }
     }
 
-    pub fn program(&self, subject: &mut dyn Subject, case: &Case) {
+    /// Runs on a thread in the node's network namespace, within a tokio runtime.
+    pub fn on_node<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         let handle = self.runtime.handle();
-        let program = || {
+        let work = || {
             let _inside = handle.enter();
-            subject.program(case);
+            work()
         };
-        self.node.namespace.run(program).unwrap();
+        self.node.namespace.run(work).unwrap()
     }
 
     /// What becomes of each packet, asked all at once.
@@ -228,10 +225,8 @@ impl World {
                     Origin::Node => &self.node,
                     _ => &self.senders[&packet.src],
                 };
-                let expected =
-                    probe.want_of(implementation).map(|want| want.endpoints.clone()).unwrap_or_default();
-                let namespace = place.namespace.clone();
-                self.runtime.spawn(ask::ask(namespace, packet, expected))
+                let way = ask::Way::to(probe, implementation);
+                self.runtime.spawn(ask::ask(place.namespace.clone(), packet, way))
             })
             .collect();
         self.runtime.block_on(async {

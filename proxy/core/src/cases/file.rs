@@ -28,6 +28,9 @@ struct Written {
     reports: Vec<String>,
     #[serde(default)]
     refused: Vec<String>,
+    /// Implementation to reason.
+    #[serde(default)]
+    stuck: BTreeMap<String, String>,
     #[serde(default)]
     affinity: BTreeMap<String, u64>,
     #[serde(default)]
@@ -95,8 +98,23 @@ fn case(file: &'static str, written: Written) -> Case {
             affinity: written.affinity,
             health: health.collect(),
         },
+        stuck: implementations(written.stuck).collect(),
         name: written.case,
     }
+}
+
+/// `kube-proxy` stands for both of its modes.
+fn implementations<T: Clone>(
+    written: impl IntoIterator<Item = (String, T)>,
+) -> impl Iterator<Item = (String, T)> {
+    written.into_iter().flat_map(|(who, what)| {
+        let who = match who.as_str() {
+            "kube-proxy" => vec!["kube-proxy iptables".to_owned(), "kube-proxy nftables".to_owned()],
+            "iptables" | "nftables" | "kube-proxy iptables" | "kube-proxy nftables" => vec![who],
+            _ => panic!("{who:?} is no implementation"),
+        };
+        who.into_iter().map(move |who| (who, what.clone()))
+    })
 }
 
 fn probe(written: WrittenPacket) -> Probe {
@@ -108,20 +126,12 @@ fn probe(written: WrittenPacket) -> Probe {
     };
     let (text, want) = full.packet.split_once("=>").unwrap_or_else(|| panic!("{:?} has no =>", full.packet));
     assert_eq!(full.but.is_empty(), full.because.is_empty(), "{text}: but and because belong together");
-    let others = full.but.into_iter().flat_map(|(who, want)| {
-        let other = Other { want: (want != "varies").then(|| Want::read(&want)), why: full.because.clone() };
-        let implementations = match who.as_str() {
-            "kube-proxy" => vec!["kube-proxy iptables".to_owned(), "kube-proxy nftables".to_owned()],
-            "iptables" | "nftables" | "kube-proxy iptables" | "kube-proxy nftables" => vec![who],
-            _ => panic!("{who:?} is no implementation"),
-        };
-        implementations.into_iter().map(move |who| (who, other.clone()))
-    });
+    let others = full.but.into_iter().map(|(who, want)| (who, Other::read(&want, &full.because)));
     Probe {
         packet: Probe::packet(text.trim()),
         text: text.trim().to_owned(),
         want: Want::read(want),
-        others: others.collect(),
+        others: implementations(others).collect(),
         left_out: full.left_out.into_iter().map(|(endpoint, why)| (parse(&endpoint), why)).collect(),
     }
 }

@@ -31,6 +31,8 @@ pub struct Case {
     pub options: Options,
     pub probes: Vec<Probe>,
     pub expect: Expect,
+    /// Whose rules stay as they were when they meet these objects, and why.
+    pub stuck: BTreeMap<String, String>,
 }
 
 /// What is expected of the table as such.

@@ -24,8 +24,10 @@ pub struct Probe {
 /// A difference with its reason.
 #[derive(Clone, Debug)]
 pub struct Other {
-    /// None: not the same each time.
-    pub want: Option<Want>,
+    /// More than one: now this, now that.
+    pub wants: Vec<Want>,
+    /// It refuses, but a client on this machine hears of it at its second attempt, a second later.
+    pub late: bool,
     pub why: String,
 }
 
@@ -48,9 +50,15 @@ pub enum Masquerade {
 }
 
 impl Probe {
-    /// What is expected of an implementation; the common answer, if it is not named in the case. None: anything.
-    pub fn want_of(&self, implementation: &str) -> Option<&Want> {
-        self.others.get(implementation).map_or(Some(&self.want), |other| other.want.as_ref())
+    /// What is expected of an implementation: the common answer, if it is not named in the case. More than one: any of
+    /// them.
+    pub fn wants_of(&self, implementation: &str) -> &[Want] {
+        self.others.get(implementation).map_or(std::slice::from_ref(&self.want), |other| &other.wants)
+    }
+
+    /// All answers that the case speaks of.
+    pub fn wants(&self) -> impl Iterator<Item = &Want> {
+        std::iter::once(&self.want).chain(self.others.values().flat_map(|other| &other.wants))
     }
 
     /// `SRC -> DST:PORT[/PROTO]`, the source by name or address.
@@ -65,6 +73,18 @@ impl Probe {
         });
         assert_eq!(Family::of(src), family, "{text:?} is of two families");
         Packet { src, dst: dst.ip(), port: dst.port(), protocol: parse(protocol), from }
+    }
+}
+
+impl Other {
+    /// `A or B`; `reject late`.
+    pub(super) fn read(text: &str, why: &str) -> Other {
+        let (text, late) = match text.trim().strip_suffix(" late") {
+            Some("reject") => ("reject", true),
+            Some(_) => panic!("{text:?}: only a refusal may be late"),
+            None => (text, false),
+        };
+        Other { wants: text.split(" or ").map(Want::read).collect(), late, why: why.to_owned() }
     }
 }
 
