@@ -26,7 +26,7 @@ impl Subject for Ours {
     }
 }
 
-/// One after the other: there is one world for each process.
+/// One after the other: each world keeps two cores busy.
 #[test]
 fn every_case_holds_for_real_packets_in_both_flavours() {
     for flavour in [Flavour::Nft, Flavour::Legacy] {
