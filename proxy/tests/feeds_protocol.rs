@@ -225,12 +225,17 @@ async fn lists_by_stream_where_the_server_can_and_by_pages_where_it_cannot() {
             reader.troubles
         );
         assert_eq!(server.asked("/services?limit") > 0, !streams);
+        // From the server's memory at first; who has known more already asks for what is in its storage.
+        assert_eq!(server.asked("/services?resourceVersion=0"), usize::from(!streams));
         reader.until_watching(&server).await;
         server.put("f", "10.0.0.6");
         reader.until("f", |reader| reader.names().contains(&"f".into())).await;
         server.send(json!({"type": "DELETED", "object": service("a", "10.0.0.1", 200)}));
         reader.until("a gone", |reader| !reader.names().contains(&"a".into())).await;
         assert_eq!(reader.replaced, 1);
+        server.send(json!({"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired"}}));
+        reader.until("another list", |reader| reader.replaced == 2).await;
+        assert_eq!(server.asked("/services?resourceVersion=0"), usize::from(!streams));
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod access;
 mod failure;
+mod items;
 mod pace;
 mod reflector;
 mod resource;

@@ -15,9 +15,10 @@ use super::super::object::{Decoded, Head};
 use super::super::{Arrival, Closed, Event, Outbox, Trouble};
 use super::access::Door;
 use super::failure::Failure;
+use super::items::Splitter;
 use super::pace::Pace;
 use super::resource::{Ask, Resource};
-use super::wire::{Line, Page, Status};
+use super::wire::{Line, ListMetadata, Page, Status};
 
 /// Objects in one page of a list (client-go's number).
 const PAGE: usize = 500;
@@ -40,7 +41,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A watch that ends sooner than this, and brought nothing, counts as a failure.
 const TOO_SHORT: Duration = Duration::from_secs(1);
 
-/// Longest line of a watch. etcd's largest object is far smaller.
+/// Longest line of a watch, and largest object of a list. etcd's largest object is far smaller.
 const LINE: usize = 32 << 20;
 
 pub struct Reflector {
@@ -129,10 +130,9 @@ impl Reflector {
     /// After a broken connection the server may hold another state than the one we know. A watch from a version
     /// that is not reached yet would stay silent until it is.
     async fn check_version(&mut self) -> Result<(), Failure> {
-        let text = self.fetch(Ask::Page { limit: 1, from: "" }).await?;
-        let page: Page<'_> = read(&text)?;
+        let page = self.page(Ask::Page { limit: 1, from: "" }, |_| {}).await?;
         let ours = self.version.as_deref().and_then(number);
-        if number(&page.metadata.resource_version) < ours {
+        if number(&page.resource_version) < ours {
             tracing::info!(
                 kind = self.resource.kind.as_str(),
                 "the server's state is older than ours: listing again"
@@ -181,7 +181,9 @@ impl Reflector {
             }
             let event: Line<'_> = read(&line)?;
             match event.what.as_ref() {
-                "ADDED" | "MODIFIED" => self.collect(event.object.get(), &mut objects, &mut troubles),
+                "ADDED" | "MODIFIED" => {
+                    self.collect(event.object.get().as_bytes(), &mut objects, &mut troubles)
+                }
                 "BOOKMARK" => {
                     let head = Head::read(event.object.get()).unwrap_or_default();
                     if head.ends_the_list() {
@@ -210,7 +212,13 @@ impl Reflector {
         let (mut objects, mut troubles) = (Vec::new(), Vec::new());
         let (mut from, mut limit) = (String::new(), PAGE);
         let version = loop {
-            let text = match self.fetch(Ask::Page { limit, from: &from }).await {
+            let ask = match self.listed {
+                // What was never known cannot have been newer. As kube-proxy's client begins.
+                false if from.is_empty() && limit > 0 => Ask::Known,
+                _ => Ask::Page { limit, from: &from },
+            };
+            let page = self.page(ask, |item| self.collect(item, &mut objects, &mut troubles)).await;
+            let page = match page {
                 Err(Failure::Refused(status)) if status.is_expired() && !from.is_empty() => {
                     // The list took longer than the server remembers: take it in one piece.
                     (from, limit) = (String::new(), 0);
@@ -218,24 +226,20 @@ impl Reflector {
                     troubles.clear();
                     continue;
                 }
-                text => text?,
+                page => page?,
             };
-            let page: Page<'_> = read(&text)?;
-            for item in page.items.iter().flatten() {
-                self.collect(item.get(), &mut objects, &mut troubles);
+            if page.next.is_empty() {
+                break page.resource_version;
             }
-            if page.metadata.next.is_empty() {
-                break page.metadata.resource_version;
-            }
-            from = page.metadata.next;
+            from = page.next;
         };
         self.finish(objects, troubles, version).await?;
         self.works();
         Ok(())
     }
 
-    fn collect(&self, json: &str, objects: &mut Vec<Object>, troubles: &mut Vec<Trouble>) {
-        let found = Decoded::from(self.resource.kind.decode(json.as_bytes()));
+    fn collect(&self, json: &[u8], objects: &mut Vec<Object>, troubles: &mut Vec<Trouble>) {
+        let found = Decoded::from(self.resource.kind.decode(json));
         objects.extend(found.object);
         troubles.extend(found.problems.into_iter().map(|problem| self.trouble(problem)));
     }
@@ -324,19 +328,25 @@ impl Reflector {
         }
     }
 
-    async fn fetch(&self, ask: Ask<'_>) -> Result<Vec<u8>, Failure> {
+    /// One answer with a list; `take` gets each item as it comes.
+    async fn page(&self, ask: Ask<'_>, mut take: impl FnMut(&[u8])) -> Result<ListMetadata, Failure> {
         let mut body = self.door.get(&self.resource.url(ask)).await?;
-        let mut text = Vec::new();
+        let mut splitter = Splitter::default();
         let mut part = vec![0; 64 << 10];
         loop {
             let read = tokio::time::timeout(STALL, body.read(&mut part)).await;
             match read {
                 Err(_) => return Err(Failure::Away(format!("the answer stopped for {STALL:?}"))),
                 Ok(Err(error)) => return Err(Failure::Away(error.to_string())),
-                Ok(Ok(0)) => return Ok(text),
-                Ok(Ok(size)) => text.extend_from_slice(&part[..size]),
+                Ok(Ok(0)) => break,
+                Ok(Ok(size)) => splitter.feed(&part[..size], &mut take),
+            }
+            if splitter.held() > LINE {
+                return Err(Failure::Garbled(format!("an object of more than {LINE} bytes")));
             }
         }
+        let rest = splitter.rest().ok_or_else(|| Failure::Garbled("the list has no end".to_owned()))?;
+        Ok(read::<Page>(rest)?.metadata)
     }
 
     /// Something worked: the next failure is a new one.

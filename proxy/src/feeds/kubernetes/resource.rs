@@ -19,8 +19,11 @@ pub struct Resource {
 /// Which part of a kind's objects a request asks for.
 #[derive(Clone, Copy, Debug)]
 pub enum Ask<'a> {
-    /// Some of a list: at most `limit`, from where another part ended.
+    /// Some of a list: at most `limit` (0: no limit), from where another part ended.
     Page { limit: usize, from: &'a str },
+    /// A list as the server has it in memory, which may lag behind a little. Servers give it in one piece, several
+    /// times as fast as pages from their storage.
+    Known,
     /// Changes since a version.
     Watch { since: &'a str, seconds: u32 },
     /// All objects, then their changes.
@@ -58,6 +61,7 @@ impl Resource {
                 }
                 url
             }
+            Ask::Known => format!("{path}?resourceVersion=0{selectors}"),
             Ask::Watch { since, seconds } => format!(
                 "{path}?watch=true&allowWatchBookmarks=true&timeoutSeconds={seconds}&resourceVersion={}{selectors}",
                 escape(since)

@@ -5,13 +5,11 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// One page of a list; the objects stay text until they are decoded one by one.
+/// A list without its items, which are decoded one by one.
 #[derive(Debug, Deserialize)]
-pub struct Page<'a> {
+pub struct Page {
     #[serde(default)]
     pub metadata: ListMetadata,
-    #[serde(borrow, default)]
-    pub items: Option<Vec<&'a RawValue>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
