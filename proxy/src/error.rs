@@ -22,6 +22,8 @@ pub enum ProxyError {
     Backend(#[from] BackendError),
     #[error(transparent)]
     Bind(#[from] BindError),
+    #[error("the configuration file {path} has changed: ending, so that the supervisor starts it with the new one", path = .path.display())]
+    Reconfigured { path: PathBuf },
     #[error("cannot write the configuration to {path}")]
     Write {
         path: PathBuf,

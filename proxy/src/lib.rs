@@ -13,6 +13,7 @@ pub mod feeds;
 pub mod health;
 pub mod metrics;
 pub mod options;
+mod reconfigured;
 pub mod tools;
 mod yaml;
 
@@ -51,7 +52,8 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let outcome = runtime.block_on(act(options));
+    let arguments = arguments.into_iter().map(std::borrow::Cow::into_owned).collect();
+    let outcome = runtime.block_on(act(options, arguments));
     // What still blocks on a thread must not keep the end waiting.
     runtime.shutdown_background();
     match outcome {
@@ -63,7 +65,7 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
     }
 }
 
-async fn act(options: Options) -> Result<(), ProxyError> {
+async fn act(options: Options, arguments: Vec<String>) -> Result<(), ProxyError> {
     match &options.action {
         Action::Cleanup => daemon::cleanup(&options),
         Action::InitOnly => {
@@ -72,6 +74,9 @@ async fn act(options: Options) -> Result<(), ProxyError> {
         }
         Action::WriteConfig(path) => std::fs::write(path, options::write(&options))
             .map_err(|source| ProxyError::Write { path: path.clone(), source }),
-        Action::Run | Action::Help | Action::Version => daemon::run(options).await,
+        Action::Run | Action::Help | Action::Version => {
+            let reconfigured = reconfigured::reconfigured(options.clone(), arguments);
+            daemon::run(options, reconfigured).await
+        }
     }
 }

@@ -5,18 +5,21 @@
 #[path = "peers_api/bed.rs"]
 mod bed;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::net::TcpListener;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use lab::Signal;
 use lab::originals::{KubeProxy, Mode, READY_LIMIT, User};
-use serde_json::json;
+use proxy::options;
+use serde_json::{Value, json};
 
 use bed::*;
 
 /// The web service and its node.
-fn world(pods: &[&str]) -> [serde_json::Value; 3] {
+fn world(pods: &[&str]) -> [Value; 3] {
     [node("here"), service("web", CLUSTER_IP), slice("web", pods)]
 }
 
@@ -126,7 +129,7 @@ fn explain_and_diff_ask_the_api_server() {
     bed.apply(&world(&["one"]));
     let found = bed.tool(&["explain", "-o", "json", "10.244.1.7 -> 10.96.0.10:80/tcp"]);
     let text = String::from_utf8_lossy(&found.stdout);
-    let answer: serde_json::Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{found:?}"));
+    let answer: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{found:?}"));
     assert_eq!(
         (&answer["verdict"], &answer["endpoints"]),
         (&json!("deliver"), &json!(["192.168.7.11:8080"]))
@@ -260,4 +263,179 @@ fn kube_proxy_runs_over_the_same_control_plane_in_both_modes() {
     }
     KubeProxy::cleanup(&bed.node).unwrap();
     assert!(!bed.run(&["nft", "list", "tables"]).contains("kube-proxy"));
+}
+
+/// Every name of a JSON document, with points between, without what maps of users hold.
+fn names(value: &Value, path: &str, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                names(value, &path, found);
+                found.insert(path);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn names_of(text: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    names(&value, "", &mut found);
+    found
+}
+
+#[test]
+fn probes_and_configuration_are_answered_with_kube_proxys_keys() {
+    let bed = Bed::new("keys");
+    bed.apply(&world(&["one"]));
+    let kubeconfig = bed.plane.kubeconfig(User::Proxy);
+    let flags = ["--hostname-override=here", "--cluster-cidr=10.244.0.0/16"];
+    let original = KubeProxy::start(&bed.node, Mode::Nftables, &kubeconfig, &flags).unwrap();
+    original.wait_ready(READY_LIMIT).unwrap_or_else(|error| panic!("{error}"));
+    let ask = || {
+        let pages = [
+            (10256, "/healthz"),
+            (10256, "/livez"),
+            (10249, "/configz"),
+            (10249, "/proxyMode"),
+            (10249, "/healthz"),
+        ];
+        pages.map(|(port, path)| (path, bed.get(port, path).unwrap()))
+    };
+    let theirs = ask();
+    original.stop(Signal::SIGTERM).unwrap();
+    let proxy = bed.start(&[]);
+    proxy.until_ready();
+    for ((path, theirs), (_, ours)) in theirs.into_iter().zip(ask()) {
+        assert_eq!(theirs.0, ours.0, "{path}");
+        if theirs.1.starts_with('{') {
+            let (theirs, ours) = (names_of(&theirs.1), names_of(&ours.1));
+            let missing: Vec<_> = theirs.difference(&ours).collect();
+            assert!(missing.is_empty(), "{path}: {missing:?}");
+            let more: Vec<_> =
+                ours.difference(&theirs).map(|name| name.rsplit('.').next().unwrap()).collect();
+            // Theirs leaves these out where they are empty.
+            let left_out = ["featureGates", "splitStream", "splitStream", "vmodule", "windowsRunAsService"];
+            assert!(more.is_empty() || path == "/configz" && more == left_out, "{path}: {more:?}");
+        } else {
+            assert_eq!(theirs.1, ours.1, "{path}");
+        }
+    }
+}
+
+#[test]
+fn every_flag_of_kube_proxy_is_known_with_its_default() {
+    let help = run(Command::new(lab::originals::program("kube-proxy").unwrap()).arg("--help"));
+    let mut seen = 0;
+    for line in help.lines().map(str::trim_start).filter(|line| line.starts_with('-')) {
+        let words = line.trim_start_matches(|c: char| c == '-' && !line.starts_with("--"));
+        let name = words.split_once("--").map_or(words, |(_, name)| name).split([' ', '[']).next().unwrap();
+        if name == "help" {
+            continue;
+        }
+        let flag = options::flags::find(name).unwrap_or_else(|| panic!("--{name} is not known: {line}"));
+        seen += 1;
+        let default =
+            line.rsplit_once("(default ").map(|(_, rest)| rest.trim_end_matches(')').trim_matches('"'));
+        if let Some(default) = default {
+            assert_eq!(flag.default(), default, "--{name}");
+        }
+        // What does nothing says so, once.
+        let value = if flag.default().is_empty() { "x" } else { flag.default() };
+        if flag.without_effect().is_some() && flag.kind == options::Kind::Text {
+            let given = options::resolve(&[format!("--{name}={value}-other")], &options::Fixture::named("n"))
+                .unwrap();
+            assert_eq!(given.without_effect().len(), 1, "--{name}: {:?}", given.without_effect());
+        }
+    }
+    assert!(seen >= 50, "{seen} flags in:\n{help}");
+}
+
+#[test]
+fn each_reads_the_configuration_file_that_the_other_writes() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str| directory.path().join(name).display().to_string();
+    let (theirs, ours, again) = (file("theirs"), file("ours"), file("again"));
+    let original = lab::originals::program("kube-proxy").unwrap();
+    run(Command::new(&original).arg(format!("--write-config-to={theirs}")));
+    let read = |path: &str| {
+        let options = options::resolve(&[format!("--config={path}")], &options::Machine);
+        options.unwrap_or_else(|error| panic!("{error}\n{}", fs::read_to_string(path).unwrap()))
+    };
+    let read_theirs = read(&theirs);
+    assert_eq!(read_theirs.without_effect(), Vec::<String>::new(), "their defaults are ours");
+    // All fields that they write are fields of ours, and the other way round but for those that they leave out empty.
+    let flags = [
+        "--proxy-mode=iptables",
+        "--cluster-cidr=10.244.0.0/16",
+        "--masquerade-all",
+        "--nodeport-addresses=10.0.0.0/8",
+    ];
+    run(Command::new(weft()).arg("proxy").arg(format!("--write-config-to={ours}")).args(flags));
+    let read_ours = read(&ours);
+    assert_eq!(read_ours.mode, options::Mode::Iptables);
+    run(Command::new(&original).args([format!("--config={ours}"), format!("--write-config-to={again}")]));
+    let (read_again, mut differing) = (read(&again), Vec::new());
+    for (one, other) in read_ours.settings.iter().zip(read_again.settings.iter()) {
+        // They forget the sections of the modes that are not in use.
+        if one.value != other.value && one.name != "config" && !one.name.starts_with("nftables.") {
+            differing.push((one.name, one.value.clone(), other.value.clone()));
+        }
+    }
+    assert_eq!(differing, [], "what we write means the same to them");
+}
+
+#[test]
+fn a_health_check_port_that_cannot_be_opened_is_an_event_as_of_kube_proxy() {
+    let bed = Bed::new("event");
+    let mut near = service("near", "10.96.0.40");
+    near["spec"]["type"] = json!("LoadBalancer");
+    near["spec"]["externalTrafficPolicy"] = json!("Local");
+    near["spec"]["healthCheckNodePort"] = json!(32100);
+    bed.apply(&[node("here"), near]);
+    let _taken = bed.node.run(|| TcpListener::bind("0.0.0.0:32100")).unwrap().unwrap();
+    let admin = bed.admin();
+    let events = || {
+        let path = "/apis/events.k8s.io/v1/namespaces/default/events";
+        let list = admin.must("GET", path, None).unwrap();
+        let mut found = BTreeMap::new();
+        for event in list["items"].as_array().unwrap() {
+            let parts =
+                ["/reason", "/action", "/type", "/regarding/kind", "/regarding/name", "/reportingController"];
+            let text =
+                |part: &str| event.pointer(part).and_then(Value::as_str).unwrap_or_default().to_owned();
+            found.insert(text("/reason"), parts.map(text));
+            admin
+                .must(
+                    "DELETE",
+                    &format!("{path}/{}", event.pointer("/metadata/name").unwrap().as_str().unwrap()),
+                    None,
+                )
+                .unwrap();
+        }
+        found
+    };
+    let both = || {
+        let mut found = BTreeMap::new();
+        let look = || {
+            found.extend(events());
+            (found.len() == 2).then(|| found.clone())
+        };
+        tests::wait::until_explained("two kinds of events", DEADLINE, look, String::new)
+    };
+    let kubeconfig = bed.plane.kubeconfig(User::Proxy);
+    let original =
+        KubeProxy::start(&bed.node, Mode::Nftables, &kubeconfig, &["--hostname-override=here"]).unwrap();
+    let theirs = both();
+    original.stop(Signal::SIGTERM).unwrap();
+    let _ = events();
+    let proxy = bed.start(&[]);
+    assert_eq!(both(), theirs);
+    assert!(
+        theirs.contains_key("FailedToStartServiceHealthcheck") && theirs.contains_key("Starting"),
+        "{theirs:?}"
+    );
+    proxy.until_said("default/near: cannot open its health-check node port");
 }

@@ -15,6 +15,7 @@ use super::questions::Question;
 use super::start;
 use crate::backends::{Applied, Backend, BackendError};
 use crate::conntrack::{self, Sweeper};
+use crate::feeds::kubernetes::{About, Herald, News};
 use crate::health::{NodePorts, ProxyHealth};
 use crate::metrics::{Metrics, ServiceCount, Sync};
 use crate::options::{Feed, Mode, Options};
@@ -40,6 +41,7 @@ pub(super) struct Keeper<B> {
     node_ports: NodePorts,
     health: ProxyHealth,
     metrics: Metrics,
+    herald: Herald,
 }
 
 /// What has arrived since the last pass that was completed.
@@ -70,7 +72,8 @@ impl Dated {
 const TIMED: usize = 1 << 14;
 
 impl<B: Backend> Keeper<B> {
-    pub fn new(options: &Options, backend: B, health: ProxyHealth, metrics: Metrics) -> Self {
+    pub fn new(options: &Options, backend: B, health: ProxyHealth, metrics: Metrics, herald: Herald) -> Self {
+        herald.tell(starting(&options.node_name));
         Self {
             options: options.core(),
             mode: options.mode,
@@ -88,6 +91,7 @@ impl<B: Backend> Keeper<B> {
             node_ports: NodePorts::new(health.clone()),
             health,
             metrics,
+            herald,
         }
     }
 
@@ -259,6 +263,7 @@ impl<B: Backend> Keeper<B> {
         let addresses = self.health_addresses().await;
         for failure in self.node_ports.sync(&self.table.health, &addresses) {
             tracing::warn!("{failure}");
+            self.herald.tell(failure.news(&self.options.node_name));
         }
     }
 
@@ -283,6 +288,12 @@ impl<B: Backend> Keeper<B> {
         }
         found
     }
+}
+
+/// kube-proxy's own first event.
+fn starting(node: &str) -> News {
+    let (reason, action) = ("Starting", "StartKubeProxy");
+    News { about: About::Node(node.into()), reason, action, note: String::new(), warning: false }
 }
 
 fn kind_of(change: &Change) -> Kind {

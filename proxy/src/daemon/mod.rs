@@ -48,8 +48,8 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Passes block, so they have a thread of their own: signals and HTTP wait for none.
 ///
 /// # Errors
-/// Whatever it cannot wait out; see [`ProxyError`].
-pub async fn run(options: Options) -> Result<(), ProxyError> {
+/// Whatever it cannot wait out; see [`ProxyError`]. Also that with which `end` returns, should it.
+pub async fn run(options: Options, end: impl Future<Output = ProxyError>) -> Result<(), ProxyError> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ProxyError::Signals)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(ProxyError::Signals)?;
     tracing::info!(%options, "starting");
@@ -71,6 +71,7 @@ pub async fn run(options: Options) -> Result<(), ProxyError> {
         let _ = tell.send(outcome);
     };
     let keeper = thread::Builder::new().name("keeper".to_owned()).spawn(work).map_err(ProxyError::Thread)?;
+    let mut outcome = Ok(());
     tokio::select! {
         outcome = &mut ended => match (outcome, keeper.join()) {
             (Ok(outcome), _) => return outcome,
@@ -79,6 +80,7 @@ pub async fn run(options: Options) -> Result<(), ProxyError> {
         },
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
+        why = end => outcome = Err(why),
     }
     // The rules stay as they are: services go on.
     tracing::info!("ending; services stay as they are");
@@ -87,7 +89,7 @@ pub async fn run(options: Options) -> Result<(), ProxyError> {
     if timeout(GRACE, ended).await.is_err() {
         tracing::warn!("not waiting for the pass in course; the next start makes good what it leaves");
     }
-    Ok(())
+    outcome
 }
 
 async fn serve(options: &Options) -> Result<(), ProxyError> {
@@ -110,7 +112,7 @@ async fn follow<B: Backend>(options: &Options, mut backend: B, in_use: InUse) ->
     let start::Services { health, metrics, ready, ask, mut questions, _servers } =
         start::services(options).await?;
     let mut feed = feeds::start(&options.feed, &options.node_name).await?;
-    let mut keeper = Keeper::new(options, backend, health, metrics);
+    let mut keeper = Keeper::new(options, backend, health, metrics, feed.herald());
     let mut unlisted: BTreeSet<Kind> = Kind::ALL.into();
     let mut retry = Retry::new(options.sync_period);
     loop {

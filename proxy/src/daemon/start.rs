@@ -111,6 +111,25 @@ pub(super) fn prepare_kernel(options: &Options) {
             }
         }
     }
+    widen_conntrack(options, cpus);
+}
+
+/// Where the kernel has the size of its table of connections.
+const BUCKETS: &str = "/sys/module/nf_conntrack/parameters/hashsize";
+
+/// A table of too few buckets makes every look-up slow. Only the machine's own network namespace may write it.
+fn widen_conntrack(options: &Options, cpus: usize) {
+    // As kube-proxy: who may not set the limit leaves its table alone too.
+    let limit = sysctl::read("net/netfilter/nf_conntrack_max").ok().and_then(|text| text.trim().parse().ok());
+    if limit != options.conntrack.max(cpus) {
+        return;
+    }
+    let have = std::fs::read_to_string(BUCKETS).ok().and_then(|text| text.trim().parse().ok());
+    let Some(wanted) = have.and_then(|have| options.conntrack.buckets(cpus, have)) else { return };
+    match std::fs::write(BUCKETS, wanted.to_string()) {
+        Ok(()) => tracing::info!(buckets = wanted, "the table of connections is widened"),
+        Err(error) => tracing::warn!(%error, buckets = wanted, "{BUCKETS} stays as it is"),
+    }
 }
 
 /// For an init container with the privileges that the proxy itself then need not have.

@@ -7,7 +7,7 @@
 
 pub mod directory;
 mod error;
-mod inotify;
+pub(crate) mod inotify;
 pub mod kubernetes;
 mod object;
 
@@ -67,12 +67,18 @@ impl fmt::Display for Trouble {
 pub struct Feed {
     arrivals: mpsc::Receiver<Arrival>,
     tasks: Vec<JoinHandle<()>>,
+    herald: kubernetes::Herald,
 }
 
 impl Feed {
     /// The next arrival; `None` only after the feed itself broke down.
     pub async fn next(&mut self) -> Option<Arrival> {
         self.arrivals.recv().await
+    }
+
+    /// Who tells the source of the objects what happened here.
+    pub fn herald(&self) -> kubernetes::Herald {
+        self.herald.clone()
     }
 
     /// One that is here already: what a pass can serve together.

@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 
 use super::server::bind;
 use super::state::ProxyHealth;
+use crate::feeds::kubernetes::{About, News};
 
 /// A port that could not be opened. The next [`NodePorts::sync`] tries again.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,21 @@ pub struct PortFailure {
     pub address: SocketAddr,
     #[source]
     pub source: io::Error,
+}
+
+impl PortFailure {
+    /// The same as an event of the Service, in kube-proxy's words.
+    pub fn news(&self, node: &str) -> News {
+        let Self { service, address, source } = self;
+        let port = address.port();
+        News {
+            about: About::Service(service.clone()),
+            reason: "FailedToStartServiceHealthcheck",
+            action: "Listen",
+            note: format!("node {node} failed to start healthcheck \"{service}\" on port {port}: {source}"),
+            warning: true,
+        }
+    }
 }
 
 fn what_to_do(error: &io::Error) -> String {

@@ -26,9 +26,13 @@ pub struct Sysctl {
 }
 
 impl Conntrack {
+    /// Buckets that the hash table wants (`/sys/module/nf_conntrack/parameters/hashsize`) where it has `have`: a quarter
+    /// of the connections, as kube-proxy has it. `None` where they are enough.
+    pub fn buckets(&self, cpus: usize, have: u64) -> Option<u64> {
+        self.max(cpus).map(|max| max / 4).filter(|wanted| *wanted > have)
+    }
+
     /// `nf_conntrack_max` for a machine of that many CPUs; `None` leaves it alone, and `min` with it.
-    ///
-    /// The hash table wants at least a quarter as many buckets (`/sys/module/nf_conntrack/parameters/hashsize`).
     pub fn max(&self, cpus: usize) -> Option<u64> {
         if self.max_per_core == 0 {
             return None;
@@ -72,6 +76,14 @@ mod tests {
             let chosen = Conntrack { max_per_core, min, ..Conntrack::default() };
             assert_eq!(chosen.max(cpus), want, "{max_per_core} {min} {cpus}");
         }
+    }
+
+    #[test]
+    fn a_quarter_as_many_buckets_as_connections_and_never_fewer_than_there_are() {
+        let chosen = Conntrack { max_per_core: 32_768, min: 131_072, ..Conntrack::default() };
+        assert_eq!(chosen.buckets(2, 16_384), Some(32_768));
+        assert_eq!(chosen.buckets(2, 32_768), None);
+        assert_eq!(Conntrack::default().buckets(2, 1), None);
     }
 
     #[test]

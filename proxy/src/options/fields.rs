@@ -84,7 +84,7 @@ pub static FIELDS: &[Field] = &[
     field("iptables.syncPeriod", Duration, "30s").zero_is_default(),
     field("iptables.minSyncPeriod", Duration, "1s").zero_is_default(),
     field("ipvs.syncPeriod", Duration, "30s").zero_is_default().without_effect(NO_IPVS),
-    field("ipvs.minSyncPeriod", Duration, "0s").without_effect(NO_IPVS),
+    field("ipvs.minSyncPeriod", Duration, "1s").zero_is_default().without_effect(NO_IPVS),
     field("ipvs.scheduler", Text, "").without_effect(NO_IPVS),
     field("ipvs.excludeCIDRs", List, "").without_effect(NO_IPVS),
     field("ipvs.strictARP", Switch, "false").without_effect(NO_IPVS),

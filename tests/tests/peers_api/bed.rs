@@ -273,7 +273,7 @@ fn get(node: &Namespace, port: u16, path: &str) -> Result<(u16, String), String>
     Ok((code, body.to_owned()))
 }
 
-fn weft() -> PathBuf {
+pub fn weft() -> PathBuf {
     Binary::beside_test().and_then(|binary| binary.program()).unwrap_or_else(|error| panic!("{error}"))
 }
 

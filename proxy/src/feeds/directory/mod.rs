@@ -20,6 +20,7 @@ use proxy_core::objects::{Kind, Object};
 use tokio::time::Instant;
 
 use super::inotify::{Notice, Watch};
+use super::kubernetes::Herald;
 use super::{Closed, Event, Feed, FeedError, Outbox, Trouble};
 use files::{Files, Findings};
 
@@ -59,7 +60,7 @@ pub(super) fn start(directory: &Path) -> Result<Feed, FeedError> {
     std::fs::read_dir(directory).map_err(failed)?;
     let (outbox, arrivals) = Outbox::new();
     let task = tokio::spawn(follow(directory.to_owned(), watch, outbox));
-    Ok(Feed { arrivals, tasks: vec![task] })
+    Ok(Feed { arrivals, tasks: vec![task], herald: Herald::default() })
 }
 
 async fn follow(directory: PathBuf, watch: Watch, outbox: Outbox) {

@@ -85,6 +85,19 @@ impl Door {
         Ok(answer.await.map_err(|_| Failure::Away(format!("no answer within {ANSWER:?}")))??)
     }
 
+    /// Makes an object.
+    pub async fn post(&self, url: &str, body: String) -> Result<(), Failure> {
+        let request = Request::post(url)
+            .header(http::header::ACCEPT, "application/json")
+            .header(http::header::CONTENT_TYPE, "application/json")
+            .body(body.into_bytes())
+            .map_err(|error| Failure::Garbled(format!("{url} is no URL: {error}")))?;
+        let client = self.read(|inner| inner.client.clone());
+        let answer = tokio::time::timeout(ANSWER, client.request_text(request));
+        answer.await.map_err(|_| Failure::Away(format!("no answer within {ANSWER:?}")))??;
+        Ok(())
+    }
+
     fn read<T>(&self, look: impl FnOnce(&Inner) -> T) -> T {
         look(&self.inner.read().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
