@@ -267,15 +267,12 @@ fn kube_proxy_runs_over_the_same_control_plane_in_both_modes() {
 
 /// Every name of a JSON document, with points between, without what maps of users hold.
 fn names(value: &Value, path: &str, found: &mut BTreeSet<String>) {
-    match value {
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                names(value, &path, found);
-                found.insert(path);
-            }
+    if let Value::Object(fields) = value {
+        for (name, value) in fields {
+            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            names(value, &path, found);
+            found.insert(path);
         }
-        _ => {}
     }
 }
 
