@@ -6,8 +6,11 @@ use std::sync::Arc;
 
 use common::{change, options};
 use proptest::prelude::*;
-use proxy_core::cluster::{Cluster, Touched};
+use proxy_core::cluster::{Change, Cluster, Touched};
+use proxy_core::names::ObjectName;
+use proxy_core::objects::Kind;
 use proxy_core::table::{Act, ServiceTable, TableDelta, Who};
+use serde_json::json;
 
 /// What was before, with the delta applied.
 fn follow(before: &ServiceTable, delta: &TableDelta) -> Result<ServiceTable, TestCaseError> {
@@ -111,6 +114,57 @@ fn a_change_touches_what_it_is_about() {
     assert_eq!(delta.ports.len(), 1);
     let kept = table.ports.values().zip(&before).filter(|(now, before)| Arc::ptr_eq(now, before)).count();
     assert_eq!(kept, before.len() - 1);
+}
+
+#[test]
+fn a_change_costs_what_it_is_about_however_much_there_is_besides() {
+    const COUNT: usize = 5_000;
+    const PORTS: usize = 1_000;
+    let (mut cluster, options) = common::large(COUNT);
+    let mut wide = |name: &str| {
+        let ports: Vec<_> =
+            (1..=PORTS).map(|port| json!({"name": format!("p{port}"), "port": port})).collect();
+        let objects = [
+            json!({
+                "kind": "Service", "metadata": {"namespace": "wide", "name": name},
+                "spec": {"clusterIP": "10.97.0.1", "externalIPs": ["198.51.100.1"], "ports": ports},
+            }),
+            json!({
+                "kind": "EndpointSlice", "addressType": "IPv4", "ports": ports, "endpoints": [{"addresses": ["10.2.0.1"]}],
+                "metadata": {"namespace": "wide", "name": name, "labels": {"kubernetes.io/service-name": name}},
+            }),
+        ];
+        objects.into_iter().map(|object| cluster.apply(Change::Put(common::decoded(object)))).for_each(drop);
+    };
+    wide("one");
+    let mut table = ServiceTable::build(&cluster, &options);
+    assert_eq!(table.ports.len(), COUNT + PORTS);
+    let mut step = |change| {
+        let touched = cluster.apply(change);
+        let delta = table.rebuild(&cluster, &options, &touched);
+        (delta.looked, delta.ports.len())
+    };
+    assert_eq!(step(common::put_endpoint(7, "10.9.9.9")), (1, 1));
+    assert_eq!(step(common::put_endpoint(7, "10.9.9.9")), (0, 0));
+    let name = |namespace: &str, name: &str| ObjectName::new(namespace, name);
+    assert_eq!(step(Change::Delete(Kind::Service, name("default", "service-8"))), (0, 1));
+    assert_eq!(step(Change::Delete(Kind::EndpointSlice, name("default", "service-9-abcde"))), (1, 1));
+    assert_eq!(step(Change::Delete(Kind::EndpointSlice, name("wide", "one"))), (PORTS, PORTS));
+    // A service that wants what one of another's ports has: that one's service, and itself.
+    let rival = json!({
+        "kind": "Service", "metadata": {"namespace": "default", "name": "rival"},
+        "spec": {"clusterIP": "10.97.0.2", "externalIPs": ["198.51.100.1"], "ports": [{"port": 80}]},
+    });
+    let (looked, changed) = step(Change::Put(common::decoded(rival)));
+    assert!(looked == PORTS + 1 && changed <= 2, "{looked} {changed}");
+    // A node elsewhere, and what of this one no service depends on.
+    for (name, address) in [("there", "192.168.0.2"), ("here", "192.168.0.1")] {
+        let node = json!({
+            "kind": "Node", "metadata": {"name": name, "labels": {"x": "y"}},
+            "status": {"addresses": [{"type": "Hostname", "address": address}]},
+        });
+        assert_eq!(step(Change::Put(common::decoded(node))), (0, 0), "{name}");
+    }
 }
 
 #[test]

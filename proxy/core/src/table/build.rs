@@ -36,6 +36,7 @@ impl ServiceTable {
                 Some((service, slices)) => make(service, slices, &self.node, &self.index),
                 None => Made::default(),
             };
+            delta.looked += made.ports.len();
             self.put(&name, made, &mut delta);
         }
         delta.ports.sort_unstable_by(|one, other| one.key.cmp(&other.key));

@@ -289,11 +289,13 @@ pub struct TableDelta {
     pub health: Vec<(Family, ServiceName)>,
     /// What is wrong now and was not before.
     pub reports: Vec<Report>,
+    /// How many service ports were worked out again, changed or not: the cost of it all.
+    pub looked: usize,
 }
 
 impl TableDelta {
     pub fn is_empty(&self) -> bool {
-        let TableDelta { ports, node_before, cluster_ips, health, reports } = self;
+        let TableDelta { ports, node_before, cluster_ips, health, reports, looked: _ } = self;
         let kernel = ports.is_empty() && node_before.is_none() && *cluster_ips == Turned::default();
         kernel && health.is_empty() && reports.is_empty()
     }

@@ -112,8 +112,10 @@ impl Making<'_> {
         reports: &mut BTreeSet<Report>,
     ) -> Vec<Front> {
         let sources = self.sources();
-        let mut fronts = Vec::new();
-        for (kind, address) in wanted_fronts(self.service, self.port, self.family) {
+        let wanted = || wanted_fronts(self.service, self.port, self.family);
+        // There may be tens of thousands of these lists, most of one front.
+        let mut fronts = Vec::with_capacity(wanted().count());
+        for (kind, address) in wanted() {
             let bid = Bid::new(self.service, self.port, self.family, kind, address);
             let at = bid.at;
             let owner = index.owner(at);

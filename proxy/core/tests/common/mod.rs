@@ -12,7 +12,7 @@ use proxy_core::objects::{Kind, Object};
 use proxy_core::options::{DetectLocal, NodePortAddresses, Options};
 use serde_json::{Value, json};
 
-fn decoded(object: Value) -> Object {
+pub fn decoded(object: Value) -> Object {
     Object::decode(object.to_string().as_bytes()).expect("a kind in use").expect("a good object").object
 }
 
