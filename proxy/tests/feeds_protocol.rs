@@ -11,9 +11,11 @@ use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
+use proxy::feeds::kubernetes::{About, News};
 use proxy::feeds::{self, Event, Feed};
 use proxy::options;
 use proxy_core::cluster::{Change, Cluster};
+use proxy_core::names::ServiceName;
 use proxy_core::objects::Kind;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -31,6 +33,8 @@ struct World {
     /// Answers everything, or ServiceCIDRs only, with this.
     refuse: Option<(u16, &'static str)>,
     refuse_cidrs: Option<u16>,
+    /// Answers events with this.
+    refuse_events: Option<u16>,
     requests: Vec<String>,
     lines: broadcast::Sender<String>,
 }
@@ -48,6 +52,7 @@ impl Server {
             page: 2,
             refuse: None,
             refuse_cidrs: None,
+            refuse_events: None,
             requests: Vec::new(),
             lines,
         })))
@@ -104,6 +109,9 @@ async fn answer(State(server): State<Server>, uri: Uri) -> Response {
         return status(code, reason, "as a test wants");
     }
     if let Some(code) = server.with(|world| world.refuse_cidrs).filter(|_| path.ends_with("/servicecidrs")) {
+        return status(code, "Forbidden", "as a test wants");
+    }
+    if let Some(code) = server.with(|world| world.refuse_events).filter(|_| path.ends_with("/events")) {
         return status(code, "Forbidden", "as a test wants");
     }
     let get = |name: &str| {
@@ -367,4 +375,34 @@ async fn a_server_without_service_cidrs_holds_nothing_up() {
         );
         assert!(server.asked("/servicecidrs") < 10, "asked for seldom");
     }
+}
+
+#[tokio::test]
+async fn events_that_the_server_does_not_take_hold_nothing_up() {
+    let server = Server::new(true);
+    server.put("a", "10.0.0.1");
+    server.with(|world| world.refuse_events = Some(403));
+    let (address, _task) = server.start(anywhere()).await;
+    let mut reader = Reader::new(address).await;
+    reader.synced().await;
+    let herald = reader.feed.herald();
+    let news = |reason: &'static str| News {
+        about: About::Service(ServiceName::new("default", "a")),
+        reason,
+        action: "Listen",
+        note: String::new(),
+        warning: true,
+    };
+    herald.tell(news("One"));
+    herald.tell(news("Two"));
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while server.asked("/apis/events.k8s.io/v1/namespaces/default/events") < 2 {
+        assert!(Instant::now() < deadline, "each is told once");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    reader.until_watching(&server).await;
+    server.put("b", "10.0.0.2");
+    reader.until("b", |reader| reader.names() == ["a", "b"]).await;
+    assert_eq!(server.asked("/events"), 2, "a refusal is final");
+    assert_eq!(reader.troubles.len(), 0, "{:?}", reader.troubles);
 }
