@@ -130,3 +130,40 @@ fn connect(count: u32) -> (Duration, Duration) {
     println!("{count} services: connect p50 {p50:?} p99 {p99:?}");
     (p50, p99)
 }
+
+/// Affinity by several fronts takes chains for each service.
+#[test]
+fn many_services_with_affinity_by_several_fronts() {
+    const COUNT: u32 = 5_000;
+    in_namespace(|| {
+        let ends = ["10.244.0.1:8080", "10.244.0.2:8080"];
+        let one = |n: u32, ends: &[&str]| {
+            let front = Ipv4Addr::from(0x0a60_0000 + n + 1).to_string();
+            let port = sticky(service(&format!("service-{n}"), &front, 80, ends), 10_800);
+            open_to_all(port, FrontKind::NodePort, FrontAddress::NodePorts, 30_000 + n as u16)
+        };
+        let want = table((0..COUNT).map(|n| one(n, &ends)));
+        let mut backend = open();
+        let start = Instant::now();
+        backend.sync_full(&want).unwrap();
+        let first = start.elapsed();
+        let start = Instant::now();
+        assert_eq!(backend.sync_full(&want).unwrap().writes, 0);
+        let look = start.elapsed();
+        let mut times = Vec::new();
+        for n in (0..COUNT).step_by(COUNT as usize / 50) {
+            let new = Arc::new(one(n, &ends[..1]));
+            let ports =
+                vec![PortChange { key: new.key(), old: want.ports.get(&new.key()).cloned(), new: Some(new) }];
+            let delta = TableDelta { ports, ..TableDelta::default() };
+            let start = Instant::now();
+            let applied = backend.sync_delta(&want, &delta).unwrap();
+            times.push(start.elapsed());
+            assert!(!applied.full && applied.writes < 40, "{applied:?}");
+        }
+        let (p50, p99) = median(times);
+        println!(
+            "{COUNT} with affinity: first sync {first:?}, a look at all {look:?}, one endpoint p50 {p50:?} p99 {p99:?}"
+        );
+    });
+}

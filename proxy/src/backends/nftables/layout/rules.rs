@@ -7,13 +7,27 @@ use proxy_core::names::Family;
 use proxy_core::table::{Masquerade, PodSource, Who};
 
 use super::program::Program;
-use super::shape::{Balance, By, Shape, Sticky};
+use super::shape::{Balance, By, Home, Shape, Sticky};
 use super::{Kept, Layout, OVERS, by_nets, nft_family};
 
 /// Loopback addresses, at which node ports are served only where asked.
 fn loopback(family: Family) -> IpNet {
     let net = if family == Family::V4 { "127.0.0.0/8" } else { "::1/128" };
     net.parse().expect("a network")
+}
+
+/// What a chain of one service port says of the front under which clients are remembered: nft prints its rules without
+/// the types of what they compare with.
+fn under(sticky: Sticky) -> String {
+    match sticky {
+        Sticky::At(Home { address: Some(ip), protocol, port }) => {
+            format!("; clients as of {}/{protocol}", std::net::SocketAddr::new(ip, port))
+        }
+        Sticky::At(Home { address: None, protocol, port }) => {
+            format!("; clients as of node port {port}/{protocol}")
+        }
+        Sticky::No | Sticky::Here => String::new(),
+    }
 }
 
 impl Layout {
@@ -189,10 +203,13 @@ impl Layout {
     pub fn chain(&self, shape: &Shape) -> (Chain, Vec<Rule>) {
         let name = shape.to_string();
         let (about, rules) = match shape {
-            Shape::Balance(balance) => ("to a random endpoint", self.balance(&name, balance)),
+            Shape::Balance(balance) => {
+                let about = format!("to a random endpoint{}", under(balance.sticky));
+                (about, self.balance(&name, balance))
+            }
             Shape::Split(ways) => {
                 let rules = ways.iter().flat_map(|(who, way)| self.way(&name, *who, way.as_ref()));
-                ("by who asks", rules.collect())
+                ("by who asks".to_owned(), rules.collect())
             }
             Shape::Refuse(ways) => {
                 let rules = ways.iter().filter_map(|(who, way)| {
@@ -200,13 +217,14 @@ impl Layout {
                     parts.push(way.map_or(go_back(), |way| verdict(way.verdict())));
                     Some(self.rule_of(&name, parts))
                 });
-                ("by who asks", rules.collect())
+                ("by who asks".to_owned(), rules.collect())
             }
             Shape::Remember(sticky, timeout) => {
-                ("affinity: for so long after the last connection", self.remember(&name, *sticky, *timeout))
+                let about = format!("affinity: for so long after the last connection{}", under(*sticky));
+                (about, self.remember(&name, *sticky, *timeout))
             }
         };
-        (self.regular(&name, about), rules)
+        (self.regular(&name, &about), rules)
     }
 
     fn way(&self, chain: &str, who: Who, way: Option<&Balance>) -> Vec<Rule> {
