@@ -11,6 +11,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use host::netns::Namespace;
+use lab::bench::proxy::mode::Flavour;
+use lab::bench::proxy::tools;
 use lab::originals::{KubeProxy, Mode, Plane, User};
 use proxy::cases::{self, Subject};
 use proxy_core::cases::Case;
@@ -33,6 +35,8 @@ const MARKED_PORT: u16 = 80;
 
 struct Original {
     mode: Mode,
+    /// Of the iptables tools that it finds.
+    flavour: Flavour,
     name: String,
     /// From the first case on.
     plane: Option<Plane>,
@@ -43,9 +47,9 @@ struct Original {
 }
 
 impl Original {
-    fn new(mode: Mode) -> Self {
+    fn new(mode: Mode, flavour: Flavour) -> Self {
         let name = format!("kube-proxy {mode}");
-        Self { mode, name, plane: None, running: None, there: BTreeMap::new(), round: 0 }
+        Self { mode, flavour, name, plane: None, running: None, there: BTreeMap::new(), round: 0 }
     }
 
     fn plane(&mut self) -> &Plane {
@@ -83,7 +87,10 @@ impl Original {
         let file = self.plane().directory().join("kube-proxy.yaml");
         std::fs::write(&file, configuration.to_string()).expect("a file");
         let flag = format!("--config={}", file.display());
-        let started = KubeProxy::start(&here, mode, &kubeconfig, &[&flag]);
+        let path =
+            tools::path(self.flavour, self.plane().directory()).unwrap_or_else(|error| panic!("{error}"));
+        let env = [("PATH".to_owned(), path)];
+        let started = KubeProxy::start_with(&here, mode, &kubeconfig, &[&flag], &env);
         self.running = Some((setting.to_owned(), started.unwrap_or_else(|error| panic!("{error}"))));
     }
 
@@ -304,19 +311,24 @@ impl Subject for Original {
     }
 }
 
-fn every_case_holds(mode: Mode) {
+fn every_case_holds(mode: Mode, flavour: Flavour) {
     let began = Instant::now();
-    let asked = cases::run(&mut Original::new(mode));
+    let asked = cases::run(&mut Original::new(mode, flavour));
     println!("{mode}: {:?}", began.elapsed());
     assert!(asked >= 420, "{asked}");
 }
 
 #[test]
 fn every_case_says_what_kube_proxy_does_in_iptables_mode() {
-    every_case_holds(Mode::Iptables);
+    every_case_holds(Mode::Iptables, Flavour::Nft);
+}
+
+#[test]
+fn the_legacy_tools_change_nothing_of_kube_proxys_iptables_mode() {
+    every_case_holds(Mode::Iptables, Flavour::Legacy);
 }
 
 #[test]
 fn every_case_says_what_kube_proxy_does_in_nftables_mode() {
-    every_case_holds(Mode::Nftables);
+    every_case_holds(Mode::Nftables, Flavour::Nft);
 }

@@ -18,7 +18,7 @@ pub mod run;
 pub mod sample;
 mod servers;
 pub mod table;
-mod tools;
+pub mod tools;
 
 pub use cli::Proxy;
 pub use daemon::Programs;
