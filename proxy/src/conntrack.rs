@@ -15,9 +15,16 @@ use proxy_core::table::{FrontAddress, NodeView};
 use crate::error::chain;
 
 /// Deletes stale flows, and says once when it cannot.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Sweeper {
+    connect: fn() -> Result<Conntrack, HostError>,
     complained: bool,
+}
+
+impl Default for Sweeper {
+    fn default() -> Self {
+        Self { connect: Conntrack::connect, complained: false }
+    }
 }
 
 impl Sweeper {
@@ -27,7 +34,9 @@ impl Sweeper {
         let (filter, node_ports) = question(suspects, family)?;
         let local = if node_ports { local_addresses().await } else { BTreeSet::new() };
         let is_local = |ip: IpAddr| ip.is_loopback() || local.contains(&ip);
-        match delete_stale(suspects, filter, node, is_local) {
+        let outcome =
+            (self.connect)().and_then(|kernel| delete_stale(kernel, suspects, filter, node, is_local));
+        match outcome {
             Ok(0) => Some(0),
             Ok(deleted) => {
                 tracing::info!(%family, deleted, "UDP flows to what is gone are deleted");
@@ -60,12 +69,12 @@ fn question(suspects: &Suspects, family: Family) -> Option<(Filter, bool)> {
 }
 
 fn delete_stale(
+    mut conntrack: Conntrack,
     suspects: &Suspects,
     filter: Filter,
     node: &NodeView,
     is_local: impl Fn(IpAddr) -> bool,
 ) -> Result<u64, HostError> {
-    let mut conntrack = Conntrack::connect()?;
     let mut deleted = 0;
     for entry in conntrack.list(filter)? {
         let flow = Flow { client: entry.client, front: entry.destination, server: entry.server };
@@ -88,6 +97,35 @@ pub(crate) async fn local_addresses() -> BTreeSet<IpAddr> {
         Err(error) => {
             tracing::warn!(error = chain(&error), "the addresses of this node cannot be listed");
             BTreeSet::new()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proxy_core::cluster::{Change, Cluster};
+    use proxy_core::objects::Kind;
+    use proxy_core::options::Options;
+    use proxy_core::table::ServiceTable;
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn a_kernel_that_shows_no_flows_is_complained_of_once() {
+        let refused =
+            || Err(HostError::io("open", "ctnetlink", std::io::Error::from_raw_os_error(libc::EPERM)));
+        let mut sweeper = Sweeper { connect: refused, complained: false };
+        let service = json!({ "metadata": { "namespace": "default", "name": "dns" }, "spec": {
+            "clusterIP": "10.96.0.10", "clusterIPs": ["10.96.0.10"], "ports": [{ "port": 53, "protocol": "UDP" }] } });
+        let service = Kind::Service.decode(service.to_string().as_bytes()).expect("a service").object;
+        let mut cluster = Cluster::default();
+        cluster.apply(Change::Put(service));
+        let table = ServiceTable::build(&cluster, &Options::default());
+        let mut suspects = Suspects::default();
+        suspects.add_all(&table);
+        for _ in 0..2 {
+            assert_eq!(sweeper.sweep(&suspects, Family::V4, &table.node).await, None);
+            assert!(sweeper.complained);
         }
     }
 }

@@ -228,7 +228,8 @@ fn there_and_back(tag: &str, original: Mode) {
                 Mode::Nftables => tables.contains("kube-proxy") && !iptables.contains("KUBE-SVC-"),
                 Mode::Iptables => iptables.contains("KUBE-SVC-"),
             };
-            serves && !tables.contains("weft-proxy")
+            let ours = ["KUBE-CLUSTER-IPS", "KUBE-NODEPORTS-REFUSED", "KUBE-REJECT"];
+            serves && !tables.contains("weft-proxy") && !ours.iter().any(|chain| iptables.contains(chain))
         });
         traffic.flow();
     }

@@ -1,6 +1,6 @@
 //! Keeps the kernel as the objects want it: table, rules, UDP flows, health-check ports.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Instant, SystemTime};
 
@@ -9,7 +9,7 @@ use proxy_core::conntrack::Suspects;
 use proxy_core::names::Family;
 use proxy_core::objects::{Kind, Object};
 use proxy_core::options as core;
-use proxy_core::table::{ServiceTable, TableDelta};
+use proxy_core::table::{Act, Front, FrontKind, ServicePort, ServiceTable, TableDelta};
 
 use super::questions::Question;
 use super::start;
@@ -35,6 +35,7 @@ pub(super) struct Keeper<B> {
     /// A pass has been completed.
     synced: bool,
     started: SystemTime,
+    lacking: Lacking,
     flows: Sweeper,
     /// UDP flows that changes since the last complete pass may have made stale.
     suspects: Suspects,
@@ -86,6 +87,7 @@ impl<B: Backend> Keeper<B> {
             behind: true,
             synced: false,
             started: SystemTime::now(),
+            lacking: Lacking::default(),
             flows: Sweeper::default(),
             suspects: Suspects::default(),
             node_ports: NodePorts::new(health.clone()),
@@ -145,6 +147,7 @@ impl<B: Backend> Keeper<B> {
         let delta = self.table.rebuild(&self.cluster, &self.options, &touched);
         self.report(&delta);
         self.suspects.add(&delta, &self.table);
+        self.lacking.follow(&delta);
         // Before anything that may fail: after a failure nothing is known of flows either.
         let everything = std::mem::replace(&mut self.behind, true) || !self.synced;
         let outcome = match everything {
@@ -231,6 +234,8 @@ impl<B: Backend> Keeper<B> {
         for family in &self.families {
             self.metrics.synced(*family, kind, took);
             self.health.updated(*family);
+            let (internal, external) = self.lacking.of(*family);
+            self.metrics.no_local_endpoints(*family, internal, external);
             for change in pending.changes.iter().filter(|change| change.is_about(*family)) {
                 self.metrics.applied(*family, change.at.elapsed());
                 if let Some(triggered) = change.triggered {
@@ -296,6 +301,42 @@ fn starting(node: &str) -> News {
     News { about: About::Node(node.into()), reason, action, note: String::new(), warning: false }
 }
 
+/// How many service ports have a Local policy and no endpoint on this node, though there are some elsewhere.
+#[derive(Debug, Default)]
+struct Lacking(BTreeMap<Family, (usize, usize)>);
+
+impl Lacking {
+    fn follow(&mut self, delta: &TableDelta) {
+        for change in &delta.ports {
+            let (internal, external) = self.0.entry(change.key.0).or_default();
+            if let Some(old) = &change.old {
+                let lacks = lacks(old);
+                *internal -= usize::from(lacks.0);
+                *external -= usize::from(lacks.1);
+            }
+            if let Some(new) = &change.new {
+                let lacks = lacks(new);
+                *internal += usize::from(lacks.0);
+                *external += usize::from(lacks.1);
+            }
+        }
+    }
+
+    /// For clients inside, and outside.
+    fn of(&self, family: Family) -> (usize, usize) {
+        self.0.get(&family).copied().unwrap_or_default()
+    }
+}
+
+/// For clients inside, and outside: only such a policy drops what has endpoints.
+fn lacks(port: &ServicePort) -> (bool, bool) {
+    let drops = |front: &Front| front.branches.iter().any(|branch| branch.act == Act::Drop);
+    let (inside, outside): (Vec<_>, Vec<_>) =
+        port.fronts.iter().partition(|front| front.kind == FrontKind::ClusterIp);
+    let lacks = |fronts: Vec<&Front>| port.any_endpoints && fronts.into_iter().any(drops);
+    (lacks(inside), lacks(outside))
+}
+
 fn kind_of(change: &Change) -> Kind {
     match change {
         Change::Put(object) => Object::kind(object),
@@ -310,3 +351,6 @@ fn family_of(change: &Change) -> Option<Family> {
         Change::Put(_) | Change::Delete(..) | Change::Replace(..) => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

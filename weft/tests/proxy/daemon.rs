@@ -251,9 +251,18 @@ fn a_running_proxy_tells_its_health_mode_and_counters() {
         let (code, text) = get(&bed, port, path);
         assert!(code == 200 && text.contains(holds), "{path}: {text}");
     }
+    let (_, before) = get(&bed, 10249, "/metrics");
     bed.endpoints(&["two"]);
     bed.until_answered_by(CLUSTER_IP, &["two"]);
     let (_, text) = get(&bed, 10249, "/metrics");
+    // One slice of each family.
+    for family in ["IPv4", "IPv6"] {
+        let name = format!("weft_proxy_change_to_kernel_seconds_count{{ip_family=\"{family}\"}} ");
+        let times = |text: &str| -> Option<u64> {
+            text.lines().find_map(|line| line.strip_prefix(&name))?.parse().ok()
+        };
+        assert_eq!(times(&text), times(&before).map(|times| times + 1), "{text}");
+    }
     let count = |name: &str| -> f64 {
         let line =
             text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {text}"));
