@@ -16,7 +16,7 @@ use proxy_core::names::Family;
 use proxy_core::table::*;
 
 fn count() -> u32 {
-    std::env::var("WEFT_SERVICES").map_or(2_000, |text| text.parse().expect("WEFT_SERVICES is a number"))
+    std::env::var("WEFT_SERVICES").map_or(1_100, |text| text.parse().expect("WEFT_SERVICES is a number"))
 }
 
 fn many(count: u32) -> ServiceTable {

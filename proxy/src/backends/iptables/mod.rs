@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use host::command::{Runner, System};
 use host::error::HostError;
-use host::iptables::{Flavour, Flush, Found, Iptables, Saved, survey};
+use host::iptables::{Flavour, Flush, Iptables, Saved, survey};
 use host::netns::Namespace;
 use proxy_core::names::Family;
 use proxy_core::table::{PortKey, ServiceTable, TableDelta};
@@ -29,12 +29,13 @@ mod port;
 pub mod render;
 pub mod restore;
 mod rule;
+mod tools;
 
 use counts::Counts;
 use dispatch::Dispatch;
-use names::PROBE;
 use render::{Place, Shared, Style, Wanted, has_comments, part};
 use restore::Text;
+pub(crate) use tools::program_family;
 
 const MODE: &str = "iptables";
 
@@ -128,7 +129,7 @@ impl IptablesBackend {
         for &family in families {
             let found = survey(runner.clone(), program_family(family))?;
             installed.extend(found.iter().map(|found| found.tool.clone()));
-            tools.push((family, choose(found, settings.flavour)?));
+            tools.push((family, tools::choose(found, settings.flavour)?));
         }
         let namespace = Namespace::current()?;
         // An error says nothing of the rule: somebody holds the lock. Nearly every kernel has what it takes.
@@ -243,40 +244,7 @@ impl Backend for IptablesBackend {
 
     /// Writes a chain that nothing leads to, with one rule of every kind, and deletes it.
     fn probe(&mut self) -> Result<(), BackendError> {
-        for (family, tool) in &self.tools {
-            let own = somewhere(*family);
-            let mark = 1u32 << self.settings.mark_bit;
-            let nat = [
-                format!("-m mark ! --mark {mark:#x}/{mark:#x} -j RETURN"),
-                format!("-m comment --comment probe -j MARK --set-xmark {mark:#x}/{mark:#x}"),
-                "-m addrtype --dst-type LOCAL -j RETURN".to_owned(),
-                "-m statistic --mode random --probability 0.5 -j RETURN".to_owned(),
-                format!("-m recent --set --name {PROBE} -j RETURN"),
-                format!("-p tcp -m tcp --dport 1 -j DNAT --to-destination {own}"),
-            ];
-            let filter = [
-                "-m conntrack --ctstate INVALID -j DROP".to_owned(),
-                "-p tcp -j REJECT --reject-with tcp-reset".to_owned(),
-                "-j REJECT".to_owned(),
-            ];
-            let text = |table: &str, rules: &[String]| {
-                let rules: String = rules.iter().map(|rule| format!("-A {PROBE} {rule}\n")).collect();
-                format!("*{table}\n:{PROBE} - [0:0]\n{rules}COMMIT\n")
-            };
-            let write = text("filter", &filter) + &text("nat", &nat);
-            let clean = |table: &str| format!("*{table}\n:{PROBE} - [0:0]\n-X {PROBE}\nCOMMIT\n");
-            let tried = tool.restore(&write, Flush::Declared);
-            // Where the first failed, one of the chains may not be there: making it harms nobody.
-            tool.restore(&(clean("filter") + &clean("nat")), Flush::Declared)?;
-            tried.map_err(|source| BackendError::Missing {
-                mode: MODE,
-                missing: format!("{tool} refuses a rule: {source}"),
-                advice: "it takes a kernel with xt_comment, xt_conntrack, xt_addrtype, xt_statistic, xt_recent, \
-                         xt_mark, xt_MASQUERADE and REJECT; the nftables mode may work",
-                source: Box::new(source),
-            })?;
-        }
-        Ok(())
+        self.tools.iter().try_for_each(|(family, tool)| tools::probe(*family, tool, self.settings.mark_bit))
     }
 
     fn observe(&mut self) -> Result<Observed, BackendError> {
@@ -388,47 +356,8 @@ impl Backend for IptablesBackend {
     }
 }
 
-/// From the networks for documentation.
-const fn somewhere(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "192.0.2.1:1",
-        Family::V6 => "[2001:db8::1]:1",
-    }
-}
-
 fn same(one: &Iptables, other: &Iptables) -> bool {
     (one.family, one.flavour) == (other.family, other.flavour)
-}
-
-pub(crate) fn program_family(family: Family) -> host::iptables::Family {
-    match family {
-        Family::V4 => host::iptables::Family::V4,
-        Family::V6 => host::iptables::Family::V6,
-    }
-}
-
-/// The flavour asked for; else the one with chains that kubelet makes to show which it uses; else the plain one.
-fn choose(found: Vec<Found>, asked: Option<Flavour>) -> Result<Iptables, BackendError> {
-    let kubelets = |found: &Found| {
-        let mangle = found.saved.as_ref().ok().and_then(|saved| saved.table("mangle"));
-        let hints = ["KUBE-IPTABLES-HINT", "KUBE-KUBELET-CANARY"];
-        mangle.is_some_and(|mangle| hints.iter().any(|hint| mangle.chain(hint).is_some()))
-    };
-    let rank = |found: &Found| match asked {
-        Some(flavour) => u8::from(found.tool.flavour == flavour) * 3,
-        None => u8::from(kubelets(found)) * 2 + u8::from(found.default),
-    };
-    let best = found.iter().max_by_key(|found| rank(found)).filter(|best| asked.is_none() || rank(best) > 0);
-    best.map(|best| best.tool.clone()).ok_or_else(|| {
-        let program = asked.map_or("iptables".to_owned(), |flavour| format!("iptables-{flavour}"));
-        let advice = "install it (apt-get install iptables), or leave the choice of flavour to this program";
-        BackendError::Missing {
-            mode: MODE,
-            missing: format!("{program} is not installed"),
-            advice,
-            source: Box::new(HostError::NoProgram { program, advice: advice.to_owned() }),
-        }
-    })
 }
 
 /// Whether something of `frame` is not there, as far as can be told now.
