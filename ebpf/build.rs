@@ -12,7 +12,6 @@ const OLDEST_CLANG: u32 = 14;
 fn main() {
     println!("cargo::rerun-if-changed=c");
     println!("cargo::rerun-if-env-changed=CLANG");
-    println!("cargo::rerun-if-env-changed=PATH");
     let object = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("overlay.o");
     if let Err(why) = find_clang().and_then(|clang| compile(&clang, Path::new("c/overlay.c"), &object)) {
         println!("cargo::error={}", why.replace('\n', " / "));
