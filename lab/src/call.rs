@@ -33,7 +33,11 @@ pub fn up() -> String {
 
 /// Who came by sudo will want to come by it again.
 fn sudo() -> &'static str {
-    if std::env::var_os("SUDO_USER").is_some_and(|user| !user.is_empty() && user != "root") { "sudo " } else { "" }
+    if std::env::var_os("SUDO_USER").is_some_and(|user| !user.is_empty() && user != "root") {
+        "sudo "
+    } else {
+        ""
+    }
 }
 
 fn program() -> String {
