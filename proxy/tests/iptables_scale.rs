@@ -81,6 +81,11 @@ fn measure(flavour: Flavour) {
         cpus.push(tools);
     }
     println!("  one endpoint p50 {:?}, of it the programs {:?}", median(times), median(cpus));
+    let ((), time, _) = timed(|| backend.remove().unwrap());
+    println!("  removed in {time:?}");
+    let left = backend.observe().unwrap();
+    let nat = left[&Family::V4].table("nat").map_or(0, |nat| nat.rules.len());
+    assert_eq!(nat, 0, "{left:?}");
 }
 
 #[test]
