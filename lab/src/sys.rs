@@ -1,6 +1,6 @@
-//! The calls that need `unsafe`: what a daemon's process does before it becomes its program, one socket option, and a
+//! The calls that need `unsafe`: what a daemon's process does before it becomes its program, two socket options, and a
 //! thread's place in the queue for the CPU.
-#![allow(unsafe_code)] // CommandExt::pre_exec, setsockopt of an option and sched_setscheduler, which nix does not know.
+#![allow(unsafe_code)] // CommandExt::pre_exec, setsockopt of options and sched_setscheduler, which nix does not know.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -37,5 +37,17 @@ pub fn realtime() -> io::Result<()> {
     let parameters = libc::sched_param { sched_priority: 1 };
     // SAFETY: the kernel reads one `sched_param`, which lives for the whole call; 0 is the calling thread.
     let answer = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameters) };
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Lets a listener wait for the first byte of a connection, for some seconds (`TCP_DEFER_ACCEPT` of tcp(7)): one that is
+/// closed before wakes nobody.
+pub fn defer_accept(listener: BorrowedFd<'_>) -> io::Result<()> {
+    let seconds: libc::c_int = 5;
+    let size = libc::socklen_t::try_from(size_of_val(&seconds)).map_err(io::Error::other)?;
+    let (level, option) = (libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT);
+    // SAFETY: the descriptor is open for the whole call, and the kernel reads `size` bytes of `seconds`.
+    let answer =
+        unsafe { libc::setsockopt(listener.as_raw_fd(), level, option, (&raw const seconds).cast(), size) };
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

@@ -1,6 +1,6 @@
 //! TCP connections: how long connect() takes, and who answers.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, SocketAddrV4, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -62,12 +62,13 @@ fn once(to: SocketAddr) -> io::Result<u64> {
     Ok(u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// Connects from the namespace of this thread and gives the byte that the server answers with.
+/// Connects from the namespace of this thread, sends a byte, and gives the one that the server answers with.
 pub fn ask(to: SocketAddr, limit: Duration) -> io::Result<u8> {
     let socket = open(limit)?;
     reach(&socket, to)?;
-    let mut byte = [0];
-    io::Read::read_exact(&mut TcpStream::from(socket), &mut byte)?;
+    let (mut stream, mut byte) = (TcpStream::from(socket), [0]);
+    stream.write_all(&byte)?;
+    stream.read_exact(&mut byte)?;
     Ok(byte[0])
 }
 
@@ -99,7 +100,6 @@ fn reach(socket: &OwnedFd, to: SocketAddr) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
     use std::net::TcpListener;
 
     use super::*;

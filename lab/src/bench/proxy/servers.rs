@@ -1,4 +1,4 @@
-//! The endpoints: they answer every connection with one byte that says which of them it reached.
+//! The endpoints: they answer every connection that brings a byte with one that says which of them it reached.
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -15,6 +15,7 @@ use nix::sys::socket::{
 
 use super::objects::TARGET_PORT;
 use crate::error::LabError;
+use crate::sys;
 
 /// How long a server may take to notice that it shall end.
 const LOOK: u16 = 100;
@@ -54,6 +55,8 @@ fn listener() -> std::io::Result<TcpListener> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let listener = socket(AddressFamily::Inet, SockType::Stream, flags, None)?;
     setsockopt(&listener, sockopt::ReuseAddr, &true)?;
+    // Who only connects shall not pay for waking a server: on an idle machine that takes as long as the rest.
+    sys::defer_accept(listener.as_fd())?;
     bind(listener.as_raw_fd(), &SockaddrIn::new(0, 0, 0, 0, TARGET_PORT))?;
     listen(&listener, Backlog::new(WAITING)?)?;
     Ok(listener.into())
