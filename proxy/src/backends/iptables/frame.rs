@@ -160,8 +160,9 @@ fn forward(style: &Style) -> Vec<String> {
 /// redirected to itself by others.
 fn hairpin(family: Family) -> Rule {
     let rule = Rule::new().comment("kubernetes service endpoints that are their own clients");
-    let rule = rule.with("-m conntrack --ctstate DNAT").with("-m addrtype ! --src-type LOCAL");
-    rule.with(format_args!("-m bpf --bytecode \"{}\"", same_addresses(family)))
+    // The first of these settles it for nearly every packet; the last is a look at the routes.
+    let rule = rule.with(format_args!("-m bpf --bytecode \"{}\"", same_addresses(family)));
+    rule.with("-m conntrack --ctstate DNAT").with("-m addrtype ! --src-type LOCAL")
 }
 
 /// A text that only a kernel and tools with xt_bpf take.
