@@ -1,7 +1,7 @@
 //! New connections of each service port, from the counters of the rules that lead to it.
 //!
-//! Reading them takes the whole table nat (some tenths of a second at 10,000 services), so it is done aside, at most
-//! every [`FRESH`], and who asks gets what is known. A rule that was written anew begins at 0; totals do not.
+//! Reading them takes the whole table nat (with the nft flavour a second at 10,000 services), so it is done aside and not
+//! often ([`pause`]), and who asks gets what is known. A rule that was written anew begins at 0; totals do not.
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, HashMap};
@@ -17,8 +17,13 @@ use proxy_core::table::{PortKey, ServiceTable};
 
 use super::names::{ENDS_IN, Kind, NODE_PORTS, Names, SERVICES, Table};
 
-/// For how long a reading is good enough.
+/// For how long a reading is good enough at least.
 pub const FRESH: Duration = Duration::from_secs(10);
+
+/// From the begin of a reading that took so long to the next: counting takes a fiftieth of a processor at most.
+fn pause(took: Duration) -> Duration {
+    FRESH.max(50 * took)
+}
 
 /// For how long who asks waits: enough for some hundred services, and no pass is late by more.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -26,10 +31,15 @@ const PATIENCE: Duration = Duration::from_millis(50);
 /// A rule that leads to a service port: which rule, the digits of the port's chains, and its packets.
 type Reading = Vec<(u64, (Family, String), u64)>;
 
+/// A reading, and how long it took.
+type Timed = (Reading, Duration);
+
 #[derive(Default)]
 pub struct Counts {
     begun: Option<Instant>,
-    under_way: Option<Receiver<Result<Reading, HostError>>>,
+    /// Of the last reading.
+    took: Duration,
+    under_way: Option<Receiver<Result<Timed, HostError>>>,
     /// Packets of each rule at the last reading.
     seen: HashMap<u64, u64>,
     totals: HashMap<(Family, String), u64>,
@@ -43,13 +53,16 @@ impl Counts {
         tools: &[(Family, Iptables)],
         namespace: &Namespace,
     ) -> BTreeMap<PortKey, u64> {
-        if self.under_way.is_none() && self.begun.is_none_or(|begun| begun.elapsed() >= FRESH) {
+        if self.under_way.is_none() && self.begun.is_none_or(|begun| begun.elapsed() >= pause(self.took)) {
             self.begun = Some(Instant::now());
             self.under_way = Some(begin(tools.to_vec(), namespace.clone()));
         }
         if let Some(reading) = self.under_way.take() {
             match reading.recv_timeout(PATIENCE) {
-                Ok(Ok(reading)) => self.take(reading),
+                Ok(Ok((reading, took))) => {
+                    self.took = took;
+                    self.take(reading);
+                }
                 Ok(Err(error)) => tracing::warn!(mode = "iptables", %error, "connections cannot be counted"),
                 Err(RecvTimeoutError::Timeout) => self.under_way = Some(reading),
                 Err(RecvTimeoutError::Disconnected) => {}
@@ -79,9 +92,10 @@ impl Counts {
     }
 }
 
-fn begin(tools: Vec<(Family, Iptables)>, namespace: Namespace) -> Receiver<Result<Reading, HostError>> {
+fn begin(tools: Vec<(Family, Iptables)>, namespace: Namespace) -> Receiver<Result<Timed, HostError>> {
     let (to, from) = sync_channel(1);
     std::thread::spawn(move || {
+        let start = Instant::now();
         let read = || {
             let saved =
                 tools.iter().map(|(family, tool)| Ok((*family, tool.save_counted(Table::Nat.as_str())?)));
@@ -90,7 +104,8 @@ fn begin(tools: Vec<(Family, Iptables)>, namespace: Namespace) -> Receiver<Resul
         let saved = namespace.run(read).and_then(|saved| saved);
         // Who asked may be gone.
         let _ = to.send(saved.map(|saved| {
-            saved.iter().flat_map(|(family, saved)| leads(*family, saved).collect::<Vec<_>>()).collect()
+            let leads = saved.iter().flat_map(|(family, saved)| leads(*family, saved).collect::<Vec<_>>());
+            (leads.collect(), start.elapsed())
         }));
     });
     from
@@ -127,6 +142,12 @@ mod tests {
 
     fn reading(text: &str) -> Reading {
         leads(Family::V4, &Saved::parse(text).unwrap()).collect()
+    }
+
+    #[test]
+    fn the_more_a_reading_takes_the_rarer_it_is() {
+        assert_eq!(pause(Duration::from_millis(3)), FRESH);
+        assert_eq!(pause(Duration::from_secs(1)), Duration::from_secs(50));
     }
 
     #[test]

@@ -301,8 +301,8 @@ impl Backend for IptablesBackend {
         }
     }
 
-    /// Looks from time to time whether the rules that are no one service's are still there. A look that is due is made however often this is
-    /// called and dropped.
+    /// Looks from time to time whether the rules that are no one service's are still there. A look that is due is made
+    /// however often this is called and dropped.
     async fn disturbed(&mut self) -> Result<(), BackendError> {
         while self.known.is_some() {
             let flushed = match &mut self.looking {
