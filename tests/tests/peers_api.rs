@@ -305,6 +305,9 @@ fn probes_and_configuration_are_answered_with_kube_proxys_keys() {
     original.stop(Signal::SIGTERM).unwrap();
     let proxy = bed.start(&[]);
     proxy.until_ready();
+    // A process that has just ended may have the port for a moment.
+    let answers = || bed.get(10256, "/livez").ok();
+    tests::wait::until_explained("the probes to be answered", DEADLINE, answers, String::new);
     for ((path, theirs), (_, ours)) in theirs.into_iter().zip(ask()) {
         assert_eq!(theirs.0, ours.0, "{path}");
         if theirs.1.starts_with('{') {

@@ -12,8 +12,9 @@ use tokio::task::JoinHandle;
 
 use super::BindError;
 
-/// kube-proxy's pause between two attempts.
-const RETRY: Duration = Duration::from_secs(5);
+/// Pauses between two attempts: the first, each twice the one before, and the longest, which is kube-proxy's. Who has the
+/// port is most often a process that is just ending.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 const BACKLOG: i32 = 1024;
 
@@ -44,7 +45,7 @@ impl Drop for Server {
 
 /// Serves `router` on `address`. Needs a tokio runtime.
 ///
-/// A port that is taken is reported, and tried again every five seconds.
+/// A port that is taken is reported once, and tried again until it is free, every five seconds at last.
 ///
 /// # Errors
 /// With `hard_fail` (--bind-address-hard-fail) a port that is taken at the first attempt.
@@ -58,7 +59,7 @@ pub async fn serve(
     let first = match first {
         Err(error) if hard_fail => return Err(error),
         Err(error) => {
-            tracing::warn!(%error, cause = %error.source, "{what}: trying again every {RETRY:?}");
+            tracing::warn!(%error, cause = %error.source, "{what}: trying again until the port is free");
             None
         }
         Ok(listener) => Some(listener),
@@ -66,7 +67,7 @@ pub async fn serve(
     let bound = first.as_ref().and_then(|listener| listener.local_addr().ok());
     let (tell, known) = watch::channel(bound);
     let task = tokio::spawn(async move {
-        let mut next = first;
+        let (mut next, mut pause) = (first, RETRY.0);
         loop {
             if let Some(listener) = next.take() {
                 let address = listener.local_addr().ok();
@@ -75,8 +76,10 @@ pub async fn serve(
                 if let Err(error) = axum::serve(listener, router.clone()).await {
                     tracing::warn!(%error, "{what} ended; starting it again");
                 }
+                pause = RETRY.0;
             }
-            tokio::time::sleep(RETRY).await;
+            tokio::time::sleep(pause).await;
+            pause = (2 * pause).min(RETRY.1);
             next = listen(address).inspect_err(|error| tracing::debug!(%error, %address, "{what}")).ok();
         }
     });
