@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
 
 use aya::Ebpf;
 use aya::maps::lpm_trie::Key;
@@ -17,6 +18,9 @@ pub const MAX_LEASES: usize = 32768;
 
 /// How many MAC addresses behind the bridge the map holds (`OVERLAY_MAX_PORTS`); more take the bridge's way.
 pub const MAX_PORTS: usize = 4096;
+
+/// For how long a write waits for the kernel to find room.
+const ROOM: Duration = Duration::from_secs(1);
 
 /// What [`crate::Overlay::set_peers`] wrote.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,7 +92,7 @@ impl Maps {
         }
         for new in want_senders.difference(&have_senders) {
             self.credit(*new, 0)?;
-            self.counts.insert(be(*new), zero_count()?, 0).map_err(map_error("write", "counts"))?;
+            write("counts", || self.counts.insert(be(*new), zero_count()?, 0))?;
         }
         for (net, peer) in &want {
             match have.get(net) {
@@ -96,7 +100,7 @@ impl Maps {
                 Some(_) => delta.changed += 1,
                 None => delta.added += 1,
             }
-            self.peers.insert(&key(*net), be(*peer), 0).map_err(map_error("write", "peers"))?;
+            write("peers", || self.peers.insert(&key(*net), be(*peer), 0))?;
         }
         Ok(delta)
     }
@@ -130,7 +134,7 @@ impl Maps {
     }
 
     fn credit(&mut self, peer: Ipv4Addr, credit: u32) -> Result<(), EbpfError> {
-        self.programmed.insert(be(peer), credit, 0).map_err(map_error("write", "programmed"))
+        write("programmed", || self.programmed.insert(be(peer), credit, 0))
     }
 
     /// Makes the addresses behind the bridge's ports those of `want`, as far as the map holds them.
@@ -143,7 +147,7 @@ impl Maps {
             self.ports.remove(gone).or_else(ignore_absent).map_err(map_error("delete from", "ports"))?;
         }
         for (mac, port) in want.iter().filter(|(mac, port)| have.get(*mac) != Some(*port)) {
-            self.ports.insert(mac, port, 0).map_err(map_error("write", "ports"))?;
+            write("ports", || self.ports.insert(mac, port, 0))?;
         }
         Ok(())
     }
@@ -202,17 +206,26 @@ fn sum(counts: &PerCpuValues<Count>) -> PeerCounters {
     })
 }
 
-fn zero_count() -> Result<PerCpuValues<Count>, EbpfError> {
-    let cpus = aya::util::nr_cpus().map_err(|(path, source)| EbpfError::File {
-        op: "read",
-        path: path.into(),
-        source,
-    })?;
-    PerCpuValues::try_from(vec![Count::default(); cpus]).map_err(|source| EbpfError::File {
-        op: "count the processors of",
-        path: "/sys/devices/system/cpu/possible".into(),
-        source,
-    })
+fn zero_count() -> Result<PerCpuValues<Count>, MapError> {
+    let cpus = aya::util::nr_cpus().map_err(|(_, source)| source)?;
+    Ok(PerCpuValues::try_from(vec![Count::default(); cpus])?)
+}
+
+/// Writes an element. The kernel takes the room for new ones from a small store that it fills up in the background
+/// (bpf_mem_alloc), and says ENOMEM while that is empty: on a busy machine, with many elements at once. Waits for
+/// [`ROOM`] at most.
+fn write(map: &'static str, mut insert: impl FnMut() -> Result<(), MapError>) -> Result<(), EbpfError> {
+    let end = Instant::now() + ROOM;
+    loop {
+        match insert() {
+            Err(MapError::SyscallError(call))
+                if call.io_error.raw_os_error() == Some(libc::ENOMEM) && Instant::now() < end =>
+            {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            done => return done.map_err(map_error("write", map)),
+        }
+    }
 }
 
 fn ignore_absent(error: MapError) -> Result<(), MapError> {
