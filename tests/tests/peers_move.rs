@@ -9,13 +9,14 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use host::netns::{self, Namespace};
+use host::netns::Namespace;
 use lab::Signal;
 use lab::flanneld::Binary;
 use lab::originals::{KubeProxy, Mode, Plane, READY_LIMIT, User};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use serde_json::{Value, json};
+use tests::places::Places;
 use tests::wait::until_explained;
 use traffic::{RATE, Traffic, echo};
 
@@ -35,29 +36,14 @@ struct Bed {
     plane: Plane,
     node: Namespace,
     client: Namespace,
-    _names: Names,
-}
-
-/// Namespaces that go with it.
-struct Names(Vec<String>);
-
-impl Drop for Names {
-    fn drop(&mut self) {
-        for name in &self.0 {
-            let _ = Namespace::delete(name);
-        }
-    }
+    _places: Places,
 }
 
 impl Bed {
     fn new(tag: &str) -> Self {
-        sweep();
         let roles = ["hub", "node", "client", "one", "two"];
-        let names = Names(roles.map(|role| format!("{PREFIX}{tag}-{role}-{}", Pid::this())).into());
-        let make = |name: &String| Namespace::create(name).expect("these tests need root");
-        let [hub, node, client, one, two] =
-            <[Namespace; 5]>::try_from(names.0.iter().map(make).collect::<Vec<_>>()).expect("five");
-        println!("to look: nsenter --net=/run/netns/{}", names.0[1]);
+        let (places, [hub, node, client, one, two]) = Places::make(PREFIX, tag, roles);
+        println!("to look: nsenter --net=/run/netns/{}", places.names()[1]);
         let links = [("hub", "192.168.7"), ("client", "192.168.8"), ("one", "10.244.1"), ("two", "10.244.2")];
         for ((role, net), other) in links.into_iter().zip([&hub, &client, &one, &two]) {
             let peer = roles.iter().position(|name| *name == role).expect("a role");
@@ -69,7 +55,7 @@ impl Bed {
                     "ip link add {role} type veth peer name eth0 netns {}
                      ip addr add {net}.{here}/24 dev {role}; ip link set {role} up; ip link set lo up
                      echo 1 > /proc/sys/net/ipv4/ip_forward",
-                    names.0[peer]
+                    places.names()[peer]
                 ),
             );
             let route = format!("ip route add default via {net}.{here}");
@@ -84,7 +70,7 @@ impl Bed {
         echo("one", &one);
         echo("two", &two);
         let plane = Plane::up(&hub, SERVER).unwrap_or_else(|error| panic!("{error}"));
-        let bed = Self { plane, node, client, _names: names };
+        let bed = Self { plane, node, client, _places: places };
         let admin = bed.plane.admin().expect("a client");
         for object in objects() {
             admin.apply(&object).unwrap_or_else(|error| panic!("{error}"));
@@ -169,16 +155,6 @@ fn sh(place: &Namespace, script: &str) -> String {
     let output = place.command("sh").args(["-ec", script]).output().expect("sh is there");
     assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// Removes what a killed test process left.
-fn sweep() {
-    for name in netns::list().unwrap_or_default() {
-        let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.rsplit_once('-')?.1.parse().ok());
-        if owner.is_some_and(|pid| kill(Pid::from_raw(pid), None).is_err()) {
-            let _ = Namespace::delete(&name);
-        }
-    }
 }
 
 fn objects() -> [Value; 3] {

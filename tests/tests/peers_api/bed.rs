@@ -8,12 +8,13 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use host::netns::{self, Namespace};
+use host::netns::Namespace;
 use lab::flanneld::Binary;
 use lab::originals::{Api, Plane, User};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
+use tests::places::Places;
 use tests::wait::until_explained;
 
 /// How long a test waits for what must happen soon, with an API server and two builds on the machine.
@@ -35,18 +36,7 @@ pub const NODE: &str = "192.168.7.2";
 pub struct Bed {
     pub plane: Plane,
     pub node: Namespace,
-    _names: Names,
-}
-
-/// Namespaces that go with it.
-struct Names(Vec<String>);
-
-impl Drop for Names {
-    fn drop(&mut self) {
-        for name in &self.0 {
-            let _ = Namespace::delete(name);
-        }
-    }
+    _places: Places,
 }
 
 impl Bed {
@@ -60,15 +50,12 @@ impl Bed {
 
     /// With nothing running yet.
     pub fn cold(tag: &str) -> Self {
-        sweep();
-        let names = Names(["hub", "node"].map(|role| format!("{PREFIX}{tag}-{role}-{}", Pid::this())).into());
-        let [hub, node] =
-            [0, 1].map(|nth: usize| Namespace::create(&names.0[nth]).expect("these tests need root"));
-        println!("to look: nsenter --net=/run/netns/{}", names.0[1]);
+        let (places, [hub, node]) = Places::make(PREFIX, tag, ["hub", "node"]);
+        println!("to look: nsenter --net=/run/netns/{}", places.names()[1]);
         let script = format!(
             "ip link set lo up; ip link add eth0 type veth peer name eth0 netns {}; ip link set eth0 up
              ip addr add {NODE}/24 dev eth0; ip -6 addr add fd00:7::2/64 dev eth0 nodad; ip route add default via {SERVER}",
-            names.0[0]
+            places.names()[0]
         );
         run(node.command("sh").args(["-ec", &script]));
         run(hub.command("sh").args([
@@ -83,7 +70,7 @@ impl Bed {
             answer(name, address, &hub);
         }
         let plane = Plane::new(&hub, SERVER).unwrap_or_else(|error| panic!("{error}"));
-        Self { plane, node, _names: names }
+        Self { plane, node, _places: places }
     }
 
     /// Starts the API server, and waits until it serves.
@@ -175,16 +162,6 @@ pub fn node(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name},
            "spec": {"podCIDR": "10.244.1.0/24", "podCIDRs": ["10.244.1.0/24"]},
            "status": {"addresses": [{"type": "InternalIP", "address": NODE}]}})
-}
-
-/// Removes what a killed test process left.
-fn sweep() {
-    for name in netns::list().unwrap_or_default() {
-        let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.rsplit_once('-')?.1.parse().ok());
-        if owner.is_some_and(|pid| kill(Pid::from_raw(pid), None).is_err()) {
-            let _ = Namespace::delete(&name);
-        }
-    }
 }
 
 /// Flags that fit this place: sysctls of the machine stay as they are.
