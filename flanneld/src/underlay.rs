@@ -93,7 +93,7 @@ async fn observe(netlink: &Netlink, reach: Option<IpAddr>) -> Result<iface::Obse
     look.await.map_err(FlanneldError::Observe)
 }
 
-/// Brings what may change while we run up to date: index (the interface was made anew), MTU, the host's
+/// Brings what may change while we run up to date: index (the interface was made again), MTU, the host's
 /// addresses. False where the interface is gone. Its own address is kept while it has none: a link that is
 /// down may lose it for a moment.
 pub fn refresh(underlay: &mut Underlay, seen: &Observed) -> bool {

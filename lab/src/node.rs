@@ -255,7 +255,7 @@ impl Node {
         LabError::NotReady { what: self.flanneld.what().to_owned(), waited, reason }
     }
 
-    /// Puts the node's pods where its subnet.env says, anew if they had a place. The bridge is flanneld's, or made
+    /// Puts the node's pods where its subnet.env says, again if they had a place. The bridge is flanneld's, or made
     /// here for an original, which makes none.
     ///
     /// # Errors

@@ -96,7 +96,7 @@ impl State {
         lock.ok_or_else(|| LabError::Busy(self.name.clone()))
     }
 
-    /// Whether the directory that was opened has not been removed, or made anew, in the meantime.
+    /// Whether the directory that was opened has not been removed, or made again, in the meantime.
     fn is_still(&self, opened: &File) -> bool {
         let inode = |metadata: io::Result<fs::Metadata>| metadata.map(|m| (m.dev(), m.ino())).ok();
         inode(fs::metadata(&self.directory)).is_some_and(|now| Some(now) == inode(opened.metadata()))

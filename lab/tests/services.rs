@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use lab::exec::wait_for;
 use lab::flanneld::Binary;
-use lab::services::{Asked, FrontKind, NODE_PORT, PORT};
+use lab::services::{Asked, FrontendKind, NODE_PORT, PORT};
 use lab::spec::{Backend, ProxyMode};
 use lab::{FlanneldOptions, ProxyOptions, ScratchLab, Signal, Spec};
 
@@ -43,17 +43,17 @@ fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// Everybody has asked at every front and had an answer, and every pod has given some.
+/// Everybody has asked at every frontend and had an answer, and every pod has given some.
 fn is_reached_from_everywhere(lab: &ScratchLab) {
     let results = lab.check_services_within(LIMIT).unwrap();
     let failed: Vec<&Asked> = results.iter().filter(|asked| !asked.passed()).collect();
     assert!(failed.is_empty(), "{failed:?}\n{}", lab::services::render(lab, &results));
     let families = if lab.spec().ipv6 { 2 } else { 1 };
-    for kind in [FrontKind::ClusterIp, FrontKind::NodePort] {
-        let fronts = if kind == FrontKind::ClusterIp { 1 } else { lab.nodes().len() };
+    for kind in [FrontendKind::ClusterIp, FrontendKind::NodePort] {
+        let frontends = if kind == FrontendKind::ClusterIp { 1 } else { lab.nodes().len() };
         for from in lab.pods().map(|pod| pod.name()).chain(lab.nodes().iter().map(|node| node.name())) {
-            let here = results.iter().filter(|asked| asked.from == from && asked.front.kind == kind);
-            assert_eq!(here.count(), fronts * 2 * families, "TCP and UDP at every {kind:?} from {from}");
+            let here = results.iter().filter(|asked| asked.from == from && asked.frontend.kind == kind);
+            assert_eq!(here.count(), frontends * 2 * families, "TCP and UDP at every {kind:?} from {from}");
         }
     }
     let answered: BTreeSet<&str> =

@@ -8,9 +8,9 @@ use std::net::IpAddr;
 use host::conntrack::{Conntrack, Filter};
 use host::error::HostError;
 use host::netlink::Netlink;
-use proxy_core::conntrack::{Flow, Suspects};
+use proxy_core::conntrack::{Flow, StaleFlows};
 use proxy_core::names::{Family, Protocol};
-use proxy_core::table::{FrontAddress, NodeView};
+use proxy_core::table::{FrontendAddress, NodeView};
 
 use crate::error::chain;
 
@@ -30,12 +30,12 @@ impl Default for Sweeper {
 impl Sweeper {
     /// Deletes the stale flows of a family; returns how many, or `None` where nobody had to look.
     /// Needs a tokio runtime.
-    pub async fn sweep(&mut self, suspects: &Suspects, family: Family, node: &NodeView) -> Option<u64> {
-        let (filter, node_ports) = question(suspects, family)?;
+    pub async fn sweep(&mut self, stale_flows: &StaleFlows, family: Family, node: &NodeView) -> Option<u64> {
+        let (filter, node_ports) = question(stale_flows, family)?;
         let local = if node_ports { local_addresses().await } else { BTreeSet::new() };
         let is_local = |ip: IpAddr| ip.is_loopback() || local.contains(&ip);
         let outcome =
-            (self.connect)().and_then(|kernel| delete_stale(kernel, suspects, filter, node, is_local));
+            (self.connect)().and_then(|kernel| delete_stale(kernel, stale_flows, filter, node, is_local));
         match outcome {
             Ok(0) => Some(0),
             Ok(deleted) => {
@@ -54,14 +54,14 @@ impl Sweeper {
 }
 
 /// What to ask the kernel, and whether an answer may be about node ports.
-fn question(suspects: &Suspects, family: Family) -> Option<(Filter, bool)> {
-    if suspects.is_empty() {
+fn question(stale_flows: &StaleFlows, family: Family) -> Option<(Filter, bool)> {
+    if stale_flows.is_empty() {
         return None;
     }
     let all = Filter { ipv6: family == Family::V6, protocol: Protocol::Udp.number(), port: None };
-    let Some(destinations) = suspects.destinations() else { return Some((all, true)) };
+    let Some(destinations) = stale_flows.destinations() else { return Some((all, true)) };
     let here: Vec<_> = destinations.filter(|(of, ..)| *of == family).collect();
-    let node_ports = here.iter().any(|(_, address, _)| *address == FrontAddress::NodePorts);
+    let node_ports = here.iter().any(|(_, address, _)| *address == FrontendAddress::NodePorts);
     let ports: BTreeSet<u16> = here.iter().map(|(_, _, port)| *port).collect();
     // The kernel walks its table once for each question: several ports are one question without a port.
     let port = ports.first().copied().filter(|_| ports.len() == 1);
@@ -70,16 +70,16 @@ fn question(suspects: &Suspects, family: Family) -> Option<(Filter, bool)> {
 
 fn delete_stale(
     mut conntrack: Conntrack,
-    suspects: &Suspects,
+    stale_flows: &StaleFlows,
     filter: Filter,
     node: &NodeView,
     is_local: impl Fn(IpAddr) -> bool,
 ) -> Result<u64, HostError> {
     let mut deleted = 0;
     for entry in conntrack.list(filter)? {
-        let flow = Flow { client: entry.client, front: entry.destination, server: entry.server };
-        if suspects.stale(&flow, node, &is_local) {
-            tracing::debug!(client = %flow.client, front = %flow.front, server = %flow.server, "stale UDP flow");
+        let flow = Flow { client: entry.client, frontend: entry.destination, server: entry.server };
+        if stale_flows.stale(&flow, node, &is_local) {
+            tracing::debug!(client = %flow.client, frontend = %flow.frontend, server = %flow.server, "stale UDP flow");
             deleted += u64::from(conntrack.delete(&entry)?);
         }
     }
@@ -121,10 +121,10 @@ mod tests {
         let mut cluster = Cluster::default();
         cluster.apply(Change::Put(service));
         let table = ServiceTable::build(&cluster, &Options::default());
-        let mut suspects = Suspects::default();
-        suspects.add_all(&table);
+        let mut stale_flows = StaleFlows::default();
+        stale_flows.add_all(&table);
         for _ in 0..2 {
-            assert_eq!(sweeper.sweep(&suspects, Family::V4, &table.node).await, None);
+            assert_eq!(sweeper.sweep(&stale_flows, Family::V4, &table.node).await, None);
             assert!(sweeper.complained);
         }
     }

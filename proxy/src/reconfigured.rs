@@ -1,4 +1,4 @@
-//! The configuration file while the proxy runs: a change ends the process, so that its supervisor starts it anew.
+//! The configuration file while the proxy runs: a change ends the process, so that its supervisor starts it again.
 //!
 //! kube-proxy does the same. Services go on meanwhile, and the next start takes the rules over without a gap. A file
 //! that could not be started with is reported, and ends nothing.

@@ -127,7 +127,7 @@ fn services_that_come_and_go_touch_their_part_of_the_tree_only() {
         let touched = cluster.apply(common::delete_service(left));
         let delta = table.rebuild(&cluster, &options, &touched);
         let applied = backend.sync_delta(&table, &delta).unwrap();
-        // Up to 16 leaves become one, or the root is written anew.
+        // Up to 16 leaves become one, or the root is written again.
         assert!(!applied.full && applied.writes <= 100, "{left}: {applied:?}");
         if n % 16 == 0 {
             assert_eq!(machine.show(), fresh(&table));

@@ -54,7 +54,7 @@ fn small() -> ServiceTable {
     ServiceTable::build(&cluster_of(&services, &endpoints), &usual_options())
 }
 
-/// `WEFT_GOLDEN=write` writes it anew.
+/// `WEFT_GOLDEN=write` writes it again.
 #[test]
 fn a_small_cluster_reads_as_expected() {
     let table = small();

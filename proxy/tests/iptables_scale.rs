@@ -21,9 +21,9 @@ fn count() -> u32 {
 
 fn many(count: u32) -> ServiceTable {
     let mut table = table((0..count).map(|n| {
-        let front = Ipv4Addr::from(0x0a60_0000 + n + 1).to_string();
+        let frontend = Ipv4Addr::from(0x0a60_0000 + n + 1).to_string();
         let ends = [0, 1].map(|slot| format!("{}:8080", Ipv4Addr::from(0x0af4_0001 + 2 * n + slot)));
-        service(&format!("service-{n}"), &front, 80, &[&ends[0], &ends[1]])
+        service(&format!("service-{n}"), &frontend, 80, &[&ends[0], &ends[1]])
     }));
     table.node.v4.service_cidrs = vec!["10.96.0.0/12".parse().unwrap()];
     table
@@ -101,8 +101,8 @@ fn a_tree_is_printed_as_it_was_written() {
     for flavour in [Flavour::Legacy, Flavour::Nft] {
         in_namespace(|| {
             let six = (0..300u128).map(|n| {
-                let front = std::net::Ipv6Addr::from((0xfd00_0010_0096 << 80) + 7 * n);
-                service(&format!("six-{n}"), &front.to_string(), 80, &["[fd00:10:244::1]:8080"])
+                let frontend = std::net::Ipv6Addr::from((0xfd00_0010_0096 << 80) + 7 * n);
+                service(&format!("six-{n}"), &frontend.to_string(), 80, &["[fd00:10:244::1]:8080"])
             });
             let mut want = many(300);
             want.ports.extend(six.map(|port| (port.key(), Arc::new(port))));

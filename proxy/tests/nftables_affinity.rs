@@ -1,6 +1,6 @@
 //! ClientIP affinity with real packets: a client outside, a node, endpoints behind it. Needs root and `nft`.
 //!
-//! As in kube-proxy all fronts of a service port share what is remembered of a client, and two ports share nothing.
+//! As in kube-proxy all frontends of a service port share what is remembered of a client, and two ports share nothing.
 
 mod nftables_common;
 
@@ -173,13 +173,13 @@ impl World {
     }
 
     /// Which endpoint answers a new connection of the client.
-    fn ask(&self, front: &str, protocol: Protocol) -> SocketAddr {
-        let front: SocketAddr = front.parse().unwrap();
+    fn ask(&self, frontend: &str, protocol: Protocol) -> SocketAddr {
+        let frontend: SocketAddr = frontend.parse().unwrap();
         let answer = self.client.run(|| match protocol {
             Protocol::Udp => {
-                let any: IpAddr = if front.is_ipv6() { "::".parse() } else { "0.0.0.0".parse() }.unwrap();
+                let any: IpAddr = if frontend.is_ipv6() { "::".parse() } else { "0.0.0.0".parse() }.unwrap();
                 let socket = UdpSocket::bind((any, 0)).unwrap();
-                socket.connect(front).unwrap();
+                socket.connect(frontend).unwrap();
                 socket.set_read_timeout(Some(PATIENCE)).unwrap();
                 socket.send(b"?").unwrap();
                 let mut buffer = [0; 64];
@@ -187,7 +187,7 @@ impl World {
                 String::from_utf8(buffer[..read].into()).unwrap()
             }
             _ => {
-                let mut stream = TcpStream::connect_timeout(&front, PATIENCE).expect("a connection");
+                let mut stream = TcpStream::connect_timeout(&frontend, PATIENCE).expect("a connection");
                 stream.set_read_timeout(Some(PATIENCE)).unwrap();
                 let mut text = String::new();
                 stream.read_to_string(&mut text).unwrap();
@@ -197,11 +197,15 @@ impl World {
         answer.unwrap().parse().unwrap()
     }
 
-    /// Asks every front some times: it is always the same endpoint.
-    fn one_answers(&self, fronts: &[&str], protocol: Protocol) -> SocketAddr {
-        let answers: Vec<_> =
-            fronts.iter().cycle().take(4 * fronts.len()).map(|front| self.ask(front, protocol)).collect();
-        assert!(answers.iter().all(|answer| *answer == answers[0]), "{fronts:?}: {answers:?}");
+    /// Asks every frontend some times: it is always the same endpoint.
+    fn one_answers(&self, frontends: &[&str], protocol: Protocol) -> SocketAddr {
+        let answers: Vec<_> = frontends
+            .iter()
+            .cycle()
+            .take(4 * frontends.len())
+            .map(|frontend| self.ask(frontend, protocol))
+            .collect();
+        assert!(answers.iter().all(|answer| *answer == answers[0]), "{frontends:?}: {answers:?}");
         answers[0]
     }
 
@@ -227,11 +231,11 @@ fn cart(six: bool, protocol: Protocol, endpoints: impl IntoIterator<Item = u8>, 
     let (address, lb) = if six { ("fd00:10:96::15", "2001:db8::80") } else { ("10.96.0.15", "203.0.113.80") };
     let mut port = sticky(service("cart", address, 80, &ends), seconds);
     port.name.protocol = protocol;
-    let port = open_to_all(port, FrontKind::LoadBalancer, FrontAddress::Ip(ip(lb)), 80);
-    open_to_all(port, FrontKind::NodePort, FrontAddress::NodePorts, 30080)
+    let port = open_to_all(port, FrontendKind::LoadBalancer, FrontendAddress::Ip(ip(lb)), 80);
+    open_to_all(port, FrontendKind::NodePort, FrontendAddress::NodePorts, 30080)
 }
 
-fn fronts(six: bool) -> [String; 3] {
+fn frontends(six: bool) -> [String; 3] {
     if six {
         ["[fd00:10:96::15]:80".into(), "[2001:db8::80]:80".into(), format!("[{}]:30080", NODES[1])]
     } else {
@@ -243,13 +247,13 @@ fn fronts(six: bool) -> [String; 3] {
 fn all_fronts_of_a_service_port_lead_a_client_to_one_endpoint() {
     let mut world = World::new();
     for protocol in [Protocol::Tcp, Protocol::Udp] {
-        // Whichever front comes first: each time with nobody remembered.
+        // Whichever frontend comes first: each time with nobody remembered.
         for first in 0..3 {
             world.program([]);
             world.program([false, true].map(|six| cart(six, protocol, 1..=ENDPOINTS, 600)));
             for six in [false, true] {
-                let fronts = fronts(six);
-                let mut order: Vec<&str> = fronts.iter().map(String::as_str).collect();
+                let frontends = frontends(six);
+                let mut order: Vec<&str> = frontends.iter().map(String::as_str).collect();
                 order.rotate_left(first);
                 world.one_answers(&order, protocol);
             }
@@ -263,8 +267,8 @@ fn an_endpoint_that_is_gone_is_followed_by_another_for_all_fronts() {
     for protocol in [Protocol::Tcp, Protocol::Udp] {
         world.program([false, true].map(|six| cart(six, protocol, 1..=ENDPOINTS, 600)));
         for six in [false, true] {
-            let fronts = fronts(six);
-            let order: Vec<&str> = fronts.iter().map(String::as_str).collect();
+            let frontends = frontends(six);
+            let order: Vec<&str> = frontends.iter().map(String::as_str).collect();
             let before = world.one_answers(&order, protocol);
             let gone =
                 (1..=ENDPOINTS).find(|n| endpoint(six, *n).trim_start_matches('*') == before.to_string());
@@ -284,12 +288,12 @@ fn a_client_is_forgotten_after_the_timeout_by_all_fronts_at_once() {
     let mut world = World::new();
     for protocol in [Protocol::Tcp, Protocol::Udp] {
         world.program([cart(false, protocol, 1..=ENDPOINTS, 1)]);
-        let fronts = fronts(false);
-        let first = world.ask(&fronts[2], protocol);
+        let frontends = frontends(false);
+        let first = world.ask(&frontends[2], protocol);
         // Five times as likely to move as not: forty times in a row would be a wonder.
         let moved = (0..40).any(|_| {
             world.forgotten();
-            world.ask(&fronts[0], protocol) != first
+            world.ask(&frontends[0], protocol) != first
         });
         assert!(moved, "always {first}");
     }
@@ -302,7 +306,7 @@ fn a_front_with_policy_local_keeps_a_client_apart_only_where_it_must() {
         let ends: Vec<String> = endpoints.map(|n| endpoint(false, n)).collect();
         let ends: Vec<&str> = ends.iter().map(String::as_str).collect();
         let port = sticky(service("near", "10.96.0.16", 80, &ends), 600);
-        local(port, FrontKind::NodePort, FrontAddress::NodePorts, 30081)
+        local(port, FrontendKind::NodePort, FrontendAddress::NodePorts, 30081)
     };
     let node_port = format!("{}:30081", NODES[0]);
     let (cluster, local) = ("10.96.0.16:80", node_port.as_str());
@@ -334,13 +338,13 @@ fn two_ports_of_a_service_share_nothing() {
     let many = (0..12).map(|n: u16| {
         let mut port = sticky(service("web", "10.96.0.17", 80 + n, &ends), 600);
         port.name.port = Arc::from(format!("p{n}"));
-        open_to_all(port, FrontKind::NodePort, FrontAddress::NodePorts, 30100 + n)
+        open_to_all(port, FrontendKind::NodePort, FrontendAddress::NodePorts, 30100 + n)
     });
     world.program(many);
     let answers: BTreeSet<SocketAddr> = (0..12)
         .map(|n| {
-            let fronts = [format!("10.96.0.17:{}", 80 + n), format!("{}:{}", NODES[0], 30100 + n)];
-            world.one_answers(&fronts.each_ref().map(String::as_str), Protocol::Tcp)
+            let frontends = [format!("10.96.0.17:{}", 80 + n), format!("{}:{}", NODES[0], 30100 + n)];
+            world.one_answers(&frontends.each_ref().map(String::as_str), Protocol::Tcp)
         })
         .collect();
     assert!(answers.len() > 1, "twelve ports chose {answers:?}");

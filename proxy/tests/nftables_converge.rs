@@ -25,7 +25,7 @@ fn delta(old: &ServiceTable, new: &ServiceTable) -> TableDelta {
     }
 }
 
-/// One of few names, addresses and ports, so that fronts move from one service to another.
+/// One of few names, addresses and ports, so that frontends move from one service to another.
 fn port() -> impl Strategy<Value = ServicePort> {
     let ends = prop::collection::btree_set(0u8..6, 0..5);
     (0u8..4, any::<bool>(), ends, 0u8..5, prop::option::of(prop::sample::select(vec![60u64, 10_800])), 0u8..3)
@@ -42,20 +42,27 @@ fn port() -> impl Strategy<Value = ServicePort> {
             let ends: Vec<&str> = ends.iter().map(String::as_str).collect();
             let address = if six { format!("fd00:10:96::{name}") } else { format!("10.96.0.{name}") };
             let lb = if six { format!("2001:db8::{other}") } else { format!("203.0.113.{other}") };
-            let lb = FrontAddress::Ip(ip(&lb));
+            let lb = FrontendAddress::Ip(ip(&lb));
             let mut port = service(&format!("s{name}"), &address, 80, &ends);
             port = match kind {
                 _ if ends.is_empty() => port,
-                0 => local(port, FrontKind::LoadBalancer, lb, 80),
-                1 => local(port, FrontKind::NodePort, FrontAddress::NodePorts, 30_000 + u16::from(other)),
-                2 if six => sources(open_to_all(port, FrontKind::LoadBalancer, lb, 80), &["2001:db8:1::/48"]),
+                0 => local(port, FrontendKind::LoadBalancer, lb, 80),
+                1 => {
+                    local(port, FrontendKind::NodePort, FrontendAddress::NodePorts, 30_000 + u16::from(other))
+                }
+                2 if six => {
+                    sources(open_to_all(port, FrontendKind::LoadBalancer, lb, 80), &["2001:db8:1::/48"])
+                }
                 2 => sources(
-                    open_to_all(port, FrontKind::LoadBalancer, lb, 80),
+                    open_to_all(port, FrontendKind::LoadBalancer, lb, 80),
                     &["10.0.0.0/8", "192.0.2.1/32", "10.1.0.0/16"],
                 ),
-                3 => {
-                    open_to_all(port, FrontKind::NodePort, FrontAddress::NodePorts, 30_000 + u16::from(other))
-                }
+                3 => open_to_all(
+                    port,
+                    FrontendKind::NodePort,
+                    FrontendAddress::NodePorts,
+                    30_000 + u16::from(other),
+                ),
                 _ => port,
             };
             port.affinity = affinity.map(std::time::Duration::from_secs);
@@ -63,13 +70,13 @@ fn port() -> impl Strategy<Value = ServicePort> {
         })
 }
 
-/// A table in which nobody shares a front, as `proxy-core` makes them.
+/// A table in which nobody shares a frontend, as `proxy-core` makes them.
 fn tables() -> impl Strategy<Value = ServiceTable> {
     (prop::collection::vec(port(), 0..6), 0u8..8).prop_map(|(ports, node)| {
-        let mut fronts = std::collections::BTreeSet::new();
+        let mut frontends = std::collections::BTreeSet::new();
         let mut table = table(ports.into_iter().map(|mut port| {
             let family = port.family;
-            port.fronts.retain(|front| fronts.insert((family, front.address, front.port)));
+            port.frontends.retain(|frontend| frontends.insert((family, frontend.address, frontend.port)));
             port
         }));
         if node == 0 {

@@ -28,16 +28,16 @@ use proxy_core::table::*;
 /// Services of two endpoints each.
 fn many(count: u32) -> ServiceTable {
     table((0..count).map(|n| {
-        let front = Ipv4Addr::from(0x0a60_0000 + n + 1).to_string();
+        let frontend = Ipv4Addr::from(0x0a60_0000 + n + 1).to_string();
         let ends = [0, 1].map(|slot| format!("{}:8080", Ipv4Addr::from(0x0af4_0000 + 2 * n + slot)));
-        service(&format!("service-{n}"), &front, 80, &ends.each_ref().map(String::as_str))
+        service(&format!("service-{n}"), &frontend, 80, &ends.each_ref().map(String::as_str))
     }))
 }
 
 /// The first endpoint of a service becomes another.
 fn moved(table: &mut ServiceTable, n: u32) -> TableDelta {
-    let front = FrontAddress::Ip(Ipv4Addr::from(0x0a60_0000 + n + 1).into());
-    let old = table.ports.values().find(|port| port.fronts[0].address == front).unwrap().clone();
+    let frontend = FrontendAddress::Ip(Ipv4Addr::from(0x0a60_0000 + n + 1).into());
+    let old = table.ports.values().find(|port| port.frontends[0].address == frontend).unwrap().clone();
     let mut new = ServicePort::clone(&old);
     let other = Endpoint { ip: Ipv4Addr::from(0x0af8_0000 + n).into(), port: 8080, is_local: false };
     new.cluster = new.cluster.iter().copied().skip(1).chain([other]).collect();

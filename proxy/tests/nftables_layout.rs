@@ -22,7 +22,7 @@ fn what_is_written_reads_back_the_same_and_nft_can_show_it() {
             let bag = if family == "ip" { "10.96.0.16:80" } else { "[fd00:10:96::16]:80" };
             for comment in [
                 "Kubernetes services, kept by weft proxy",
-                "fronts, and how each is balanced",
+                "frontends, and how each is balanced",
                 &format!("to a random endpoint; clients as of {bag}/tcp"),
                 &format!("affinity: for so long after the last connection; clients as of {bag}/tcp"),
             ] {

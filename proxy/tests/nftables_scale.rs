@@ -14,12 +14,12 @@ use proxy_core::table::*;
 /// Services of two endpoints, of which the last's are `last`.
 fn many(count: u32, last: [&str; 2]) -> ServiceTable {
     let mut table = table((0..count).map(|n| {
-        let front = Ipv4Addr::from(0x0a60_0000 + n + 1).to_string();
+        let frontend = Ipv4Addr::from(0x0a60_0000 + n + 1).to_string();
         let ends = [0, 1]
             .map(|slot| SocketAddr::from((Ipv4Addr::from(0x0af4_0000 + 2 * n + slot), 8080)).to_string());
         let last_one = n + 1 == count || n == 0;
         let ends = if last_one { last } else { [ends[0].as_str(), ends[1].as_str()] };
-        service(&format!("service-{n}"), &front, 80, &ends)
+        service(&format!("service-{n}"), &frontend, 80, &ends)
     }));
     table.node.v4.service_cidrs = vec!["10.96.0.0/12".parse().unwrap()];
     table
@@ -131,16 +131,16 @@ fn connect(count: u32) -> (Duration, Duration) {
     (p50, p99)
 }
 
-/// Affinity by several fronts takes chains for each service.
+/// Affinity by several frontends takes chains for each service.
 #[test]
 fn many_services_with_affinity_by_several_fronts() {
     const COUNT: u32 = 5_000;
     in_namespace(|| {
         let ends = ["10.244.0.1:8080", "10.244.0.2:8080"];
         let one = |n: u32, ends: &[&str]| {
-            let front = Ipv4Addr::from(0x0a60_0000 + n + 1).to_string();
-            let port = sticky(service(&format!("service-{n}"), &front, 80, ends), 10_800);
-            open_to_all(port, FrontKind::NodePort, FrontAddress::NodePorts, 30_000 + n as u16)
+            let frontend = Ipv4Addr::from(0x0a60_0000 + n + 1).to_string();
+            let port = sticky(service(&format!("service-{n}"), &frontend, 80, ends), 10_800);
+            open_to_all(port, FrontendKind::NodePort, FrontendAddress::NodePorts, 30_000 + n as u16)
         };
         let want = table((0..COUNT).map(|n| one(n, &ends)));
         let mut backend = open();

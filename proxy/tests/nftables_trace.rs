@@ -42,7 +42,7 @@ fn every_case_holds_for_the_rendered_rules() {
     assert!(wrong.is_empty(), "{} of {asked} packets went wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// `UPDATE=1 cargo test -p proxy --test nftables_trace` writes the file anew.
+/// `UPDATE=1 cargo test -p proxy --test nftables_trace` writes the file again.
 #[test]
 fn rendered_rules_are_as_they_were() {
     let text = NftablesBackend::render(&nftables_common::sample(), &Family::BOTH, Settings::default());

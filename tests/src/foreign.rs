@@ -2,7 +2,7 @@
 
 use lab::Node;
 
-use crate::bed::sh;
+use crate::testbed::sh;
 
 /// Bridges of another runtime and of a CNI plugin, a veth pair in the place of a dummy, static routes outside and
 /// inside the pods' network, neighbours, chains of kube-proxy, a table of somebody, and an address on our bridge.

@@ -1,16 +1,16 @@
 //! What the black-box tests share.
 //!
 //! The tests themselves are in `tests/`, one file for each subject; each drives real daemons in labs of its own.
-//! Here is what they look through: [`bed`] (labs and daemons), [`view`] (what the kernel holds), [`foreign`] (what is
+//! Here is what they look through: [`testbed`] (labs and daemons), [`view`] (what the kernel holds), [`foreign`] (what is
 //! not ours and has to survive), [`stream`] (whether packets are lost), [`places`] (namespaces), [`wait`] (deadlines).
 //! Never: a sleep for luck, or a look through the product's own eyes where the system's tools can tell.
 
-pub mod bed;
 pub mod deploy;
 pub mod foreign;
 pub mod leases;
 pub mod peers;
 pub mod places;
 pub mod stream;
+pub mod testbed;
 pub mod view;
 pub mod wait;

@@ -5,7 +5,7 @@ use std::fmt;
 
 use lab::Node;
 
-use crate::bed::sh;
+use crate::testbed::sh;
 
 /// Lines of all tables, each behind the name of its table.
 #[derive(Clone, Debug, PartialEq, Eq)]

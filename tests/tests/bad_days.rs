@@ -8,9 +8,9 @@ use std::time::Instant;
 
 use lab::spec::{Backend, Datapath};
 use lab::{Node, Signal, Spec};
-use tests::bed::{READY, assert_all_reach_all, bare, metric, said, sh, spec, start, up, weft};
 use tests::leases;
 use tests::stream::Stream;
+use tests::testbed::{READY, assert_all_reach_all, bare, metric, said, sh, spec, start, up, weft};
 use tests::view::View;
 use tests::wait::{until, until_true};
 

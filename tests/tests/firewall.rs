@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use host::netns::Namespace;
 use lab::spec::{Backend, Datapath};
 use lab::{FlanneldOptions, Node, ScratchLab, Signal, Spec};
-use tests::bed::{assert_all_reach_all, sh, spec, start, up, weft};
 use tests::foreign::Foreign;
 use tests::stream::address;
+use tests::testbed::{assert_all_reach_all, sh, spec, start, up, weft};
 use tests::view::View;
 use tests::wait::{REPAIR, SOON, until, until_explained, until_true};
 
@@ -206,7 +206,7 @@ fn dockers_policy_does_not_cut_pods_off() {
         // It is there at the start too, and a restart writes nothing.
         restart(&lab, &weft().arg("--iptables-resync=1"));
         assert_eq!(filter(), flannels_rules(node).1);
-        assert_eq!(tests::bed::metric(node, "firewall_writes_total"), 0.0);
+        assert_eq!(tests::testbed::metric(node, "firewall_writes_total"), 0.0);
         assert_all_reach_all(&lab);
 
         policy("ACCEPT");
@@ -243,13 +243,13 @@ fn what_is_not_asked_for_is_not_written() {
 /// subnet back.
 #[test]
 fn cleanup_removes_all_of_ours_and_nothing_else() {
-    let beds = [
+    let testbeds = [
         spec("fwclean", Backend::Vxlan),
         spec("fwclean", Backend::HostGw),
         Spec { datapath: Datapath::Ebpf, ..spec("fwclean", Backend::Udp) },
     ];
-    for bed in beds {
-        let lab = up(&bed);
+    for testbed in testbeds {
+        let lab = up(&testbed);
         let node = lab.node("n1");
         let foreign = Foreign::plant(node);
         for iptables in ["iptables-nft", "iptables-legacy"] {
@@ -266,7 +266,7 @@ fn cleanup_removes_all_of_ours_and_nothing_else() {
         }
         let left = View::of(node).to_string();
         let bridge = |line: &&str| !line.contains("docker0");
-        assert_eq!(left.lines().filter(bridge).collect::<Vec<_>>(), [""; 0], "{} leaves", bed.backend);
+        assert_eq!(left.lines().filter(bridge).collect::<Vec<_>>(), [""; 0], "{} leaves", testbed.backend);
         assert_eq!(left.lines().count(), 3, "the bridge: {left}");
         assert!(!pins.exists(), "pins");
         for iptables in ["iptables-nft", "iptables-legacy"] {

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use lab::spec::{Backend, Datapath};
 use lab::{Node, ScratchLab, Signal, Spec};
-use tests::bed::{assert_all_reach_all, metric, sh, spec, up, weft, writes};
 use tests::foreign::Foreign;
+use tests::testbed::{assert_all_reach_all, metric, sh, spec, up, weft, writes};
 use tests::view::View;
 use tests::wait::{REPAIR, until_explained, until_true};
 
@@ -103,7 +103,7 @@ impl<'a> Patient<'a> {
 /// The default route and the static ones through eth0 are not flanneld's to restore.
 const UNDERLAY_BACK: &str = "ip route replace default via 172.30.0.1";
 
-/// Takes the underlay's link away and makes it anew, which gives it another index.
+/// Takes the underlay's link away and makes it again, which gives it another index.
 fn remake_underlay(lab: &ScratchLab, node: &Node) -> String {
     let hub = lab.hub().name().expect("a lab's namespaces have names");
     format!(
@@ -174,7 +174,7 @@ fn vxlan_is_repaired_within_a_second() {
     sh(node, "ip link set veth-p1 master docker0");
     assert_all_reach_all(&lab);
 
-    patient.heals("underlay made anew, with another index", &remake_underlay(&lab, node));
+    patient.heals("underlay made again, with another index", &remake_underlay(&lab, node));
     assert_all_reach_all(&lab);
     patient.is_calm();
 
@@ -194,7 +194,7 @@ fn host_gw_is_repaired_within_a_second() {
         "underlay down and up",
         &format!("ip link set eth0 down; ip link set eth0 up; {UNDERLAY_BACK}"),
     );
-    patient.heals("underlay made anew, with another index", &remake_underlay(&lab, lab.node("n1")));
+    patient.heals("underlay made again, with another index", &remake_underlay(&lab, lab.node("n1")));
     patient.heals("our nftables table flushed", "nft flush table ip flannel-ipv4");
     assert_all_reach_all(&lab);
     patient.is_calm();
@@ -245,9 +245,9 @@ fn udp_ebpf_is_repaired_within_a_second() {
         assert!(start.elapsed() < REPAIR, "{what}: {:?}", start.elapsed());
         assert_all_reach_all(&lab);
     }
-    // What was pinned anew serves the next daemon as well.
+    // What was pinned again serves the next daemon as well.
     node.stop_flanneld(Signal::SIGKILL).unwrap();
     assert_all_reach_all(&lab);
-    tests::bed::start(node, &weft());
+    tests::testbed::start(node, &weft());
     assert_all_reach_all(&lab);
 }

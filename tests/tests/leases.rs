@@ -5,9 +5,9 @@
 use lab::spec::Backend;
 use lab::{Signal, Spec};
 use serde_json::json;
-use tests::bed::{assert_all_reach_all, bare, metric, said, sh, spec, start, up, warned, weft};
 use tests::leases;
 use tests::stream::Stream;
+use tests::testbed::{assert_all_reach_all, bare, metric, said, sh, spec, start, up, warned, weft};
 use tests::view::View;
 use tests::wait::{SOON, until, until_true};
 

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use lab::spec::{Backend, Datapath};
 use lab::{Signal, Spec};
-use tests::bed::{assert_all_reach_all, bare, metric, samples, sh, spec, start, up, weft};
 use tests::foreign::Foreign;
 use tests::stream::Stream;
+use tests::testbed::{assert_all_reach_all, bare, metric, samples, sh, spec, start, up, weft};
 use tests::view::View;
 use tests::wait::until_true;
 

@@ -6,8 +6,8 @@
 use lab::flanneld::FlanneldOptions;
 use lab::spec::{Backend, Datapath};
 use lab::{Node, Spec};
-use tests::bed::{self, sh, up, weft};
 use tests::peers::{Trace, lease, mixed, original, stop, subnet, until_knows, with_iptables};
+use tests::testbed::{self, sh, up, weft};
 
 /// Removes all that a daemon leaves on a node but its lease, so that the next one makes everything itself.
 const WIPE: &str = r#"
@@ -20,7 +20,7 @@ nft list tables | grep flannel | while read table; do nft delete $table; done
 /// The trace of a node under a daemon, with a peer that is an original.
 fn trace(lab: &lab::ScratchLab, node: &Node, daemon: &FlanneldOptions, known: [bool; 3]) -> Trace {
     let peer = lab.node("n2");
-    bed::start(node, daemon);
+    testbed::start(node, daemon);
     let (key, _) = lease(lab, peer);
     until_knows(node, &subnet(&key), &peer.underlay().to_string(), known);
     // The original writes its rules in the background, after the file that says that it is ready.
@@ -40,7 +40,7 @@ fn trace(lab: &lab::ScratchLab, node: &Node, daemon: &FlanneldOptions, known: [b
 /// Both traces of n1. It has no pods and no bridge, so that nothing is there but the daemon's own.
 fn traces(spec: Spec, known: [bool; 3]) -> (Trace, Trace, String) {
     let lab = up(&Spec { pods: 0, flanneld: None, flanneld_on: [].into(), ..with_iptables(spec) });
-    bed::start(lab.node("n2"), &original());
+    testbed::start(lab.node("n2"), &original());
     let node = lab.node("n1");
     let theirs = trace(&lab, node, &original(), known);
     // The lab's --bridge is ours alone.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use host::netns::Namespace;
 use lab::bench::proxy::mode::Flavour;
 use lab::bench::proxy::tools;
-use lab::originals::{KubeProxy, Mode, Plane, User};
+use lab::originals::{ControlPlane, KubeProxy, Mode, User};
 use proxy::cases::{self, Subject};
 use proxy_core::cases::Case;
 use proxy_core::options::{DetectLocal, NodePortAddresses};
@@ -39,7 +39,7 @@ struct Original {
     flavour: Flavour,
     name: String,
     /// From the first case on.
-    plane: Option<Plane>,
+    control_plane: Option<ControlPlane>,
     running: Option<(String, KubeProxy)>,
     /// What etcd holds, by kind and name.
     there: BTreeMap<String, Value>,
@@ -49,13 +49,13 @@ struct Original {
 impl Original {
     fn new(mode: Mode, flavour: Flavour) -> Self {
         let name = format!("kube-proxy {mode}");
-        Self { mode, flavour, name, plane: None, running: None, there: BTreeMap::new(), round: 0 }
+        Self { mode, flavour, name, control_plane: None, running: None, there: BTreeMap::new(), round: 0 }
     }
 
-    fn plane(&mut self) -> &Plane {
-        self.plane.get_or_insert_with(|| {
+    fn control_plane(&mut self) -> &ControlPlane {
+        self.control_plane.get_or_insert_with(|| {
             let here = Namespace::current().expect("the node's namespace");
-            Plane::up(&here, [127, 0, 0, 1].into()).unwrap_or_else(|error| panic!("{error}"))
+            ControlPlane::up(&here, [127, 0, 0, 1].into()).unwrap_or_else(|error| panic!("{error}"))
         })
     }
 
@@ -73,22 +73,22 @@ impl Original {
             self.there.insert(key, object);
         }
         let marking = marking(self.round);
-        let plane = self.plane();
-        let written = plane.unload(old.values()).and_then(|()| plane.load(&changed));
-        written.and_then(|()| plane.load(&marking)).unwrap_or_else(|error| panic!("{error}"));
+        let control_plane = self.control_plane();
+        let written = control_plane.unload(old.values()).and_then(|()| control_plane.load(&changed));
+        written.and_then(|()| control_plane.load(&marking)).unwrap_or_else(|error| panic!("{error}"));
     }
 
     fn start(&mut self, setting: &str, case: &Case) {
         self.running = None;
         let here = Namespace::current().expect("the node's namespace");
-        let (mode, kubeconfig) = (self.mode, self.plane().kubeconfig(User::Proxy));
+        let (mode, kubeconfig) = (self.mode, self.control_plane().kubeconfig(User::Proxy));
         let mut configuration = configuration(mode, case);
         configuration["clientConnection"] = json!({"kubeconfig": kubeconfig, "qps": 100, "burst": 100});
-        let file = self.plane().directory().join("kube-proxy.yaml");
+        let file = self.control_plane().directory().join("kube-proxy.yaml");
         std::fs::write(&file, configuration.to_string()).expect("a file");
         let flag = format!("--config={}", file.display());
-        let path =
-            tools::path(self.flavour, self.plane().directory()).unwrap_or_else(|error| panic!("{error}"));
+        let path = tools::path(self.flavour, self.control_plane().directory())
+            .unwrap_or_else(|error| panic!("{error}"));
         let env = [("PATH".to_owned(), path)];
         let started = KubeProxy::start_with(&here, mode, &kubeconfig, &[&flag], &env);
         self.running = Some((setting.to_owned(), started.unwrap_or_else(|error| panic!("{error}"))));

@@ -10,15 +10,15 @@ use std::sync::Arc;
 use lab::spec::Backend;
 use lab::{FlanneldOptions, Node, ScratchLab, Signal};
 use serde_json::json;
-use tests::bed::{self, sh, up, weft};
 use tests::leases;
 use tests::peers::{Race, knows, lease, original, until_knows};
+use tests::testbed::{self, sh, up, weft};
 use tests::view::View;
 use tests::wait::{REPAIR, SOON, until, until_explained, until_true};
 
 /// Two nodes without pods: n1 is for the original, n2 for ours.
 fn side_by_side(prefix: &str, backend: Backend) -> (ScratchLab, [(&'static str, FlanneldOptions); 2]) {
-    (up(&bed::bare(prefix, backend)), [("n1", original()), ("n2", weft())])
+    (up(&testbed::bare(prefix, backend)), [("n1", original()), ("n2", weft())])
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn a_reservation_stays_one_with_ours_and_is_lost_with_the_original() {
             let node = lab.node(name);
             // A key without a lease: this subnet is this node's, however long it is away.
             leases::put(&lab, key, &leases::host_gw(&node.underlay().to_string()));
-            bed::start(node, daemon);
+            testbed::start(node, daemon);
             assert_eq!(lease(&lab, node).0, key, "both take what is reserved for them");
             leases::etcd_lease(&lab, key)
         })
@@ -44,7 +44,7 @@ fn a_reservation_stays_one_with_ours_and_is_lost_with_the_original() {
 fn deleting_flannel_1_ends_the_original_and_is_healed_by_ours() {
     let (lab, sides) = side_by_side("pddel", Backend::Vxlan);
     for (name, daemon) in &sides {
-        bed::start(lab.node(name), daemon);
+        testbed::start(lab.node(name), daemon);
     }
     let [theirs, ours] = ["n1", "n2"].map(|name| lab.node(name));
     let (key, value) = lease(&lab, ours);
@@ -72,7 +72,7 @@ fn deleting_flannel_1_ends_the_original_and_is_healed_by_ours() {
 fn flushed_routes_stay_away_with_the_original_and_come_back_with_ours() {
     let (lab, sides) = side_by_side("pdflush", Backend::Vxlan);
     for (name, daemon) in &sides {
-        bed::start(lab.node(name), daemon);
+        testbed::start(lab.node(name), daemon);
     }
     let [theirs, ours] = ["n1", "n2"].map(|name| lab.node(name));
     for (node, peer) in [(theirs, ours), (ours, theirs)] {
@@ -103,12 +103,12 @@ fn a_lost_race_for_a_subnet_ends_the_original_and_is_run_again_by_ours() {
         let ours = daemon.binary.is_ours();
         let daemon = daemon.arg(format!("--etcd-endpoints={}", race.endpoint()));
         if ours {
-            bed::start(node, &daemon);
+            testbed::start(node, &daemon);
             let (key, _) = lease(&lab, node);
             assert_ne!(race.lost(), None, "somebody was faster");
             assert_ne!(race.lost(), Some(key), "another subnet");
         } else {
-            let (status, log) = bed::run_to_its_end(node, &daemon);
+            let (status, log) = testbed::run_to_its_end(node, &daemon);
             assert_eq!(status.code(), Some(1), "{log}");
             assert_ne!(race.lost(), None, "somebody was faster");
             assert!(log.contains("subnet already exists"), "{log}");
@@ -116,7 +116,7 @@ fn a_lost_race_for_a_subnet_ends_the_original_and_is_run_again_by_ours() {
     }
 }
 
-/// Both daemons lose their watches while etcd forgets what they have not seen, so that they have to begin anew.
+/// Both daemons lose their watches while etcd forgets what they have not seen, so that they have to begin again.
 fn compact_behind_their_backs(lab: &ScratchLab) {
     let ports = |state: &str| {
         for name in ["n1", "n2"] {
@@ -142,7 +142,7 @@ fn compact_behind_their_backs(lab: &ScratchLab) {
 fn after_a_compaction_ours_follows_the_leases_and_the_original_never_does_again() {
     let (lab, sides) = side_by_side("pdcomp", Backend::Vxlan);
     for (name, daemon) in &sides {
-        bed::start(lab.node(name), daemon);
+        testbed::start(lab.node(name), daemon);
     }
     let [theirs, ours] = ["n1", "n2"].map(|name| lab.node(name));
     let own = |node: &Node| tests::peers::subnet(&lease(&lab, node).0);
@@ -186,7 +186,7 @@ fn slow_iptables(folder: &Path) -> String {
 
 #[test]
 fn rules_stand_before_subnet_env_with_ours_and_after_it_with_the_original() {
-    let mut spec = bed::bare("pdrule", Backend::HostGw);
+    let mut spec = testbed::bare("pdrule", Backend::HostGw);
     spec.network_config = Some(json!({ "EnableNFTables": false }));
     let (lab, folder) = (up(&spec), tempfile::tempdir().unwrap());
     let path = slow_iptables(folder.path());
@@ -209,7 +209,7 @@ fn a_deleted_lease_ends_the_original_and_is_taken_again_by_ours() {
     let (lab, sides) = side_by_side("pdown", Backend::HostGw);
     for (name, daemon) in &sides {
         let node = lab.node(name);
-        bed::start(node, daemon);
+        testbed::start(node, daemon);
         let (key, value) = lease(&lab, node);
         leases::delete(&lab, &key);
         if daemon.binary.is_ours() {

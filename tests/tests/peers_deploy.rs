@@ -2,17 +2,17 @@
 //!
 //! Needs root, etcd and `scripts/peers`.
 
-use lab::originals::Plane;
+use lab::originals::ControlPlane;
 use serde_json::Value;
 use tests::deploy::documents;
 
 #[test]
 fn an_api_server_takes_every_object_of_the_manifest() {
-    let plane = Plane::here().unwrap_or_else(|error| panic!("{error}"));
-    plane.start_etcd().unwrap();
-    plane.start_server().unwrap();
-    plane.wait_server().unwrap();
-    let admin = plane.admin().unwrap();
+    let control_plane = ControlPlane::here().unwrap_or_else(|error| panic!("{error}"));
+    control_plane.start_etcd().unwrap();
+    control_plane.start_server().unwrap();
+    control_plane.wait_server().unwrap();
+    let admin = control_plane.admin().unwrap();
     for object in documents("weft-proxy.yaml") {
         let collection = match object["kind"].as_str().unwrap() {
             "ServiceAccount" => "/api/v1/namespaces/kube-system/serviceaccounts",

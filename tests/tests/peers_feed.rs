@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use lab::Signal;
-use lab::originals::{Api, Plane, User};
+use lab::originals::{Api, ControlPlane, User};
 use proxy::feeds::{self, Event, Feed};
 use proxy::options;
 use proxy_core::cluster::{Change, Cluster};
@@ -90,19 +90,19 @@ const SOON: Duration = Duration::from_secs(4);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn follows_a_server_through_absence_change_and_oblivion() {
-    let mut plane = Plane::here().expect("a control plane");
-    plane.start_etcd().expect("etcd");
-    let admin = plane.admin().expect("a client");
-    let start = |plane: &Plane| {
-        plane.start_server().expect("a server");
-        plane.wait_server().expect("a server that serves");
+    let mut control_plane = ControlPlane::here().expect("a control plane");
+    control_plane.start_etcd().expect("etcd");
+    let admin = control_plane.admin().expect("a client");
+    let start = |control_plane: &ControlPlane| {
+        control_plane.start_server().expect("a server");
+        control_plane.wait_server().expect("a server that serves");
     };
 
     // Before the server is up.
-    let mut reader = Reader::new(plane.kubeconfig(User::Proxy)).await;
+    let mut reader = Reader::new(control_plane.kubeconfig(User::Proxy)).await;
     reader.until("a report", |reader| !reader.troubles.is_empty()).await;
     assert!(reader.troubles[0].contains("cannot reach the API server"), "{:?}", reader.troubles);
-    start(&plane);
+    start(&control_plane);
     let began = Instant::now();
     reader.until("all lists", |reader| Kind::ALL.iter().all(|kind| reader.listed.contains(kind))).await;
     assert!(began.elapsed() < SOON, "{:?} after it was ready", began.elapsed());
@@ -129,12 +129,12 @@ async fn follows_a_server_through_absence_change_and_oblivion() {
 
     // Lost, and back with other objects: the watch goes on where it was.
     let replaced = reader.replaced;
-    plane.stop_server(Signal::SIGKILL).expect("killed");
-    let back = plane.back_door().expect("another server");
+    control_plane.stop_server(Signal::SIGKILL).expect("killed");
+    let back = control_plane.back_door().expect("another server");
     let elsewhere = back.api(User::Admin).expect("a client");
     delete(&elsewhere, "a");
     apply(&elsewhere, &service("c", "10.96.0.13"));
-    start(&plane);
+    start(&control_plane);
     let began = Instant::now();
     reader.until("c instead of a", |reader| reader.has("c") && !reader.has("a")).await;
     assert!(began.elapsed() < SOON, "{:?} after it was ready", began.elapsed());
@@ -145,29 +145,29 @@ async fn follows_a_server_through_absence_change_and_oblivion() {
     );
 
     // Back, but with no memory of where we were: a list, and what is gone goes.
-    plane.stop_server(Signal::SIGKILL).expect("killed");
+    control_plane.stop_server(Signal::SIGKILL).expect("killed");
     delete(&elsewhere, "b");
     for nth in 0..20 {
         apply(&elsewhere, &service(&format!("many-{nth}"), &format!("10.96.1.{}", nth + 1)));
     }
-    plane.compact().expect("compacted");
+    control_plane.compact().expect("compacted");
     drop(back);
-    start(&plane);
+    start(&control_plane);
     let replaced = reader.replaced;
     reader.until("the end of b", |reader| !reader.has("b") && reader.has("many-19")).await;
     println!("after the compaction by {} lists", reader.replaced - replaced);
 
-    // Another etcd: everything that was is gone, and versions begin anew.
-    plane.stop_server(Signal::SIGKILL).expect("killed");
-    plane.new_etcd().expect("another etcd");
-    start(&plane);
+    // Another etcd: everything that was is gone, and versions begin again.
+    control_plane.stop_server(Signal::SIGKILL).expect("killed");
+    control_plane.new_etcd().expect("another etcd");
+    start(&control_plane);
     apply(&admin, &service("new", "10.96.0.21"));
     let began = Instant::now();
     reader.until("the new world", |reader| reader.has("new") && !reader.has("c")).await;
     assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
 
     // An object that no server would have let in.
-    plane.load([&service("bad", "10.96.0.300")]).expect("written");
+    control_plane.load([&service("bad", "10.96.0.300")]).expect("written");
     apply(&admin, &service("good", "10.96.0.22"));
     reader.until("the good one", |reader| reader.has("good")).await;
     assert!(
@@ -177,11 +177,13 @@ async fn follows_a_server_through_absence_change_and_oblivion() {
     );
 
     // Someone whom the server does not know.
-    let mut stranger = Reader::new(plane.kubeconfig_with("stranger", "guess").expect("written")).await;
+    let mut stranger =
+        Reader::new(control_plane.kubeconfig_with("stranger", "guess").expect("written")).await;
     stranger.until("a report", |reader| !reader.troubles.is_empty()).await;
     assert!(stranger.troubles[0].contains("401 Unauthorized"), "{:?}", stranger.troubles);
     // The file is read again: a new token in it is enough.
-    fs::copy(plane.kubeconfig(User::Proxy), plane.directory().join("stranger")).expect("our own file");
+    fs::copy(control_plane.kubeconfig(User::Proxy), control_plane.directory().join("stranger"))
+        .expect("our own file");
     stranger.until("all lists", |reader| Kind::ALL.iter().all(|kind| reader.listed.contains(kind))).await;
     assert!(stranger.has("good"));
 }
@@ -189,11 +191,11 @@ async fn follows_a_server_through_absence_change_and_oblivion() {
 /// Tens of thousands are too many for requests one by one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn objects_written_into_etcd_are_served_as_if_the_server_had_made_them() {
-    let plane = Plane::here().expect("a control plane");
-    plane.start_etcd().expect("etcd");
-    plane.start_server().expect("a server");
-    plane.wait_server().expect("a server that serves");
-    let mut reader = Reader::new(plane.kubeconfig(User::Proxy)).await;
+    let control_plane = ControlPlane::here().expect("a control plane");
+    control_plane.start_etcd().expect("etcd");
+    control_plane.start_server().expect("a server");
+    control_plane.wait_server().expect("a server that serves");
+    let mut reader = Reader::new(control_plane.kubeconfig(User::Proxy)).await;
     let name = |nth: usize| format!("s{nth}");
     let many: Vec<Value> = (0..2000)
         .flat_map(|nth| {
@@ -202,7 +204,7 @@ async fn objects_written_into_etcd_are_served_as_if_the_server_had_made_them() {
         })
         .collect();
     let began = Instant::now();
-    plane.load(&many).expect("written");
+    control_plane.load(&many).expect("written");
     println!("{} objects written in {:?}", many.len(), began.elapsed());
     let last = ServiceName::new("default", name(1999));
     reader
@@ -211,11 +213,11 @@ async fn objects_written_into_etcd_are_served_as_if_the_server_had_made_them() {
         })
         .await;
     println!("all there after {:?}", began.elapsed());
-    let admin = plane.admin().expect("a client");
+    let admin = control_plane.admin().expect("a client");
     let found = admin.get(&service(&name(7), "")).expect("an answer").expect("the service");
     assert_eq!(found["spec"]["type"], "ClusterIP");
     admin.merge(&many[0], &json!({"spec": {"ports": [{"port": 81}]}})).expect("a change of what was loaded");
     delete(&admin, &name(7));
-    plane.unload(&many[100..102]).expect("taken out");
+    control_plane.unload(&many[100..102]).expect("taken out");
     reader.until("two to go", |reader| !reader.has(&name(7)) && !reader.has(&name(50))).await;
 }

@@ -9,11 +9,11 @@ use std::time::Duration;
 use lab::spec::{Backend, Datapath};
 use lab::{Pod, ScratchLab, Spec};
 use nix::sys::socket::SockProtocol;
-use tests::bed::{self, assert_all_reach_all, up, weft};
 use tests::leases;
 use tests::peers::wire::Tap;
 use tests::peers::{lease, mixed, original, stop, subnet, until_knows};
 use tests::stream::address;
+use tests::testbed::{self, assert_all_reach_all, up, weft};
 
 /// Two originals and two of ours, so that each kind has both kinds for peers.
 const ORIGINALS: [&str; 2] = ["n2", "n3"];
@@ -147,11 +147,11 @@ fn both_sides_follow_a_host_gw_lease_that_comes_and_goes() {
 fn leases_come_and_go(prefix: &str, backend: Backend, known: [bool; 3]) {
     let spec = Spec { nodes: 4, pods: 0, flanneld: None, ..mixed(prefix, backend, 4, &[]) };
     let lab = up(&spec);
-    bed::start(lab.node("n1"), &weft());
-    bed::start(lab.node("n2"), &original());
+    testbed::start(lab.node("n1"), &weft());
+    testbed::start(lab.node("n2"), &original());
     for (name, daemon) in [("n3", original()), ("n4", weft())] {
         let node = lab.node(name);
-        bed::start(node, &daemon);
+        testbed::start(node, &daemon);
         let (key, _) = lease(&lab, node);
         let (subnet, public_ip) = (subnet(&key), node.underlay().to_string());
         let watchers = [lab.node("n1"), lab.node("n2")];
@@ -165,7 +165,7 @@ fn leases_come_and_go(prefix: &str, backend: Backend, known: [bool; 3]) {
             until_knows(watcher, &subnet, &public_ip, [false; 3]);
         }
         // It comes back under another subnet, or the same: both are a lease that comes.
-        bed::start(node, &daemon);
+        testbed::start(node, &daemon);
         let (key, _) = lease(&lab, node);
         for watcher in watchers {
             until_knows(watcher, &tests::peers::subnet(&key), &public_ip, known);
@@ -187,7 +187,7 @@ fn both_sides_follow_a_udp_lease_that_comes_and_goes() {
             for watcher in ["n1", "n2"] {
                 let pod = &lab.node(watcher).pods()[0];
                 // Its own address as the source: the kernel throws the original's answer away unless it is told not to.
-                bed::sh(lab.node(watcher), "sysctl -q -w net.ipv4.conf.flannel0.accept_local=1");
+                testbed::sh(lab.node(watcher), "sysctl -q -w net.ipv4.conf.flannel0.accept_local=1");
                 let answers = Tap::open(pod.namespace(), SockProtocol::Icmp);
                 let socket = pod.namespace().run(|| UdpSocket::bind("0.0.0.0:0")).unwrap().unwrap();
                 // Both answer "net unreachable" once they know of nobody there.

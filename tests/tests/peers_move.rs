@@ -12,7 +12,7 @@ use std::time::Duration;
 use host::netns::Namespace;
 use lab::Signal;
 use lab::flanneld::Binary;
-use lab::originals::{KubeProxy, Mode, Plane, READY_LIMIT, User};
+use lab::originals::{ControlPlane, KubeProxy, Mode, READY_LIMIT, User};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -32,14 +32,14 @@ const UDP: &[&str] = &["10.96.0.20:91", "192.168.8.1:30091"];
 const FLAGS: &[&str] = &["--hostname-override=here", "--cluster-cidr=10.244.0.0/16"];
 
 /// Beside the control plane: the node, what is behind it, and a client before it.
-struct Bed {
-    plane: Plane,
+struct Testbed {
+    control_plane: ControlPlane,
     node: Namespace,
     client: Namespace,
     _places: Places,
 }
 
-impl Bed {
+impl Testbed {
     fn new(tag: &str) -> Self {
         let roles = ["hub", "node", "client", "one", "two"];
         let (places, [hub, node, client, one, two]) = Places::make(PREFIX, tag, roles);
@@ -69,17 +69,17 @@ impl Bed {
         sh(&node, "ip route add default via 192.168.8.2");
         echo("one", &one);
         echo("two", &two);
-        let plane = Plane::up(&hub, SERVER).unwrap_or_else(|error| panic!("{error}"));
-        let bed = Self { plane, node, client, _places: places };
-        let admin = bed.plane.admin().expect("a client");
+        let control_plane = ControlPlane::up(&hub, SERVER).unwrap_or_else(|error| panic!("{error}"));
+        let testbed = Self { control_plane, node, client, _places: places };
+        let admin = testbed.control_plane.admin().expect("a client");
         for object in objects() {
             admin.apply(&object).unwrap_or_else(|error| panic!("{error}"));
         }
-        bed
+        testbed
     }
 
     fn kube_proxy(&self, mode: Mode) -> KubeProxy {
-        let proxy = KubeProxy::start(&self.node, mode, &self.plane.kubeconfig(User::Proxy), FLAGS);
+        let proxy = KubeProxy::start(&self.node, mode, &self.control_plane.kubeconfig(User::Proxy), FLAGS);
         let proxy = proxy.unwrap_or_else(|error| panic!("{error}"));
         proxy.wait_ready(READY_LIMIT).unwrap_or_else(|error| panic!("{error}"));
         proxy
@@ -95,7 +95,7 @@ impl Bed {
 
     /// Starts ours, and waits for its first complete pass.
     fn start(&self, mode: &str) -> Weft {
-        let kubeconfig = format!("--kubeconfig={}", self.plane.kubeconfig(User::Proxy).display());
+        let kubeconfig = format!("--kubeconfig={}", self.control_plane.kubeconfig(User::Proxy).display());
         let mut command = self.weft(&[&kubeconfig, &format!("--proxy-mode={mode}")]);
         let weft = Weft(command.args(FLAGS).spawn().expect("weft runs"));
         let ready = || {
@@ -177,14 +177,14 @@ fn objects() -> [Value; 3] {
 
 /// The way there, and the way back by Weft's nftables mode, which shares nothing with kube-proxy.
 fn there_and_back(tag: &str, original: Mode) {
-    let bed = Bed::new(tag);
-    let mut kube_proxy = bed.kube_proxy(original);
-    let traffic = Traffic::start(&bed.client, TCP, UDP);
+    let testbed = Testbed::new(tag);
+    let mut kube_proxy = testbed.kube_proxy(original);
+    let traffic = Traffic::start(&testbed.client, TCP, UDP);
     for first in ["iptables", "nftables"] {
         kube_proxy.stop(Signal::SIGTERM).unwrap_or_else(|error| panic!("{error}"));
         drop(kube_proxy);
-        let mut weft = bed.start(first);
-        bed.until_rules("weft to serve alone", |tables, iptables| {
+        let mut weft = testbed.start(first);
+        testbed.until_rules("weft to serve alone", |tables, iptables| {
             let nftables = tables.contains("weft-proxy") && !iptables.contains("KUBE-SVC-");
             let alone = if first == "nftables" { nftables } else { !tables.contains("weft-proxy") };
             alone && !tables.contains("kube-proxy")
@@ -192,14 +192,14 @@ fn there_and_back(tag: &str, original: Mode) {
         traffic.flow();
         if first != "nftables" {
             weft.end();
-            weft = bed.start("nftables");
-            bed.until_rules("the iptables rules to go", |_, iptables| !iptables.contains("KUBE-S"));
+            weft = testbed.start("nftables");
+            testbed.until_rules("the iptables rules to go", |_, iptables| !iptables.contains("KUBE-S"));
             traffic.flow();
         }
         weft.end();
-        kube_proxy = bed.kube_proxy(original);
-        bed.cleanup("nftables");
-        bed.until_rules("kube-proxy to serve alone", |tables, iptables| {
+        kube_proxy = testbed.kube_proxy(original);
+        testbed.cleanup("nftables");
+        testbed.until_rules("kube-proxy to serve alone", |tables, iptables| {
             let serves = match original {
                 Mode::Nftables => tables.contains("kube-proxy") && !iptables.contains("KUBE-SVC-"),
                 Mode::Iptables => iptables.contains("KUBE-SVC-"),

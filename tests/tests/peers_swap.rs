@@ -5,9 +5,9 @@
 use lab::spec::{Backend, Datapath};
 use lab::{Node, ScratchLab, Spec};
 use serde_json::json;
-use tests::bed::{self, assert_all_reach_all, sh, up, weft};
 use tests::peers::{cleanup, lease, mixed, original, stop, subnet, swap, until_knows};
 use tests::stream::{Stream, Tally};
+use tests::testbed::{self, assert_all_reach_all, sh, up, weft};
 
 /// Both nodes begin as originals; n2 stays one.
 fn originals(prefix: &str, backend: Backend) -> ScratchLab {
@@ -180,7 +180,7 @@ fn a_udp_node_goes_to_ours_and_back_in_no_more_than_a_restart_of_the_original() 
                 "",
                 "the original wants to make flannel0 itself"
             );
-            bed::start(node, &original());
+            testbed::start(node, &original());
         });
         assert_eq!(seen(&lab), before, "under the original again, {datapath}");
         until_rules(node, (1, 1, 0));
@@ -206,7 +206,7 @@ fn a_node_that_comes_back_as_ours_takes_the_subnet_of_the_original() {
     stop(node);
     tests::leases::delete(&lab, &key);
     sh(node, "ip link delete flannel.1");
-    bed::start(node, &weft());
+    testbed::start(node, &weft());
     let (again, new) = lease(&lab, node);
     assert_eq!(again, key, "the subnet of subnet.env");
     assert_ne!(new, value, "a new end point has a new MAC");
@@ -215,7 +215,7 @@ fn a_node_that_comes_back_as_ours_takes_the_subnet_of_the_original() {
     stop(node);
     tests::leases::delete(&lab, &key);
     sh(node, "ip link delete flannel.1");
-    bed::start(node, &original());
+    testbed::start(node, &original());
     assert_eq!(lease(&lab, node).0, key, "the subnet of our subnet.env");
     until_knows(lab.node("n2"), &subnet(&key), &node.underlay().to_string(), [true; 3]);
     assert_all_reach_all(&lab);

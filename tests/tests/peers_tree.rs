@@ -10,7 +10,7 @@ use host::iptables::Saved;
 use host::netns::Namespace;
 use lab::Signal;
 use lab::flanneld::Binary;
-use lab::originals::{KubeProxy, Mode, Plane, READY_LIMIT, User};
+use lab::originals::{ControlPlane, KubeProxy, Mode, READY_LIMIT, User};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tests::wait::until_explained;
@@ -77,9 +77,9 @@ fn kube_proxy_deletes_the_tree_when_it_takes_a_node_over() {
             assert!(done.success(), "ip {words}");
         }
     }
-    let plane = Plane::up(&hub, SERVER).unwrap_or_else(|error| panic!("{error}"));
-    plane.load(&objects()).unwrap_or_else(|error| panic!("{error}"));
-    let kubeconfig = plane.kubeconfig(User::Proxy);
+    let control_plane = ControlPlane::up(&hub, SERVER).unwrap_or_else(|error| panic!("{error}"));
+    control_plane.load(&objects()).unwrap_or_else(|error| panic!("{error}"));
+    let kubeconfig = control_plane.kubeconfig(User::Proxy);
     let kube_proxy = || {
         let proxy = KubeProxy::start(&node, Mode::Iptables, &kubeconfig, FLAGS);
         let proxy = proxy.unwrap_or_else(|error| panic!("{error}"));

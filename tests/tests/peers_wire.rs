@@ -9,11 +9,11 @@ use std::time::Duration;
 use lab::spec::{Backend, Datapath};
 use lab::{FlanneldOptions, Pod, ScratchLab, Spec};
 use nix::sys::socket::SockProtocol;
-use tests::bed::{self, sh, up, weft};
 use tests::leases;
 use tests::peers::wire::{Outer, Packet, Tap, inject, open};
 use tests::peers::{cleanup, mixed, original, stop};
 use tests::stream::address;
+use tests::testbed::{self, sh, up, weft};
 
 /// The peer by hand: its subnet, its pod, and where it lives.
 const SUBNET: &str = "10.244.200.0-24";
@@ -65,7 +65,7 @@ impl Wire {
                 weft()
             }
         };
-        bed::start(node, &options);
+        testbed::start(node, &options);
         // Both answer with their own address as the source, which a kernel refuses unless it is told not to.
         // Ours tells it.
         if daemon == Daemon::Original {

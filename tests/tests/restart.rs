@@ -4,10 +4,10 @@
 
 use lab::spec::{Backend, Datapath};
 use lab::{Node, ScratchLab, Signal, Spec};
-use tests::bed::{assert_all_reach_all, sh, spec, start, up, weft, writes};
 use tests::foreign::Foreign;
 use tests::leases;
 use tests::stream::{Stream, Tally};
+use tests::testbed::{assert_all_reach_all, sh, spec, start, up, weft, writes};
 use tests::view::View;
 use tests::wait::until_true;
 

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use lab::Lab;
 use lab::spec::Backend;
-use tests::bed::{bare, metric, sh, start, up, weft};
 use tests::foreign::Foreign;
 use tests::leases;
+use tests::testbed::{bare, metric, sh, start, up, weft};
 use tests::wait::until_explained;
 
 const LEASES: usize = 500;

@@ -8,8 +8,8 @@ use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use lab::flanneld::HEALTH_PORT;
 use lab::spec::Backend;
 use lab::{FlanneldOptions, Node, ScratchLab, Signal};
-use tests::bed::{bare, run_to_its_end, sh, start, up, warned, weft};
 use tests::foreign::Foreign;
+use tests::testbed::{bare, run_to_its_end, sh, start, up, warned, weft};
 use tests::view::View;
 
 const VXLAN: &str = r#"{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}"#;

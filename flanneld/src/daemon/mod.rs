@@ -2,12 +2,12 @@
 //!
 //! Order of the start (flannel's, with the rules before `subnet.env`, since others take that file for "ready"):
 //! configuration from etcd, interface, lease, first snapshot of all leases, first pass over the kernel's tables,
-//! rules, `subnet.env`, readiness. Begin at [`run`]; then [`keeper`] (kernel tables) and [`lease`] (our own lease).
+//! rules, `subnet.env`, readiness. Begin at [`run`]; then [`reconciler`] (kernel tables) and [`lease`] (our own lease).
 
 mod cleanup;
 mod files;
-mod keeper;
 mod lease;
+mod reconciler;
 mod start;
 
 use std::time::Duration;
@@ -24,7 +24,7 @@ use crate::error::FlanneldError;
 use crate::etcd::LeaseEvent;
 use crate::options::Options;
 use crate::udp;
-use keeper::{Pass, describe};
+use reconciler::{Pass, describe};
 use start::Started;
 
 /// How long changes are gathered before a look: our own writes and a link's going down come in showers.
@@ -63,7 +63,7 @@ fn leave() -> Result<(), FlanneldError> {
 
 async fn serve(options: Options) -> Result<(), FlanneldError> {
     let Started {
-        mut keeper,
+        mut reconciler,
         mut firewall,
         own,
         source,
@@ -75,7 +75,7 @@ async fn serve(options: Options) -> Result<(), FlanneldError> {
     } = start::start(&options).await?;
     let (lease_lost, lease_hints) = mpsc::channel(1);
     let (leases_in, mut leases) = mpsc::channel(64);
-    let mut book = LeaseBook::new(own.subnets(), keeper.node().public_ip);
+    let mut book = LeaseBook::new(own.subnets(), reconciler.node().public_ip);
     let watch = async move { source.watch(leases_in).await };
     let keep = own.keep(lease_hints, metrics);
     tokio::pin!(watch, keep);
@@ -84,7 +84,7 @@ async fn serve(options: Options) -> Result<(), FlanneldError> {
     let mut pulse = tokio::time::interval(PULSE);
     pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut retry = Retry::default();
-    let questions = keeper.questions();
+    let questions = reconciler.questions();
     let mut aging = tokio::time::interval(udp::AGING);
     // Before the first snapshot nothing is planned: what is not known yet would look like gone.
     let mut informed = false;
@@ -95,20 +95,20 @@ async fn serve(options: Options) -> Result<(), FlanneldError> {
                 informed = true;
                 event.is_some_and(|event| note(&mut book, event, &lease_lost))
             }
-            () = changes.gather(keeper.last_pass()), if informed => true,
+            () = changes.gather(reconciler.last_pass()), if informed => true,
             () = retry.due(), if informed => true,
-            _ = pulse.tick(), if ready && keeper.runs_udp() => !keeper.udp_is_whole(),
+            _ = pulse.tick(), if ready && reconciler.runs_udp() => !reconciler.udp_is_whole(),
             () = firewall.changed(), if ready => {
-                firewall.sync(keeper.node()).await;
+                firewall.sync(reconciler.node()).await;
                 false
             }
             _ = aging.tick(), if ready => {
-                keeper.age_udp_peers();
-                firewall.count(keeper.counted(&book));
+                reconciler.age_udp_peers();
+                firewall.count(reconciler.counted(&book));
                 false
             }
             () = questions.notified(), if ready => {
-                firewall.count(keeper.counted(&book));
+                firewall.count(reconciler.counted(&book));
                 false
             }
             () = &mut watch => false,
@@ -120,18 +120,18 @@ async fn serve(options: Options) -> Result<(), FlanneldError> {
         if !look && ready {
             continue;
         }
-        let pass = keeper.pass(&book).await?;
+        let pass = reconciler.pass(&book).await?;
         retry.after(&pass);
-        firewall.count(keeper.counted(&book));
+        firewall.count(reconciler.counted(&book));
         if !ready && pass.carries_packets() {
-            firewall.start(keeper.node()).await?;
+            firewall.start(reconciler.node()).await?;
             ready = true;
-            files.publish(keeper.pod_mtu())?;
+            files.publish(reconciler.pod_mtu())?;
             health.set(true);
             tell_systemd("READY=1");
-            tracing::info!(subnet = %keeper.node().subnets, peers = book.peers().len(), "ready");
+            tracing::info!(subnet = %reconciler.node().subnets, peers = book.peers().len(), "ready");
         } else if ready {
-            files.publish(keeper.pod_mtu())?;
+            files.publish(reconciler.pod_mtu())?;
         }
     }
 }
@@ -171,7 +171,7 @@ fn note(book: &mut LeaseBook, event: LeaseEvent, lease_lost: &mpsc::Sender<()>) 
     }
     for notice in &notices {
         match notice {
-            // The keeper of the lease asks etcd itself; a second hint while it does so says nothing new.
+            // The reconciler of the lease asks etcd itself; a second hint while it does so says nothing new.
             Notice::OwnDeleted | Notice::OwnTakenOver { .. } | Notice::OwnUnreadable { .. } => {
                 tracing::warn!("{notice}");
                 let _ = lease_lost.try_send(());

@@ -14,8 +14,8 @@ use host::netlink::{Netlink, Watch};
 use telemetry::http::{Health, Ready, Server, Texts};
 
 use super::files::Files;
-use super::keeper::Keeper;
 use super::lease::OwnLease;
+use super::reconciler::Reconciler;
 use crate::error::{FlanneldError, chain};
 use crate::etcd::{Acquired, EtcdError, EtcdSource, Remedy};
 use crate::files::check_writable;
@@ -39,7 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Everything that the loop works with.
 pub struct Started {
-    pub keeper: Keeper,
+    pub reconciler: Reconciler,
     pub firewall: Firewall,
     pub own: OwnLease,
     pub source: EtcdSource,
@@ -98,8 +98,8 @@ pub async fn start(options: &Options) -> Result<Started, FlanneldError> {
     let files = Files::new(options, &config, acquired.lease.subnets);
     let own =
         OwnLease { source: source.clone(), config: config.clone(), acquired, margin: options.renew_margin };
-    let keeper = Keeper::new(netlink, config, node, udp, peers, metrics.clone())?;
-    Ok(Started { keeper, firewall, own, source, metrics, changes, health, files, server })
+    let reconciler = Reconciler::new(netlink, config, node, udp, peers, metrics.clone())?;
+    Ok(Started { reconciler, firewall, own, source, metrics, changes, health, files, server })
 }
 
 fn announce(options: &Options) {

@@ -65,7 +65,7 @@ pub enum EtcdError {
 pub enum Remedy {
     /// The same again, a little later: time heals it, or a person does while we wait.
     Retry,
-    /// The lease is lost: acquire anew, or end.
+    /// The lease is lost: acquire again, or end.
     Reacquire,
     /// The command line or a file must change first.
     GiveUp,

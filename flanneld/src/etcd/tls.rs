@@ -8,7 +8,7 @@ use etcd_client::{Certificate, Identity, TlsOptions};
 use super::error::EtcdError;
 use crate::options::EtcdOptions;
 
-/// Files for TLS. They are read anew for each connection, so that renewed certificates are taken up.
+/// Files for TLS. They are read again for each connection, so that renewed certificates are taken up.
 ///
 /// TLS 1.2 or 1.3 (rustls knows no older one).
 #[derive(Clone, Debug, PartialEq, Eq)]

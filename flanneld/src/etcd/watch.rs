@@ -48,7 +48,7 @@ impl LeaseEvent {
 /// Why following the changes ended.
 #[derive(Debug)]
 enum End {
-    /// The revision to go on from is no longer in etcd's history, or etcd has lost its history: list anew.
+    /// The revision to go on from is no longer in etcd's history, or etcd has lost its history: list again.
     Stale(&'static str),
     /// The connection broke: go on from where we were.
     Broken(EtcdError),
@@ -92,7 +92,7 @@ impl EtcdSource {
                 match self.follow(&mut next, events, &mut interruption).await {
                     Ok(()) => return,
                     Err(End::Stale(reason)) => {
-                        tracing::warn!(reason, revision = next, "listing all leases anew");
+                        tracing::warn!(reason, revision = next, "listing all leases again");
                         if listed.elapsed() > CALM {
                             relist = Backoff::new();
                         }

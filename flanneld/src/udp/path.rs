@@ -42,7 +42,7 @@ pub struct UdpPath {
     parts: Parts,
 }
 
-/// What is made anew when the TUN or the socket is lost.
+/// What is made again when the TUN or the socket is lost.
 struct Parts {
     /// Interface index of the TUN.
     index: u32,
@@ -50,7 +50,7 @@ struct Parts {
     threads: Simple,
 }
 
-/// Makes the data path where there is none, makes it anew where `moved` says that `spec` has changed, or mends it.
+/// Makes the data path where there is none, makes it again where `moved` says that `spec` has changed, or mends it.
 /// True if something was done.
 pub fn ensure(path: &mut Option<UdpPath>, spec: &UdpSpec, moved: bool) -> Result<bool, UdpError> {
     match path {
@@ -94,7 +94,7 @@ impl UdpPath {
         self.whole() && self.attached()
     }
 
-    /// Mends what is broken: a TUN that somebody has deleted or a lost socket by making all anew, programs that somebody has
+    /// Mends what is broken: a TUN that somebody has deleted or a lost socket by making all again, programs that somebody has
     /// detached by attaching them. True if something was done. Counters of packets in user space go on.
     pub fn heal(&mut self) -> Result<bool, UdpError> {
         if !self.whole() {
@@ -114,7 +114,7 @@ impl UdpPath {
     }
 
     fn make_anew(&mut self) -> Result<(), UdpError> {
-        tracing::warn!(device = self.spec.device, "making the udp data path anew");
+        tracing::warn!(device = self.spec.device, "making the udp data path again");
         // The old threads hold the port and the TUN.
         self.parts.threads.stop();
         let (chosen, parts) = make(&self.spec, &self.routes, &self.counters)?;

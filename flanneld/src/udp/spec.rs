@@ -39,7 +39,7 @@ impl UdpSpec {
         self.subnet.network()
     }
 
-    /// Takes over where the underlay is now. True if that changed something, and the data path has to be made anew.
+    /// Takes over where the underlay is now. True if that changed something, and the data path has to be made again.
     /// An underlay that has lost its address changes nothing: it may come back.
     pub fn follow(&mut self, underlay: &Underlay, mtu: u32) -> bool {
         let before = (self.underlay, self.local, self.mtu);

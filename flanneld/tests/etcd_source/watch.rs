@@ -181,7 +181,7 @@ async fn a_frozen_etcd_is_waited_for() {
     assert!(back.elapsed() < 4 * SECOND, "{:?}", back.elapsed());
 }
 
-/// An etcd that lost its data counts its revisions anew; a watch from the old one would wait for years.
+/// An etcd that lost its data counts its revisions again; a watch from the old one would wait for years.
 #[tokio::test]
 async fn an_etcd_that_lost_its_data_is_listed_anew() {
     let mut etcd = Etcd::start().await;

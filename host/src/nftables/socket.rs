@@ -25,7 +25,7 @@ const DATAGRAM: usize = 64 << 10;
 const OVERHEAD: usize = 32;
 /// Room for the answers to a batch in which a thousand changes fail.
 const ANSWERS: usize = 1 << 20;
-/// A dump during which the ruleset changed is begun anew, this often.
+/// A dump during which the ruleset changed is begun again, this often.
 const DUMP_TRIES: usize = 10;
 
 /// A connection to nf_tables in the network namespace of the thread that made it. Calls block for as long as
@@ -137,7 +137,7 @@ impl Nftables {
 
     /// Whether the rules of a table and the elements of a set may be listed while somebody changes the ruleset. The
     /// kernel cannot tell changes of the very table from those of others; whoever listens to events can, and need not
-    /// read anew for ever because others write all the time.
+    /// read again for ever because others write all the time.
     pub fn tolerate_changes(&mut self, yes: bool) {
         self.tolerant = yes;
     }

@@ -122,8 +122,8 @@ fn comments_are_cut_to_what_nft_takes() {
     let table = TableId::new(Family::Ip6, "t");
     let long = "ä".repeat(200);
     assert_eq!(Table::new(&table).comment(&long).comment.unwrap().len(), 126);
-    let front = [Type::Ipv6Addr, Type::InetProto, Type::InetService, Type::Integer];
-    let set = Set::map(&table, "s", &front, &[Type::Ipv6Addr, Type::InetService]).comment(&long);
+    let frontend = [Type::Ipv6Addr, Type::InetProto, Type::InetService, Type::Integer];
+    let set = Set::map(&table, "s", &frontend, &[Type::Ipv6Addr, Type::InetService]).comment(&long);
     // NFT_USERDATA_MAXLEN
     assert!(userdata::set_userdata(&set).len() <= 256);
 }

@@ -17,7 +17,7 @@ fn elements_are_those_of_nft() {
     let table = TableId::new(Family::Ip, "weft-test");
     let sets = sets(&table);
     let set = |name: &str| sets.iter().find(|set| set.name == name).unwrap();
-    let front = (ip("10.96.0.10"), Proto::TCP, Port(80));
+    let frontend = (ip("10.96.0.10"), Proto::TCP, Port(80));
     let elements: Vec<(&str, Vec<Element>, &str)> = vec![
         ("ips", vec![Element::new(ip("1.2.3.4")).comment("a node")], "1.2.3.4 comment \"a node\""),
         ("ports", vec![Element::new(Port(80)), Element::new(Port(443))], "80, 443"),
@@ -43,17 +43,17 @@ fn elements_are_those_of_nft() {
             "10.0.0.1 . 10.0.0.1 . udp . 53",
         ),
         (
-            "fronts",
+            "frontends",
             vec![
-                Element::new(front).verdict(Verdict::Goto("other".into())),
+                Element::new(frontend).verdict(Verdict::Goto("other".into())),
                 Element::new((ip("10.96.0.11"), Proto::SCTP, Port(81))).verdict(Verdict::Drop),
             ],
             "10.96.0.10 . tcp . 80 : goto other, 10.96.0.11 . sctp . 81 : drop",
         ),
-        ("numbers", vec![Element::new(front).data(7)], "10.96.0.10 . tcp . 80 : 0x00000007"),
+        ("numbers", vec![Element::new(frontend).data(7)], "10.96.0.10 . tcp . 80 : 0x00000007"),
         (
             "ends",
-            vec![Element::new((front.0, front.1, front.2, 1)).data((ip("10.244.1.2"), Port(8080)))],
+            vec![Element::new((frontend.0, frontend.1, frontend.2, 1)).data((ip("10.244.1.2"), Port(8080)))],
             "10.96.0.10 . tcp . 80 . 1 : 10.244.1.2 . 8080",
         ),
         ("slots", vec![Element::new(1).data(ip("10.244.1.2"))], "1 : 10.244.1.2"),
@@ -118,18 +118,18 @@ fn ten_thousand_services_are_one_transaction() {
         nf.apply(&frame(&table)).unwrap();
         let start = Instant::now();
         let addr = |base: u32, n: u32| std::net::Ipv4Addr::from(base + n);
-        let mut fronts = Vec::new();
+        let mut frontends = Vec::new();
         let mut ends = Vec::new();
         for n in 0..10_000 {
-            let front = (addr(0x0a60_0000, n), Proto::TCP, Port(80));
-            fronts.push(Element::new(front).verdict(Verdict::Goto("other".into())));
+            let frontend = (addr(0x0a60_0000, n), Proto::TCP, Port(80));
+            frontends.push(Element::new(frontend).verdict(Verdict::Goto("other".into())));
             for slot in 0..2 {
                 let end = (addr(0x0af4_0000, 2 * n + slot), Port(8080));
-                ends.push(Element::new((front.0, front.1, front.2, slot)).data(end));
+                ends.push(Element::new((frontend.0, frontend.1, frontend.2, slot)).data(end));
             }
         }
         let mut batch = Batch::new();
-        batch.add_elements(set("fronts"), fronts).add_elements(set("ends"), ends);
+        batch.add_elements(set("frontends"), frontends).add_elements(set("ends"), ends);
         let built = start.elapsed();
         nf.apply(&batch).unwrap();
         let applied = start.elapsed();
@@ -138,7 +138,7 @@ fn ten_thousand_services_are_one_transaction() {
         assert_eq!(listed.len(), 20_000);
         let one = Element::new((ip("10.97.0.1"), Proto::TCP, Port(80))).verdict(Verdict::Drop);
         let begin = Instant::now();
-        nf.apply(Batch::new().add_elements(set("fronts"), vec![one])).unwrap();
+        nf.apply(Batch::new().add_elements(set("frontends"), vec![one])).unwrap();
         println!(
             "30,000 elements: built {built:?}, applied {:?}, 20,000 read {:?}; one more {:?}",
             applied - built,
@@ -149,8 +149,8 @@ fn ten_thousand_services_are_one_transaction() {
     });
 }
 
-/// The layout of a service proxy with nothing of its own per service: one map from fronts to chains, one from
-/// fronts and slots to endpoints. Real connections go where the elements say.
+/// The layout of a service proxy with nothing of its own per service: one map from frontends to chains, one from
+/// frontends and slots to endpoints. Real connections go where the elements say.
 #[test]
 fn connections_find_their_endpoints_through_shared_maps() {
     in_namespace(|| {
@@ -162,25 +162,25 @@ fn connections_find_their_endpoints_through_shared_maps() {
         ip_tool("route add 10.96.0.0/16 dev lo");
         let listeners = [0, 1].map(|_| TcpListener::bind("10.0.0.1:0").unwrap());
         let table = TableId::new(Family::Ip, "weft-test");
-        let front = [Type::Ipv4Addr, Type::InetProto, Type::InetService];
-        let fronts = Arc::new(Set::verdict_map(&table, "fronts", &front));
-        let slot = [front.as_slice(), &[Type::Integer]].concat();
+        let frontend = [Type::Ipv4Addr, Type::InetProto, Type::InetService];
+        let frontends = Arc::new(Set::verdict_map(&table, "frontends", &frontend));
+        let slot = [frontend.as_slice(), &[Type::Integer]].concat();
         let ends = Arc::new(Set::map(&table, "ends", &slot, &[Type::Ipv4Addr, Type::InetService]));
         let asked = || concat([ip_daddr(), l4proto(), th_dport()]);
         let slots = concat([ip_daddr(), l4proto(), th_dport(), numgen_inc(2)]);
 
         let mut batch = Batch::new();
-        batch.add_table(Table::new(&table)).add_set(&fronts).add_set(&ends);
+        batch.add_table(Table::new(&table)).add_set(&frontends).add_set(&ends);
         batch.add_chain(Chain::regular(&table, "two"));
         batch.add_chain(Chain::base(&table, "out", ChainType::Nat, Hook::Output, priority::DSTNAT));
-        batch.add_rule(Rule::new(&table, "out", [asked().vmap("fronts")]));
+        batch.add_rule(Rule::new(&table, "out", [asked().vmap("frontends")]));
         batch.add_rule(Rule::new(
             &table,
             "two",
             [l4proto().is(Proto::TCP), dnat_addr_port(Family::Ip, slots.map("ends"))],
         ));
         let key = (ip("10.96.0.10"), Proto::TCP, Port(80));
-        batch.add_elements(&fronts, vec![Element::new(key).verdict(Verdict::Goto("two".into()))]);
+        batch.add_elements(&frontends, vec![Element::new(key).verdict(Verdict::Goto("two".into()))]);
         let endpoint = |n: usize| {
             let to = listeners[n].local_addr().unwrap();
             Element::new((key.0, key.1, key.2, n as u32)).data((to.ip(), Port(to.port())))

@@ -67,7 +67,7 @@ fn sets(table: &TableId) -> Vec<Arc<Set>> {
         Family::Ip6 => (Type::Ipv6Addr, "6"),
         _ => (Type::Ipv4Addr, "4"),
     };
-    let front = [addr, Type::InetProto, Type::InetService];
+    let frontend = [addr, Type::InetProto, Type::InetService];
     let comment = format!("family {family}");
     [
         Set::new(table, "ips", &[addr]).comment(&comment),
@@ -76,8 +76,8 @@ fn sets(table: &TableId) -> Vec<Arc<Set>> {
         Set::new(table, "nets", &[addr]).interval(),
         Set::new(table, "grid", &[addr, Type::InetService]).interval(),
         Set::new(table, "hairpin", &[addr, addr, Type::InetProto, Type::InetService]),
-        Set::verdict_map(table, "fronts", &front),
-        Set::map(table, "numbers", &front, &[Type::Mark]),
+        Set::verdict_map(table, "frontends", &frontend),
+        Set::map(table, "numbers", &frontend, &[Type::Mark]),
         Set::map(
             table,
             "ends",

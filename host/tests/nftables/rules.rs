@@ -8,7 +8,7 @@ use crate::{frame, in_namespace, ip, list, net, nft, run_script, sets};
 
 /// Rules of an ip table: where they go, what they are, and how they read.
 fn ip_rules() -> Vec<(&'static str, Vec<Statement>, &'static str)> {
-    let front = || concat([ip_daddr(), l4proto(), th_dport()]);
+    let frontend = || concat([ip_daddr(), l4proto(), th_dport()]);
     let tcp = || l4proto().is(Proto::TCP);
     let random = NatFlags { random: true, ..NatFlags::default() };
     let of_saddr = FibFlags { saddr: true, iif: true, ..FibFlags::default() };
@@ -111,10 +111,10 @@ fn ip_rules() -> Vec<(&'static str, Vec<Statement>, &'static str)> {
             vec![concat([ip_saddr(), ip_daddr(), l4proto(), th_dport()]).is_in("hairpin")],
             "ip saddr . ip daddr . meta l4proto . th dport @hairpin",
         ),
-        ("other", vec![front().vmap("fronts")], "ip daddr . meta l4proto . th dport vmap @fronts"),
+        ("other", vec![frontend().vmap("frontends")], "ip daddr . meta l4proto . th dport vmap @frontends"),
         (
             "other",
-            vec![set_mark(front().map("numbers"))],
+            vec![set_mark(frontend().map("numbers"))],
             "meta mark set ip daddr . meta l4proto . th dport map @numbers",
         ),
         ("other", vec![update("seen", ip_saddr(), None)], "update @seen { ip saddr }"),
@@ -186,8 +186,8 @@ fn ip6_rules() -> Vec<(&'static str, Vec<Statement>, &'static str)> {
         ("other", vec![daddr(Family::Ip6).is_in("nets")], "ip6 daddr @nets"),
         (
             "other",
-            vec![concat([ip6_daddr(), l4proto(), th_dport()]).vmap("fronts")],
-            "ip6 daddr . meta l4proto . th dport vmap @fronts",
+            vec![concat([ip6_daddr(), l4proto(), th_dport()]).vmap("frontends")],
+            "ip6 daddr . meta l4proto . th dport vmap @frontends",
         ),
         (
             "other",

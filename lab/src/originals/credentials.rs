@@ -1,4 +1,4 @@
-//! Keys, certificates and tokens of one control plane, made anew for each; and the kubeconfigs that carry them.
+//! Keys, certificates and tokens of one control plane, made again for each; and the kubeconfigs that carry them.
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};

@@ -3,40 +3,40 @@
 //! Owns: where the programs are ([`program`]), the daemons it starts, and a scratch directory for each control plane.
 //! Never: runs in production. It is for tests, the benchmark, and the lab.
 //!
-//! Everything ends with its handle; what a killed process of ours left behind ends when the next [`Plane`] is made.
+//! Everything ends with its handle; what a killed process of ours left behind ends when the next [`ControlPlane`] is made.
 //! All calls block. In an async test use a runtime of several threads.
 //!
-//! - [`Plane::new`] makes keys, tokens and kubeconfigs, and starts nothing. [`Plane::up`] starts all and waits.
-//! - [`Plane::start_server`], [`Plane::stop_server`]: the API server alone, always at the same address, over the same
-//!   etcd. [`Plane::back_door`] is another API server over that etcd, for changes while the first one is away.
-//! - [`Plane::start_etcd`], [`Plane::stop_etcd`]; [`Plane::new_etcd`] is another one with nothing in it;
-//!   [`Plane::compact`] lets the server forget what watches would need.
-//! - [`Plane::kubeconfig`] of a [`User`]: the proxy with the rights of `system:node-proxier` and no others, or the
+//! - [`ControlPlane::new`] makes keys, tokens and kubeconfigs, and starts nothing. [`ControlPlane::up`] starts all and waits.
+//! - [`ControlPlane::start_server`], [`ControlPlane::stop_server`]: the API server alone, always at the same address, over the same
+//!   etcd. [`ControlPlane::back_door`] is another API server over that etcd, for changes while the first one is away.
+//! - [`ControlPlane::start_etcd`], [`ControlPlane::stop_etcd`]; [`ControlPlane::new_etcd`] is another one with nothing in it;
+//!   [`ControlPlane::compact`] lets the server forget what watches would need.
+//! - [`ControlPlane::kubeconfig`] of a [`User`]: the proxy with the rights of `system:node-proxier` and no others, or the
 //!   administrator.
-//! - [`Plane::admin`] gives an [`Api`]: objects as JSON, by `apply`, `get`, `delete`, `merge`.
-//! - [`Plane::load`] writes tens of thousands of objects into etcd, past the server.
+//! - [`ControlPlane::admin`] gives an [`Api`]: objects as JSON, by `apply`, `get`, `delete`, `merge`.
+//! - [`ControlPlane::load`] writes tens of thousands of objects into etcd, past the server.
 //! - [`KubeProxy::start`] runs kube-proxy in a namespace; [`KubeProxy::wait_ready`] waits for its first sync.
 //!
 //! ```no_run
 //! use host::netns::Namespace;
-//! use lab::originals::{KubeProxy, Mode, Plane, User};
+//! use lab::originals::{KubeProxy, Mode, ControlPlane, User};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let hub = Namespace::open("weft-demo-hub")?;
-//! let plane = Plane::up(&hub, "10.250.0.1".parse()?)?;
-//! plane.admin()?.apply(&serde_json::json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}}))?;
+//! let control_plane = ControlPlane::up(&hub, "10.250.0.1".parse()?)?;
+//! control_plane.admin()?.apply(&serde_json::json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}}))?;
 //! let node = Namespace::open("weft-demo-n1")?;
-//! let proxy = KubeProxy::start(&node, Mode::Nftables, &plane.kubeconfig(User::Proxy), &["--hostname-override=n1"])?;
+//! let proxy = KubeProxy::start(&node, Mode::Nftables, &control_plane.kubeconfig(User::Proxy), &["--hostname-override=n1"])?;
 //! proxy.wait_ready(lab::originals::READY_LIMIT)?;
 //! # Ok(())
 //! # }
 //! ```
 
 mod api;
+mod control_plane;
 mod credentials;
 mod kinds;
 mod kube_proxy;
 mod leftovers;
-mod plane;
 mod server;
 mod store;
 mod wire;
@@ -49,9 +49,9 @@ use std::time::Duration;
 use host::netns::Namespace;
 
 pub use api::{Answer, Api};
+pub use control_plane::ControlPlane;
 pub use credentials::User;
 pub use kube_proxy::{KubeProxy, Mode};
-pub use plane::Plane;
 pub use server::Server;
 
 use crate::error::LabError;

@@ -19,7 +19,7 @@ use crate::process::{Daemon, Signal};
 /// The addresses of services, per family.
 pub const SERVICE_RANGE: &str = "10.96.0.0/16,fd00:96::/112";
 
-/// An API server over the etcd of its plane. Killed when dropped.
+/// An API server over the etcd of its control_plane. Killed when dropped.
 pub struct Server {
     namespace: Namespace,
     address: SocketAddr,

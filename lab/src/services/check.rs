@@ -20,32 +20,32 @@ const BY_CLUSTER_IP: u32 = 8;
 /// How often each node port is asked from each place.
 const BY_NODE_PORT: u32 = 2;
 
-/// After so many fronts without an answer a place asks at no other: each may take seconds.
+/// After so many frontends without an answer a place asks at no other: each may take seconds.
 const GIVE_UP: usize = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum FrontKind {
+pub enum FrontendKind {
     ClusterIp,
     NodePort,
 }
 
 /// One way to the Service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Front {
-    pub kind: FrontKind,
+pub struct Frontend {
+    pub kind: FrontendKind,
     #[serde(flatten)]
     pub target: Target,
 }
 
-/// What came of asking at one front from one place.
+/// What came of asking at one frontend from one place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Asked {
     /// `n1-p1`, or `n1` for a node.
     pub from: String,
     /// The asker's own address.
     pub source: IpAddr,
-    pub front: Front,
+    pub frontend: Frontend,
     /// How often each pod answered.
     pub answers: BTreeMap<String, u32>,
     /// Why there was no answer, for each that did not come.
@@ -92,14 +92,14 @@ pub fn check(lab: &Lab) -> Result<Vec<Asked>, LabError> {
     if !services.directory().join(WEB).exists() {
         return Ok(Vec::new());
     }
-    let (askers, fronts) = (askers(lab)?, fronts(lab));
+    let (askers, frontends) = (askers(lab)?, frontends(lab));
     let next = AtomicUsize::new(0);
     let found: Mutex<BTreeMap<usize, Vec<Asked>>> = Mutex::default();
     std::thread::scope(|scope| {
         for _ in 0..AT_ONCE.min(askers.len()) {
             scope.spawn(|| {
                 while let Some((at, asker)) = claim(&next, &askers) {
-                    let results = from_one(asker, &fronts);
+                    let results = from_one(asker, &frontends);
                     found.lock().unwrap_or_else(PoisonError::into_inner).insert(at, results);
                 }
             });
@@ -114,12 +114,13 @@ fn claim<'a, T>(next: &AtomicUsize, all: &'a [T]) -> Option<(usize, &'a T)> {
     all.get(at).map(|one| (at, one))
 }
 
-fn from_one(asker: &Asker, fronts: &[Front]) -> Vec<Asked> {
+fn from_one(asker: &Asker, frontends: &[Frontend]) -> Vec<Asked> {
     let ask_all = || {
-        let known =
-            fronts.iter().filter_map(|front| Some((*front, asker.source(front.target.address.ip())?)));
+        let known = frontends
+            .iter()
+            .filter_map(|frontend| Some((*frontend, asker.source(frontend.target.address.ip())?)));
         let mut failed = 0;
-        let all = known.map(|(front, source)| at_front(&asker.name, source, front));
+        let all = known.map(|(frontend, source)| at_frontend(&asker.name, source, frontend));
         let until_given_up = all.take_while(|asked| {
             failed += usize::from(!asked.passed());
             failed <= GIVE_UP
@@ -128,27 +129,27 @@ fn from_one(asker: &Asker, fronts: &[Front]) -> Vec<Asked> {
     };
     asker.namespace.run(ask_all).unwrap_or_else(|error| {
         // The namespace has gone: then nothing can be asked from there.
-        let failed = |front: &Front| Asked {
+        let failed = |frontend: &Frontend| Asked {
             from: asker.name.clone(),
-            source: front.target.address.ip(),
-            front: *front,
+            source: frontend.target.address.ip(),
+            frontend: *frontend,
             answers: BTreeMap::new(),
             failures: vec![error.to_string()],
         };
-        fronts.iter().map(failed).collect()
+        frontends.iter().map(failed).collect()
     })
 }
 
 /// Asks several times; after a failure once more at most, for it may take seconds.
-fn at_front(from: &str, source: IpAddr, front: Front) -> Asked {
+fn at_frontend(from: &str, source: IpAddr, frontend: Frontend) -> Asked {
     let mut asked =
-        Asked { from: from.to_owned(), source, front, answers: BTreeMap::new(), failures: Vec::new() };
-    let times = match front.kind {
-        FrontKind::ClusterIp => BY_CLUSTER_IP,
-        FrontKind::NodePort => BY_NODE_PORT,
+        Asked { from: from.to_owned(), source, frontend, answers: BTreeMap::new(), failures: Vec::new() };
+    let times = match frontend.kind {
+        FrontendKind::ClusterIp => BY_CLUSTER_IP,
+        FrontendKind::NodePort => BY_NODE_PORT,
     };
     for _ in 0..times {
-        match ask(front.target) {
+        match ask(frontend.target) {
             Ok(answer) => *asked.answers.entry(answer.pod).or_default() += 1,
             Err(reason) => asked.failures.push(reason),
         }
@@ -181,12 +182,12 @@ pub(super) fn askers(lab: &Lab) -> Result<Vec<Asker>, LabError> {
 }
 
 /// ClusterIPs, then the nodes in order; TCP and UDP of each.
-fn fronts(lab: &Lab) -> Vec<Front> {
-    let inner = cluster_ips(lab).into_iter().map(|ip| (FrontKind::ClusterIp, SocketAddr::new(ip, PORT)));
+fn frontends(lab: &Lab) -> Vec<Frontend> {
+    let inner = cluster_ips(lab).into_iter().map(|ip| (FrontendKind::ClusterIp, SocketAddr::new(ip, PORT)));
     let nodes = lab.nodes().iter().flat_map(|node| node.addresses());
-    let outer = nodes.map(|ip| (FrontKind::NodePort, SocketAddr::new(ip, NODE_PORT)));
+    let outer = nodes.map(|ip| (FrontendKind::NodePort, SocketAddr::new(ip, NODE_PORT)));
     let both = |(kind, address)| {
-        Transport::BOTH.map(|transport| Front { kind, target: Target { address, transport } })
+        Transport::BOTH.map(|transport| Frontend { kind, target: Target { address, transport } })
     };
     inner.chain(outer).flat_map(both).collect()
 }

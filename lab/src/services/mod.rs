@@ -25,7 +25,7 @@ use crate::node::Node;
 use crate::process::Daemon;
 
 pub use ask::Transport;
-pub use check::{Asked, Front, FrontKind, check};
+pub use check::{Asked, Frontend, FrontendKind, check};
 pub use listing::{Listing, ServiceLine};
 pub use report::{asked, diff_command, explain_command, explain_from, render, summary};
 

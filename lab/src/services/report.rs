@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use super::ask::{Answer, Target};
-use super::{Asked, FrontKind, SERVICE};
+use super::{Asked, FrontendKind, SERVICE};
 use crate::call;
 use crate::error::LabError;
 use crate::lab::Lab;
@@ -35,13 +35,13 @@ pub fn render(lab: &Lab, results: &[Asked]) -> String {
     }
     let _ = writeln!(text, "{SERVICE}: {} of {} ways to it fail:", failed.len(), results.len());
     for asked in failed.iter().take(EXPLAINED) {
-        let what = match asked.front.kind {
-            FrontKind::ClusterIp => "ClusterIP",
-            FrontKind::NodePort => "node port",
+        let what = match asked.frontend.kind {
+            FrontendKind::ClusterIp => "ClusterIP",
+            FrontendKind::NodePort => "node port",
         };
         let why: BTreeSet<&str> = asked.failures.iter().map(String::as_str).collect();
         let why: Vec<&str> = why.into_iter().collect();
-        let _ = writeln!(text, "  {} -> {} ({what}): {}", asked.from, asked.front.target, why.join("; "));
+        let _ = writeln!(text, "  {} -> {} ({what}): {}", asked.from, asked.frontend.target, why.join("; "));
     }
     if failed.len() > EXPLAINED {
         let _ = writeln!(text, "  and {} more", failed.len() - EXPLAINED);
@@ -64,19 +64,19 @@ fn not_asked(lab: &Lab) -> String {
 /// One sentence for a check without failures.
 pub fn summary(results: &[Asked]) -> String {
     let count =
-        |kind| results.iter().filter(|asked| asked.front.kind == kind).map(Asked::answered).sum::<u32>();
+        |kind| results.iter().filter(|asked| asked.frontend.kind == kind).map(Asked::answered).sum::<u32>();
     let pods: BTreeSet<&String> = results.iter().flat_map(|asked| asked.answers.keys()).collect();
     format!(
         "{SERVICE}: {} answers by its ClusterIP and {} by node ports, TCP and UDP, from {}: none is missing, \
          {} gave them",
-        count(FrontKind::ClusterIp),
-        count(FrontKind::NodePort),
+        count(FrontendKind::ClusterIp),
+        count(FrontendKind::NodePort),
         crate::lab::count(in_order(results).len(), "place"),
         crate::lab::count(pods.len(), "pod")
     )
 }
 
-/// A row for each place that asked: how much was answered at each kind of front, and how often by which pod.
+/// A row for each place that asked: how much was answered at each kind of frontend, and how often by which pod.
 fn table(places: &[&str], results: &[Asked]) -> Table {
     let pods: BTreeSet<&String> = results.iter().flat_map(|asked| asked.answers.keys()).collect();
     // n10 comes after n9.
@@ -91,14 +91,14 @@ fn table(places: &[&str], results: &[Asked]) -> Table {
     for place in places {
         let mine: Vec<&Asked> = results.iter().filter(|asked| asked.from == *place).collect();
         let share = |kind| {
-            let of_kind = mine.iter().filter(|asked| asked.front.kind == kind);
+            let of_kind = mine.iter().filter(|asked| asked.frontend.kind == kind);
             let (answered, asked) =
                 of_kind.fold((0, 0), |(a, b), asked| (a + asked.answered(), b + asked.asked()));
             format!("{answered} of {asked}")
         };
         let by =
             |pod: &&str| mine.iter().filter_map(|asked| asked.answers.get(*pod)).sum::<u32>().to_string();
-        let fixed = [(*place).to_owned(), share(FrontKind::ClusterIp), share(FrontKind::NodePort)];
+        let fixed = [(*place).to_owned(), share(FrontendKind::ClusterIp), share(FrontendKind::NodePort)];
         table.row(fixed.into_iter().chain(pods.iter().map(by)));
     }
     table
@@ -118,11 +118,11 @@ fn decides<'a>(lab: &'a Lab, from: &'a str, target: &Target) -> &'a str {
 
 /// Commands that show why a place has no answer.
 fn advice(lab: &Lab, asked: &Asked) -> String {
-    let node = decides(lab, &asked.from, &asked.front.target);
+    let node = decides(lab, &asked.from, &asked.frontend.target);
     let state = crate::State::of(&lab.spec().name);
     format!(
         "What to look at:\n  {}\n  {}\n  tail {}\n",
-        explain_command(lab.spec(), node, asked.source, &asked.front.target),
+        explain_command(lab.spec(), node, asked.source, &asked.frontend.target),
         diff_command(lab.spec(), node),
         state.node(node).join("proxy.log").display(),
     )
@@ -190,12 +190,12 @@ pub fn asked(from: &str, target: &Target, results: &[Result<Answer, String>]) ->
 
 #[cfg(test)]
 mod tests {
-    use super::super::Front;
+    use super::super::Frontend;
     use super::*;
 
     fn result(
         from: &str,
-        kind: FrontKind,
+        kind: FrontendKind,
         target: &str,
         answers: &[(&str, u32)],
         failures: &[&str],
@@ -203,7 +203,7 @@ mod tests {
         Asked {
             from: from.to_owned(),
             source: "10.244.7.2".parse().unwrap(),
-            front: Front { kind, target: target.parse().unwrap() },
+            frontend: Frontend { kind, target: target.parse().unwrap() },
             answers: answers.iter().map(|(pod, count)| ((*pod).to_owned(), *count)).collect(),
             failures: failures.iter().map(|reason| (*reason).to_owned()).collect(),
         }
@@ -212,9 +212,9 @@ mod tests {
     #[test]
     fn who_answered_whom_and_how_often() {
         let results = [
-            result("n1-p1", FrontKind::ClusterIp, "10.96.0.10:80", &[("n1-p1", 3), ("n10-p1", 5)], &[]),
-            result("n1-p1", FrontKind::NodePort, "172.30.0.11:30080", &[("n2-p1", 2)], &[]),
-            result("n1", FrontKind::NodePort, "172.30.0.11:30080/udp", &[("n1-p1", 1)], &["no answer"]),
+            result("n1-p1", FrontendKind::ClusterIp, "10.96.0.10:80", &[("n1-p1", 3), ("n10-p1", 5)], &[]),
+            result("n1-p1", FrontendKind::NodePort, "172.30.0.11:30080", &[("n2-p1", 2)], &[]),
+            result("n1", FrontendKind::NodePort, "172.30.0.11:30080/udp", &[("n1-p1", 1)], &["no answer"]),
         ];
         assert_eq!(
             table(&in_order(&results), &results).to_string(),

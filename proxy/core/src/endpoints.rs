@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use crate::names::{Family, Name, Protocol};
 use crate::objects::{EndpointSlice, Hints, SliceEndpoint};
-use crate::table::{Endpoint, Over};
+use crate::table::{Endpoint, Scope};
 
 /// An endpoint before any choice.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -129,14 +129,14 @@ enum Near {
 /// For each candidate, in order: none if traffic goes to it, else why not.
 pub fn choose<'a>(
     candidates: &'a [Candidate<'a>],
-    over: Over,
+    scope: Scope,
     place: Place<'a>,
 ) -> impl Iterator<Item = Option<LeftOut>> + 'a {
-    let eligible = move |candidate: &&Candidate| over == Over::Cluster || candidate.endpoint.is_local;
+    let eligible = move |candidate: &&Candidate| scope == Scope::Cluster || candidate.endpoint.is_local;
     let pool = || candidates.iter().filter(eligible);
     let stage = if !pool().any(|candidate| candidate.ready) {
         Stage::StillServing
-    } else if over == Over::Local {
+    } else if scope == Scope::Local {
         Stage::Ready(Near::Anywhere)
     } else {
         Stage::Ready(near(candidates, place))

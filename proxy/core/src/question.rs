@@ -14,8 +14,8 @@ use crate::cluster::Cluster;
 use crate::endpoints::{LeftOut, candidates, choose};
 use crate::names::{Family, Protocol};
 use crate::table::{
-    Act, Branch, Endpoint, Front, FrontAddress, FrontKind, Masquerade, NodeView, Over, PodSource,
-    ServicePort, ServiceTable, Who,
+    Action, Branch, Endpoint, Frontend, FrontendAddress, FrontendKind, Masquerade, NodeView, PodSource,
+    Scope, ServicePort, ServiceTable, Source,
 };
 
 /// The first packet of a connection, as this node meets it.
@@ -57,25 +57,25 @@ impl Origin {
 pub enum Answer {
     /// The proxy has nothing to do with it: routed as it is.
     Pass,
-    /// It has come to a service's front.
-    Front(AtFront),
+    /// It has come to a service's frontend.
+    Frontend(AtFrontend),
     /// A ClusterIP, but no port of it: refused.
     WrongPort,
     /// Within a ServiceCIDR, but nobody's ClusterIP: dropped.
     Unallocated(IpNet),
 }
 
-/// A packet at a front.
+/// A packet at a frontend.
 #[derive(Clone, Debug, PartialEq)]
-pub struct AtFront {
+pub struct AtFrontend {
     pub service: Arc<ServicePort>,
-    pub front: Front,
+    pub frontend: Frontend,
     pub outcome: Outcome,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// The source is not among the front's: dropped.
+    /// The source is not among the frontend's: dropped.
     SourceRefused,
     Branch(Branch, Option<Balance>),
 }
@@ -83,7 +83,7 @@ pub enum Outcome {
 /// What a balancing branch does.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Balance {
-    pub over: Over,
+    pub scope: Scope,
     /// Each as likely as the others, unless affinity remembers the client.
     pub endpoints: Vec<Endpoint>,
     pub masquerade: Masqueraded,
@@ -138,12 +138,12 @@ impl Answer {
             Answer::Pass => Verdict::Pass,
             Answer::WrongPort => Verdict::Reject,
             Answer::Unallocated(_) => Verdict::Drop,
-            Answer::Front(at) => match at.outcome {
+            Answer::Frontend(at) => match at.outcome {
                 Outcome::SourceRefused => Verdict::Drop,
-                Outcome::Branch(Branch { act, .. }, _) => match act {
-                    Act::Balance { .. } => Verdict::Deliver,
-                    Act::Reject => Verdict::Reject,
-                    Act::Drop => Verdict::Drop,
+                Outcome::Branch(Branch { action, .. }, _) => match action {
+                    Action::Balance { .. } => Verdict::Deliver,
+                    Action::Reject => Verdict::Reject,
+                    Action::Drop => Verdict::Drop,
                 },
             },
         }
@@ -152,7 +152,7 @@ impl Answer {
     /// Set where the packet is delivered.
     pub fn balance(&self) -> Option<&Balance> {
         match self {
-            Answer::Front(AtFront { outcome: Outcome::Branch(_, balance), .. }) => balance.as_ref(),
+            Answer::Frontend(AtFrontend { outcome: Outcome::Branch(_, balance), .. }) => balance.as_ref(),
             _ => None,
         }
     }
@@ -175,8 +175,8 @@ impl Masqueraded {
 /// What the table says of a packet.
 pub fn ask(table: &ServiceTable, packet: &Packet) -> Answer {
     let family = Family::of(packet.dst);
-    if let Some((service, front)) = front(table, packet) {
-        return Answer::Front(at_front(table, packet, service, front));
+    if let Some((service, frontend)) = frontend(table, packet) {
+        return Answer::Frontend(at_frontend(table, packet, service, frontend));
     }
     if table.is_cluster_ip(packet.dst) {
         return Answer::WrongPort;
@@ -189,43 +189,48 @@ pub fn ask(table: &ServiceTable, packet: &Packet) -> Answer {
 }
 
 /// An address of its own comes before a node port at the same address.
-fn front<'a>(table: &'a ServiceTable, packet: &Packet) -> Option<(&'a Arc<ServicePort>, &'a Front)> {
+fn frontend<'a>(table: &'a ServiceTable, packet: &Packet) -> Option<(&'a Arc<ServicePort>, &'a Frontend)> {
     let family = Family::of(packet.dst);
     let here = is_this_node(table, packet.dst) && table.node.family(family).node_ports.covers(packet.dst);
-    let find = |wanted: FrontAddress| {
+    let find = |wanted: FrontendAddress| {
         let services =
             table.ports.iter().filter(|((of, name), _)| *of == family && name.protocol == packet.protocol);
-        let mut fronts =
-            services.flat_map(|(_, service)| service.fronts.iter().map(move |front| (service, front)));
-        fronts.find(|(_, front)| front.address == wanted && front.port == packet.port)
+        let mut frontends = services
+            .flat_map(|(_, service)| service.frontends.iter().map(move |frontend| (service, frontend)));
+        frontends.find(|(_, frontend)| frontend.address == wanted && frontend.port == packet.port)
     };
-    find(FrontAddress::Ip(packet.dst)).or_else(|| here.then(|| find(FrontAddress::NodePorts)).flatten())
+    find(FrontendAddress::Ip(packet.dst)).or_else(|| here.then(|| find(FrontendAddress::NodePorts)).flatten())
 }
 
 fn is_this_node(table: &ServiceTable, ip: IpAddr) -> bool {
     ip.is_loopback() || table.node.addresses.contains(&ip)
 }
 
-fn at_front(table: &ServiceTable, packet: &Packet, service: &Arc<ServicePort>, front: &Front) -> AtFront {
-    let at = |outcome| AtFront { service: service.clone(), front: front.clone(), outcome };
-    if front.sources.as_ref().is_some_and(|nets| !nets.iter().any(|net| net.contains(&packet.src))) {
+fn at_frontend(
+    table: &ServiceTable,
+    packet: &Packet,
+    service: &Arc<ServicePort>,
+    frontend: &Frontend,
+) -> AtFrontend {
+    let at = |outcome| AtFrontend { service: service.clone(), frontend: frontend.clone(), outcome };
+    if frontend.sources.as_ref().is_some_and(|nets| !nets.iter().any(|net| net.contains(&packet.src))) {
         return at(Outcome::SourceRefused);
     }
     let from_pod = from_pod(table, packet);
-    let matches = |branch: &&Branch| match branch.who {
-        Who::Pods => from_pod,
-        Who::Node => packet.from == Origin::Node,
-        Who::Any => true,
+    let matches = |branch: &&Branch| match branch.source {
+        Source::Pods => from_pod,
+        Source::Node => packet.from == Origin::Node,
+        Source::Any => true,
     };
-    let any = Branch { who: Who::Any, act: Act::Drop };
-    let branch = front.branches.iter().find(matches).copied().unwrap_or(any);
-    let balance = match branch.act {
-        Act::Balance { over, masquerade } => {
-            let endpoints = service.group(over).to_vec();
-            let masquerade = masqueraded(packet, front, branch, masquerade, from_pod, &endpoints);
-            Some(Balance { over, endpoints, masquerade })
+    let any = Branch { source: Source::Any, action: Action::Drop };
+    let branch = frontend.branches.iter().find(matches).copied().unwrap_or(any);
+    let balance = match branch.action {
+        Action::Balance { scope, masquerade } => {
+            let endpoints = service.group(scope).to_vec();
+            let masquerade = masqueraded(packet, frontend, branch, masquerade, from_pod, &endpoints);
+            Some(Balance { scope, endpoints, masquerade })
         }
-        Act::Reject | Act::Drop => None,
+        Action::Reject | Action::Drop => None,
     };
     at(Outcome::Branch(branch, balance))
 }
@@ -241,15 +246,15 @@ fn from_pod(table: &ServiceTable, packet: &Packet) -> bool {
 
 fn masqueraded(
     packet: &Packet,
-    front: &Front,
+    frontend: &Frontend,
     branch: Branch,
     masquerade: Masquerade,
     from_pod: bool,
     endpoints: &[Endpoint],
 ) -> Masqueraded {
-    let always = match (branch.who, front.kind) {
-        (Who::Node, _) => Why::FromNode,
-        (_, FrontKind::ClusterIp) => Why::All,
+    let always = match (branch.source, frontend.kind) {
+        (Source::Node, _) => Why::FromNode,
+        (_, FrontendKind::ClusterIp) => Why::All,
         _ => Why::External,
     };
     let itself = endpoints.iter().filter(|endpoint| endpoint.ip == packet.src).count();
@@ -274,14 +279,14 @@ pub struct Explanation {
 pub fn explain(table: &ServiceTable, cluster: &Cluster, packet: &Packet) -> Explanation {
     let answer = ask(table, packet);
     let left_out = match &answer {
-        Answer::Front(AtFront { service, outcome: Outcome::Branch(branch, _), .. }) => {
+        Answer::Frontend(AtFrontend { service, outcome: Outcome::Branch(branch, _), .. }) => {
             // Without any endpoint there is no policy to blame, and a drop is for want of local ones.
-            let over = branch.act.over().unwrap_or(if branch.act == Act::Drop {
-                Over::Local
+            let scope = branch.action.scope().unwrap_or(if branch.action == Action::Drop {
+                Scope::Local
             } else {
-                Over::Cluster
+                Scope::Cluster
             });
-            left_out(table, cluster, service, over)
+            left_out(table, cluster, service, scope)
         }
         _ => Vec::new(),
     };
@@ -292,7 +297,7 @@ fn left_out(
     table: &ServiceTable,
     cluster: &Cluster,
     service: &ServicePort,
-    over: Over,
+    scope: Scope,
 ) -> Vec<(Endpoint, LeftOut)> {
     let place = table.node.place();
     let mut found = candidates(cluster.slices(&service.name.service).map(|slice| &**slice), place);
@@ -301,7 +306,7 @@ fn left_out(
     let (clashes, rest): (Vec<_>, Vec<_>) =
         all.into_iter().partition(|candidate| table.is_cluster_ip(candidate.endpoint.ip));
     let clashes = clashes.into_iter().map(|candidate| (candidate.endpoint, LeftOut::IsClusterIp));
-    let judged = rest.iter().zip(choose(&rest, over, place));
+    let judged = rest.iter().zip(choose(&rest, scope, place));
     let judged = judged.filter_map(|(candidate, why)| Some((candidate.endpoint, why?)));
     let mut left_out: Vec<_> = judged.chain(clashes).collect();
     left_out.sort_by_key(|(endpoint, _)| *endpoint);

@@ -8,10 +8,10 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proxy_core::cases::{cluster_of, usual_options};
 use proxy_core::cluster::{Cluster, Touched};
-use proxy_core::conntrack::{Flow, Suspects};
+use proxy_core::conntrack::{Flow, StaleFlows};
 use proxy_core::names::{Family, Protocol};
 use proxy_core::options::{NodePortAddresses, Options};
-use proxy_core::table::{FrontAddress, Group, ServiceTable, TableDelta};
+use proxy_core::table::{FrontendAddress, Group, ServiceTable, TableDelta};
 
 /// A table that was one cluster's and has become another's.
 struct Turn {
@@ -33,22 +33,22 @@ fn turn_with(before: Cluster, after: Cluster, options: &Options) -> Turn {
 impl Turn {
     /// Of these flows, `FRONT > SERVER`, those that must go.
     fn stale<'a>(&self, flows: &[&'a str]) -> Vec<&'a str> {
-        self.stale_by(&Suspects::of(&self.delta, &self.table), flows)
+        self.stale_by(&StaleFlows::of(&self.delta, &self.table), flows)
     }
 
-    fn stale_by<'a>(&self, suspects: &Suspects, flows: &[&'a str]) -> Vec<&'a str> {
+    fn stale_by<'a>(&self, stale_flows: &StaleFlows, flows: &[&'a str]) -> Vec<&'a str> {
         let local: Vec<IpAddr> = self.table.node.addresses.clone();
         let stale = |text: &&&str| {
-            let (front, server) = text.split_once(" > ").unwrap();
-            let client = if front.starts_with('[') { "[2001:db8::9]:999" } else { "203.0.113.9:999" };
-            let [client, front, server] = [client, front, server].map(|text| text.parse().unwrap());
-            suspects.stale(&Flow { client, front, server }, &self.table.node, |ip| local.contains(&ip))
+            let (frontend, server) = text.split_once(" > ").unwrap();
+            let client = if frontend.starts_with('[') { "[2001:db8::9]:999" } else { "203.0.113.9:999" };
+            let [client, frontend, server] = [client, frontend, server].map(|text| text.parse().unwrap());
+            stale_flows.stale(&Flow { client, frontend, server }, &self.table.node, |ip| local.contains(&ip))
         };
         flows.iter().filter(stale).copied().collect()
     }
 
     fn nothing_to_look_for(&self) -> bool {
-        Suspects::of(&self.delta, &self.table).is_empty()
+        StaleFlows::of(&self.delta, &self.table).is_empty()
     }
 }
 
@@ -154,8 +154,8 @@ fn a_client_that_sent_before_the_address_was_there_gets_through() {
     let turn = turn(before, cluster_of(&[DNS], &["dns 10.244.1.10"]));
     let flows = ["198.51.100.1:53 > 198.51.100.1:53", "192.168.0.1:30053 > 192.168.0.1:30053"];
     assert_eq!(turn.stale(&flows), flows);
-    // The front that was there before is not even looked at.
-    let looked_at: Vec<_> = Suspects::of(&turn.delta, &turn.table).destinations().unwrap().collect();
+    // The frontend that was there before is not even looked at.
+    let looked_at: Vec<_> = StaleFlows::of(&turn.delta, &turn.table).destinations().unwrap().collect();
     assert_eq!(looked_at.len(), 3);
 }
 
@@ -193,8 +193,8 @@ fn an_address_that_changes_hands_changes_its_endpoints() {
 #[test]
 fn after_a_start_everything_is_looked_at_once() {
     let turn = turn(cluster_of(&[], &[]), cluster_of(&[DNS], &["dns 10.244.1.10"]));
-    let suspects = Suspects::all(&turn.table);
-    assert!(suspects.destinations().is_none());
+    let stale_flows = StaleFlows::all(&turn.table);
+    assert!(stale_flows.destinations().is_none());
     let flows = [
         "10.96.0.10:53 > 10.244.9.9:53",
         "192.168.0.1:30053 > 10.244.9.9:53",
@@ -206,7 +206,7 @@ fn after_a_start_everything_is_looked_at_once() {
         "8.8.8.8:53 > 8.8.8.8:53",
         "8.8.8.8:30053 > 10.244.9.9:53",
     ];
-    assert_eq!(turn.stale_by(&suspects, &flows), flows[..4]);
+    assert_eq!(turn.stale_by(&stale_flows, &flows), flows[..4]);
 }
 
 #[test]
@@ -251,18 +251,18 @@ fn what_could_not_be_looked_for_is_not_forgotten() {
     ];
     let [one, two, three] = all;
     let (mut first, second) = (turn(one, two), cluster_of(&[DNS], &["dns 10.244.2.10"]));
-    let mut suspects = Suspects::of(&first.delta, &first.table);
+    let mut stale_flows = StaleFlows::of(&first.delta, &first.table);
     let services = second.services().map(|service| service.name.clone()).collect();
     let delta = first.table.rebuild(&three, &usual_options(), &Touched { services, ..Touched::default() });
-    suspects.add(&delta, &first.table);
-    suspects.add_all(&first.table);
+    stale_flows.add(&delta, &first.table);
+    stale_flows.add_all(&first.table);
     let flows = [
         "198.51.100.1:53 > 10.244.1.10:53",
         "198.51.100.1:53 > 10.244.2.10:53",
         "192.168.0.1:30053 > 10.244.1.10:53",
         "198.51.100.1:53 > 198.51.100.1:53",
     ];
-    assert_eq!(first.stale_by(&suspects, &flows), flows[..3]);
+    assert_eq!(first.stale_by(&stale_flows, &flows), flows[..3]);
 }
 
 /// The addresses of the node that the property is about.
@@ -279,22 +279,24 @@ struct Entry {
     ours: bool,
 }
 
-/// What serves a destination today: plainly, by a look at every front.
-fn serving(table: &ServiceTable, front: SocketAddr) -> Option<Group> {
-    let family = Family::of(front.ip());
-    let find = |address: FrontAddress| {
+/// What serves a destination today: plainly, by a look at every frontend.
+fn serving(table: &ServiceTable, frontend: SocketAddr) -> Option<Group> {
+    let family = Family::of(frontend.ip());
+    let find = |address: FrontendAddress| {
         let udp =
             table.ports.values().filter(|port| port.family == family && port.protocol() == Protocol::Udp);
         let found = udp.filter(|port| {
-            port.fronts.iter().any(|front_of| front_of.address == address && front_of.port == front.port())
+            port.frontends
+                .iter()
+                .any(|frontend_of| frontend_of.address == address && frontend_of.port == frontend.port())
         });
         found.map(|port| port.serving.clone()).next()
     };
-    let here = is_local(front.ip()) && table.node.family(family).node_ports.covers(front.ip());
-    find(FrontAddress::Ip(front.ip())).or_else(|| find(FrontAddress::NodePorts).filter(|_| here))
+    let here = is_local(frontend.ip()) && table.node.family(family).node_ports.covers(frontend.ip());
+    find(FrontendAddress::Ip(frontend.ip())).or_else(|| find(FrontendAddress::NodePorts).filter(|_| here))
 }
 
-/// Where clients send, fronts or not.
+/// Where clients send, frontends or not.
 fn destination() -> impl Strategy<Value = SocketAddr> {
     let ip = select(vec![
         "10.96.0.1",
@@ -313,9 +315,9 @@ fn destination() -> impl Strategy<Value = SocketAddr> {
 }
 
 /// How an entry comes about when a packet for this destination comes now.
-fn entry(table: &ServiceTable, front: SocketAddr, pick: Index, foreign: bool) -> Option<Entry> {
+fn entry(table: &ServiceTable, frontend: SocketAddr, pick: Index, foreign: bool) -> Option<Entry> {
     let client = "203.0.113.9:999".parse().unwrap();
-    let ours = serving(table, front);
+    let ours = serving(table, frontend);
     let server = match &ours {
         // Refused: no entry.
         Some(group) if group.is_empty() => return None,
@@ -325,17 +327,17 @@ fn entry(table: &ServiceTable, front: SocketAddr, pick: Index, foreign: bool) ->
         }
         // Somebody else's translation.
         None if foreign => SocketAddr::new(IpAddr::from([10, 77, 0, 1]), 99),
-        None => front,
+        None => frontend,
     };
-    Some(Entry { flow: Flow { client, front, server }, ours: ours.is_some() })
+    Some(Entry { flow: Flow { client, frontend, server }, ours: ours.is_some() })
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     /// After a change, and whatever was put off before it, an entry is there still if and only if it is one that a
-    /// packet today could make, policies, hints and affinity apart: its destination is a front, and its server a serving
-    /// endpoint of the front's service port; or its destination is no front, and the entry not of the proxy's making.
+    /// packet today could make, policies, hints and affinity apart: its destination is a frontend, and its server a serving
+    /// endpoint of the frontend's service port; or its destination is no frontend, and the entry not of the proxy's making.
     #[test]
     fn after_any_changes_the_flows_left_are_those_that_packets_of_today_could_make(
         steps in proptest::collection::vec(
@@ -350,11 +352,11 @@ proptest! {
         )
     ) {
         let (mut cluster, mut table) = (Cluster::default(), ServiceTable::default());
-        let (mut entries, mut waiting) = (Vec::<Entry>::new(), Suspects::default());
+        let (mut entries, mut waiting) = (Vec::<Entry>::new(), StaleFlows::default());
         // What the kernel's rules say: those of the last pass that did not fail.
         let mut rules = table.clone();
         for (changes, options, packets, fails) in steps {
-            entries.extend(packets.into_iter().filter_map(|(front, pick, foreign)| entry(&rules, front, pick, foreign)));
+            entries.extend(packets.into_iter().filter_map(|(frontend, pick, foreign)| entry(&rules, frontend, pick, foreign)));
             let mut touched = Touched::default();
             changes.into_iter().for_each(|change| touched.merge(cluster.apply(change)));
             let delta = table.rebuild(&cluster, &options, &touched);
@@ -363,22 +365,22 @@ proptest! {
                 continue;
             }
             rules = table.clone();
-            let suspects = std::mem::take(&mut waiting);
+            let stale_flows = std::mem::take(&mut waiting);
             let before = entries.clone();
-            entries.retain(|entry| !suspects.stale(&entry.flow, &table.node, is_local));
+            entries.retain(|entry| !stale_flows.stale(&entry.flow, &table.node, is_local));
             for Entry { flow, ours } in before {
                 let survives = entries.iter().any(|entry| entry.flow == flow);
-                let right = match serving(&table, flow.front) {
-                    Some(group) if group.is_empty() && flow.front == flow.server => continue,
+                let right = match serving(&table, flow.frontend) {
+                    Some(group) if group.is_empty() && flow.frontend == flow.server => continue,
                     Some(group) => group.iter().any(|end| SocketAddr::new(end.ip, end.port) == flow.server),
                     None => !ours,
                 };
                 prop_assert_eq!(survives, right, "{:?}", flow);
-                if !survives && let Some(destinations) = suspects.destinations() {
+                if !survives && let Some(destinations) = stale_flows.destinations() {
                     let asked = destinations.collect::<Vec<_>>();
-                    let family = Family::of(flow.front.ip());
-                    let at = |address| asked.contains(&(family, address, flow.front.port()));
-                    prop_assert!(at(FrontAddress::Ip(flow.front.ip())) || at(FrontAddress::NodePorts));
+                    let family = Family::of(flow.frontend.ip());
+                    let at = |address| asked.contains(&(family, address, flow.frontend.port()));
+                    prop_assert!(at(FrontendAddress::Ip(flow.frontend.ip())) || at(FrontendAddress::NodePorts));
                 }
             }
         }

@@ -8,7 +8,7 @@ use proptest::sample::subsequence;
 use proxy_core::endpoints::{Candidate, Place, choose};
 use proxy_core::names::Name;
 use proxy_core::objects::Hints;
-use proxy_core::table::{Endpoint, Over};
+use proxy_core::table::{Endpoint, Scope};
 
 #[derive(Clone, Debug)]
 struct Pod {
@@ -78,10 +78,10 @@ proptest! {
             ready: pod.ready, serving: pod.serving, terminating: pod.terminating, hints: pod.hints.as_ref(),
         }).collect();
         let place = Place { node: "here", zone };
-        let chosen = |over| -> BTreeSet<usize> {
-            let judged = choose(&candidates, over, place).enumerate();
+        let chosen = |scope| -> BTreeSet<usize> {
+            let judged = choose(&candidates, scope, place).enumerate();
             judged.filter(|(_, why)| why.is_none()).map(|(index, _)| index).collect()
         };
-        prop_assert_eq!((chosen(Over::Cluster), chosen(Over::Local)), categorize(&pods, zone));
+        prop_assert_eq!((chosen(Scope::Cluster), chosen(Scope::Local)), categorize(&pods, zone));
     }
 }

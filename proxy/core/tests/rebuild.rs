@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proxy_core::cluster::{Change, Cluster, Touched};
 use proxy_core::names::ObjectName;
 use proxy_core::objects::Kind;
-use proxy_core::table::{Act, ServiceTable, TableDelta, Who};
+use proxy_core::table::{Action, ServiceTable, Source, TableDelta};
 use serde_json::json;
 
 /// What was before, with the delta applied.
@@ -85,19 +85,19 @@ proptest! {
                 prop_assert!(!table.is_cluster_ip(endpoint.ip));
             }
             let mut used = Vec::new();
-            for front in &port.fronts {
-                prop_assert!(places.insert((port.family, front.address, port.protocol(), front.port)), "unique");
-                prop_assert_eq!(front.branches.last().map(|branch| branch.who), Some(Who::Any));
-                prop_assert_eq!(front.branches.iter().filter(|branch| branch.who == Who::Any).count(), 1);
-                for over in front.branches.iter().filter_map(|branch| branch.act.over()) {
-                    prop_assert!(!port.group(over).is_empty());
-                    used.push(over);
+            for frontend in &port.frontends {
+                prop_assert!(places.insert((port.family, frontend.address, port.protocol(), frontend.port)), "unique");
+                prop_assert_eq!(frontend.branches.last().map(|branch| branch.source), Some(Source::Any));
+                prop_assert_eq!(frontend.branches.iter().filter(|branch| branch.source == Source::Any).count(), 1);
+                for scope in frontend.branches.iter().filter_map(|branch| branch.action.scope()) {
+                    prop_assert!(!port.group(scope).is_empty());
+                    used.push(scope);
                 }
-                let rejects = front.branches.iter().any(|branch| branch.act == Act::Reject);
+                let rejects = frontend.branches.iter().any(|branch| branch.action == Action::Reject);
                 prop_assert_eq!(rejects, !port.any_endpoints);
             }
-            for over in [proxy_core::table::Over::Cluster, proxy_core::table::Over::Local] {
-                prop_assert_eq!(port.group(over).is_empty(), !used.contains(&over));
+            for scope in [proxy_core::table::Scope::Cluster, proxy_core::table::Scope::Local] {
+                prop_assert_eq!(port.group(scope).is_empty(), !used.contains(&scope));
             }
         }
     }

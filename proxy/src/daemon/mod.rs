@@ -2,15 +2,15 @@
 //!
 //! Order of the start: settings of the kernel, servers, feed, and once every kind of object has been listed the first
 //! complete pass, then readiness. From then on each change is written when it arrives; what arrives during a pass is
-//! the next pass. Begin at [`run`]; then [`keeper`] (objects into tables), [`start`] and [`switch`] (what others left).
+//! the next pass. Begin at [`run`]; then [`syncer`] (objects into tables), [`start`] and [`switch`] (what others left).
 //! Never: deletes a rule when it ends. Services go on without a proxy, as they were.
 
 mod cleanup;
-mod keeper;
 mod questions;
 mod retry;
 mod start;
 mod switch;
+mod syncer;
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -32,9 +32,9 @@ use crate::backends::nftables::NftablesBackend;
 use crate::error::ProxyError;
 use crate::feeds::{self, Event, Feed};
 use crate::options::{Mode, Options};
-use keeper::Keeper;
 use retry::Retry;
 use switch::InUse;
+use syncer::Syncer;
 
 /// Arrivals that one pass serves at most: a feed that never pauses must not keep the kernel waiting.
 const GATHER: usize = 4096;
@@ -70,10 +70,10 @@ pub async fn run(options: Options, end: impl Future<Output = ProxyError>) -> Res
         // Nobody listens where the end came before.
         let _ = tell.send(outcome);
     };
-    let keeper = thread::Builder::new().name("keeper".to_owned()).spawn(work).map_err(ProxyError::Thread)?;
+    let syncer = thread::Builder::new().name("syncer".to_owned()).spawn(work).map_err(ProxyError::Thread)?;
     let mut outcome = Ok(());
     tokio::select! {
-        outcome = &mut ended => match (outcome, keeper.join()) {
+        outcome = &mut ended => match (outcome, syncer.join()) {
             (Ok(outcome), _) => return outcome,
             (Err(_), Err(panic)) => std::panic::resume_unwind(panic),
             (Err(_), Ok(())) => return Err(ProxyError::FeedEnded),
@@ -112,34 +112,34 @@ async fn follow<B: Backend>(options: &Options, mut backend: B, in_use: InUse) ->
     let start::Services { health, metrics, ready, ask, mut questions, _servers } =
         start::services(options).await?;
     let mut feed = feeds::start(&options.feed, &options.node_name).await?;
-    let mut keeper = Keeper::new(options, backend, health, metrics, feed.herald());
+    let mut syncer = Syncer::new(options, backend, health, metrics, feed.herald());
     let mut unlisted: BTreeSet<Kind> = Kind::ALL.into();
     let mut retry = Retry::new(options.sync_period);
     loop {
         let informed = unlisted.is_empty();
         tokio::select! {
-            event = next(&mut feed) => note(&mut keeper, event?, &mut unlisted),
+            event = next(&mut feed) => note(&mut syncer, event?, &mut unlisted),
             () = retry.due(), if informed => {}
-            outcome = keeper.disturbed(), if informed && retry.is_calm() => {
+            outcome = syncer.disturbed(), if informed && retry.is_calm() => {
                 retry.after(outcome.as_ref().err());
             }
-            question = questions.recv() => question.into_iter().for_each(|question| keeper.answer(question)),
+            question = questions.recv() => question.into_iter().for_each(|question| syncer.answer(question)),
         }
         for _ in 1..GATHER {
             let Some(arrival) = feed.try_next() else { break };
-            note(&mut keeper, arrival, &mut unlisted);
+            note(&mut syncer, arrival, &mut unlisted);
         }
         // What is not known yet would look like gone.
-        let due = if retry.is_calm() { keeper.has_work() } else { retry.is_due() };
+        let due = if retry.is_calm() { syncer.has_work() } else { retry.is_due() };
         if !unlisted.is_empty() || !due {
             continue;
         }
-        let outcome = keeper.pass().await;
+        let outcome = syncer.pass().await;
         retry.after(outcome.as_ref().err());
         if outcome.is_ok() && !ready.get() {
             ready.set();
             tell_systemd("READY=1");
-            tracing::info!(services = keeper.services(), "ready");
+            tracing::info!(services = syncer.services(), "ready");
             tokio::spawn(switch::leave_others(in_use.clone(), ask.clone()));
         }
         // Whoever asked for the end is heard even where changes never cease.
@@ -151,9 +151,9 @@ async fn next(feed: &mut Feed) -> Result<feeds::Arrival, ProxyError> {
     feed.next().await.ok_or(ProxyError::FeedEnded)
 }
 
-fn note<B: Backend>(keeper: &mut Keeper<B>, arrival: feeds::Arrival, unlisted: &mut BTreeSet<Kind>) {
+fn note<B: Backend>(syncer: &mut Syncer<B>, arrival: feeds::Arrival, unlisted: &mut BTreeSet<Kind>) {
     match arrival.event {
-        Event::Change(change) => keeper.note(change, arrival.at, arrival.triggered),
+        Event::Change(change) => syncer.note(change, arrival.at, arrival.triggered),
         Event::Listed(kind) => {
             if unlisted.remove(&kind) {
                 tracing::debug!(?kind, "listed");

@@ -1,7 +1,7 @@
 //! What another mode, or kube-proxy, left here goes as soon as our own rules are complete.
 //!
 //! Until then both serve: a connection is translated by whichever sees it first, and keeps its endpoint when the other's
-//! rules go. Complete means that the kernel was looked at anew and found to hold everything. Begin at [`leave_others`].
+//! rules go. Complete means that the kernel was looked at again and found to hold everything. Begin at [`leave_others`].
 //! Never: takes anything away before that, or keeps the loop waiting meanwhile.
 
 use std::collections::BTreeMap;
@@ -37,7 +37,7 @@ pub(super) async fn leave_others(in_use: InUse, ask: mpsc::Sender<Question>) {
                 tracing::info!("the rules of another mode, or of kube-proxy, are removed");
                 return;
             }
-            // The keeper says what is missing.
+            // The syncer says what is missing.
             Ok(Left::Unverified) => String::new(),
             Err(error) => chain(&error),
         };

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use proxy_core::question::{Answer, AtFront, Explanation, Masqueraded, Origin, Packet, explain as ask};
+use proxy_core::question::{Answer, AtFrontend, Explanation, Masqueraded, Origin, Packet, explain as ask};
 use serde_json::{Value, json};
 
 use super::{Question, World};
@@ -26,7 +26,7 @@ pub fn explain(world: &World, question: &Question) -> Explained {
 impl Explained {
     /// `verdict` (deliver, reject, drop, pass), `endpoints` (IP:PORT, each as likely as the others), `masquerade` (whether
     /// the endpoint sees the node's address; `hairpin` in `masqueradeIf` where that is only so for a client that is its own
-    /// endpoint), `service`, `front`, `leftOut`, `explanation`.
+    /// endpoint), `service`, `frontend`, `leftOut`, `explanation`.
     pub fn json(&self) -> Value {
         let Self(found) = self;
         let answer = &found.answer;
@@ -52,9 +52,9 @@ impl Explained {
                 json["masqueradeIf"] = "hairpin".into();
             }
         }
-        if let Answer::Front(AtFront { service, front, .. }) = answer {
+        if let Answer::Frontend(AtFrontend { service, frontend, .. }) = answer {
             json["service"] = service.name.to_string().into();
-            json["front"] = front.kind.to_string().into();
+            json["frontend"] = frontend.kind.to_string().into();
             json["affinitySeconds"] = service.affinity.map(|time| time.as_secs()).into();
         }
         json

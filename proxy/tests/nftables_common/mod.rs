@@ -57,8 +57,8 @@ pub fn service(name: &str, cluster_ip: &str, number: u16, endpoints: &[&str]) ->
             Endpoint { ip: end.ip(), port: end.port(), is_local }
         })
         .collect();
-    let act = balance(Over::Cluster, Masquerade::UnlessPods);
-    let act = if group.is_empty() { Act::Reject } else { act };
+    let action = balance(Scope::Cluster, Masquerade::UnlessPods);
+    let action = if group.is_empty() { Action::Reject } else { action };
     ServicePort {
         name: PortName {
             service: ServiceName::new("default", name),
@@ -66,12 +66,12 @@ pub fn service(name: &str, cluster_ip: &str, number: u16, endpoints: &[&str]) ->
             protocol: Protocol::Tcp,
         },
         family: Family::of(cluster_ip),
-        fronts: vec![Front {
-            kind: FrontKind::ClusterIp,
-            address: FrontAddress::Ip(cluster_ip),
+        frontends: vec![Frontend {
+            kind: FrontendKind::ClusterIp,
+            address: FrontendAddress::Ip(cluster_ip),
             port: number,
             sources: None,
-            branches: vec![Branch { who: Who::Any, act }],
+            branches: vec![Branch { source: Source::Any, action }],
         }],
         any_endpoints: !group.is_empty(),
         cluster: group,
@@ -82,44 +82,50 @@ pub fn service(name: &str, cluster_ip: &str, number: u16, endpoints: &[&str]) ->
     }
 }
 
-pub fn balance(over: Over, masquerade: Masquerade) -> Act {
-    Act::Balance { over, masquerade }
+pub fn balance(scope: Scope, masquerade: Masquerade) -> Action {
+    Action::Balance { scope, masquerade }
 }
 
 /// The same, open to the world by an address or a node port, with `externalTrafficPolicy: Local`.
-pub fn local(mut port: ServicePort, kind: FrontKind, address: FrontAddress, number: u16) -> ServicePort {
+pub fn local(
+    mut port: ServicePort,
+    kind: FrontendKind,
+    address: FrontendAddress,
+    number: u16,
+) -> ServicePort {
     port.local = port.cluster.iter().copied().filter(|end| end.is_local).collect();
-    let rest = if port.local.is_empty() { Act::Drop } else { balance(Over::Local, Masquerade::Never) };
+    let rest = if port.local.is_empty() { Action::Drop } else { balance(Scope::Local, Masquerade::Never) };
     let branches = vec![
-        Branch { who: Who::Pods, act: balance(Over::Cluster, Masquerade::Never) },
-        Branch { who: Who::Node, act: balance(Over::Cluster, Masquerade::Always) },
-        Branch { who: Who::Any, act: rest },
+        Branch { source: Source::Pods, action: balance(Scope::Cluster, Masquerade::Never) },
+        Branch { source: Source::Node, action: balance(Scope::Cluster, Masquerade::Always) },
+        Branch { source: Source::Any, action: rest },
     ];
-    port.fronts.push(Front { kind, address, port: number, sources: None, branches });
+    port.frontends.push(Frontend { kind, address, port: number, sources: None, branches });
     port
 }
 
 /// The same, open to the world with `externalTrafficPolicy: Cluster`.
 pub fn open_to_all(
     mut port: ServicePort,
-    kind: FrontKind,
-    address: FrontAddress,
+    kind: FrontendKind,
+    address: FrontendAddress,
     number: u16,
 ) -> ServicePort {
-    let act = if port.cluster.is_empty() { Act::Reject } else { balance(Over::Cluster, Masquerade::Always) };
-    port.fronts.push(Front {
+    let action =
+        if port.cluster.is_empty() { Action::Reject } else { balance(Scope::Cluster, Masquerade::Always) };
+    port.frontends.push(Frontend {
         kind,
         address,
         port: number,
         sources: None,
-        branches: vec![Branch { who: Who::Any, act }],
+        branches: vec![Branch { source: Source::Any, action }],
     });
     port
 }
 
 pub fn sources(mut port: ServicePort, nets: &[&str]) -> ServicePort {
     let nets: Vec<ipnet::IpNet> = nets.iter().map(|net| net.parse().unwrap()).collect();
-    port.fronts.last_mut().unwrap().sources = Some(nets.into());
+    port.frontends.last_mut().unwrap().sources = Some(nets.into());
     port
 }
 
@@ -154,9 +160,9 @@ pub fn sample() -> ServiceTable {
     let web6 = ["*[fd00:10:244:1::7]:8080", "[fd00:10:244:2::3]:8080"];
     let many: Vec<String> = (0..100).map(|n| format!("10.244.9.{n}:53")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    use FrontKind::*;
-    let lb = |text: &str| FrontAddress::Ip(ip(text));
-    let ports = FrontAddress::NodePorts;
+    use FrontendKind::*;
+    let lb = |text: &str| FrontendAddress::Ip(ip(text));
+    let ports = FrontendAddress::NodePorts;
     let shop = open_to_all(service("shop", "10.96.0.11", 80, &web), LoadBalancer, lb("203.0.113.80"), 80);
     let shop = open_to_all(sources(shop, &["198.51.100.0/24", "203.0.113.9/32"]), NodePort, ports, 30080);
     let shop6 =

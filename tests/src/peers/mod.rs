@@ -17,7 +17,7 @@ use lab::{FlanneldOptions, Node, ScratchLab, Signal, Spec};
 pub use race::Race;
 pub use trace::Trace;
 
-use crate::bed::{self, weft};
+use crate::testbed::{self, weft};
 use crate::wait::until_explained;
 
 /// How long a daemon may take to follow a lease that comes or goes. The original asks etcd once more for each.
@@ -52,10 +52,10 @@ pub fn original() -> FlanneldOptions {
 /// A lab of one pod on each node where ours runs everywhere but on `originals`.
 ///
 /// # Panics
-/// As [`bed::spec`], and without an original.
+/// As [`testbed::spec`], and without an original.
 pub fn mixed(prefix: &str, backend: Backend, nodes: u16, originals: &[&str]) -> Spec {
     let on = originals.iter().map(|name| ((*name).to_owned(), original()));
-    Spec { nodes, flanneld_on: BTreeMap::from_iter(on), ..bed::spec(prefix, backend) }
+    Spec { nodes, flanneld_on: BTreeMap::from_iter(on), ..testbed::spec(prefix, backend) }
 }
 
 /// The same network config, with the rules in iptables, where both daemons write the same ones.
@@ -86,7 +86,7 @@ pub fn stop(node: &Node) {
 /// One does not end, or the other not start.
 pub fn swap(node: &Node, options: &FlanneldOptions) {
     stop(node);
-    bed::start(node, options);
+    testbed::start(node, options);
 }
 
 /// Runs `weft flanneld --cleanup` on a node where no daemon runs.
@@ -120,7 +120,7 @@ pub fn subnet(key: &str) -> String {
 /// A tool is missing.
 pub fn knows(node: &Node, subnet: &str, public_ip: &str) -> [bool; 3] {
     let gateway = subnet.split('/').next().unwrap_or_default();
-    let text = |script: &str| bed::sh(node, &format!("{script} 2>/dev/null || true"));
+    let text = |script: &str| testbed::sh(node, &format!("{script} 2>/dev/null || true"));
     let has = |script: &str, words: &str| text(script).lines().any(|line| line.contains(words));
     [
         has("ip route show", &format!("{subnet} ")),
@@ -138,6 +138,6 @@ pub fn until_knows(node: &Node, subnet: &str, public_ip: &str, want: [bool; 3]) 
         &format!("{} to know of {subnet} at {public_ip}: {want:?} (route, neighbour, FDB)", node.name()),
         FOLLOW,
         || (knows(node, subnet, public_ip) == want).then_some(()),
-        || bed::sh(node, "ip route; ip neigh; bridge fdb | grep dst || true"),
+        || testbed::sh(node, "ip route; ip neigh; bridge fdb | grep dst || true"),
     );
 }

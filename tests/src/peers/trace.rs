@@ -6,7 +6,7 @@ use std::fmt;
 use lab::{Node, ScratchLab};
 use serde_json::Value;
 
-use crate::bed::sh;
+use crate::testbed::sh;
 
 /// Lines, each behind the name of the table that it is from. The same node under two daemons gives two traces, and
 /// [`Trace::difference`] says what a third would notice.

@@ -10,50 +10,50 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use super::bed::*;
 use super::switch;
+use super::testbed::*;
 
 const IPTABLES: &[&str] = &["--proxy-mode=iptables"];
 
 /// Rules of somebody else, in every place where ours are.
-fn foreign(bed: &Bed) -> String {
+fn foreign(testbed: &Testbed) -> String {
     for family in ["ip", "ip6"] {
-        bed.nft(&format!("add table {family} somebodys"));
-        bed.nft(&format!("add chain {family} somebodys c {{ type nat hook prerouting priority -90 ; }}"));
-        bed.nft(&format!("add rule {family} somebodys c tcp dport 9 accept"));
+        testbed.nft(&format!("add table {family} somebodys"));
+        testbed.nft(&format!("add chain {family} somebodys c {{ type nat hook prerouting priority -90 ; }}"));
+        testbed.nft(&format!("add rule {family} somebodys c tcp dport 9 accept"));
     }
     for program in ["iptables", "ip6tables"] {
         for rule in ["-N SOMEBODYS", "-A SOMEBODYS -p tcp --dport 9 -j RETURN", "-A PREROUTING -j SOMEBODYS"]
         {
-            run(bed.node.command(program).args(["-w", "-t", "nat"]).args(rule.split(' ')));
+            run(testbed.node.command(program).args(["-w", "-t", "nat"]).args(rule.split(' ')));
         }
     }
-    foreign_now(bed)
+    foreign_now(testbed)
 }
 
-fn foreign_now(bed: &Bed) -> String {
-    let mut text = bed.nft("list table ip somebodys") + &bed.nft("list table ip6 somebodys");
+fn foreign_now(testbed: &Testbed) -> String {
+    let mut text = testbed.nft("list table ip somebodys") + &testbed.nft("list table ip6 somebodys");
     for program in ["iptables-save", "ip6tables-save"] {
-        let saved = run(bed.node.command(program).args(["-t", "nat"]));
+        let saved = run(testbed.node.command(program).args(["-t", "nat"]));
         text.extend(saved.lines().filter(|line| line.contains("SOMEBODYS") && !line.starts_with(':')));
     }
     text
 }
 
-fn until_whole(bed: &Bed, more: &[&str]) {
+fn until_whole(testbed: &Testbed, more: &[&str]) {
     until("the kernel to be as wanted", || {
-        let found = bed.tool(&[&["proxy", "diff"], more].concat());
+        let found = testbed.tool(&[&["proxy", "diff"], more].concat());
         if found.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&found.stdout).into()) }
     });
 }
 
 /// A slice with as many endpoints as a slice may have: 10.244.8.0/22, all of them in the first pod.
 fn a_thousand_endpoints(tag: &str, more: &[&str]) {
-    let bed = Bed::new(tag);
-    run(bed.node.command("ip").args(["route", "add", "10.244.8.0/22", "via", PODS_V4[0]]));
-    run(bed.pods[0].command("ip").args(["route", "add", "local", "10.244.8.0/22", "dev", "lo"]));
+    let testbed = Testbed::new(tag);
+    run(testbed.node.command("ip").args(["route", "add", "10.244.8.0/22", "via", PODS_V4[0]]));
+    run(testbed.pods[0].command("ip").args(["route", "add", "local", "10.244.8.0/22", "dev", "lo"]));
     // Each says at which address it was reached.
-    let listener = bed.pods[0].run(|| TcpListener::bind("0.0.0.0:7000").unwrap()).unwrap();
+    let listener = testbed.pods[0].run(|| TcpListener::bind("0.0.0.0:7000").unwrap()).unwrap();
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
             let here = stream.local_addr().map(|address| address.ip().to_string()).unwrap_or_default();
@@ -71,29 +71,29 @@ fn a_thousand_endpoints(tag: &str, more: &[&str]) {
         },
         "endpoints": endpoints, "ports": [{ "port": 7000, "protocol": "TCP" }],
     });
-    let directory = bed.directory.path();
+    let directory = testbed.directory.path();
     write(
         directory,
         "many.json",
         &service("many", 30, json!({ "ports": [{ "port": 80, "protocol": "TCP" }] })),
     );
     write(directory, "many-slice.json", &slice);
-    let _proxy = bed.start_with(more);
+    let _proxy = testbed.start_with(more);
     let text = match more {
-        [] => bed.nft("list table ip weft-proxy"),
-        _ => run(bed.node.command("iptables-save").args(["-t", "nat"])),
+        [] => testbed.nft("list table ip weft-proxy"),
+        _ => run(testbed.node.command("iptables-save").args(["-t", "nat"])),
     };
     let holds = |ip: &&String| [" ", ":"].iter().any(|end| text.contains(&format!(" {ip}{end}")));
     let missing: Vec<&String> = ips.iter().filter(|ip| !holds(ip)).collect();
     assert!(missing.is_empty(), "not in the kernel: {missing:?}");
-    let reached: BTreeSet<String> = bed
+    let reached: BTreeSet<String> = testbed
         .client
         .run(|| (0..200).map(|_| connect("10.96.0.30:80").unwrap_or_else(|error| error)).collect())
         .unwrap();
     assert!(reached.iter().all(|ip| ips.contains(ip)), "{reached:?}");
     // 200 of 1000 by chance are some 181 different ones.
     assert!(reached.len() > 140, "{}", reached.len());
-    until_whole(&bed, more);
+    until_whole(&testbed, more);
 }
 
 #[test]
@@ -107,17 +107,17 @@ fn a_slice_of_1000_endpoints_is_served_in_iptables_mode() {
 }
 
 fn a_thousand_ports(tag: &str, more: &[&str]) {
-    let bed = Bed::new(tag);
+    let testbed = Testbed::new(tag);
     let list = |of: fn(u16) -> Value| -> Value { (0..1000).map(of).collect::<Vec<_>>().into() };
     let ports = list(|n| json!({ "name": format!("p{n}"), "port": 1000 + n, "protocol": "TCP" }));
     let targets = list(|n| json!({ "name": format!("p{n}"), "port": 8080, "protocol": "TCP" }));
-    write(bed.directory.path(), "wide.json", &service("wide", 31, json!({ "ports": ports })));
-    write(bed.directory.path(), "wide-slices.json", &slices("wide", &["two"], targets));
-    let _proxy = bed.start_with(more);
+    write(testbed.directory.path(), "wide.json", &service("wide", 31, json!({ "ports": ports })));
+    write(testbed.directory.path(), "wide-slices.json", &slices("wide", &["two"], targets));
+    let _proxy = testbed.start_with(more);
     for address in ["10.96.0.31:1000", "10.96.0.31:1500", "10.96.0.31:1999", "[fd00:10:96::31]:1999"] {
-        bed.until_answered_by(address, &["two"]);
+        testbed.until_answered_by(address, &["two"]);
     }
-    until_whole(&bed, more);
+    until_whole(&testbed, more);
 }
 
 #[test]
@@ -130,37 +130,37 @@ fn a_service_of_1000_ports_is_served_in_iptables_mode() {
     a_thousand_ports("wideipt", IPTABLES);
 }
 
-/// Writes a service with a front of its own and one that others want too, and its endpoint.
-fn rival(bed: &Bed, name: &str, n: u8, created: &str, pod: &str, more: Value) {
+/// Writes a service with a frontend of its own and one that others want too, and its endpoint.
+fn rival(testbed: &Testbed, name: &str, n: u8, created: &str, pod: &str, more: Value) {
     let ports = json!([{ "name": "http", "port": 80, "protocol": "TCP", "nodePort": 30333 }]);
     let mut object = service(name, n, json!({ "type": "NodePort", "ports": ports }));
     object["metadata"]["creationTimestamp"] = created.into();
     object["spec"].as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let targets = json!([{ "name": "http", "port": 8080, "protocol": "TCP" }]);
-    write(bed.directory.path(), &format!("{name}.json"), &object);
-    write(bed.directory.path(), &format!("{name}-slices.json"), &slices(name, &[pod], targets));
+    write(testbed.directory.path(), &format!("{name}.json"), &object);
+    write(testbed.directory.path(), &format!("{name}-slices.json"), &slices(name, &[pod], targets));
 }
 
 fn rivals(tag: &str, more: &[&str]) {
-    let bed = Bed::new(tag);
-    run(bed.client.command("ip").args(["route", "add", "203.0.113.7/32", "via", "192.168.0.1"]));
+    let testbed = Testbed::new(tag);
+    run(testbed.client.command("ip").args(["route", "add", "203.0.113.7/32", "via", "192.168.0.1"]));
     let outside = json!({ "externalIPs": ["203.0.113.7"] });
-    rival(&bed, "newer", 40, "2026-02-02T00:00:00Z", "one", outside.clone());
-    rival(&bed, "older", 41, "2026-01-01T00:00:00Z", "two", outside);
+    rival(&testbed, "newer", 40, "2026-02-02T00:00:00Z", "one", outside.clone());
+    rival(&testbed, "older", 41, "2026-01-01T00:00:00Z", "two", outside);
     // An endpoint that is a ClusterIP would send packets around for ever.
     let mut loops = slices("loops", &["one"], json!([{ "name": "http", "port": 8080, "protocol": "TCP" }]));
     let ours = json!({ "addresses": ["10.96.0.10"], "conditions": { "ready": true } });
     loops["items"][0]["endpoints"].as_array_mut().unwrap().push(ours);
     let ports = json!([{ "name": "http", "port": 80, "protocol": "TCP" }]);
-    write(bed.directory.path(), "loops.json", &service("loops", 42, json!({ "ports": ports })));
-    write(bed.directory.path(), "loops-slices.json", &loops);
-    let _proxy = bed.start_with(more);
-    bed.until_answered_by("10.96.0.42:80", &["one"]);
+    write(testbed.directory.path(), "loops.json", &service("loops", 42, json!({ "ports": ports })));
+    write(testbed.directory.path(), "loops-slices.json", &loops);
+    let _proxy = testbed.start_with(more);
+    testbed.until_answered_by("10.96.0.42:80", &["one"]);
     for contested in ["203.0.113.7:80", "192.168.0.1:30333"] {
-        bed.until_answered_by(contested, &["two"]);
+        testbed.until_answered_by(contested, &["two"]);
     }
-    bed.until_answered_by("10.96.0.40:80", &["one"]);
-    let log = bed.log();
+    testbed.until_answered_by("10.96.0.40:80", &["one"]);
+    let log = testbed.log();
     for said in [
         "service default/newer does not get 203.0.113.7:80/tcp: service default/older has it",
         "service default/newer does not get node port 30333/tcp: service default/older has it",
@@ -169,11 +169,11 @@ fn rivals(tag: &str, more: &[&str]) {
         assert!(log.to_lowercase().contains(&said.to_lowercase()), "{said:?} is not in\n{log}");
     }
     // When the owner goes, the other has it.
-    std::fs::remove_file(bed.directory.path().join("older.json")).unwrap();
+    std::fs::remove_file(testbed.directory.path().join("older.json")).unwrap();
     for contested in ["203.0.113.7:80", "192.168.0.1:30333"] {
-        bed.until_answered_by(contested, &["one"]);
+        testbed.until_answered_by(contested, &["one"]);
     }
-    until_whole(&bed, more);
+    until_whole(&testbed, more);
 }
 
 #[test]
@@ -188,9 +188,9 @@ fn the_older_of_two_services_keeps_what_both_want_in_iptables_mode() {
 
 #[test]
 fn what_somebody_adds_to_our_table_is_removed_and_other_tables_stay() {
-    let bed = Bed::new("added");
-    let before = foreign(&bed);
-    let _proxy = bed.start();
+    let testbed = Testbed::new("added");
+    let before = foreign(&testbed);
+    let _proxy = testbed.start();
     for addition in [
         "add chain ip weft-proxy mine",
         "add chain ip weft-proxy hooked { type filter hook input priority 0 ; }",
@@ -199,15 +199,15 @@ fn what_somebody_adds_to_our_table_is_removed_and_other_tables_stay() {
         "add rule ip weft-proxy nat-prerouting counter",
         "insert rule ip6 weft-proxy nat-prerouting counter",
     ] {
-        bed.nft(addition);
-        until_whole(&bed, &[]);
+        testbed.nft(addition);
+        until_whole(&testbed, &[]);
     }
-    let table = bed.nft("list table ip weft-proxy");
+    let table = testbed.nft("list table ip weft-proxy");
     for theirs in ["mine", "hooked", "theirs", "10.96.0.99"] {
         assert!(!table.contains(theirs), "{theirs:?} is in\n{table}");
     }
-    bed.until_answered_by(CLUSTER_IP, &["one", "two"]);
-    assert_eq!(foreign_now(&bed), before);
+    testbed.until_answered_by(CLUSTER_IP, &["one", "two"]);
+    assert_eq!(foreign_now(&testbed), before);
 }
 
 /// Changes objects as fast as files can be written, until it is dropped.
@@ -253,21 +253,21 @@ fn random(seed: &mut u64) -> u64 {
 }
 
 fn killed_in_a_storm(tag: &str, more: &[&str], kills: usize) {
-    let bed = Bed::new(tag);
-    let before = foreign(&bed);
-    let storm = Storm::over(bed.directory.path());
+    let testbed = Testbed::new(tag);
+    let before = foreign(&testbed);
+    let storm = Storm::over(testbed.directory.path());
     let mut seed = 42;
     for _ in 0..kills {
         // Without waiting for its start to be complete, which is where most is done.
-        let proxy = bed.spawn(more);
+        let proxy = testbed.spawn(more);
         std::thread::sleep(Duration::from_millis(random(&mut seed) % 250));
         assert_eq!(proxy.end(Signal::SIGKILL), None);
     }
     let changes = storm.end();
-    let _proxy = bed.start_with(more);
-    until_whole(&bed, more);
-    bed.until_answered_by(CLUSTER_IP, &["one", "two"]);
-    assert_eq!(foreign_now(&bed), before, "after {changes} changes");
+    let _proxy = testbed.start_with(more);
+    until_whole(&testbed, more);
+    testbed.until_answered_by(CLUSTER_IP, &["one", "two"]);
+    assert_eq!(foreign_now(&testbed), before, "after {changes} changes");
 }
 
 #[test]
@@ -281,11 +281,11 @@ fn a_proxy_killed_at_any_moment_of_a_storm_converges_in_iptables_mode() {
 }
 
 fn storm_under_traffic(tag: &str, more: &[&str]) {
-    let bed = Bed::new(tag);
-    switch::serve(&bed);
-    let _proxy = bed.start_with(more);
-    let traffic = switch::traffic(&bed);
-    let storm = Storm::over(bed.directory.path());
+    let testbed = Testbed::new(tag);
+    switch::serve(&testbed);
+    let _proxy = testbed.start_with(more);
+    let traffic = switch::traffic(&testbed);
+    let storm = Storm::over(testbed.directory.path());
     for _ in 0..4 {
         traffic.flow();
     }
@@ -293,7 +293,7 @@ fn storm_under_traffic(tag: &str, more: &[&str]) {
     let tally = traffic.end();
     assert_eq!(tally.failures, Vec::<String>::new(), "of {} with {changes} changes", tally.connections);
     assert!(changes > 100, "{changes} changes are no storm");
-    until_whole(&bed, more);
+    until_whole(&testbed, more);
     println!("{changes} changes, {} connections", tally.connections);
 }
 
@@ -309,8 +309,8 @@ fn a_storm_of_changes_fails_no_connection_in_iptables_mode() {
 
 #[test]
 fn a_directory_that_goes_and_comes_back_keeps_services_and_brings_what_changed() {
-    let bed = Bed::new("dir");
-    let directory = bed.directory.path().join("objects");
+    let testbed = Testbed::new("dir");
+    let directory = testbed.directory.path().join("objects");
     std::fs::create_dir(&directory).unwrap();
     write_objects(&directory);
     // What is no file, or cannot be read, is named and harms nothing.
@@ -318,24 +318,24 @@ fn a_directory_that_goes_and_comes_back_keeps_services_and_brings_what_changed()
     std::os::unix::fs::symlink("loop.yaml", directory.join("loop.yaml")).unwrap();
     std::fs::write(directory.join("latin.yaml"), b"a: \xe9").unwrap();
     let feed = format!("--feed-dir={}", directory.display());
-    let _proxy = bed.start_with(&[&feed]);
-    bed.until_answered_by(CLUSTER_IP, &["one", "two"]);
-    let aside = bed.directory.path().join("aside");
+    let _proxy = testbed.start_with(&[&feed]);
+    testbed.until_answered_by(CLUSTER_IP, &["one", "two"]);
+    let aside = testbed.directory.path().join("aside");
     std::fs::rename(&directory, &aside).unwrap();
     until("the directory to be missed", || {
-        if bed.log().contains("is gone; its objects stay") { Ok(()) } else { Err(bed.log()) }
+        if testbed.log().contains("is gone; its objects stay") { Ok(()) } else { Err(testbed.log()) }
     });
-    bed.until_answered_by(CLUSTER_IP, &["one", "two"]);
+    testbed.until_answered_by(CLUSTER_IP, &["one", "two"]);
     write_endpoints(&aside, &["two"]);
     std::fs::rename(&aside, &directory).unwrap();
-    bed.until_answered_by(CLUSTER_IP, &["two"]);
-    // Gone for good, and made anew.
+    testbed.until_answered_by(CLUSTER_IP, &["two"]);
+    // Gone for good, and made again.
     std::fs::remove_dir_all(&directory).unwrap();
-    bed.until_answered_by(CLUSTER_IP, &["two"]);
+    testbed.until_answered_by(CLUSTER_IP, &["two"]);
     std::fs::create_dir(&directory).unwrap();
     write_objects(&directory);
-    bed.until_answered_by(CLUSTER_IP, &["one", "two"]);
-    let log = bed.log();
+    testbed.until_answered_by(CLUSTER_IP, &["one", "two"]);
+    let log = testbed.log();
     for named in ["loop.yaml", "latin.yaml"] {
         assert!(log.contains(named), "{named:?} is not in\n{log}");
     }
@@ -343,31 +343,31 @@ fn a_directory_that_goes_and_comes_back_keeps_services_and_brings_what_changed()
 
 #[test]
 fn a_pass_that_waits_for_a_lock_keeps_neither_health_nor_the_end_waiting() {
-    let bed = Bed::new("lock");
-    run(bed.node.command("iptables-legacy").args(["-w", "-t", "mangle", "-N", "KUBE-IPTABLES-HINT"]));
-    run(bed.node.command("ip6tables-legacy").args(["-w", "-t", "mangle", "-N", "KUBE-IPTABLES-HINT"]));
+    let testbed = Testbed::new("lock");
+    run(testbed.node.command("iptables-legacy").args(["-w", "-t", "mangle", "-N", "KUBE-IPTABLES-HINT"]));
+    run(testbed.node.command("ip6tables-legacy").args(["-w", "-t", "mangle", "-N", "KUBE-IPTABLES-HINT"]));
     // Its own: that of the machine is everybody's.
-    let lock = bed.directory.path().join("xtables.lock");
-    let mut command = bed.proxy(IPTABLES);
+    let lock = testbed.directory.path().join("xtables.lock");
+    let mut command = testbed.proxy(IPTABLES);
     command.env("XTABLES_LOCKFILE", &lock);
-    let proxy = bed.start_command(command);
-    bed.until_answered_by(CLUSTER_IP, &["one", "two"]);
+    let proxy = testbed.start_command(command);
+    testbed.until_answered_by(CLUSTER_IP, &["one", "two"]);
     let mut holder = Command::new("flock").arg(&lock).args(["sleep", "60"]).spawn().unwrap();
     until("the lock to be held", || {
         let free = Command::new("flock").arg("-n").arg(&lock).arg("true").status().unwrap().success();
         if free { Err("free".to_owned()) } else { Ok(()) }
     });
-    bed.endpoints(&["two"]);
+    testbed.endpoints(&["two"]);
     // The pass has begun where iptables-restore waits for the lock.
     until("a pass to wait", || {
-        let waits = bed.node.pids().unwrap().into_iter().any(|pid| {
+        let waits = testbed.node.pids().unwrap().into_iter().any(|pid| {
             let name = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             name.contains("restore")
         });
         if waits { Ok(()) } else { Err("nobody".to_owned()) }
     });
     for (port, path) in [(10256, "/healthz"), (10256, "/livez"), (10249, "/readyz"), (10249, "/proxyMode")] {
-        let (code, text) = super::daemon::get(&bed, port, path);
+        let (code, text) = super::daemon::get(&testbed, port, path);
         assert_eq!(code, 200, "{path}: {text}");
     }
     let asked = std::time::Instant::now();
@@ -377,7 +377,7 @@ fn a_pass_that_waits_for_a_lock_keeps_neither_health_nor_the_end_waiting() {
     holder.wait().unwrap();
     assert!(took < Duration::from_secs(9), "{took:?}");
     // What was left is made good.
-    let _proxy = bed.start_with(IPTABLES);
-    bed.until_answered_by(CLUSTER_IP, &["two"]);
-    until_whole(&bed, IPTABLES);
+    let _proxy = testbed.start_with(IPTABLES);
+    testbed.until_answered_by(CLUSTER_IP, &["two"]);
+    until_whole(&testbed, IPTABLES);
 }

@@ -8,52 +8,52 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use super::bed::*;
+use super::testbed::*;
 
 #[test]
 fn a_service_is_reached_and_a_change_of_its_endpoints_takes_effect() {
-    let bed = Bed::new("reach");
-    let _proxy = bed.start();
-    bed.until_answered_by(CLUSTER_IP, &["one", "two"]);
-    bed.until_answered_by(NODE_PORT, &["one", "two"]);
-    bed.endpoints(&["two"]);
-    bed.until_answered_by(CLUSTER_IP, &["two"]);
-    bed.until_answered_by(NODE_PORT, &["two"]);
-    bed.endpoints(&[]);
-    bed.until_answered_by(CLUSTER_IP, &["Connection refused (os error 111)"]);
-    bed.endpoints(&["one"]);
-    bed.until_answered_by(CLUSTER_IP, &["one"]);
-    std::fs::remove_file(bed.directory.path().join("service.json")).unwrap();
+    let testbed = Testbed::new("reach");
+    let _proxy = testbed.start();
+    testbed.until_answered_by(CLUSTER_IP, &["one", "two"]);
+    testbed.until_answered_by(NODE_PORT, &["one", "two"]);
+    testbed.endpoints(&["two"]);
+    testbed.until_answered_by(CLUSTER_IP, &["two"]);
+    testbed.until_answered_by(NODE_PORT, &["two"]);
+    testbed.endpoints(&[]);
+    testbed.until_answered_by(CLUSTER_IP, &["Connection refused (os error 111)"]);
+    testbed.endpoints(&["one"]);
+    testbed.until_answered_by(CLUSTER_IP, &["one"]);
+    std::fs::remove_file(testbed.directory.path().join("service.json")).unwrap();
     until("the service to be gone from the kernel", || {
-        let map = bed.nft("list map ip weft-proxy services");
+        let map = testbed.nft("list map ip weft-proxy services");
         if map.contains("10.96.0.10") { Err(map) } else { Ok(()) }
     });
 }
 
 #[test]
 fn rules_that_somebody_removes_come_back() {
-    let bed = Bed::new("mend");
-    let _proxy = bed.start();
-    bed.until_answered_by(CLUSTER_IP, &["one", "two"]);
+    let testbed = Testbed::new("mend");
+    let _proxy = testbed.start();
+    testbed.until_answered_by(CLUSTER_IP, &["one", "two"]);
     for damage in [
         "flush ruleset",
         "delete table ip weft-proxy",
         "flush map ip weft-proxy services",
         "flush chain ip weft-proxy nat-prerouting",
     ] {
-        bed.nft(damage);
-        bed.until_answered_by(CLUSTER_IP, &["one", "two"]);
+        testbed.nft(damage);
+        testbed.until_answered_by(CLUSTER_IP, &["one", "two"]);
         until(&format!("everything to be whole after {damage:?}"), || {
-            let found = bed.tool(&["proxy", "diff"]);
+            let found = testbed.tool(&["proxy", "diff"]);
             if found.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&found.stdout).into()) }
         });
     }
-    bed.endpoints(&["two"]);
-    bed.until_answered_by(CLUSTER_IP, &["two"]);
+    testbed.endpoints(&["two"]);
+    testbed.until_answered_by(CLUSTER_IP, &["two"]);
 }
 
 /// Connects again and again while `meanwhile` happens, which may wait for more connections; no attempt may fail.
-fn without_a_failed_connection(bed: &Bed, meanwhile: impl FnOnce(&dyn Fn())) {
+fn without_a_failed_connection(testbed: &Testbed, meanwhile: impl FnOnce(&dyn Fn())) {
     let (stop, made) = (AtomicBool::new(false), AtomicUsize::new(0));
     let connections = || {
         let mut failures = Vec::new();
@@ -71,7 +71,7 @@ fn without_a_failed_connection(bed: &Bed, meanwhile: impl FnOnce(&dyn Fn())) {
         });
     };
     let failures = std::thread::scope(|scope| {
-        let stream = scope.spawn(|| bed.client.run(connections).unwrap());
+        let stream = scope.spawn(|| testbed.client.run(connections).unwrap());
         let ends = Ends(&stop);
         more();
         meanwhile(&more);
@@ -93,34 +93,34 @@ impl Drop for Ends<'_> {
 
 #[test]
 fn a_killed_proxy_and_its_next_start_lose_no_connection() {
-    let bed = Bed::new("kill");
-    let proxy = bed.start();
+    let testbed = Testbed::new("kill");
+    let proxy = testbed.start();
     let mut again = None;
-    without_a_failed_connection(&bed, |more| {
+    without_a_failed_connection(&testbed, |more| {
         assert_eq!(proxy.end(Signal::SIGKILL), None);
         more();
-        again = Some(bed.start());
+        again = Some(testbed.start());
     });
     drop(again);
 }
 
 #[test]
 fn a_change_of_the_mode_loses_no_connection_and_leaves_nothing_of_the_other() {
-    let bed = Bed::new("mode");
-    let proxy = bed.start();
+    let testbed = Testbed::new("mode");
+    let proxy = testbed.start();
     let mut last = None;
-    without_a_failed_connection(&bed, |more| {
+    without_a_failed_connection(&testbed, |more| {
         assert_eq!(proxy.end(Signal::SIGTERM), Some(0));
-        let proxy = bed.start_with(&["--proxy-mode=iptables"]);
+        let proxy = testbed.start_with(&["--proxy-mode=iptables"]);
         until("the rules of the nftables mode to go", || {
-            let tables = bed.nft("list tables");
+            let tables = testbed.nft("list tables");
             if tables.contains("weft-proxy") { Err(tables) } else { Ok(()) }
         });
         more();
         assert_eq!(proxy.end(Signal::SIGTERM), Some(0));
-        last = Some(bed.start());
+        last = Some(testbed.start());
         until("the rules of the iptables mode to go", || {
-            let rules = run(&mut bed.node.command("iptables-save"));
+            let rules = run(&mut testbed.node.command("iptables-save"));
             if rules.contains("KUBE-SVC-") || rules.contains("KUBE-SERVICES") { Err(rules) } else { Ok(()) }
         });
     });
@@ -129,58 +129,58 @@ fn a_change_of_the_mode_loses_no_connection_and_leaves_nothing_of_the_other() {
 
 #[test]
 fn what_changed_while_no_proxy_ran_is_made_good_by_the_next_start() {
-    let bed = Bed::new("away");
-    let proxy = bed.start();
+    let testbed = Testbed::new("away");
+    let proxy = testbed.start();
     assert_eq!(proxy.end(Signal::SIGKILL), None);
-    bed.endpoints(&["two"]);
-    let _proxy = bed.start();
-    bed.until_answered_by(CLUSTER_IP, &["two"]);
-    let found = bed.tool(&["proxy", "diff"]);
+    testbed.endpoints(&["two"]);
+    let _proxy = testbed.start();
+    testbed.until_answered_by(CLUSTER_IP, &["two"]);
+    let found = testbed.tool(&["proxy", "diff"]);
     assert!(found.status.success(), "{}", String::from_utf8_lossy(&found.stdout));
 }
 
 #[test]
 fn a_proxy_that_is_told_to_end_leaves_services_and_cleanup_removes_them() {
-    let bed = Bed::new("end");
-    bed.nft("add table ip somebodys");
+    let testbed = Testbed::new("end");
+    testbed.nft("add table ip somebodys");
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
-        assert_eq!(bed.start().end(signal), Some(0));
-        bed.until_answered_by(CLUSTER_IP, &["one", "two"]);
+        assert_eq!(testbed.start().end(signal), Some(0));
+        testbed.until_answered_by(CLUSTER_IP, &["one", "two"]);
     }
     // Kube-proxy's, beside which one mode of ours can be removed.
-    bed.nft("add table ip6 kube-proxy");
-    run(bed.node.command("iptables").args(["-w", "-t", "nat", "-N", "KUBE-SERVICES"]));
-    let chains = || run(bed.node.command("iptables-save").args(["-t", "nat"]));
-    run(&mut bed.proxy(&["--cleanup", "--proxy-mode=nftables"]));
-    let tables = bed.nft("list tables");
+    testbed.nft("add table ip6 kube-proxy");
+    run(testbed.node.command("iptables").args(["-w", "-t", "nat", "-N", "KUBE-SERVICES"]));
+    let chains = || run(testbed.node.command("iptables-save").args(["-t", "nat"]));
+    run(&mut testbed.proxy(&["--cleanup", "--proxy-mode=nftables"]));
+    let tables = testbed.nft("list tables");
     assert!(!tables.contains("weft-proxy") && tables.contains("kube-proxy"), "{tables}");
     assert!(chains().contains("KUBE-SERVICES"));
-    assert_eq!(bed.start().end(Signal::SIGKILL), None);
-    run(&mut bed.proxy(&["--cleanup", "--proxy-mode=iptables"]));
-    assert!(!chains().contains("KUBE-SERVICES") && bed.nft("list tables").contains("weft-proxy"));
-    run(&mut bed.proxy(&["--cleanup"]));
-    let left = bed.nft("list tables");
+    assert_eq!(testbed.start().end(Signal::SIGKILL), None);
+    run(&mut testbed.proxy(&["--cleanup", "--proxy-mode=iptables"]));
+    assert!(!chains().contains("KUBE-SERVICES") && testbed.nft("list tables").contains("weft-proxy"));
+    run(&mut testbed.proxy(&["--cleanup"]));
+    let left = testbed.nft("list tables");
     assert!(left.contains("table ip somebodys") && !left.contains("-proxy"), "{left}");
-    run(&mut bed.proxy(&["--cleanup"]));
+    run(&mut testbed.proxy(&["--cleanup"]));
 }
 
 #[test]
 fn a_bad_object_is_left_out_and_the_others_are_served() {
-    let bed = Bed::new("bad");
+    let testbed = Testbed::new("bad");
     let bad = r#"{"apiVersion":"v1","kind":"Service","metadata":{"namespace":"a","name":"b"},
                   "spec":{"clusterIP":"10.96.0.300","ports":[{"port":80}]}}"#;
-    std::fs::write(bed.directory.path().join("a-bad.json"), bad).unwrap();
-    std::fs::write(bed.directory.path().join("a-worse.yaml"), "{").unwrap();
-    let _proxy = bed.start();
-    bed.until_answered_by(CLUSTER_IP, &["one", "two"]);
+    std::fs::write(testbed.directory.path().join("a-bad.json"), bad).unwrap();
+    std::fs::write(testbed.directory.path().join("a-worse.yaml"), "{").unwrap();
+    let _proxy = testbed.start();
+    testbed.until_answered_by(CLUSTER_IP, &["one", "two"]);
 }
 
 /// Status and text of an answer from the node's own ports.
-pub fn get(bed: &Bed, port: u16, path: &str) -> (u16, String) {
-    get_at(bed, &format!("127.0.0.1:{port}"), path).unwrap()
+pub fn get(testbed: &Testbed, port: u16, path: &str) -> (u16, String) {
+    get_at(testbed, &format!("127.0.0.1:{port}"), path).unwrap()
 }
 
-fn get_at(bed: &Bed, address: &str, path: &str) -> Result<(u16, String), String> {
+fn get_at(testbed: &Testbed, address: &str, path: &str) -> Result<(u16, String), String> {
     let ask = || {
         let mut stream = TcpStream::connect(address).map_err(|error| error.to_string())?;
         stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
@@ -189,7 +189,7 @@ fn get_at(bed: &Bed, address: &str, path: &str) -> Result<(u16, String), String>
         stream.read_to_string(&mut text).unwrap();
         Ok(text)
     };
-    let text: Result<String, String> = bed.node.run(ask).unwrap();
+    let text: Result<String, String> = testbed.node.run(ask).unwrap();
     let text = text?;
     let code = text.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or_default();
     Ok((code, text))
@@ -197,7 +197,7 @@ fn get_at(bed: &Bed, address: &str, path: &str) -> Result<(u16, String), String>
 
 #[test]
 fn a_health_check_node_port_follows_the_endpoints_of_this_node() {
-    let bed = Bed::new("hcnp");
+    let testbed = Testbed::new("hcnp");
     let service = json!({
         "apiVersion": "v1", "kind": "Service", "metadata": { "namespace": "default", "name": "near" },
         "spec": {
@@ -216,7 +216,7 @@ fn a_health_check_node_port_follows_the_endpoints_of_this_node() {
     };
     let answers = |code: Option<u16>| {
         until(&format!("{code:?} from the health-check node port"), || {
-            let found = get_at(&bed, "192.168.0.1:32100", "/");
+            let found = get_at(&testbed, "192.168.0.1:32100", "/");
             if found.as_ref().ok().map(|(code, _)| *code) == code {
                 Ok(())
             } else {
@@ -224,10 +224,10 @@ fn a_health_check_node_port_follows_the_endpoints_of_this_node() {
             }
         });
     };
-    let directory = bed.directory.path();
+    let directory = testbed.directory.path();
     write(directory, "near.json", &service);
     write(directory, "near-slice.json", &slice("here"));
-    let _proxy = bed.start();
+    let _proxy = testbed.start();
     answers(Some(200));
     write(directory, "near-slice.json", &slice("there"));
     answers(Some(503));
@@ -237,9 +237,9 @@ fn a_health_check_node_port_follows_the_endpoints_of_this_node() {
 
 #[test]
 fn a_running_proxy_tells_its_health_mode_and_counters() {
-    let bed = Bed::new("http");
-    let _proxy = bed.start();
-    bed.until_answered_by(CLUSTER_IP, &["one", "two"]);
+    let testbed = Testbed::new("http");
+    let _proxy = testbed.start();
+    testbed.until_answered_by(CLUSTER_IP, &["one", "two"]);
     for (port, path, holds) in [
         (10256, "/healthz", "\"healthy\":true"),
         (10256, "/livez", "\"healthy\":true"),
@@ -248,12 +248,12 @@ fn a_running_proxy_tells_its_health_mode_and_counters() {
         (10249, "/configz", "10.244.0.0/16"),
         (10249, "/metrics", "kubeproxy_sync_full_proxy_rules_duration_seconds_count{ip_family=\"IPv4\"} 1"),
     ] {
-        let (code, text) = get(&bed, port, path);
+        let (code, text) = get(&testbed, port, path);
         assert!(code == 200 && text.contains(holds), "{path}: {text}");
     }
-    let (_, before) = get(&bed, 10249, "/metrics");
-    bed.endpoints(&["two"]);
-    bed.until_answered_by(CLUSTER_IP, &["two"]);
+    let (_, before) = get(&testbed, 10249, "/metrics");
+    testbed.endpoints(&["two"]);
+    testbed.until_answered_by(CLUSTER_IP, &["two"]);
     // One slice of each family: two files, thus one pass or two.
     let times = |text: &str, family: &str| -> Option<u64> {
         let name = format!("weft_proxy_change_to_kernel_seconds_count{{ip_family=\"{family}\"}} ");
@@ -262,7 +262,7 @@ fn a_running_proxy_tells_its_health_mode_and_counters() {
     let of = |text: &str| ["IPv4", "IPv6"].map(|family| times(text, family).expect("the count of a family"));
     let mut text = String::new();
     until("a change of each family to be timed", || {
-        text = get(&bed, 10249, "/metrics").1;
+        text = get(&testbed, 10249, "/metrics").1;
         if of(&text) == of(&before).map(|times| times + 1) { Ok(()) } else { Err(text.clone()) }
     });
     let count = |name: &str| -> f64 {

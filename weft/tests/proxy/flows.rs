@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::bed::*;
+use super::testbed::*;
 
 /// A client with one port, which is one flow.
 pub struct Client(UdpSocket);
 
 impl Client {
-    pub fn new(bed: &Bed, to: &str) -> Self {
+    pub fn new(testbed: &Testbed, to: &str) -> Self {
         let from = if to.starts_with('[') { "[fd00:192::9]:0" } else { "192.168.0.9:0" };
-        let socket = bed.client.run(|| UdpSocket::bind(from).unwrap()).unwrap();
+        let socket = testbed.client.run(|| UdpSocket::bind(from).unwrap()).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
         socket.connect(to).unwrap();
         Self(socket)
@@ -43,17 +43,17 @@ const NODE_PORT_UDP: &str = "192.168.0.1:30053";
 
 #[test]
 fn a_udp_flow_moves_on_when_its_endpoint_is_gone() {
-    let bed = Bed::new("udp");
-    bed.endpoints(&["one"]);
-    let _proxy = bed.start();
-    let clients = [CLUSTER_IP_UDP, NODE_PORT_UDP].map(|to| Client::new(&bed, to));
+    let testbed = Testbed::new("udp");
+    testbed.endpoints(&["one"]);
+    let _proxy = testbed.start();
+    let clients = [CLUSTER_IP_UDP, NODE_PORT_UDP].map(|to| Client::new(&testbed, to));
     clients.iter().for_each(|client| client.until("one"));
-    bed.endpoints(&["two"]);
+    testbed.endpoints(&["two"]);
     clients.iter().for_each(|client| client.until("two"));
     // A flow stays where its endpoint does.
-    bed.endpoints(&["one", "two"]);
+    testbed.endpoints(&["one", "two"]);
     until("a flow to the new endpoint", || {
-        let found = Client::new(&bed, CLUSTER_IP_UDP).ask();
+        let found = Client::new(&testbed, CLUSTER_IP_UDP).ask();
         if found.as_deref() == Ok("one") { Ok(()) } else { Err(format!("{found:?}")) }
     });
     assert!(clients.iter().all(|client| client.ask().as_deref() == Ok("two")));
@@ -61,24 +61,24 @@ fn a_udp_flow_moves_on_when_its_endpoint_is_gone() {
 
 #[test]
 fn a_udp_flow_that_began_without_endpoints_finds_them() {
-    let bed = Bed::new("udpnew");
-    bed.endpoints(&[]);
-    let _proxy = bed.start();
-    let client = Client::new(&bed, CLUSTER_IP_UDP);
+    let testbed = Testbed::new("udpnew");
+    testbed.endpoints(&[]);
+    let _proxy = testbed.start();
+    let client = Client::new(&testbed, CLUSTER_IP_UDP);
     assert!(client.ask().is_err());
-    bed.endpoints(&["one"]);
+    testbed.endpoints(&["one"]);
     client.until("one");
 }
 
 #[test]
 fn a_udp_flow_that_went_stale_while_no_proxy_ran_is_found_by_the_next() {
-    let bed = Bed::new("udpaway");
-    bed.endpoints(&["one"]);
-    let proxy = bed.start();
-    let client = Client::new(&bed, CLUSTER_IP_UDP);
+    let testbed = Testbed::new("udpaway");
+    testbed.endpoints(&["one"]);
+    let proxy = testbed.start();
+    let client = Client::new(&testbed, CLUSTER_IP_UDP);
     client.until("one");
     assert_eq!(proxy.end(Signal::SIGKILL), None);
-    bed.endpoints(&["two"]);
-    let _proxy = bed.start();
+    testbed.endpoints(&["two"]);
+    let _proxy = testbed.start();
     client.until("two");
 }

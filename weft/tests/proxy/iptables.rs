@@ -9,8 +9,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use super::bed::*;
 use super::flows::Client;
+use super::testbed::*;
 
 const PROGRAMS: [&str; 2] = ["iptables", "ip6tables"];
 const TABLES: [(&str, &[&str]); 5] = [
@@ -26,13 +26,13 @@ const SHORT: &[&str] = &["--iptables-sync-period=300ms", "--iptables-min-sync-pe
 
 /// A node whose kubelet uses one flavour of the tools.
 struct Node {
-    bed: Bed,
+    testbed: Testbed,
     flavour: &'static str,
 }
 
 impl Node {
     fn new(tag: &str, flavour: &'static str) -> Self {
-        let node = Self { bed: Bed::new(&format!("{tag}-{flavour}")), flavour };
+        let node = Self { testbed: Testbed::new(&format!("{tag}-{flavour}")), flavour };
         for program in PROGRAMS {
             node.tool(program, "-t mangle -N KUBE-IPTABLES-HINT");
         }
@@ -40,14 +40,14 @@ impl Node {
     }
 
     fn command(&self, program: &str) -> Command {
-        let mut command = self.bed.node.command(program);
+        let mut command = self.testbed.node.command(program);
         command.env("XTABLES_LOCKFILE", self.lock_file());
         command
     }
 
     /// The node's own: that of the machine is everybody's.
     fn lock_file(&self) -> std::path::PathBuf {
-        self.bed.directory.path().join("xtables.lock")
+        self.testbed.directory.path().join("xtables.lock")
     }
 
     fn tool(&self, program: &str, words: &str) -> String {
@@ -59,18 +59,18 @@ impl Node {
     }
 
     fn proxy(&self, more: &[&str]) -> Command {
-        let mut command = self.bed.proxy(&[&["--proxy-mode=iptables"], more].concat());
+        let mut command = self.testbed.proxy(&[&["--proxy-mode=iptables"], more].concat());
         command.env("XTABLES_LOCKFILE", self.lock_file());
         command
     }
 
     fn start(&self, more: &[&str]) -> Proxy {
-        self.bed.start_command(self.proxy(more))
+        self.testbed.start_command(self.proxy(more))
     }
 
     fn until_whole(&self, after: &str) {
         until(&format!("everything to be whole after {after:?}"), || {
-            let found = self.bed.tool(&["proxy", "diff", "--proxy-mode=iptables"]);
+            let found = self.testbed.tool(&["proxy", "diff", "--proxy-mode=iptables"]);
             if found.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&found.stdout).into()) }
         });
     }
@@ -105,27 +105,27 @@ impl Node {
 fn reached_and_changed(flavour: &'static str, other: &str) {
     let node = Node::new("iptreach", flavour);
     let _proxy = node.start(&[]);
-    let bed = &node.bed;
+    let testbed = &node.testbed;
     for address in [CLUSTER_IP, NODE_PORT, CLUSTER_IP_V6, NODE_PORT_V6] {
-        bed.until_answered_by(address, &["one", "two"]);
+        testbed.until_answered_by(address, &["one", "two"]);
     }
-    bed.endpoints(&["one"]);
-    let clients = [CLUSTER_IP_UDP, "192.168.0.1:30053"].map(|to| Client::new(bed, to));
+    testbed.endpoints(&["one"]);
+    let clients = [CLUSTER_IP_UDP, "192.168.0.1:30053"].map(|to| Client::new(testbed, to));
     clients.iter().for_each(|client| client.until("one"));
     // A pod that is its own endpoint gets the answer: only a masqueraded question has one.
-    until("a pod to reach itself", || match bed.pods[0].run(|| connect(CLUSTER_IP)).unwrap() {
+    until("a pod to reach itself", || match testbed.pods[0].run(|| connect(CLUSTER_IP)).unwrap() {
         Ok(found) if found == "one" => Ok(()),
         found => Err(format!("{found:?}")),
     });
-    bed.endpoints(&["two"]);
+    testbed.endpoints(&["two"]);
     clients.iter().for_each(|client| client.until("two"));
     for address in [CLUSTER_IP, NODE_PORT, CLUSTER_IP_V6, NODE_PORT_V6] {
-        bed.until_answered_by(address, &["two"]);
+        testbed.until_answered_by(address, &["two"]);
     }
-    bed.endpoints(&[]);
-    bed.until_answered_by(CLUSTER_IP, &["Connection refused (os error 111)"]);
-    bed.endpoints(&["one"]);
-    bed.until_answered_by(CLUSTER_IP, &["one"]);
+    testbed.endpoints(&[]);
+    testbed.until_answered_by(CLUSTER_IP, &["Connection refused (os error 111)"]);
+    testbed.endpoints(&["one"]);
+    testbed.until_answered_by(CLUSTER_IP, &["one"]);
     assert!(node.save("iptables", flavour).contains("KUBE-SVC-"));
     assert!(!node.save("iptables", other).contains("KUBE-SVC-"), "the flavour that kubelet does not use");
 }
@@ -143,7 +143,7 @@ fn services_are_reached_and_changed_by_the_legacy_flavour() {
 fn repaired(flavour: &'static str) {
     let node = Node::new("iptmend", flavour);
     let _proxy = node.start(SHORT);
-    node.bed.until_answered_by(CLUSTER_IP, &["one", "two"]);
+    node.testbed.until_answered_by(CLUSTER_IP, &["one", "two"]);
     for damage in [
         "-t nat -F",
         "-t filter -F",
@@ -154,15 +154,15 @@ fn repaired(flavour: &'static str) {
     ] {
         PROGRAMS.into_iter().for_each(|program| _ = node.tool(program, damage));
         node.until_whole(damage);
-        node.bed.until_answered_by(CLUSTER_IP, &["one", "two"]);
-        node.bed.until_answered_by(NODE_PORT_V6, &["one", "two"]);
+        node.testbed.until_answered_by(CLUSTER_IP, &["one", "two"]);
+        node.testbed.until_answered_by(NODE_PORT_V6, &["one", "two"]);
     }
     // Chains can be deleted when nothing leads to them.
     node.tool("iptables", "-t nat -F");
     node.tool("iptables", "-t nat -X");
     node.until_whole("-X");
-    node.bed.endpoints(&["two"]);
-    node.bed.until_answered_by(CLUSTER_IP, &["two"]);
+    node.testbed.endpoints(&["two"]);
+    node.testbed.until_answered_by(CLUSTER_IP, &["two"]);
 }
 
 #[test]
@@ -182,10 +182,10 @@ fn others_are_left_alone(flavour: &'static str) {
     assert!(before.len() > 2 * 5 * 8, "{before:#?}");
     let unchanged = |after: &str| assert_eq!(node.theirs(), before, "{after}");
     let proxy = node.start(SHORT);
-    node.bed.until_answered_by(CLUSTER_IP, &["one", "two"]);
+    node.testbed.until_answered_by(CLUSTER_IP, &["one", "two"]);
     unchanged("the start");
-    node.bed.endpoints(&["two"]);
-    node.bed.until_answered_by(CLUSTER_IP, &["two"]);
+    node.testbed.endpoints(&["two"]);
+    node.testbed.until_answered_by(CLUSTER_IP, &["two"]);
     unchanged("a change");
     node.tool("iptables", "-t nat -F KUBE-SERVICES");
     node.until_whole("a flush");
@@ -214,20 +214,20 @@ fn rules_of_others_stay_in_every_table_of_the_legacy_flavour() {
 fn a_lock_that_is_held_for_10_seconds_is_told_of_and_waited_for() {
     let node = Node::new("iptlock", "legacy");
     let _proxy = node.start(&[]);
-    node.bed.until_answered_by(CLUSTER_IP, &["one", "two"]);
+    node.testbed.until_answered_by(CLUSTER_IP, &["one", "two"]);
     let file = File::options().create(true).append(true).open(node.lock_file()).unwrap();
     let lock = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno).unwrap();
     let held = Instant::now();
-    node.bed.endpoints(&["two"]);
+    node.testbed.endpoints(&["two"]);
     until("the lock to be told of", || {
-        let log = node.bed.log();
+        let log = node.testbed.log();
         if log.contains("holding the xtables lock") { Ok(()) } else { Err(log) }
     });
     while held.elapsed() < Duration::from_secs(10) {
-        node.bed.until_answered_by(CLUSTER_IP, &["one", "two"]);
+        node.testbed.until_answered_by(CLUSTER_IP, &["one", "two"]);
     }
     drop(lock);
-    node.bed.until_answered_by(CLUSTER_IP, &["two"]);
+    node.testbed.until_answered_by(CLUSTER_IP, &["two"]);
     node.until_whole("the lock");
 }
 
@@ -238,16 +238,16 @@ fn a_held_lock_is_no_business_of_the_nft_flavour() {
     let _proxy = node.start(&[]);
     let file = File::options().create(true).append(true).open(node.lock_file()).unwrap();
     let _lock = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno).unwrap();
-    node.bed.endpoints(&["two"]);
-    node.bed.until_answered_by(CLUSTER_IP, &["two"]);
+    node.testbed.endpoints(&["two"]);
+    node.testbed.until_answered_by(CLUSTER_IP, &["two"]);
 }
 
 /// The `iptables-restore` that a node runs now.
-fn restores(bed: &Bed) -> Option<Pid> {
+fn restores(testbed: &Testbed) -> Option<Pid> {
     let is = |pid: &Pid| {
         std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|name| name.contains("-restore"))
     };
-    bed.node.pids().unwrap().into_iter().find(is)
+    testbed.node.pids().unwrap().into_iter().find(is)
 }
 
 fn killed_while_restoring(flavour: &'static str) {
@@ -256,27 +256,27 @@ fn killed_while_restoring(flavour: &'static str) {
     let targets = json!([{ "name": "http", "port": 8080, "protocol": "TCP" }]);
     for n in 0..150 {
         let name = format!("more-{n}");
-        let directory = node.bed.directory.path();
+        let directory = node.testbed.directory.path();
         write(directory, &format!("{name}.json"), &service(&name, 100 + n, json!({ "ports": ports })));
         write(directory, &format!("{name}-slices.json"), &slices(&name, &["one"], targets.clone()));
     }
     for (wait, pods) in
         [(0, &["one"][..]), (2, &["two"]), (5, &["one", "two"]), (10, &["one"]), (20, &["two"])]
     {
-        node.bed.endpoints(pods);
-        let proxy = node.bed.spawn(&["--proxy-mode=iptables"]);
-        until("a restore", || restores(&node.bed).map(drop).ok_or_else(|| "none".to_owned()));
+        node.testbed.endpoints(pods);
+        let proxy = node.testbed.spawn(&["--proxy-mode=iptables"]);
+        until("a restore", || restores(&node.testbed).map(drop).ok_or_else(|| "none".to_owned()));
         std::thread::sleep(Duration::from_millis(wait));
         // The program too, if it is still there: as when the machine's memory ends.
-        if let Some(restore) = restores(&node.bed) {
+        if let Some(restore) = restores(&node.testbed) {
             let _ = kill(restore, Signal::SIGKILL);
         }
         assert_eq!(proxy.end(Signal::SIGKILL), None);
     }
     let _proxy = node.start(&[]);
     node.until_whole("all that killing");
-    node.bed.until_answered_by(CLUSTER_IP, &["two"]);
-    node.bed.until_answered_by("10.96.0.249:80", &["one"]);
+    node.testbed.until_answered_by(CLUSTER_IP, &["two"]);
+    node.testbed.until_answered_by("10.96.0.249:80", &["one"]);
 }
 
 #[test]
@@ -291,9 +291,9 @@ fn a_proxy_killed_while_it_restores_leaves_nothing_that_the_next_does_not_mend_i
 
 #[test]
 fn without_iptables_its_package_is_named() {
-    let bed = Bed::new("iptnone");
+    let testbed = Testbed::new("iptnone");
     let empty = tempfile::tempdir().unwrap();
-    let output = bed.proxy(&["--proxy-mode=iptables"]).env("PATH", empty.path()).output().unwrap();
+    let output = testbed.proxy(&["--proxy-mode=iptables"]).env("PATH", empty.path()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(
@@ -306,10 +306,10 @@ fn without_iptables_its_package_is_named() {
 fn connections_are_counted_in_iptables_mode() {
     let node = Node::new("iptcount", "nft");
     let _proxy = node.start(&[]);
-    node.bed.until_answered_by(CLUSTER_IP, &["one", "two"]);
-    node.bed.until_answered_by(NODE_PORT, &["one", "two"]);
+    node.testbed.until_answered_by(CLUSTER_IP, &["one", "two"]);
+    node.testbed.until_answered_by(NODE_PORT, &["one", "two"]);
     until("connections to be counted", || {
-        let (_, text) = super::daemon::get(&node.bed, 10249, "/metrics");
+        let (_, text) = super::daemon::get(&node.testbed, 10249, "/metrics");
         let name = "weft_proxy_service_connections_total{namespace=\"default\",service=\"web\",port=\"http\"";
         let lines = text.lines().filter(|line| line.starts_with(name) && line.contains("IPv4"));
         let count: f64 = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum();

@@ -3,32 +3,32 @@
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use super::bed::*;
+use super::testbed::*;
 use super::traffic::{RATE, Traffic, echo};
 
 const TCP: &[&str] = &["10.96.0.20:90", "[fd00:10:96::20]:90", "192.168.0.1:30090"];
 const UDP: &[&str] = &["10.96.0.20:91", "[fd00:10:96::20]:91", "192.168.0.1:30091"];
 
 /// Adds the service that the traffic goes through, and what answers behind it.
-pub fn serve(bed: &Bed) {
+pub fn serve(testbed: &Testbed) {
     let ports = json!([
         { "name": "talk", "port": 90, "targetPort": 9090, "nodePort": 30090, "protocol": "TCP" },
         { "name": "ping", "port": 91, "targetPort": 9091, "nodePort": 30091, "protocol": "UDP" },
     ]);
-    let directory = bed.directory.path();
+    let directory = testbed.directory.path();
     write(directory, "talk.json", &service("talk", 20, json!({ "type": "NodePort", "ports": ports })));
     let ports = json!([
         { "name": "talk", "port": 9090, "protocol": "TCP" }, { "name": "ping", "port": 9091, "protocol": "UDP" },
     ]);
     write(directory, "talk-slices.json", &slices("talk", &PODS, ports));
-    for (name, place) in PODS.into_iter().zip(&bed.pods) {
+    for (name, place) in PODS.into_iter().zip(&testbed.pods) {
         echo(name, place);
     }
 }
 
 /// Through that service, from the client.
-pub fn traffic(bed: &Bed) -> Traffic {
-    Traffic::start(&bed.client, TCP, UDP)
+pub fn traffic(testbed: &Testbed) -> Traffic {
+    Traffic::start(&testbed.client, TCP, UDP)
 }
 
 /// What serves, and how it is told to.
@@ -45,31 +45,31 @@ const HINT: &str = "KUBE-IPTABLES-HINT";
 impl Kind {
     const IPTABLES: [(Kind, &str); 2] = [(Kind::IptablesNft, "nft"), (Kind::IptablesLegacy, "legacy")];
 
-    fn start(self, bed: &Bed) -> Proxy {
+    fn start(self, testbed: &Testbed) -> Proxy {
         for (kind, flavour) in Kind::IPTABLES {
             for program in ["iptables", "ip6tables"] {
                 let action = if self == kind { "-N" } else { "-X" };
                 let program = format!("{program}-{flavour}");
-                let mut command = bed.node.command(program);
+                let mut command = testbed.node.command(program);
                 // Deleting what is not there fails, which is as good.
                 let _ = command.args(["-w", "-t", "mangle", action, HINT]).output().unwrap();
             }
         }
         match self {
-            Kind::Nftables => bed.start(),
-            Kind::IptablesNft | Kind::IptablesLegacy => bed.start_with(&["--proxy-mode=iptables"]),
+            Kind::Nftables => testbed.start(),
+            Kind::IptablesNft | Kind::IptablesLegacy => testbed.start_with(&["--proxy-mode=iptables"]),
         }
     }
 
     /// What is in the kernel of the services, by who wrote it.
-    fn found(bed: &Bed) -> Vec<Kind> {
+    fn found(testbed: &Testbed) -> Vec<Kind> {
         let mut found = Vec::new();
-        if bed.nft("list tables").contains("weft-proxy") {
+        if testbed.nft("list tables").contains("weft-proxy") {
             found.push(Kind::Nftables);
         }
         for (kind, flavour) in Kind::IPTABLES {
             let save = |program: &str| {
-                let mut command = bed.node.command(format!("{program}-{flavour}-save"));
+                let mut command = testbed.node.command(format!("{program}-{flavour}-save"));
                 run(&mut command)
             };
             if ["iptables", "ip6tables"].iter().any(|program| save(program).contains("KUBE-SERVICES")) {
@@ -82,10 +82,10 @@ impl Kind {
 
 #[test]
 fn moving_between_the_modes_fails_none_of_200_connections_a_second() {
-    let bed = Bed::new("switch");
-    serve(&bed);
-    let mut proxy = Kind::Nftables.start(&bed);
-    let traffic = traffic(&bed);
+    let testbed = Testbed::new("switch");
+    serve(&testbed);
+    let mut proxy = Kind::Nftables.start(&testbed);
+    let traffic = traffic(&testbed);
     for kind in [
         Kind::IptablesNft,
         Kind::Nftables,
@@ -95,9 +95,9 @@ fn moving_between_the_modes_fails_none_of_200_connections_a_second() {
         Kind::Nftables,
     ] {
         assert_eq!(proxy.end(Signal::SIGTERM), Some(0));
-        proxy = kind.start(&bed);
+        proxy = kind.start(&testbed);
         until(&format!("{kind:?} to serve alone"), || {
-            let found = Kind::found(&bed);
+            let found = Kind::found(&testbed);
             if found == [kind] { Ok(()) } else { Err(format!("{found:?}")) }
         });
         traffic.flow();

@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-use super::bed::*;
+use super::testbed::*;
 
 fn weft(directory: &Path, words: &[&str]) -> Output {
     Command::new(WEFT).args(words).arg("--feed-dir").arg(directory).output().unwrap()
@@ -113,16 +113,16 @@ fn explain_takes_no_privileges_and_diff_says_that_it_does() {
 
 #[test]
 fn diff_says_by_its_status_whether_the_kernel_is_as_wanted() {
-    let bed = Bed::new("diff");
-    let before = bed.tool(&["proxy", "diff"]);
+    let testbed = Testbed::new("diff");
+    let before = testbed.tool(&["proxy", "diff"]);
     assert_eq!(before.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&before.stdout).contains("add table ip weft-proxy"));
-    let proxy = bed.start();
-    let same = bed.tool(&["proxy", "diff"]);
+    let proxy = testbed.start();
+    let same = testbed.tool(&["proxy", "diff"]);
     assert_eq!((same.status.code(), &*same.stdout), (Some(0), &b""[..]), "{same:?}");
     drop(proxy);
-    bed.endpoints(&["two"]);
-    let changed = bed.tool(&["proxy", "diff"]);
+    testbed.endpoints(&["two"]);
+    let changed = testbed.tool(&["proxy", "diff"]);
     assert_eq!(changed.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&changed.stdout).contains("10.244.1.12"), "{changed:?}");
 }

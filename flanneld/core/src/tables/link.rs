@@ -93,7 +93,7 @@ pub struct VxlanLink {
     pub port: u16,
     /// Source address of the tunnel's packets.
     pub local: IpAddr,
-    /// Index of the underlay link. An index and not a name: a link that was made anew has another one,
+    /// Index of the underlay link. An index and not a name: a link that was made again has another one,
     /// and the tunnel has to follow it.
     pub underlay: u32,
     pub learning: bool,

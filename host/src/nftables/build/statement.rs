@@ -184,12 +184,12 @@ pub fn add_to(set: &str, key: Load, timeout: Option<u64>) -> Statement {
     dynset(DynsetOp::Add, set, key, None, timeout)
 }
 
-/// The same, and starts the timeout anew where the key is there already.
+/// The same, and starts the timeout again where the key is there already.
 pub fn update(set: &str, key: Load, timeout: Option<u64>) -> Statement {
     dynset(DynsetOp::Update, set, key, None, timeout)
 }
 
-/// Writes a key with its value to a dynamic map, and starts its timeout anew where it is there already. The
+/// Writes a key with its value to a dynamic map, and starts its timeout again where it is there already. The
 /// value that is there stays (nf_tables never replaces one).
 pub fn update_map(set: &str, key: Load, data: Load, timeout: Option<u64>) -> Statement {
     dynset(DynsetOp::Update, set, key, Some(data), timeout)

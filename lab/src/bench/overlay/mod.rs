@@ -3,7 +3,6 @@
 //! Every path gets a lab of its own: two nodes joined by one veth pair, one pod on each, and they all stay up for the
 //! whole run. Begin at [`run::overlay`]; the numbers' meaning is in [`metric`].
 
-pub mod beds;
 pub mod by_hand;
 mod cli;
 pub mod goals;
@@ -13,5 +12,6 @@ pub mod plot;
 pub mod run;
 pub mod sample;
 pub mod table;
+pub mod testbeds;
 
 pub use cli::Overlay;

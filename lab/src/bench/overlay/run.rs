@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use nix::unistd::geteuid;
 
-use super::beds::Bed;
 use super::metric::Metric;
 use super::sample::{Failure, Report, Sample, Settings};
+use super::testbeds::Testbed;
 use crate::bench::interrupt::Interrupt;
 use crate::bench::measure::{Path, cpu, iperf, ping, rr};
 use crate::bench::progress::Progress;
@@ -51,17 +51,17 @@ pub fn overlay(wanted: &Wanted, interrupt: &mut Interrupt) -> Result<Report, Lab
     let mut made = Vec::new();
     for mode in &wanted.settings.modes {
         eprintln!("lab for {mode}");
-        made.push(Bed::make(*mode, wanted.original.as_deref(), interrupt)?);
+        made.push(Testbed::make(*mode, wanted.original.as_deref(), interrupt)?);
     }
     let all = made.len() * wanted.settings.repetitions as usize;
     let paths = format!("{} of {} paths", repetitions(wanted.settings.repetitions), made.len());
     let mut progress = Progress::new(&paths, vec![round(wanted); all]);
     'run: for repetition in 1..=wanted.settings.repetitions {
-        for bed in &made {
+        for testbed in &made {
             if interrupt.asked() {
                 break 'run;
             }
-            let mut round = Round::new(bed, repetition, interrupt);
+            let mut round = Round::new(testbed, repetition, interrupt);
             round.measure(wanted);
             if interrupt.asked() {
                 break 'run;
@@ -78,33 +78,35 @@ pub fn overlay(wanted: &Wanted, interrupt: &mut Interrupt) -> Result<Report, Lab
 
 /// One path in one repetition.
 struct Round<'a> {
-    bed: &'a Bed,
+    testbed: &'a Testbed,
     interrupt: &'a Interrupt,
     sample: Sample,
     failures: Vec<Failure>,
 }
 
 impl<'a> Round<'a> {
-    fn new(bed: &'a Bed, repetition: u32, interrupt: &'a Interrupt) -> Self {
-        let sample = Sample { mode: bed.mode, repetition, values: BTreeMap::new(), busy_before: 0.0 };
-        Self { bed, interrupt, sample, failures: Vec::new() }
+    fn new(testbed: &'a Testbed, repetition: u32, interrupt: &'a Interrupt) -> Self {
+        let sample = Sample { mode: testbed.mode, repetition, values: BTreeMap::new(), busy_before: 0.0 };
+        Self { testbed, interrupt, sample, failures: Vec::new() }
     }
 
     /// Every measure, one after the other; one that fails does not keep the others from being taken.
     fn measure(&mut self, wanted: &Wanted) {
         let seconds = wanted.settings.seconds;
         let patience = wanted.patience;
-        self.take("TCP 1 stream", patience, |bed| one_stream(bed, seconds));
-        self.take("TCP 4 streams", patience, |bed| {
-            Ok(vec![(Metric::Tcp4, iperf::tcp(&bed.path, 4, seconds)?.gigabits_per_second)])
+        self.take("TCP 1 stream", patience, |testbed| one_stream(testbed, seconds));
+        self.take("TCP 4 streams", patience, |testbed| {
+            Ok(vec![(Metric::Tcp4, iperf::tcp(&testbed.path, 4, seconds)?.gigabits_per_second)])
         });
         for (metric, size) in [(Metric::Udp64, 64), (Metric::Udp1400, 1400)] {
             let udp = |path: &Path| Ok(vec![(metric, iperf::udp(path, size, seconds)? / 1e3)]);
-            self.take(&format!("UDP {size} B"), patience, |bed| udp(&bed.path));
+            self.take(&format!("UDP {size} B"), patience, |testbed| udp(&testbed.path));
         }
-        self.take("ping", patience, |bed| Ok(vec![(Metric::Ping, ping::average(&bed.path, wanted.pings)?)]));
-        self.take("transactions", patience, |bed| {
-            let seen = rr::transactions(&bed.path, wanted.transactions)?;
+        self.take("ping", patience, |testbed| {
+            Ok(vec![(Metric::Ping, ping::average(&testbed.path, wanted.pings)?)])
+        });
+        self.take("transactions", patience, |testbed| {
+            let seen = rr::transactions(&testbed.path, wanted.transactions)?;
             Ok(vec![
                 (Metric::Transactions, seen.per_second),
                 (Metric::TransactionP50, seen.p50),
@@ -117,14 +119,14 @@ impl<'a> Round<'a> {
         &mut self,
         measure: &str,
         patience: Duration,
-        test: impl FnOnce(&Bed) -> Result<Vec<(Metric, f64)>, LabError>,
+        test: impl FnOnce(&Testbed) -> Result<Vec<(Metric, f64)>, LabError>,
     ) {
         if self.interrupt.asked() {
             return;
         }
         let taken = cpu::wait_for_quiet(QUIET, patience).and_then(|busy| {
             self.sample.busy_before = self.sample.busy_before.max(busy);
-            test(self.bed)
+            test(self.testbed)
         });
         match taken {
             Ok(values) => self.sample.values.extend(values),
@@ -139,10 +141,10 @@ impl<'a> Round<'a> {
 }
 
 /// One TCP stream, and what it cost.
-fn one_stream(bed: &Bed, seconds: u32) -> Result<Vec<(Metric, f64)>, LabError> {
-    let before = cpu::Used::now(&bed.daemons)?;
-    let tcp = iperf::tcp(&bed.path, 1, seconds)?;
-    let used = cpu::Used::now(&bed.daemons)?.since(before);
+fn one_stream(testbed: &Testbed, seconds: u32) -> Result<Vec<(Metric, f64)>, LabError> {
+    let before = cpu::Used::now(&testbed.daemons)?;
+    let tcp = iperf::tcp(&testbed.path, 1, seconds)?;
+    let used = cpu::Used::now(&testbed.daemons)?.since(before);
     Ok(vec![
         (Metric::Tcp1, tcp.gigabits_per_second),
         (Metric::Retransmits, tcp.retransmits),

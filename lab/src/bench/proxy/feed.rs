@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::bed::{Bed, HUB};
 use super::objects;
 use super::sample::FeedKind;
+use super::testbed::{HUB, Testbed};
 use crate::bench::interrupt::Interrupt;
 use crate::error::LabError;
-use crate::originals::{Plane, User};
+use crate::originals::{ControlPlane, User};
 
 /// Objects that are written before anybody is asked whether to go on.
 const AT_ONCE: u32 = 1000;
@@ -23,21 +23,21 @@ pub struct Feed {
 }
 
 enum Source {
-    Api(Box<Plane>),
+    Api(Box<ControlPlane>),
     Directory(PathBuf),
 }
 
 impl Feed {
-    /// Without a service. The bed must have a node, which the API server is reached over.
-    pub fn start(kind: FeedKind, bed: &Bed) -> Result<Self, LabError> {
+    /// Without a service. The testbed must have a node, which the API server is reached over.
+    pub fn start(kind: FeedKind, testbed: &Testbed) -> Result<Self, LabError> {
         let source = match kind {
             FeedKind::Api => {
-                let plane = Plane::up(&bed.hub, HUB.into())?;
-                plane.load(&objects::surroundings())?;
-                Source::Api(Box::new(plane))
+                let control_plane = ControlPlane::up(&testbed.hub, HUB.into())?;
+                control_plane.load(&objects::surroundings())?;
+                Source::Api(Box::new(control_plane))
             }
             FeedKind::Directory => {
-                let directory = bed.directory().join("objects");
+                let directory = testbed.directory().join("objects");
                 fs::create_dir_all(&directory).map_err(LabError::io("create", &directory))?;
                 Source::Directory(directory)
             }
@@ -48,14 +48,14 @@ impl Feed {
     /// Adds services until there are so many.
     pub fn grow(&mut self, services: u32, interrupt: &Interrupt) -> Result<(), LabError> {
         match &self.source {
-            Source::Api(plane) => {
+            Source::Api(control_plane) => {
                 while self.services < services {
                     if interrupt.asked() {
                         return Err(LabError::Interrupted);
                     }
                     let next = services.min(self.services + AT_ONCE);
                     let both = |n| [objects::service(n), objects::slice(n, &objects::ENDPOINTS)].into_iter();
-                    plane.load((self.services..next).flat_map(both).collect::<Vec<_>>().iter())?;
+                    control_plane.load((self.services..next).flat_map(both).collect::<Vec<_>>().iter())?;
                     self.services = next;
                 }
             }
@@ -75,7 +75,7 @@ impl Feed {
     pub fn change(&self, endpoints: &[Ipv4Addr]) -> Result<(), LabError> {
         let slice = objects::slice(self.services - 1, endpoints);
         match &self.source {
-            Source::Api(plane) => plane.load([&slice]),
+            Source::Api(control_plane) => control_plane.load([&slice]),
             Source::Directory(directory) => write(directory, "last.json", &slice),
         }
     }
@@ -83,7 +83,9 @@ impl Feed {
     /// What a proxy needs to be told.
     pub fn flags(&self) -> Vec<String> {
         match &self.source {
-            Source::Api(plane) => vec![format!("--kubeconfig={}", plane.kubeconfig(User::Proxy).display())],
+            Source::Api(control_plane) => {
+                vec![format!("--kubeconfig={}", control_plane.kubeconfig(User::Proxy).display())]
+            }
             Source::Directory(directory) => vec![format!("--feed-dir={}", directory.display())],
         }
     }

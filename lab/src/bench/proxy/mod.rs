@@ -4,7 +4,6 @@
 //! every repetition goes once through all proxies; each gets a node that nobody has used before.
 //! Begin at [`run::proxy`]; the numbers' meaning is in [`metric`], what every proxy reads in [`objects`].
 
-mod bed;
 mod cli;
 mod daemon;
 mod feed;
@@ -18,6 +17,7 @@ pub mod run;
 pub mod sample;
 mod servers;
 pub mod table;
+mod testbed;
 pub mod tools;
 
 pub use cli::Proxy;

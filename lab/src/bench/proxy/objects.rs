@@ -27,8 +27,8 @@ const IPERF: u16 = 5201;
 /// The first addresses belong to the API server.
 const FIRST: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 16);
 
-/// The front of the service with that number, from 0.
-pub const fn front(number: u32) -> SocketAddr {
+/// The frontend of the service with that number, from 0.
+pub const fn frontend(number: u32) -> SocketAddr {
     address(number, PORT)
 }
 
@@ -43,7 +43,7 @@ fn name(number: u32) -> String {
 
 /// The Service with that number.
 pub fn service(number: u32) -> Value {
-    service_named(&name(number), front(number), TARGET_PORT)
+    service_named(&name(number), frontend(number), TARGET_PORT)
 }
 
 /// The EndpointSlice of that service.
@@ -72,8 +72,8 @@ pub fn service_cidr() -> Value {
     })
 }
 
-fn service_named(name: &str, front: SocketAddr, target: u16) -> Value {
-    let ip = front.ip();
+fn service_named(name: &str, frontend: SocketAddr, target: u16) -> Value {
+    let ip = frontend.ip();
     json!({
         "apiVersion": "v1", "kind": "Service",
         "metadata": {"namespace": "default", "name": name, "labels": {"app": name},
@@ -85,7 +85,7 @@ fn service_named(name: &str, front: SocketAddr, target: u16) -> Value {
         "spec": {"type": "ClusterIP", "clusterIP": ip, "clusterIPs": [ip], "ipFamilies": ["IPv4"],
             "ipFamilyPolicy": "SingleStack", "internalTrafficPolicy": "Cluster", "sessionAffinity": "None",
             "selector": {"app": name},
-            "ports": [{"port": front.port(), "protocol": "TCP", "targetPort": target}]},
+            "ports": [{"port": frontend.port(), "protocol": "TCP", "targetPort": target}]},
         "status": {"loadBalancer": {}}
     })
 }
@@ -125,12 +125,12 @@ mod tests {
     #[test]
     fn every_address_is_a_services_and_no_two_are_alike() {
         let net: Ipv4Net = SERVICES.parse().unwrap();
-        let last = [front(0), front(MOST - 1), THROUGHPUT].map(|front| match front {
+        let last = [frontend(0), frontend(MOST - 1), THROUGHPUT].map(|frontend| match frontend {
             SocketAddr::V4(v4) => *v4.ip(),
             SocketAddr::V6(_) => unreachable!("IPv4"),
         });
         assert!(last.iter().all(|ip| net.contains(ip)) && last[1] < last[2], "{last:?}");
-        assert_eq!(front(1).to_string(), "10.96.0.17:80");
+        assert_eq!(frontend(1).to_string(), "10.96.0.17:80");
     }
 
     #[test]

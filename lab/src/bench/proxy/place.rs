@@ -13,9 +13,9 @@ use crate::exec;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// The first and the last service that a packet meets: by the order of KUBE-SERVICES, which is chance in kube-proxy
-/// and anew after each change. With nftables, and where that chain does not name each service, by their numbers.
+/// and again after each change. With nftables, and where that chain does not name each service, by their numbers.
 pub fn ends(node: &Namespace, path: Option<&str>, services: u32) -> Result<[SocketAddr; 2], LabError> {
-    let by_number = [objects::front(0), objects::front(services - 1)];
+    let by_number = [objects::frontend(0), objects::frontend(services - 1)];
     let Some(path) = path else { return Ok(by_number) };
     let program = path.split(':').next().map(|folder| format!("{folder}/iptables")).unwrap_or_default();
     let argv = [program.as_str(), "-w", "10", "-t", "nat", "-S", "KUBE-SERVICES"];
@@ -25,16 +25,16 @@ pub fn ends(node: &Namespace, path: Option<&str>, services: u32) -> Result<[Sock
 
 /// The destinations of the first and the last rule that is about one of our services.
 fn parse(rules: &str) -> Option<[SocketAddr; 2]> {
-    let mut fronts = rules.lines().filter_map(front).filter(|ip| IpAddr::V4(*ip) != THROUGHPUT.ip());
-    let first = fronts.next()?;
-    let last = fronts.next_back()?;
+    let mut frontends = rules.lines().filter_map(frontend).filter(|ip| IpAddr::V4(*ip) != THROUGHPUT.ip());
+    let first = frontends.next()?;
+    let last = frontends.next_back()?;
     Some([first, last].map(|ip| SocketAddr::from((ip, PORT))))
 }
 
-fn front(rule: &str) -> Option<Ipv4Addr> {
+fn frontend(rule: &str) -> Option<Ipv4Addr> {
     let mut words = rule.split_whitespace().skip_while(|word| *word != "-d");
     let ip = words.nth(1)?.strip_suffix("/32")?.parse().ok()?;
-    let SocketAddr::V4(lowest) = objects::front(0) else { return None };
+    let SocketAddr::V4(lowest) = objects::frontend(0) else { return None };
     (ip >= *lowest.ip() && rule.contains(&format!("--dport {PORT} "))).then_some(ip)
 }
 

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use host::netns::Namespace;
 
-use super::bed::Bed;
 use super::daemon::{Programs, Running};
 use super::feed::Feed;
 use super::metric::Metric;
@@ -16,6 +15,7 @@ use super::mode::{Kind, Mode};
 use super::objects::{self, ENDPOINTS, TARGET_PORT, THROUGHPUT};
 use super::sample::{Failure, Sample, Settings};
 use super::table::START;
+use super::testbed::Testbed;
 use super::{place, tools};
 use crate::bench::interrupt::Interrupt;
 use crate::bench::measure::{Path, connect, cpu, failed, iperf};
@@ -38,7 +38,7 @@ const IDLE_LIMIT: Duration = Duration::from_secs(30);
 
 /// What a round works with.
 pub struct Round<'a> {
-    pub bed: &'a mut Bed,
+    pub testbed: &'a mut Testbed,
     pub feed: &'a Feed,
     pub programs: &'a Programs,
     pub settings: &'a Settings,
@@ -82,7 +82,7 @@ impl Round<'_> {
     }
 
     fn direct(&mut self, outcome: &mut Outcome) -> Result<(), LabError> {
-        self.bed.new_node()?;
+        self.testbed.new_node()?;
         outcome.sample.busy_before = cpu::wait_for_quiet(QUIET, self.quiet)?;
         let taken = self.connects(&[Pod]).and_then(|mut values| {
             values.extend(self.throughput(ENDPOINTS[0])?);
@@ -93,13 +93,13 @@ impl Round<'_> {
     }
 
     fn proxy(&mut self, outcome: &mut Outcome) -> Result<(), LabError> {
-        let node = self.bed.new_node()?;
+        let node = self.testbed.new_node()?;
         let path = match self.mode.proxy.flavour() {
-            Some(flavour) => Some(tools::path(flavour, self.bed.directory())?),
+            Some(flavour) => Some(tools::path(flavour, self.testbed.directory())?),
             None => None,
         };
         outcome.sample.busy_before = cpu::wait_for_quiet(QUIET, self.quiet)?;
-        let (flags, directory) = (self.feed.flags(), self.bed.directory());
+        let (flags, directory) = (self.feed.flags(), self.testbed.directory());
         let running =
             Running::start(self.mode.proxy, self.programs, &node, &flags, path.as_deref(), directory)?;
         let start = self.wait_complete(&running)?;
@@ -116,8 +116,8 @@ impl Round<'_> {
             self.connects(&[Service(Metric::FirstP50, first), Service(Metric::LastP50, last), Pod])
         });
         self.take(outcome, "connections", taken);
-        let SocketAddr::V4(front) = THROUGHPUT else { return Ok(()) };
-        let taken = self.throughput(*front.ip());
+        let SocketAddr::V4(frontend) = THROUGHPUT else { return Ok(()) };
+        let taken = self.throughput(*frontend.ip());
         self.take(outcome, "throughput", taken);
         running.must_run()
     }
@@ -126,11 +126,11 @@ impl Round<'_> {
     fn wait_complete(&self, running: &Running) -> Result<Duration, LabError> {
         let limit = Duration::from_secs(u64::from(self.settings.patience));
         let services = self.mode.services;
-        let last = objects::front(services - 1);
+        let last = objects::frontend(services - 1);
         let others: Vec<SocketAddr> =
-            (0..SPREAD).map(|nth| objects::front(services / SPREAD * nth)).collect();
+            (0..SPREAD).map(|nth| objects::frontend(services / SPREAD * nth)).collect();
         let (started, interrupt) = (running.started, self.interrupt);
-        let connected = self.bed.client.run(|| {
+        let connected = self.testbed.client.run(|| {
             let mut tries = 0u32;
             loop {
                 let next = Instant::now() + POLL;
@@ -212,10 +212,10 @@ impl Round<'_> {
             return Err(LabError::Interrupted);
         }
         let (byte, endpoint) = which(nth);
-        let front = objects::front(self.mode.services - 1);
+        let frontend = objects::frontend(self.mode.services - 1);
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {
-            let asking = scope.spawn(|| self.bed.client.run(|| until_answered(front, byte, &stop)));
+            let asking = scope.spawn(|| self.testbed.client.run(|| until_answered(frontend, byte, &stop)));
             let put = self.feed.change(&[endpoint]);
             let acknowledged = Instant::now();
             if put.is_err() {
@@ -237,10 +237,11 @@ impl Round<'_> {
     fn settle(&self, nth: usize) -> Result<(), LabError> {
         const IN_A_ROW: u32 = 20;
         let (byte, _) = which(nth);
-        let front = objects::front(self.mode.services - 1);
+        let frontend = objects::frontend(self.mode.services - 1);
         let settled = wait_for(Instant::now() + CHANGE_LIMIT, || {
-            let answers = |_| connect::ask(front, Duration::from_secs(1)).is_ok_and(|answer| answer == byte);
-            Ok(self.bed.client.run(|| (0..IN_A_ROW).all(answers))?.then_some(()))
+            let answers =
+                |_| connect::ask(frontend, Duration::from_secs(1)).is_ok_and(|answer| answer == byte);
+            Ok(self.testbed.client.run(|| (0..IN_A_ROW).all(answers))?.then_some(()))
         })?;
         settled.ok_or_else(|| failed("a changed endpoint", "the other one goes on answering"))
     }
@@ -256,12 +257,12 @@ impl Round<'_> {
                     let pod = SocketAddr::from((ENDPOINTS[1], TARGET_PORT));
                     (pod, [Metric::PodP50, Metric::PodP99, Metric::PodRate])
                 }
-                Service(Metric::FirstP50, front) => {
-                    (front, [Metric::FirstP50, Metric::FirstP99, Metric::FirstRate])
+                Service(Metric::FirstP50, frontend) => {
+                    (frontend, [Metric::FirstP50, Metric::FirstP99, Metric::FirstRate])
                 }
-                Service(_, front) => (front, [Metric::LastP50, Metric::LastP99, Metric::LastRate]),
+                Service(_, frontend) => (frontend, [Metric::LastP50, Metric::LastP99, Metric::LastRate]),
             };
-            let seen = connect::connects(&self.bed.client, address, self.settings.connects)?;
+            let seen = connect::connects(&self.testbed.client, address, self.settings.connects)?;
             values.extend([(p50, seen.p50), (p99, seen.p99), (rate, seen.per_second)]);
         }
         Ok(values)
@@ -272,7 +273,8 @@ impl Round<'_> {
             return Ok(Vec::new());
         }
         let clone = Namespace::clone;
-        let path = Path { from: clone(&self.bed.client), to: clone(&self.bed.first_endpoint), address };
+        let path =
+            Path { from: clone(&self.testbed.client), to: clone(&self.testbed.first_endpoint), address };
         let tcp = iperf::tcp(&path, 1, self.settings.seconds)?;
         Ok(vec![(Metric::Throughput, tcp.gigabits_per_second)])
     }
@@ -308,10 +310,10 @@ fn which(nth: usize) -> (u8, Ipv4Addr) {
 }
 
 /// When the first new connection was answered so; None at the end of patience, or when told to stop.
-fn until_answered(front: SocketAddr, byte: u8, stop: &AtomicBool) -> Option<Instant> {
+fn until_answered(frontend: SocketAddr, byte: u8, stop: &AtomicBool) -> Option<Instant> {
     let begun = Instant::now();
     while begun.elapsed() < CHANGE_LIMIT && !stop.load(Ordering::Relaxed) {
-        if connect::ask(front, Duration::from_millis(200)).is_ok_and(|answer| answer == byte) {
+        if connect::ask(frontend, Duration::from_millis(200)).is_ok_and(|answer| answer == byte) {
             return Some(Instant::now());
         }
         thread::sleep(if begun.elapsed() < Duration::from_millis(50) { SOON } else { LATER });

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use nix::unistd::geteuid;
 
-use super::bed::Bed;
 use super::daemon::Programs;
 use super::feed::Feed;
 use super::metric::Metric;
@@ -13,6 +12,7 @@ use super::mode::{Kind, Mode};
 use super::round::{Outcome, Round};
 use super::sample::{FeedKind, Report, Settings};
 use super::table::START;
+use super::testbed::Testbed;
 use crate::bench::interrupt::Interrupt;
 use crate::bench::measure::cpu;
 use crate::bench::progress::Progress;
@@ -55,15 +55,15 @@ pub fn proxy(wanted: &Wanted, interrupt: &Interrupt) -> Result<Report, LabError>
         samples: Vec::new(),
         failures: Vec::new(),
     };
-    let mut bed = Bed::make()?;
+    let mut testbed = Testbed::make()?;
     // The API server is reached over the node.
-    bed.new_node()?;
+    testbed.new_node()?;
     eprintln!("objects from {}", settings.feed);
-    let mut feed = Feed::start(settings.feed, &bed)?;
-    let measured = rounds(wanted, interrupt, &mut bed, &mut feed, &mut report);
+    let mut feed = Feed::start(settings.feed, &testbed)?;
+    let measured = rounds(wanted, interrupt, &mut testbed, &mut feed, &mut report);
     eprintln!("removing what was made");
     drop(feed);
-    drop(bed);
+    drop(testbed);
     match measured {
         Err(error) if report.samples.is_empty() || !matches!(error, LabError::Interrupted) => Err(error),
         _ => Ok(report),
@@ -73,7 +73,7 @@ pub fn proxy(wanted: &Wanted, interrupt: &Interrupt) -> Result<Report, LabError>
 fn rounds(
     wanted: &Wanted,
     interrupt: &Interrupt,
-    bed: &mut Bed,
+    testbed: &mut Testbed,
     feed: &mut Feed,
     report: &mut Report,
 ) -> Result<(), LabError> {
@@ -108,7 +108,7 @@ fn rounds(
                 }
                 let (feed, programs) = (&*feed, &wanted.programs);
                 let round = Round {
-                    bed: &mut *bed,
+                    testbed: &mut *testbed,
                     feed,
                     programs,
                     settings,

@@ -4,9 +4,9 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use crate::question::{
-    Answer, AtFront, Balance, Explanation, Masqueraded, Origin, Outcome, Packet, Verdict, Why,
+    Answer, AtFrontend, Balance, Explanation, Masqueraded, Origin, Outcome, Packet, Verdict, Why,
 };
-use crate::table::{Act, FrontAddress, FrontKind, Over, Who};
+use crate::table::{Action, FrontendAddress, FrontendKind, Scope, Source};
 
 /// `10.244.1.7 -> 10.96.0.10:80/tcp`.
 impl fmt::Display for Packet {
@@ -62,7 +62,7 @@ impl fmt::Display for Explanation {
             Answer::Unallocated(net) => {
                 writeln!(f, "  {} is in {net}, but no service has it", self.packet.dst)
             }
-            Answer::Front(at) => print_front(at, f),
+            Answer::Frontend(at) => print_frontend(at, f),
         }?;
         if !self.left_out.is_empty() {
             writeln!(f, "  left out:")?;
@@ -74,30 +74,30 @@ impl fmt::Display for Explanation {
     }
 }
 
-fn print_front(at: &AtFront, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let (service, front) = (&at.service, &at.front);
-    let place = match front.address {
-        FrontAddress::Ip(ip) => SocketAddr::new(ip, front.port).to_string(),
-        FrontAddress::NodePorts => front.port.to_string(),
+fn print_frontend(at: &AtFrontend, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let (service, frontend) = (&at.service, &at.frontend);
+    let place = match frontend.address {
+        FrontendAddress::Ip(ip) => SocketAddr::new(ip, frontend.port).to_string(),
+        FrontendAddress::NodePorts => frontend.port.to_string(),
     };
-    writeln!(f, "  service:    {}, {} {place}/{}", service.name, front.kind, service.protocol())?;
+    writeln!(f, "  service:    {}, {} {place}/{}", service.name, frontend.kind, service.protocol())?;
     let (branch, balance) = match &at.outcome {
         Outcome::SourceRefused => {
             let ranges: Vec<_> =
-                front.sources.iter().flat_map(|nets| nets.iter()).map(|net| net.to_string()).collect();
+                frontend.sources.iter().flat_map(|nets| nets.iter()).map(|net| net.to_string()).collect();
             return writeln!(f, "  refused:    the source is not in {}", ranges.join(", "));
         }
         Outcome::Branch(branch, balance) => (branch, balance),
     };
-    match branch.act {
-        Act::Reject => return writeln!(f, "  refused:    no endpoint is usable anywhere"),
-        Act::Drop => {
+    match branch.action {
+        Action::Reject => return writeln!(f, "  refused:    no endpoint is usable anywhere"),
+        Action::Drop => {
             return writeln!(f, "  dropped:    the policy is Local, and no endpoint of this node is usable");
         }
-        Act::Balance { .. } => {}
+        Action::Balance { .. } => {}
     }
     let Some(balance) = balance else { return Ok(()) };
-    writeln!(f, "  policy:     {}", policy(front.kind, branch.who, balance.over))?;
+    writeln!(f, "  policy:     {}", policy(frontend.kind, branch.source, balance.scope))?;
     print_balance(balance, f)?;
     if let Some(timeout) = service.affinity {
         writeln!(f, "  affinity:   a client keeps its endpoint for {} s", timeout.as_secs())?;
@@ -118,17 +118,17 @@ fn print_balance(balance: &Balance, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     writeln!(f, "  masquerade: {}", balance.masquerade)
 }
 
-fn policy(kind: FrontKind, who: Who, over: Over) -> &'static str {
-    match (kind, who, over) {
-        (FrontKind::ClusterIp, _, Over::Cluster) => "internal traffic, Cluster",
-        (FrontKind::ClusterIp, _, Over::Local) => "internal traffic, Local: endpoints of this node only",
-        (_, Who::Pods, _) => {
+fn policy(kind: FrontendKind, source: Source, scope: Scope) -> &'static str {
+    match (kind, source, scope) {
+        (FrontendKind::ClusterIp, _, Scope::Cluster) => "internal traffic, Cluster",
+        (FrontendKind::ClusterIp, _, Scope::Local) => "internal traffic, Local: endpoints of this node only",
+        (_, Source::Pods, _) => {
             "external traffic, Local; but a pod's goes anywhere, as though by the load balancer"
         }
-        (_, Who::Node, _) => {
+        (_, Source::Node, _) => {
             "external traffic, Local; but this node's goes anywhere, as though by the load balancer"
         }
-        (_, Who::Any, Over::Local) => "external traffic, Local: endpoints of this node only",
-        (_, Who::Any, Over::Cluster) => "external traffic, Cluster",
+        (_, Source::Any, Scope::Local) => "external traffic, Local: endpoints of this node only",
+        (_, Source::Any, Scope::Cluster) => "external traffic, Cluster",
     }
 }

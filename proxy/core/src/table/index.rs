@@ -8,13 +8,13 @@ use std::sync::Arc;
 use crate::cluster::Cluster;
 use crate::names::{Family, Name, Protocol, ServiceName};
 use crate::objects::{EndpointSlice, Port, Service};
-use crate::table::{FrontAddress, FrontKind, Turned};
+use crate::table::{FrontendAddress, FrontendKind, Turned};
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
-    /// The first bid for a destination has it.
-    bids: BTreeSet<Bid>,
-    /// How many bids of their services there are for each ClusterIP.
+    /// The first claim for a destination has it.
+    claims: BTreeSet<Claim>,
+    /// How many claims of their services there are for each ClusterIP.
     cluster_ips: HashMap<IpAddr, u32>,
     /// How many endpoints have each address.
     endpoints: HashMap<IpAddr, u32>,
@@ -40,16 +40,16 @@ struct Seen {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Destination {
     pub family: Family,
-    pub address: FrontAddress,
+    pub address: FrontendAddress,
     pub protocol: Protocol,
     pub port: u16,
 }
 
 /// A service port that wants a destination. The order decides: a ClusterIP is never taken by somebody's external
-/// address, else the older service has it. Within one service the load balancer's front comes before the external IP's,
+/// address, else the older service has it. Within one service the load balancer's frontend comes before the external IP's,
 /// because it can be closed to some.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Bid {
+pub(super) struct Claim {
     pub at: Destination,
     not_cluster_ip: bool,
     created: u64,
@@ -58,59 +58,59 @@ pub(super) struct Bid {
     port: Name,
 }
 
-impl Bid {
+impl Claim {
     pub fn new(
         service: &Service,
         port: &Port,
         family: Family,
-        kind: FrontKind,
-        address: FrontAddress,
+        kind: FrontendKind,
+        address: FrontendAddress,
     ) -> Self {
         let number = match (kind, port.node_port) {
-            (FrontKind::NodePort, Some(number)) => number,
+            (FrontendKind::NodePort, Some(number)) => number,
             _ => port.port,
         };
-        Bid {
+        Claim {
             at: Destination { family, address, protocol: port.protocol, port: number },
-            not_cluster_ip: kind != FrontKind::ClusterIp,
+            not_cluster_ip: kind != FrontendKind::ClusterIp,
             created: service.created,
             service: service.name.clone(),
-            not_load_balancer: kind != FrontKind::LoadBalancer,
+            not_load_balancer: kind != FrontendKind::LoadBalancer,
             port: port.name.clone(),
         }
     }
 }
 
-/// The fronts that a port of a service asks for in a family, in their fixed order.
-pub(super) fn wanted_fronts(
+/// The frontends that a port of a service asks for in a family, in their fixed order.
+pub(super) fn wanted_frontends(
     service: &Service,
     port: &Port,
     family: Family,
-) -> impl Iterator<Item = (FrontKind, FrontAddress)> {
+) -> impl Iterator<Item = (FrontendKind, FrontendAddress)> {
     let here = move |ip: &IpAddr| Family::of(*ip) == family;
-    let at = |kind: FrontKind| move |ip: IpAddr| (kind, FrontAddress::Ip(ip));
+    let at = |kind: FrontendKind| move |ip: IpAddr| (kind, FrontendAddress::Ip(ip));
     let external = service.external_ips.iter().copied().filter(here);
     let load_balancer = service.load_balancer_ips.iter().copied().filter(here);
     let cluster = service.cluster_ip(family);
-    let node_port = port.node_port.map(|_| (FrontKind::NodePort, FrontAddress::NodePorts));
-    let fronts = cluster.into_iter().map(at(FrontKind::ClusterIp));
-    let fronts = fronts.chain(external.map(at(FrontKind::ExternalIp)));
-    fronts.chain(load_balancer.map(at(FrontKind::LoadBalancer))).chain(node_port)
+    let node_port = port.node_port.map(|_| (FrontendKind::NodePort, FrontendAddress::NodePorts));
+    let frontends = cluster.into_iter().map(at(FrontendKind::ClusterIp));
+    let frontends = frontends.chain(external.map(at(FrontendKind::ExternalIp)));
+    frontends.chain(load_balancer.map(at(FrontendKind::LoadBalancer))).chain(node_port)
 }
 
-fn bids(service: &Service) -> impl Iterator<Item = Bid> {
+fn claims(service: &Service) -> impl Iterator<Item = Claim> {
     let families = Family::BOTH.into_iter().filter(|family| service.cluster_ip(*family).is_some());
     let ports = families.flat_map(|family| service.ports.iter().map(move |port| (family, port)));
     ports.flat_map(move |(family, port)| {
-        let fronts = wanted_fronts(service, port, family);
-        fronts.map(move |(kind, address)| Bid::new(service, port, family, kind, address))
+        let frontends = wanted_frontends(service, port, family);
+        frontends.map(move |(kind, address)| Claim::new(service, port, family, kind, address))
     })
 }
 
 impl Index {
     /// Who has a destination that is wanted.
-    pub fn owner(&self, at: Destination) -> Option<&Bid> {
-        self.bids_for(at).next()
+    pub fn owner(&self, at: Destination) -> Option<&Claim> {
+        self.claims_for(at).next()
     }
 
     pub fn is_cluster_ip(&self, ip: IpAddr) -> bool {
@@ -122,9 +122,9 @@ impl Index {
         self.cluster_ips.keys().copied().collect()
     }
 
-    fn bids_for(&self, at: Destination) -> impl Iterator<Item = &Bid> {
-        // The least possible bid for it.
-        let from = Bid {
+    fn claims_for(&self, at: Destination) -> impl Iterator<Item = &Claim> {
+        // The least possible claim for it.
+        let from = Claim {
             at,
             not_cluster_ip: false,
             created: 0,
@@ -132,7 +132,7 @@ impl Index {
             not_load_balancer: false,
             port: Name::default(),
         };
-        self.bids.range(from..).take_while(move |bid| bid.at == at)
+        self.claims.range(from..).take_while(move |claim| claim.at == at)
     }
 
     /// Sees the touched services as they are now.
@@ -182,20 +182,20 @@ impl Index {
         {
             return;
         }
-        let all = |seen: Option<&Seen>| -> BTreeSet<Bid> {
-            seen.into_iter().flat_map(|seen| bids(&seen.service)).collect()
+        let all = |seen: Option<&Seen>| -> BTreeSet<Claim> {
+            seen.into_iter().flat_map(|seen| claims(&seen.service)).collect()
         };
         let (before, now) = (all(before), all(now));
-        for bid in before.symmetric_difference(&now) {
-            again.extend(self.bids_for(bid.at).map(|other| other.service.clone()));
-            let count = if now.contains(bid) {
-                self.bids.insert(bid.clone());
+        for claim in before.symmetric_difference(&now) {
+            again.extend(self.claims_for(claim.at).map(|other| other.service.clone()));
+            let count = if now.contains(claim) {
+                self.claims.insert(claim.clone());
                 up
             } else {
-                self.bids.remove(bid);
+                self.claims.remove(claim);
                 down
             };
-            if let Some(ip) = bid.at.address.ip().filter(|_| !bid.not_cluster_ip) {
+            if let Some(ip) = claim.at.address.ip().filter(|_| !claim.not_cluster_ip) {
                 turned.entry(ip).or_insert(self.cluster_ips.contains_key(&ip));
                 count(&mut self.cluster_ips, ip);
             }

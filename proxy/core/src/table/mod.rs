@@ -1,7 +1,7 @@
 //! Wanted service handling of one node: the contract between semantics and backends.
 //!
 //! Owns: policies, masquerading, refusals, source ranges, who gets a contested address. Begin at
-//! [`ServiceTable::build`]. A backend renders fronts and branches as they stand; it never looks at a Service.
+//! [`ServiceTable::build`]. A backend renders frontends and branches as they stand; it never looks at a Service.
 
 mod build;
 mod index;
@@ -75,10 +75,10 @@ impl NodeView {
     }
 }
 
-/// What [`Who::Pods`] and [`Masquerade::UnlessPods`] mean.
+/// What [`Source::Pods`] and [`Masquerade::UnlessPods`] mean.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum PodSource {
-    /// Nothing is known to be a pod's: no [`Who::Pods`] branch exists in such a family, and
+    /// Nothing is known to be a pod's: no [`Source::Pods`] branch exists in such a family, and
     /// [`Masquerade::UnlessPods`] does not either.
     #[default]
     Unknown,
@@ -104,15 +104,15 @@ pub struct NodePortsAt {
 pub struct ServicePort {
     pub name: PortName,
     pub family: Family,
-    /// In the order of [`FrontKind`], then address. Contested addresses are already with their owner: no two ports
-    /// of a table share a front's address, protocol and port.
-    pub fronts: Vec<Front>,
-    /// What [`Over::Cluster`] balances over; empty where no branch asks for it.
+    /// In the order of [`FrontendKind`], then address. Contested addresses are already with their owner: no two ports
+    /// of a table share a frontend's address, protocol and port.
+    pub frontends: Vec<Frontend>,
+    /// What [`Scope::Cluster`] balances over; empty where no branch asks for it.
     pub cluster: Group,
-    /// What [`Over::Local`] balances over; empty where no branch asks for it.
+    /// What [`Scope::Local`] balances over; empty where no branch asks for it.
     pub local: Group,
     /// `ClientIP` affinity: how long a client keeps its endpoint after its last new connection. By whichever of the
-    /// fronts it comes; another port of the same Service is another matter (kube-proxy keeps its lists per service port
+    /// frontends it comes; another port of the same Service is another matter (kube-proxy keeps its lists per service port
     /// and endpoint).
     pub affinity: Option<Duration>,
     pub health_check_node_port: Option<u16>,
@@ -132,78 +132,78 @@ impl ServicePort {
         self.name.protocol
     }
 
-    pub fn group(&self, over: Over) -> &Group {
-        match over {
-            Over::Cluster => &self.cluster,
-            Over::Local => &self.local,
+    pub fn group(&self, scope: Scope) -> &Group {
+        match scope {
+            Scope::Cluster => &self.cluster,
+            Scope::Local => &self.local,
         }
     }
 
-    pub fn front(&self, kind: FrontKind) -> impl Iterator<Item = &Front> {
-        self.fronts.iter().filter(move |front| front.kind == kind)
+    pub fn frontend(&self, kind: FrontendKind) -> impl Iterator<Item = &Frontend> {
+        self.frontends.iter().filter(move |frontend| frontend.kind == kind)
     }
 
     pub fn cluster_ip(&self) -> Option<IpAddr> {
-        self.front(FrontKind::ClusterIp).find_map(|front| front.address.ip())
+        self.frontend(FrontendKind::ClusterIp).find_map(|frontend| frontend.address.ip())
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum FrontKind {
+pub enum FrontendKind {
     ClusterIp,
     ExternalIp,
     LoadBalancer,
     NodePort,
 }
 
-impl fmt::Display for FrontKind {
+impl fmt::Display for FrontendKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            FrontKind::ClusterIp => "ClusterIP",
-            FrontKind::ExternalIp => "external IP",
-            FrontKind::LoadBalancer => "load balancer IP",
-            FrontKind::NodePort => "node port",
+            FrontendKind::ClusterIp => "ClusterIP",
+            FrontendKind::ExternalIp => "external IP",
+            FrontendKind::LoadBalancer => "load balancer IP",
+            FrontendKind::NodePort => "node port",
         })
     }
 }
 
 /// A destination that clients use.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Front {
-    pub kind: FrontKind,
-    pub address: FrontAddress,
+pub struct Frontend {
+    pub kind: FrontendKind,
+    pub address: FrontendAddress,
     pub port: u16,
     /// Some: everybody else is dropped, before anything in `branches` (refusals too). Load balancers only; where the
     /// address itself is admitted it is in here.
     pub sources: Option<Arc<[IpNet]>>,
-    /// The first whose `who` matches decides; the last is always [`Who::Any`].
+    /// The first whose `source` matches decides; the last is always [`Source::Any`].
     pub branches: Vec<Branch>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum FrontAddress {
+pub enum FrontendAddress {
     Ip(IpAddr),
     /// The addresses of [`FamilyView::node_ports`].
     NodePorts,
 }
 
-impl FrontAddress {
+impl FrontendAddress {
     pub fn ip(self) -> Option<IpAddr> {
         match self {
-            FrontAddress::Ip(ip) => Some(ip),
-            FrontAddress::NodePorts => None,
+            FrontendAddress::Ip(ip) => Some(ip),
+            FrontendAddress::NodePorts => None,
         }
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Branch {
-    pub who: Who,
-    pub act: Act,
+    pub source: Source,
+    pub action: Action,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Who {
+pub enum Source {
     /// [`FamilyView::pods`] says so.
     Pods,
     /// The source is an address of this node.
@@ -212,10 +212,10 @@ pub enum Who {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Act {
+pub enum Action {
     /// The group is never empty.
     Balance {
-        over: Over,
+        scope: Scope,
         masquerade: Masquerade,
     },
     /// TCP reset or ICMP port unreachable.
@@ -225,7 +225,7 @@ pub enum Act {
 
 /// Which of a port's two groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Over {
+pub enum Scope {
     Cluster,
     Local,
 }
@@ -320,7 +320,13 @@ pub struct PortChange {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Report {
     /// Another service had this address, protocol and port first.
-    Contested { loser: ServiceName, owner: ServiceName, front: FrontAddress, port: u16, protocol: Protocol },
+    Contested {
+        loser: ServiceName,
+        owner: ServiceName,
+        frontend: FrontendAddress,
+        port: u16,
+        protocol: Protocol,
+    },
     /// An endpoint of this service is some service's ClusterIP: left out.
     EndpointIsClusterIp { service: ServiceName, endpoint: IpAddr },
 }
@@ -328,11 +334,11 @@ pub enum Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Report::Contested { loser, owner, front: FrontAddress::Ip(ip), port, protocol } => {
+            Report::Contested { loser, owner, frontend: FrontendAddress::Ip(ip), port, protocol } => {
                 let place = std::net::SocketAddr::new(*ip, *port);
                 write!(f, "service {loser} does not get {place}/{protocol}: service {owner} has it")
             }
-            Report::Contested { loser, owner, front: FrontAddress::NodePorts, port, protocol } => {
+            Report::Contested { loser, owner, frontend: FrontendAddress::NodePorts, port, protocol } => {
                 write!(f, "service {loser} does not get node port {port}/{protocol}: service {owner} has it")
             }
             Report::EndpointIsClusterIp { service, endpoint } => {

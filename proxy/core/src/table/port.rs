@@ -9,10 +9,10 @@ use ipnet::IpNet;
 use crate::endpoints::{Candidate, candidates, choose};
 use crate::names::{Family, PortName, Protocol};
 use crate::objects::{EndpointSlice, Policy, Port, Service};
-use crate::table::index::{Bid, Index, wanted_fronts};
+use crate::table::index::{Claim, Index, wanted_frontends};
 use crate::table::{
-    Act, Branch, Endpoint, Front, FrontKind, Group, HealthCheck, Masquerade, NodeView, Over, PodSource,
-    Report, ServicePort, Who,
+    Action, Branch, Endpoint, Frontend, FrontendKind, Group, HealthCheck, Masquerade, NodeView, PodSource,
+    Report, Scope, ServicePort, Source,
 };
 
 /// A Service as a table has it.
@@ -70,12 +70,15 @@ struct Making<'a> {
 impl Making<'_> {
     fn make(&self, index: &Index, reports: &mut BTreeSet<Report>) -> ServicePort {
         let any = self.candidates.iter().any(Candidate::usable);
-        let (cluster, local) = (self.group(Over::Cluster), self.group(Over::Local));
-        let fronts = self.fronts(any, &local, index, reports);
-        let asked = |over: Over| {
-            fronts.iter().flat_map(|front| &front.branches).any(|branch| branch.act.over() == Some(over))
+        let (cluster, local) = (self.group(Scope::Cluster), self.group(Scope::Local));
+        let frontends = self.frontends(any, &local, index, reports);
+        let asked = |scope: Scope| {
+            frontends
+                .iter()
+                .flat_map(|frontend| &frontend.branches)
+                .any(|branch| branch.action.scope() == Some(scope))
         };
-        let keep = |over: Over, group: Group| if asked(over) { group } else { Group::default() };
+        let keep = |scope: Scope, group: Group| if asked(scope) { group } else { Group::default() };
         let udp = self.port.protocol == Protocol::Udp;
         let serving =
             self.candidates.iter().filter(|candidate| udp && (candidate.ready || candidate.serving));
@@ -89,61 +92,61 @@ impl Making<'_> {
                 protocol: self.port.protocol,
             },
             family: self.family,
-            cluster: keep(Over::Cluster, cluster),
-            local: keep(Over::Local, local),
+            cluster: keep(Scope::Cluster, cluster),
+            local: keep(Scope::Local, local),
             affinity: self.service.affinity,
             health_check_node_port: self.service.health_check_node_port,
             any_endpoints: any,
             serving,
-            fronts,
+            frontends,
         }
     }
 
-    fn group(&self, over: Over) -> Group {
-        let chosen = self.candidates.iter().zip(choose(self.candidates, over, self.node.place()));
+    fn group(&self, scope: Scope) -> Group {
+        let chosen = self.candidates.iter().zip(choose(self.candidates, scope, self.node.place()));
         chosen.filter(|(_, left_out)| left_out.is_none()).map(|(candidate, _)| candidate.endpoint).collect()
     }
 
-    fn fronts(
+    fn frontends(
         &self,
         any: bool,
         local: &[Endpoint],
         index: &Index,
         reports: &mut BTreeSet<Report>,
-    ) -> Vec<Front> {
+    ) -> Vec<Frontend> {
         let sources = self.sources();
-        let wanted = || wanted_fronts(self.service, self.port, self.family);
-        // There may be tens of thousands of these lists, most of one front.
-        let mut fronts = Vec::with_capacity(wanted().count());
+        let wanted = || wanted_frontends(self.service, self.port, self.family);
+        // There may be tens of thousands of these lists, most of one frontend.
+        let mut frontends = Vec::with_capacity(wanted().count());
         for (kind, address) in wanted() {
-            let bid = Bid::new(self.service, self.port, self.family, kind, address);
-            let at = bid.at;
+            let claim = Claim::new(self.service, self.port, self.family, kind, address);
+            let at = claim.at;
             let owner = index.owner(at);
-            if owner != Some(&bid) {
+            if owner != Some(&claim) {
                 let owner =
                     owner.map(|owner| owner.service.clone()).filter(|owner| *owner != self.service.name);
                 reports.extend(owner.map(|owner| Report::Contested {
                     loser: self.service.name.clone(),
                     owner,
-                    front: address,
+                    frontend: address,
                     port: at.port,
                     protocol: at.protocol,
                 }));
                 continue;
             }
-            fronts.push(Front {
+            frontends.push(Frontend {
                 kind,
                 address,
                 port: at.port,
-                sources: sources.clone().filter(|_| kind == FrontKind::LoadBalancer),
+                sources: sources.clone().filter(|_| kind == FrontendKind::LoadBalancer),
                 branches: match kind {
-                    _ if !any => vec![Branch { who: Who::Any, act: Act::Reject }],
-                    FrontKind::ClusterIp => self.internal(local),
+                    _ if !any => vec![Branch { source: Source::Any, action: Action::Reject }],
+                    FrontendKind::ClusterIp => self.internal(local),
                     _ => self.external(local),
                 },
             });
         }
-        fronts
+        frontends
     }
 
     fn pods_are_known(&self) -> bool {
@@ -156,28 +159,29 @@ impl Making<'_> {
             (false, true) => Masquerade::UnlessPods,
             (false, false) => Masquerade::Never,
         };
-        let act = match self.service.internal_policy {
-            Policy::Cluster => Act::Balance { over: Over::Cluster, masquerade },
-            Policy::Local if local.is_empty() => Act::Drop,
-            Policy::Local => Act::Balance { over: Over::Local, masquerade },
+        let action = match self.service.internal_policy {
+            Policy::Cluster => Action::Balance { scope: Scope::Cluster, masquerade },
+            Policy::Local if local.is_empty() => Action::Drop,
+            Policy::Local => Action::Balance { scope: Scope::Local, masquerade },
         };
-        vec![Branch { who: Who::Any, act }]
+        vec![Branch { source: Source::Any, action }]
     }
 
     /// With policy Local, what comes from this node or its pods is treated as though it had gone out to a load balancer
     /// and come back anywhere. The node's own needs masquerading: its source may be the very address it asked for.
     fn external(&self, local: &[Endpoint]) -> Vec<Branch> {
-        let branch = |who, over, masquerade| Branch { who, act: Act::Balance { over, masquerade } };
+        let branch =
+            |source, scope, masquerade| Branch { source, action: Action::Balance { scope, masquerade } };
         if self.service.external_policy == Policy::Cluster {
-            return vec![branch(Who::Any, Over::Cluster, Masquerade::Always)];
+            return vec![branch(Source::Any, Scope::Cluster, Masquerade::Always)];
         }
-        let pods = self.pods_are_known().then(|| branch(Who::Pods, Over::Cluster, Masquerade::Never));
+        let pods = self.pods_are_known().then(|| branch(Source::Pods, Scope::Cluster, Masquerade::Never));
         let rest = if local.is_empty() {
-            Branch { who: Who::Any, act: Act::Drop }
+            Branch { source: Source::Any, action: Action::Drop }
         } else {
-            branch(Who::Any, Over::Local, Masquerade::Never)
+            branch(Source::Any, Scope::Local, Masquerade::Never)
         };
-        pods.into_iter().chain([branch(Who::Node, Over::Cluster, Masquerade::Always), rest]).collect()
+        pods.into_iter().chain([branch(Source::Node, Scope::Cluster, Masquerade::Always), rest]).collect()
     }
 
     /// Who may use the load balancer's addresses. A machine that has such an address itself talks to it from it; where
@@ -199,12 +203,12 @@ impl Making<'_> {
     }
 }
 
-impl Act {
+impl Action {
     /// Which group the branch needs.
-    pub fn over(self) -> Option<Over> {
+    pub fn scope(self) -> Option<Scope> {
         match self {
-            Act::Balance { over, .. } => Some(over),
-            Act::Reject | Act::Drop => None,
+            Action::Balance { scope, .. } => Some(scope),
+            Action::Reject | Action::Drop => None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! New connections of each service port, from the counters of the rules that lead to it.
 //!
 //! Reading them takes the whole table nat (with the nft flavour a second at 10,000 services), so it is done aside and not
-//! often ([`pause`]), and who asks gets what is known. A rule that was written anew begins at 0; totals do not.
+//! often ([`pause`]), and who asks gets what is known. A rule that was written again begins at 0; totals do not.
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, HashMap};
@@ -80,14 +80,14 @@ impl Counts {
         let mut seen = HashMap::new();
         for (rule, port, packets) in reading {
             let before = self.seen.get(&rule).copied().unwrap_or(0);
-            // Fewer than before: it was written anew meanwhile.
+            // Fewer than before: it was written again meanwhile.
             let more = if packets >= before { packets - before } else { packets };
             let total =
                 totals.entry(port).or_insert_with_key(|port| self.totals.get(port).copied().unwrap_or(0));
             *total += more;
             seen.insert(rule, packets);
         }
-        // A port that nothing leads to any more may come back with its name; one that is gone for long starts anew.
+        // A port that nothing leads to any more may come back with its name; one that is gone for long starts again.
         (self.seen, self.totals) = (seen, totals);
     }
 }

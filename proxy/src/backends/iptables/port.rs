@@ -1,6 +1,6 @@
 //! The rules of one service port.
 //!
-//! In nat a front leads to a chain that balances; what is not translated there meets its refusal in filter.
+//! In nat a frontend leads to a chain that balances; what is not translated there meets its refusal in filter.
 //! Fewer rules than kube-proxy writes: an endpoint needs no chain of its own but for affinity, and what is only ever
 //! reached by a ClusterIP does not ask again whether it was.
 
@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use proxy_core::names::Family;
 use proxy_core::table::{
-    Act, Branch, Endpoint, FamilyView, Front, FrontKind, Masquerade, Over, ServicePort, Who,
+    Action, Branch, Endpoint, FamilyView, Frontend, FrontendKind, Masquerade, Scope, ServicePort, Source,
 };
 
 use super::names::*;
@@ -31,9 +31,9 @@ impl Part {
         let mut writer = Writer { port, view, style, names, part: Part::default(), next: 0 };
         writer.groups();
         writer.external();
-        for front in &port.fronts {
-            writer.lead(front);
-            writer.refuse(front);
+        for frontend in &port.frontends {
+            writer.lead(frontend);
+            writer.refuse(frontend);
         }
         if let Some(number) = port.health_check_node_port {
             let rule = Rule::new().comment("kubernetes health check node port");
@@ -44,14 +44,14 @@ impl Part {
     }
 }
 
-fn balances(front: &Front) -> bool {
-    front.branches.iter().any(|branch| branch.act.over().is_some())
+fn balances(frontend: &Frontend) -> bool {
+    frontend.branches.iter().any(|branch| branch.action.scope().is_some())
 }
 
-fn kind_of(over: Over) -> Kind {
-    match over {
-        Over::Cluster => Kind::Cluster,
-        Over::Local => Kind::Local,
+fn kind_of(scope: Scope) -> Kind {
+    match scope {
+        Scope::Cluster => Kind::Cluster,
+        Scope::Local => Kind::Local,
     }
 }
 
@@ -62,15 +62,15 @@ impl Writer<'_> {
         self.part.shared.push((place, at, rule));
     }
 
-    /// In nat, where a front with an address leads.
-    fn front(&mut self, front: &Front, what: &str, target: &str) {
-        let Some(ip) = front.address.ip() else { return };
+    /// In nat, where a frontend with an address leads.
+    fn frontend(&mut self, frontend: &Frontend, what: &str, target: &str) {
+        let Some(ip) = frontend.address.ip() else { return };
         let rule = Rule::new().dst(host(ip));
         let rule = self.remark(rule, format_args!("{} {what}", self.port.name));
-        let rule = rule.port(self.port.protocol(), front.port).then(target);
+        let rule = rule.port(self.port.protocol(), frontend.port).then(target);
         let at = At::Port(self.port.name.clone(), self.next);
         self.next += 1;
-        self.part.fronts.push((ip, at, rule));
+        self.part.frontends.push((ip, at, rule));
     }
 
     fn own(&mut self, chain: String, rules: Vec<String>) {
@@ -82,37 +82,37 @@ impl Writer<'_> {
         if self.style.comments { rule.comment(text) } else { rule }
     }
 
-    fn external_fronts(&self) -> impl Iterator<Item = &Front> {
-        self.port.fronts.iter().filter(|front| front.kind != FrontKind::ClusterIp)
+    fn external_frontends(&self) -> impl Iterator<Item = &Frontend> {
+        self.port.frontends.iter().filter(|frontend| frontend.kind != FrontendKind::ClusterIp)
     }
 
     fn groups(&mut self) {
-        for over in [Over::Cluster, Over::Local] {
-            let used = self.port.fronts.iter().flat_map(|front| &front.branches);
-            if used.filter_map(|branch| branch.act.over()).any(|used| used == over) {
-                self.group(over);
+        for scope in [Scope::Cluster, Scope::Local] {
+            let used = self.port.frontends.iter().flat_map(|frontend| &frontend.branches);
+            if used.filter_map(|branch| branch.action.scope()).any(|used| used == scope) {
+                self.group(scope);
             }
         }
     }
 
     /// The chain that balances over a group.
-    fn group(&mut self, over: Over) {
+    fn group(&mut self, scope: Scope) {
         let mut rules = Vec::new();
-        for front in self.port.front(FrontKind::ClusterIp) {
-            for branch in &front.branches {
-                let Act::Balance { over: of, masquerade } = branch.act else { continue };
-                if of != over {
+        for frontend in self.port.frontend(FrontendKind::ClusterIp) {
+            for branch in &frontend.branches {
+                let Action::Balance { scope: of, masquerade } = branch.action else { continue };
+                if of != scope {
                     continue;
                 }
-                let shared = self.external_fronts().any(balances);
-                let rule = if shared { Rule::new().at(front.address) } else { Rule::new() };
+                let shared = self.external_frontends().any(balances);
+                let rule = if shared { Rule::new().at(frontend.address) } else { Rule::new() };
                 let rule = self.remark(rule, format_args!("{} cluster IP", self.port.name));
-                let rule = if shared { rule.port(self.port.protocol(), front.port) } else { rule };
+                let rule = if shared { rule.port(self.port.protocol(), frontend.port) } else { rule };
                 rules.extend(self.mark(masquerade, &rule));
             }
         }
-        self.balance(over, &mut rules);
-        self.own(self.names.chain(kind_of(over)), rules);
+        self.balance(scope, &mut rules);
+        self.own(self.names.chain(kind_of(scope)), rules);
     }
 
     /// Marks what `rule` matches as far as it is to be masqueraded.
@@ -128,8 +128,8 @@ impl Writer<'_> {
         }
     }
 
-    fn balance(&mut self, over: Over, rules: &mut Vec<String>) {
-        let group = self.port.group(over).clone();
+    fn balance(&mut self, scope: Scope, rules: &mut Vec<String>) {
+        let group = self.port.group(scope).clone();
         let remark = |writer: &Self, endpoint: &Endpoint| {
             writer.remark(Rule::new(), format_args!("{} -> {endpoint}", writer.port.name))
         };
@@ -180,34 +180,34 @@ impl Writer<'_> {
         format!("--name {chain} --mask {mask} --rsource")
     }
 
-    /// The chain for all that is not for the ClusterIP. All such fronts of a port have the same branches.
+    /// The chain for all that is not for the ClusterIP. All such frontends of a port have the same branches.
     fn external(&mut self) {
-        let Some(front) = self.external_fronts().find(|front| balances(front)) else { return };
-        let branches = front.branches.clone();
-        debug_assert!(self.external_fronts().all(|front| front.branches == branches));
+        let Some(frontend) = self.external_frontends().find(|frontend| balances(frontend)) else { return };
+        let branches = frontend.branches.clone();
+        debug_assert!(self.external_frontends().all(|frontend| frontend.branches == branches));
         let mut rules = Vec::new();
-        for Branch { who, act } in branches {
+        for Branch { source, action } in branches {
             let name = &self.port.name;
-            let (over, masquerade) = match act {
-                Act::Balance { over, masquerade } => (over, masquerade),
+            let (scope, masquerade) = match action {
+                Action::Balance { scope, masquerade } => (scope, masquerade),
                 // It goes no further in this table, so that no other rule translates it, and filter refuses it.
-                Act::Reject | Act::Drop => {
+                Action::Reject | Action::Drop => {
                     rules.push(Rule::new().then("ACCEPT"));
                     continue;
                 }
             };
-            let comment = match who {
-                Who::Pods => format!("pod traffic for {name} external destinations"),
-                Who::Node => format!("route LOCAL traffic for {name} external destinations"),
-                Who::Any => format!("{name} external destinations"),
+            let comment = match source {
+                Source::Pods => format!("pod traffic for {name} external destinations"),
+                Source::Node => format!("route LOCAL traffic for {name} external destinations"),
+                Source::Any => format!("{name} external destinations"),
             };
             let rule = self.remark(Rule::new(), comment);
-            let matches = match who {
-                Who::Pods => from_pods(&self.view.pods, &rule),
-                Who::Node => vec![rule.with("-m addrtype --src-type LOCAL")],
-                Who::Any => vec![rule],
+            let matches = match source {
+                Source::Pods => from_pods(&self.view.pods, &rule),
+                Source::Node => vec![rule.with("-m addrtype --src-type LOCAL")],
+                Source::Any => vec![rule],
             };
-            let chain = self.names.chain(kind_of(over));
+            let chain = self.names.chain(kind_of(scope));
             for rule in matches {
                 rules.extend(self.mark(masquerade, &rule));
                 rules.push(rule.then(&chain));
@@ -216,70 +216,73 @@ impl Writer<'_> {
         self.own(self.names.chain(Kind::External), rules);
     }
 
-    /// From the front to the chain that balances, in nat.
-    fn lead(&mut self, front: &Front) {
+    /// From the frontend to the chain that balances, in nat.
+    fn lead(&mut self, frontend: &Frontend) {
         let external = self.names.chain(Kind::External);
-        let what = in_words(front.kind);
-        if !balances(front) {
+        let what = in_words(frontend.kind);
+        if !balances(frontend) {
             // Nothing else may have it, above all not a node port of this number.
-            if front.kind != FrontKind::ClusterIp {
-                self.front(front, what, "ACCEPT");
+            if frontend.kind != FrontendKind::ClusterIp {
+                self.frontend(frontend, what, "ACCEPT");
             }
             return;
         }
-        match (front.kind, &front.sources) {
-            (FrontKind::ClusterIp, _) => {
-                let over = front.branches.iter().find_map(|branch| branch.act.over());
-                let chain = self.names.chain(over.map_or(Kind::Cluster, kind_of));
-                self.front(front, what, &chain);
+        match (frontend.kind, &frontend.sources) {
+            (FrontendKind::ClusterIp, _) => {
+                let scope = frontend.branches.iter().find_map(|branch| branch.action.scope());
+                let chain = self.names.chain(scope.map_or(Kind::Cluster, kind_of));
+                self.frontend(frontend, what, &chain);
             }
-            (FrontKind::NodePort, _) => {
-                let rule = Rule::new().at(front.address).comment(&self.port.name);
-                let rule = rule.port(self.port.protocol(), front.port).then(external);
+            (FrontendKind::NodePort, _) => {
+                let rule = Rule::new().at(frontend.address).comment(&self.port.name);
+                let rule = rule.port(self.port.protocol(), frontend.port).then(external);
                 self.put((Table::Nat, NODE_PORTS), rule);
             }
-            (_, None) => self.front(front, what, &external),
+            (_, None) => self.frontend(frontend, what, &external),
             (_, Some(sources)) => {
                 let firewall = self.names.chain(Kind::Firewall);
                 let admit = self.remark(Rule::new(), format_args!("{} {what}", self.port.name));
                 let mut rules: Vec<String> =
                     sources.iter().map(|net| admit.clone().src(*net).then(&external)).collect();
                 rules.push(Rule::new().then("ACCEPT"));
-                self.front(front, what, &firewall);
+                self.frontend(frontend, what, &firewall);
                 self.own(firewall, rules);
             }
         }
     }
 
     /// What becomes in filter of what was not translated in nat.
-    fn refuse(&mut self, front: &Front) {
+    fn refuse(&mut self, frontend: &Frontend) {
         use Table::Filter;
         let (name, protocol, family) = (self.port.name.clone(), self.port.protocol(), self.style.family);
         let rule = |what: &str| {
-            Rule::new().at(front.address).comment(format_args!("{name} {what}")).port(protocol, front.port)
+            Rule::new()
+                .at(frontend.address)
+                .comment(format_args!("{name} {what}"))
+                .port(protocol, frontend.port)
         };
-        if let Some(sources) = &front.sources {
+        if let Some(sources) = &frontend.sources {
             let what = format!("traffic not accepted by {}", self.names.chain(Kind::Firewall));
-            if !balances(front) {
+            if !balances(frontend) {
                 for net in sources.iter() {
                     self.put((Filter, PROXY_FIREWALL), rule("loadbalancer IP").src(*net).then("RETURN"));
                 }
             }
             self.put((Filter, PROXY_FIREWALL), rule(&what).then("DROP"));
         }
-        let chain = match front.kind {
-            FrontKind::ClusterIp => SERVICES,
-            FrontKind::ExternalIp | FrontKind::LoadBalancer => EXTERNAL_SERVICES,
-            FrontKind::NodePort => REFUSED_NODE_PORTS,
+        let chain = match frontend.kind {
+            FrontendKind::ClusterIp => SERVICES,
+            FrontendKind::ExternalIp | FrontendKind::LoadBalancer => EXTERNAL_SERVICES,
+            FrontendKind::NodePort => REFUSED_NODE_PORTS,
         };
-        match front.branches.last().map(|branch| branch.act) {
-            Some(Act::Reject) => {
+        match frontend.branches.last().map(|branch| branch.action) {
+            Some(Action::Reject) => {
                 self.put((Filter, chain), rule("has no endpoints").reject(family, Some(protocol)));
             }
-            Some(Act::Drop) => self.put((Filter, chain), rule("has no local endpoints").then("DROP")),
+            Some(Action::Drop) => self.put((Filter, chain), rule("has no local endpoints").then("DROP")),
             _ => {}
         }
-        if let (FrontKind::ClusterIp, Some(ip)) = (front.kind, front.address.ip()) {
+        if let (FrontendKind::ClusterIp, Some(ip)) = (frontend.kind, frontend.address.ip()) {
             let refused = Rule::new().dst(host(ip)).then(REJECT);
             self.part.shared.push(((Filter, CLUSTER_IPS), At::Ip(ip), refused));
             if !self.view.service_cidrs.iter().any(|net| net.contains(&ip)) {
@@ -297,12 +300,12 @@ fn translation(to: &Endpoint) -> String {
 }
 
 /// kube-proxy's words.
-fn in_words(kind: FrontKind) -> &'static str {
+fn in_words(kind: FrontendKind) -> &'static str {
     match kind {
-        FrontKind::ClusterIp => "cluster IP",
-        FrontKind::ExternalIp => "external IP",
-        FrontKind::LoadBalancer => "loadbalancer IP",
-        FrontKind::NodePort => "node port",
+        FrontendKind::ClusterIp => "cluster IP",
+        FrontendKind::ExternalIp => "external IP",
+        FrontendKind::LoadBalancer => "loadbalancer IP",
+        FrontendKind::NodePort => "node port",
     }
 }
 

@@ -64,7 +64,7 @@ pub type Place = (Table, &'static str);
 pub struct Part {
     pub shared: Vec<(Place, At, String)>,
     /// In the table nat, for addresses.
-    pub fronts: Vec<(IpAddr, At, String)>,
+    pub frontends: Vec<(IpAddr, At, String)>,
     /// In the table nat.
     pub own: BTreeMap<String, Vec<String>>,
 }
@@ -102,7 +102,7 @@ impl Wanted {
         for ((table, chain), at, rule) in part.shared {
             self.put(table, chain, at, rule);
         }
-        part.fronts.into_iter().for_each(|(ip, at, rule)| self.dispatch.put(ip, at, rule));
+        part.frontends.into_iter().for_each(|(ip, at, rule)| self.dispatch.put(ip, at, rule));
         self.own.extend(part.own.into_iter().map(|(chain, rules)| ((Table::Nat, chain), rules)));
     }
 

@@ -275,11 +275,11 @@ pub fn change(
     text
 }
 
-/// Takes fronts into the tree; the chains around them before and after, where anything is to be done.
+/// Takes frontends into the tree; the chains around them before and after, where anything is to be done.
 fn lead(dispatch: &mut Dispatch, parts: &[(Part, Part)]) -> Option<(Chains, Chains)> {
-    let changed = |(old, new): &&(Part, Part)| old.fronts != new.fronts;
+    let changed = |(old, new): &&(Part, Part)| old.frontends != new.frontends;
     let of = |(old, new): &(Part, Part)| -> Vec<IpAddr> {
-        old.fronts.iter().chain(&new.fronts).map(|(ip, _, _)| *ip).collect()
+        old.frontends.iter().chain(&new.frontends).map(|(ip, _, _)| *ip).collect()
     };
     let ips: BTreeSet<IpAddr> = parts.iter().filter(changed).flat_map(of).collect();
     if ips.is_empty() {
@@ -287,10 +287,10 @@ fn lead(dispatch: &mut Dispatch, parts: &[(Part, Part)]) -> Option<(Chains, Chai
     }
     let before = dispatch.around(ips.iter().copied());
     for (old, _) in parts.iter().filter(changed) {
-        old.fronts.iter().for_each(|(ip, at, _)| dispatch.remove(*ip, at));
+        old.frontends.iter().for_each(|(ip, at, _)| dispatch.remove(*ip, at));
     }
     for (_, new) in parts.iter().filter(changed) {
-        new.fronts.iter().for_each(|(ip, at, rule)| dispatch.put(*ip, at.clone(), rule.clone()));
+        new.frontends.iter().for_each(|(ip, at, rule)| dispatch.put(*ip, at.clone(), rule.clone()));
     }
     Some((before, dispatch.around(ips)))
 }

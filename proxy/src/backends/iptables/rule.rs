@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use proxy_core::names::{Family, Protocol};
-use proxy_core::table::{FrontAddress, PodSource};
+use proxy_core::table::{FrontendAddress, PodSource};
 
 /// A rule in the making. Matches are printed in the order in which they were added.
 #[derive(Clone, Debug, Default)]
@@ -48,8 +48,8 @@ impl Rule {
         self
     }
 
-    /// A front's own address; a node port's is somebody else's business.
-    pub fn at(self, address: FrontAddress) -> Self {
+    /// A frontend's own address; a node port's is somebody else's business.
+    pub fn at(self, address: FrontendAddress) -> Self {
         match address.ip() {
             Some(ip) => self.dst(ip.into()),
             None => self,

@@ -5,7 +5,7 @@
 //! Never: lists the table to make a change, starts `nft`, touches another table.
 //!
 //! Every write is one transaction on the condition that nobody wrote since we looked (nf_tables' generation). Events
-//! tell whether somebody else's write was to our table, which then is looked at anew, or to another, which is none
+//! tell whether somebody else's write was to our table, which then is looked at again, or to another, which is none
 //! of our business. Where others write so often that the condition never holds, it is dropped: events tell afterwards
 //! as well.
 //!
@@ -19,7 +19,7 @@ use host::error::{HostError, Remedy};
 use host::netns::Namespace;
 use host::nftables::{Batch, Change, Counts, Data, Event, Monitor, Nftables, Op, TableId};
 use proxy_core::names::Family;
-use proxy_core::table::{FrontAddress, NodeView, PortKey, ServiceTable, TableDelta};
+use proxy_core::table::{FrontendAddress, NodeView, PortKey, ServiceTable, TableDelta};
 use tokio::runtime::Handle;
 
 use super::{Applied, Backend, BackendError};
@@ -182,7 +182,7 @@ impl Backend for NftablesBackend {
         let mut afresh = false;
         for attempt in 0..TRIES {
             let have = self.observe()?;
-            let plan = if afresh { self.anew(want, have.generation) } else { self.plan(want, &have) };
+            let plan = if afresh { self.again(want, have.generation) } else { self.plan(want, &have) };
             tracing::debug!(
                 mode = MODE,
                 generation = have.generation,
@@ -198,7 +198,7 @@ impl Backend for NftablesBackend {
                 Err(BackendError::Host(error @ HostError::Transaction { .. }))
                     if !afresh && error.remedy() == Remedy::Resync =>
                 {
-                    tracing::warn!(mode = MODE, %error, "the table is in the way of what it should be; writing it anew");
+                    tracing::warn!(mode = MODE, %error, "the table is in the way of what it should be; writing it again");
                     afresh = true;
                     self.listen()?;
                     continue;
@@ -252,15 +252,15 @@ impl Backend for NftablesBackend {
         }
         let mut sums = BTreeMap::new();
         for (key, port) in &of.ports {
-            let fronts = port.fronts.iter().map(|front| {
-                let kept = match front.address {
-                    FrontAddress::Ip(_) => Kept::Services,
-                    FrontAddress::NodePorts => Kept::NodePorts,
+            let frontends = port.frontends.iter().map(|frontend| {
+                let kept = match frontend.address {
+                    FrontendAddress::Ip(_) => Kept::Services,
+                    FrontendAddress::NodePorts => Kept::NodePorts,
                 };
-                let key = (key.0, kept, render::key_of(front, port.protocol()));
+                let key = (key.0, kept, render::key_of(frontend, port.protocol()));
                 counts.get(&key).unwrap_or(&0) + self.counted.get(&key).unwrap_or(&0)
             });
-            sums.insert(key.clone(), fronts.sum());
+            sums.insert(key.clone(), frontends.sum());
         }
         Ok(sums)
     }
@@ -302,8 +302,8 @@ impl NftablesBackend {
         Ok(Applied { full: true, writes })
     }
 
-    /// Everything anew.
-    fn anew(&self, want: &ServiceTable, generation: u32) -> Plan {
+    /// Everything again.
+    fn again(&self, want: &ServiceTable, generation: u32) -> Plan {
         let mut batch = Batch { generation: Some(generation), ..Batch::new() };
         let mut tables = Vec::new();
         for family in &self.families {

@@ -7,10 +7,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use host::nftables::{Chain, Data, Element, Op, Port, Proto, Rule, Table, Verdict};
 use ipnet::IpNet;
 use proxy_core::names::{Family, Protocol};
-use proxy_core::table::{Front, FrontAddress, FrontKind, Group, Over, ServicePort, ServiceTable};
+use proxy_core::table::{Frontend, FrontendAddress, FrontendKind, Group, Scope, ServicePort, ServiceTable};
 
-use super::layout::shape::{Balance, By, Home, Refused, Sticky};
-use super::layout::{Kept, Layout, OVERS, Settings, Shape, Slots};
+use super::layout::shape::{Affinity, AffinityKey, Balance, By, Refused};
+use super::layout::{Kept, Layout, SCOPES, Settings, Shape, Slots};
 
 /// What an element holds beside its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub type Elements = BTreeMap<(Kept, Data), Held>;
 /// What one service port needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
-    /// Nobody else's: no two ports share a front.
+    /// Nobody else's: no two ports share a frontend.
     pub own: Elements,
     /// Of [`Kept::ClusterIps`]: the ports of a service share theirs.
     pub cluster_ips: Vec<IpAddr>,
@@ -50,15 +50,15 @@ pub struct Needs {
 }
 
 /// `address . protocol . port`
-fn front_key(ip: IpAddr, protocol: Protocol, port: u16) -> Data {
+fn frontend_key(ip: IpAddr, protocol: Protocol, port: u16) -> Data {
     (ip, Proto(protocol.number()), Port(port)).into()
 }
 
-/// The key of a front in [`Kept::Services`] or [`Kept::NodePorts`].
-pub(super) fn key_of(front: &Front, protocol: Protocol) -> Data {
-    match front.address {
-        FrontAddress::Ip(ip) => front_key(ip, protocol, front.port),
-        FrontAddress::NodePorts => (Proto(protocol.number()), Port(front.port)).into(),
+/// The key of a frontend in [`Kept::Services`] or [`Kept::NodePorts`].
+pub(super) fn key_of(frontend: &Frontend, protocol: Protocol) -> Data {
+    match frontend.address {
+        FrontendAddress::Ip(ip) => frontend_key(ip, protocol, frontend.port),
+        FrontendAddress::NodePorts => (Proto(protocol.number()), Port(frontend.port)).into(),
     }
 }
 
@@ -71,47 +71,51 @@ fn disjoint(nets: &[IpNet], family: Family) -> Vec<IpNet> {
 impl Needs {
     pub fn of(port: &ServicePort) -> Self {
         let mut needs = Needs::default();
-        for front in &port.fronts {
-            needs.front(port, front);
+        for frontend in &port.frontends {
+            needs.frontend(port, frontend);
         }
-        if let (Some(home), Some(_)) = (Home::of(port), port.affinity) {
-            for over in OVERS {
-                needs.sticky(home, port.family, port.group(over), over);
+        if let (Some(affinity_key), Some(_)) = (AffinityKey::of(port), port.affinity) {
+            for scope in SCOPES {
+                needs.sticky(affinity_key, port.family, port.group(scope), scope);
             }
         }
         needs
     }
 
-    /// Where clients of any front may be led to again.
-    fn sticky(&mut self, home: Home, family: Family, group: &Group, over: Over) {
+    /// Where clients of any frontend may be led to again.
+    fn sticky(&mut self, affinity_key: AffinityKey, family: Family, group: &Group, scope: Scope) {
         let unspecified = match family {
             Family::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             Family::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         };
-        let home = front_key(home.address.unwrap_or(unspecified), home.protocol, home.port);
+        let affinity_key = frontend_key(
+            affinity_key.address.unwrap_or(unspecified),
+            affinity_key.protocol,
+            affinity_key.port,
+        );
         for endpoint in group.iter() {
             let end: Data = (endpoint.ip, Port(endpoint.port)).into();
-            self.own.insert((Kept::sticky(over), Data::concat(&[&home, &end])), Held::Nothing);
+            self.own.insert((Kept::sticky(scope), Data::concat(&[&affinity_key, &end])), Held::Nothing);
         }
     }
 
-    fn front(&mut self, port: &ServicePort, front: &Front) {
-        let key = key_of(front, port.protocol());
-        let (served, refusing, by) = match front.address {
-            FrontAddress::Ip(_) => (Kept::Services, Kept::Refused, By::Destination),
-            FrontAddress::NodePorts => (Kept::NodePorts, Kept::RefusedNodePorts, By::NodePort),
+    fn frontend(&mut self, port: &ServicePort, frontend: &Frontend) {
+        let key = key_of(frontend, port.protocol());
+        let (served, refusing, by) = match frontend.address {
+            FrontendAddress::Ip(_) => (Kept::Services, Kept::Refused, By::Destination),
+            FrontendAddress::NodePorts => (Kept::NodePorts, Kept::RefusedNodePorts, By::NodePort),
         };
-        let sticky = match (Home::of(port), port.affinity) {
-            (Some(home), Some(_)) => home.sticky(front),
-            _ => Sticky::No,
+        let sticky = match (AffinityKey::of(port), port.affinity) {
+            (Some(affinity_key), Some(_)) => affinity_key.sticky(frontend),
+            _ => Affinity::No,
         };
-        let (shape, refused) = Shape::of(&front.branches, |over, masquerade| {
-            let slots = Slots::for_group(port.group(over).len());
-            Balance { by, over, slots, masquerade, sticky }
+        let (shape, refused) = Shape::of(&frontend.branches, |scope, masquerade| {
+            let slots = Slots::for_group(port.group(scope).len());
+            Balance { by, scope, slots, masquerade, sticky }
         });
         if let Some(shape) = shape {
-            for over in shape.overs() {
-                self.endpoints(&key, port.group(over), by, over);
+            for scope in shape.scopes() {
+                self.endpoints(&key, port.group(scope), by, scope);
             }
             if let Some(timeout) = port.affinity {
                 let chain = self.shape(Shape::Remember(sticky, timeout.as_millis() as u64));
@@ -128,10 +132,10 @@ impl Needs {
             };
             self.own.insert((refusing, key.clone()), Held::Verdict(verdict));
         }
-        if let (FrontKind::ClusterIp, Some(ip)) = (front.kind, front.address.ip()) {
+        if let (FrontendKind::ClusterIp, Some(ip)) = (frontend.kind, frontend.address.ip()) {
             self.cluster_ips.push(ip);
         }
-        if let Some(sources) = &front.sources {
+        if let Some(sources) = &frontend.sources {
             self.own.insert((Kept::Restricted, key.clone()), Held::Nothing);
             for net in disjoint(sources, port.family) {
                 let range = |ip: IpAddr| Data::concat(&[&key, &ip.into()]);
@@ -150,11 +154,11 @@ impl Needs {
         name
     }
 
-    fn endpoints(&mut self, front: &Data, group: &Group, by: By, over: Over) {
+    fn endpoints(&mut self, frontend: &Data, group: &Group, by: By, scope: Scope) {
         for (slot, endpoint) in group.iter().enumerate() {
             let end: Data = (endpoint.ip, Port(endpoint.port)).into();
-            let key = Data::concat(&[front, &(slot as u32).into()]);
-            self.own.insert((Kept::endpoints(by, over), key), Held::Data(end));
+            let key = Data::concat(&[frontend, &(slot as u32).into()]);
+            self.own.insert((Kept::endpoints(by, scope), key), Held::Data(end));
         }
     }
 }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use host::error::HostError;
 use host::nftables::{Batch, Data, Element, Event, Monitor, Nftables, Op, Set, TableId, Value};
 use proxy_core::names::{Family, Protocol};
-use proxy_core::table::{FamilyView, Masquerade, Over, PortChange};
+use proxy_core::table::{FamilyView, Masquerade, PortChange, Scope};
 
 use super::converge::{Observed, afresh};
 use super::delta::Delta;
-use super::layout::shape::{Balance, By, Home, Sticky};
+use super::layout::shape::{Affinity, AffinityKey, Balance, By};
 use super::layout::{self, Kept, Layout, Settings, Shape, Slots};
 use super::render::{Uses, Wanted};
 use super::{Applied, BackendError, MODE, NftablesBackend, REFUSALS, Seen, TRIES, next, size};
@@ -69,16 +69,16 @@ pub(super) fn probe(nf: &mut Nftables, families: &[Family], settings: Settings) 
             elements: Default::default(),
             uses: Uses::default(),
         };
-        let at = Sticky::At(Home { address: None, protocol: Protocol::Tcp, port: 1 });
+        let at = Affinity::At(AffinityKey { address: None, protocol: Protocol::Tcp, port: 1 });
         let sticky = Balance {
             by: By::NodePort,
-            over: Over::Local,
+            scope: Scope::Local,
             slots: Slots::for_group(2),
             masquerade: Masquerade::Always,
             sticky: at,
         };
         let shapes =
-            [Shape::Balance(sticky), Shape::Remember(Sticky::Here, 60_000), Shape::Remember(at, 60_000)];
+            [Shape::Balance(sticky), Shape::Remember(Affinity::Here, 60_000), Shape::Remember(at, 60_000)];
         let shapes = shapes.map(|shape| want.layout.chain(&shape));
         for (chain, rules) in want.layout.chains().into_iter().chain(shapes) {
             want.chains.insert(chain.name.clone(), (chain, rules));
@@ -168,10 +168,10 @@ impl NftablesBackend {
     pub(super) fn forget(&mut self, batch: &Batch) {
         for family in self.families.clone() {
             let layout = Layout::new(family, &FamilyView::default(), self.settings);
-            for over in layout::OVERS {
-                let gone = gone(batch, &layout, over);
+            for scope in layout::SCOPES {
+                let gone = gone(batch, &layout, scope);
                 if !gone.is_empty() {
-                    self.forget_in(layout.affinity(over), &gone, family);
+                    self.forget_in(layout.affinity(scope), &gone, family);
                 }
             }
         }
@@ -285,8 +285,8 @@ pub(super) fn refused(batch: &Batch) -> HostError {
     HostError::Transaction { op: "nftables", change, errno: libc::ERESTART }
 }
 
-/// Pairs of a front and an endpoint that the batch takes away from [`Kept::StickyEndpoints`] or its like.
-fn gone(batch: &Batch, layout: &Layout, over: Over) -> HashSet<Data> {
+/// Pairs of a frontend and an endpoint that the batch takes away from [`Kept::StickyEndpoints`] or its like.
+fn gone(batch: &Batch, layout: &Layout, scope: Scope) -> HashSet<Data> {
     let (mut gone, mut come) = (HashSet::new(), HashSet::new());
     for op in &batch.ops {
         let (set, elements, list) = match op {
@@ -294,7 +294,7 @@ fn gone(batch: &Batch, layout: &Layout, over: Over) -> HashSet<Data> {
             Op::AddElements(set, elements) => (set, elements, &mut come),
             _ => continue,
         };
-        if set.table == layout.table && Kept::sticky(over).name() == set.name {
+        if set.table == layout.table && Kept::sticky(scope).name() == set.name {
             list.extend(elements.iter().map(|element| element.key.clone()));
         }
     }
@@ -302,12 +302,12 @@ fn gone(batch: &Batch, layout: &Layout, over: Over) -> HashSet<Data> {
     gone
 }
 
-/// Whether an element of the affinity map, `front . client : endpoint`, leads to such a pair.
+/// Whether an element of the affinity map, `frontend . client : endpoint`, leads to such a pair.
 fn leads_to(element: &Element, gone: &HashSet<Data>, family: Family) -> bool {
     let address = if family == Family::V4 { 4 } else { 16 };
     match (&element.value, element.key.bytes().get(..address + 8)) {
-        (Some(Value::Data(endpoint)), Some(front)) => {
-            gone.contains(&Data::concat(&[&Data::new(front), endpoint]))
+        (Some(Value::Data(endpoint)), Some(frontend)) => {
+            gone.contains(&Data::concat(&[&Data::new(frontend), endpoint]))
         }
         _ => false,
     }

@@ -27,7 +27,7 @@ const ANSWER: Duration = Duration::from_secs(15);
 /// machine died says nothing at all.
 const SILENCE: Duration = Duration::from_secs(15);
 
-/// Credentials are read anew at most this often.
+/// Credentials are read again at most this often.
 const REOPEN: Duration = Duration::from_secs(1);
 
 /// Where the server is and who we are.
@@ -39,7 +39,7 @@ pub struct Access {
     pub master: Option<String>,
 }
 
-/// A client that can be made anew when its credentials are refused: files may have changed.
+/// A client that can be made again when its credentials are refused: files may have changed.
 pub struct Door {
     access: Access,
     inner: RwLock<Inner>,

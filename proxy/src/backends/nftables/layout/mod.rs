@@ -6,9 +6,9 @@
 //!             10.96.0.10 . tcp . 80 . 1  : 10.244.2.3 . 8080
 //! ```
 //!
-//! A service is elements of shared maps and nothing else. Its endpoints are kept under its front and a slot; a chain
+//! A service is elements of shared maps and nothing else. Its endpoints are kept under its frontend and a slot; a chain
 //! draws the slot. So there is one chain for each way of balancing (how many slots, which masquerading, which
-//! affinity), made when the first service needs it: see [`shape`]. Only a service port with affinity and several fronts
+//! affinity), made when the first service needs it: see [`shape`]. Only a service port with affinity and several frontends
 //! has chains of its own, which say under which of them its clients are remembered.
 //!
 //! What a packet meets: source ranges at -110, before anything is translated; translation at -100; refusal of what
@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use host::nftables::{Chain, ChainType, Family as NftFamily, Hook, Rule, Set, TableId, Type, priority};
 use proxy_core::names::Family;
-use proxy_core::table::{FamilyView, Over, PodSource};
+use proxy_core::table::{FamilyView, PodSource, Scope};
 
 use shape::By;
 pub use shape::{Shape, Slots};
@@ -33,7 +33,7 @@ pub const TABLE: &str = "weft-proxy";
 /// Before anybody translates addresses, and behind conntrack (-200).
 const BEFORE_DSTNAT: i32 = priority::DSTNAT - 10;
 
-pub(super) const OVERS: [Over; 2] = [Over::Cluster, Over::Local];
+pub(super) const SCOPES: [Scope; 2] = [Scope::Cluster, Scope::Local];
 
 /// Clients with affinity that a node remembers, per family. A client beyond these is served without it.
 const AFFINITY_SIZE: u32 = 1 << 20;
@@ -87,20 +87,20 @@ impl Kept {
     ];
 
     /// Where affinity finds out whether an endpoint is one still.
-    pub(super) fn sticky(over: Over) -> Self {
-        match over {
-            Over::Cluster => Kept::StickyEndpoints,
-            Over::Local => Kept::StickyLocalEndpoints,
+    pub(super) fn sticky(scope: Scope) -> Self {
+        match scope {
+            Scope::Cluster => Kept::StickyEndpoints,
+            Scope::Local => Kept::StickyLocalEndpoints,
         }
     }
 
-    /// Where the endpoints of a front are.
-    pub(super) fn endpoints(by: By, over: Over) -> Self {
-        match (by, over) {
-            (By::Destination, Over::Cluster) => Kept::Endpoints,
-            (By::Destination, Over::Local) => Kept::LocalEndpoints,
-            (By::NodePort, Over::Cluster) => Kept::NodePortEndpoints,
-            (By::NodePort, Over::Local) => Kept::NodePortLocalEndpoints,
+    /// Where the endpoints of a frontend are.
+    pub(super) fn endpoints(by: By, scope: Scope) -> Self {
+        match (by, scope) {
+            (By::Destination, Scope::Cluster) => Kept::Endpoints,
+            (By::Destination, Scope::Local) => Kept::LocalEndpoints,
+            (By::NodePort, Scope::Cluster) => Kept::NodePortEndpoints,
+            (By::NodePort, Scope::Local) => Kept::NodePortLocalEndpoints,
         }
     }
 
@@ -130,12 +130,12 @@ impl Kept {
 }
 
 /// Who was served by which endpoint, where all are balanced over and where this node's alone: a client keeps one of
-/// each, and the same where it can. All fronts of a service port share it, as in kube-proxy. The rules write these maps,
+/// each, and the same where it can. All frontends of a service port share it, as in kube-proxy. The rules write these maps,
 /// we only declare them.
-pub(super) fn affinity(over: Over) -> &'static str {
-    match over {
-        Over::Cluster => "affinity",
-        Over::Local => "local-affinity",
+pub(super) fn affinity(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Cluster => "affinity",
+        Scope::Local => "local-affinity",
     }
 }
 
@@ -145,7 +145,7 @@ pub struct Settings {
     /// The one bit of the packet's mark that is ours, from a connection's translation to its masquerading; nobody
     /// else's bit is read or written. kube-proxy's `masqueradeBit` 14 is 0x4000.
     pub masquerade_mark: u32,
-    /// Count new connections for each front (a few nanoseconds each, and 16 bytes per CPU and front).
+    /// Count new connections for each frontend (a few nanoseconds each, and 16 bytes per CPU and frontend).
     pub counters: bool,
 }
 
@@ -182,11 +182,11 @@ impl Layout {
     pub(super) fn named(name: &str, family: Family, view: &FamilyView, settings: Settings) -> Self {
         let table = TableId::new(nft_family(family), name);
         let sets = Kept::ALL.map(|kept| Arc::new(declare(&table, kept, settings))).into();
-        let (addr, front) = types(family);
-        let client: Vec<Type> = front.iter().copied().chain([addr]).collect();
-        let affinity = OVERS.map(|over| {
-            let set = Set::map(&table, affinity(over), &client, &[addr, Type::InetService]);
-            let about = "first front of a service port . client : its endpoint; written by the rules";
+        let (addr, frontend) = types(family);
+        let client: Vec<Type> = frontend.iter().copied().chain([addr]).collect();
+        let affinity = SCOPES.map(|scope| {
+            let set = Set::map(&table, affinity(scope), &client, &[addr, Type::InetService]);
+            let about = "first frontend of a service port . client : its endpoint; written by the rules";
             Arc::new(set.dynamic().timeouts().size(AFFINITY_SIZE).comment(about))
         });
         Self { table, family, view: view.clone(), settings, sets, affinity }
@@ -198,8 +198,8 @@ impl Layout {
     }
 
     /// Declared by us and filled by the rules.
-    pub fn affinity(&self, over: Over) -> &Arc<Set> {
-        &self.affinity[over as usize]
+    pub fn affinity(&self, scope: Scope) -> &Arc<Set> {
+        &self.affinity[scope as usize]
     }
 
     /// Everything that has to be declared.
@@ -259,7 +259,7 @@ impl Layout {
     }
 }
 
-/// The type of an address, and those of a front.
+/// The type of an address, and those of a frontend.
 fn types(family: Family) -> (Type, [Type; 3]) {
     let addr = if family == Family::V4 { Type::Ipv4Addr } else { Type::Ipv6Addr };
     (addr, [addr, Type::InetProto, Type::InetService])
@@ -267,10 +267,10 @@ fn types(family: Family) -> (Type, [Type; 3]) {
 
 fn declare(table: &TableId, kept: Kept, settings: Settings) -> Set {
     let family = if table.family == NftFamily::Ip6 { Family::V6 } else { Family::V4 };
-    let (addr, front) = types(family);
+    let (addr, frontend) = types(family);
     let port = [Type::InetProto, Type::InetService];
     let end = [addr, Type::InetService];
-    let with = |last: &[Type]| -> Vec<Type> { front.iter().chain(last).copied().collect() };
+    let with = |last: &[Type]| -> Vec<Type> { frontend.iter().chain(last).copied().collect() };
     let port_with = |last: &[Type]| -> Vec<Type> { port.iter().chain(last).copied().collect() };
     let name = kept.name();
     let counting = |set: Set| if settings.counters { set.counting() } else { set };
@@ -286,18 +286,20 @@ fn declare(table: &TableId, kept: Kept, settings: Settings) -> Set {
         Kept::NodePortAddresses => Set::new(table, name, &[addr])
             .interval()
             .comment("where node ports are served, if not everywhere"),
-        Kept::Restricted => Set::new(table, name, &front).comment("fronts with loadBalancerSourceRanges"),
+        Kept::Restricted => {
+            Set::new(table, name, &frontend).comment("frontends with loadBalancerSourceRanges")
+        }
         Kept::SourceRanges => {
-            Set::new(table, name, &with(&[addr])).interval().comment("front . source: who may use them")
+            Set::new(table, name, &with(&[addr])).interval().comment("frontend . source: who may use them")
         }
         Kept::Refused => {
-            Set::verdict_map(table, name, &front).comment("fronts without an endpoint to serve them")
+            Set::verdict_map(table, name, &frontend).comment("frontends without an endpoint to serve them")
         }
         Kept::RefusedNodePorts => {
             Set::verdict_map(table, name, &port).comment("node ports without an endpoint to serve them")
         }
         Kept::Endpoints => {
-            Set::map(table, name, &with(&[Type::Integer]), &end).comment("front . slot : endpoint")
+            Set::map(table, name, &with(&[Type::Integer]), &end).comment("frontend . slot : endpoint")
         }
         Kept::LocalEndpoints => {
             Set::map(table, name, &with(&[Type::Integer]), &end).comment("the same, of this node alone")
@@ -309,12 +311,12 @@ fn declare(table: &TableId, kept: Kept, settings: Settings) -> Set {
             Set::map(table, name, &port_with(&[Type::Integer]), &end).comment("the same, of this node alone")
         }
         Kept::StickyEndpoints => Set::new(table, name, &with(&end))
-            .comment("first front of a service port . endpoint: where affinity may lead to"),
+            .comment("first frontend of a service port . endpoint: where affinity may lead to"),
         Kept::StickyLocalEndpoints => {
             Set::new(table, name, &with(&end)).comment("the same, of this node alone")
         }
         Kept::StickyServices => {
-            Set::verdict_map(table, name, &front).comment("fronts with affinity, and for how long")
+            Set::verdict_map(table, name, &frontend).comment("frontends with affinity, and for how long")
         }
         Kept::StickyNodePorts => {
             Set::verdict_map(table, name, &port).comment("node ports with affinity, and for how long")
@@ -323,7 +325,7 @@ fn declare(table: &TableId, kept: Kept, settings: Settings) -> Set {
             counting(Set::verdict_map(table, name, &port)).comment("node ports, and how each is balanced")
         }
         Kept::Services => {
-            counting(Set::verdict_map(table, name, &front)).comment("fronts, and how each is balanced")
+            counting(Set::verdict_map(table, name, &frontend)).comment("frontends, and how each is balanced")
         }
     }
 }

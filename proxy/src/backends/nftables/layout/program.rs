@@ -11,10 +11,10 @@ use host::nftables::{Data, Port};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use proxy_core::names::Family;
-use proxy_core::table::Over;
+use proxy_core::table::Scope;
 
-use super::shape::{By, Home, Sticky};
-use super::{Kept, OVERS, affinity, nft_family};
+use super::shape::{Affinity, AffinityKey, By};
+use super::{Kept, SCOPES, affinity, nft_family};
 
 /// A rule in the making.
 pub(super) struct Program {
@@ -67,13 +67,13 @@ impl Program {
         self.address(true)
     }
 
-    /// The front that the packet asks for.
-    fn front(self) -> Self {
+    /// The frontend that the packet asks for.
+    fn frontend(self) -> Self {
         self.address(false).protocol().port()
     }
 
-    /// The front that the packet's connection asked for, now that it is translated.
-    fn front_before(self) -> Self {
+    /// The frontend that the packet's connection asked for, now that it is translated.
+    fn frontend_before(self) -> Self {
         let (key, words) = if self.family == Family::V4 { (Ct::DstIp, 1) } else { (Ct::DstIp6, 4) };
         let direction = Some(Direction::Original);
         self.push(words, |to| Expr::Ct { key, direction, to }).port_before()
@@ -84,31 +84,31 @@ impl Program {
         self.protocol().push(1, |to| Expr::Ct { key: Ct::ProtoDst, direction, to })
     }
 
-    fn home(self, home: Home) -> Self {
+    fn remembered_by(self, key: AffinityKey) -> Self {
         let words = self.addr();
-        let address = Data::from(home.address.unwrap_or(match self.family {
+        let address = Data::from(key.address.unwrap_or(match self.family {
             Family::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             Family::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         }));
-        let port = Data::from(Port(home.port));
+        let port = Data::from(Port(key.port));
         self.push(words, |to| Expr::Immediate { value: address, to })
             .protocol()
             .push(1, |to| Expr::Immediate { value: port, to })
     }
 
-    /// Under what the clients of the front that the packet asks for are remembered.
-    fn remembered(self, sticky: Sticky) -> Self {
+    /// Under what the clients of the frontend that the packet asks for are remembered.
+    fn remembered(self, sticky: Affinity) -> Self {
         match sticky {
-            Sticky::At(home) => self.home(home),
-            Sticky::Here | Sticky::No => self.front(),
+            Affinity::At(key) => self.remembered_by(key),
+            Affinity::Here | Affinity::No => self.frontend(),
         }
     }
 
     /// The same, now that the packet is translated.
-    fn remembered_before(self, sticky: Sticky) -> Self {
+    fn remembered_before(self, sticky: Affinity) -> Self {
         match sticky {
-            Sticky::At(home) => self.home(home),
-            Sticky::Here | Sticky::No => self.front_before(),
+            Affinity::At(key) => self.remembered_by(key),
+            Affinity::Here | Affinity::No => self.frontend_before(),
         }
     }
 
@@ -138,56 +138,56 @@ impl Program {
 
     /// To the endpoint in a random slot.
     pub fn balance(self, by: By, endpoints: Kept, modulus: u32) -> Statement {
-        let front = match by {
-            By::Destination => self.front(),
+        let frontend = match by {
+            By::Destination => self.frontend(),
             By::NodePort => self.protocol().port(),
         };
         let draw = |to| Expr::Numgen { kind: NumgenKind::Random, modulus, offset: 0, to };
-        front.push(1, draw).dnat(endpoints.name())
+        frontend.push(1, draw).dnat(endpoints.name())
     }
 
     /// To the endpoint that the client had.
-    pub fn again(self, sticky: Sticky, over: Over) -> Statement {
-        self.remembered(sticky).client().dnat(affinity(over))
+    pub fn again(self, sticky: Affinity, scope: Scope) -> Statement {
+        self.remembered(sticky).client().dnat(affinity(scope))
     }
 
-    /// Says what to do with an answered connection by the front that it asked for.
+    /// Says what to do with an answered connection by the frontend that it asked for.
     pub fn asked_for(self, by: By, map: Kept) -> Statement {
-        let front = match by {
-            By::Destination => self.front_before(),
+        let frontend = match by {
+            By::Destination => self.frontend_before(),
             By::NodePort => self.port_before(),
         };
-        Statement(front.lookup(map.name(), Found::Verdict).exprs)
+        Statement(frontend.lookup(map.name(), Found::Verdict).exprs)
     }
 
     /// Whether the connection goes to an endpoint of this group of its service port.
-    pub fn rightly(self, sticky: Sticky, over: Over) -> Statement {
+    pub fn rightly(self, sticky: Affinity, scope: Scope) -> Statement {
         let known = self.remembered_before(sticky).endpoint();
-        Statement(known.lookup(Kept::sticky(over).name(), Found::Member).exprs)
+        Statement(known.lookup(Kept::sticky(scope).name(), Found::Member).exprs)
     }
 
     /// Whether it goes to one of no group.
-    pub fn wrongly(self, sticky: Sticky) -> Statement {
+    pub fn wrongly(self, sticky: Affinity) -> Statement {
         let known = self.remembered_before(sticky).endpoint();
-        let unknown = |known: Self, over| known.lookup(Kept::sticky(over).name(), Found::NotMember);
-        Statement(OVERS.into_iter().fold(known, unknown).exprs)
+        let unknown = |known: Self, scope| known.lookup(Kept::sticky(scope).name(), Found::NotMember);
+        Statement(SCOPES.into_iter().fold(known, unknown).exprs)
     }
 
     /// Remembers the client's endpoint, or for longer. A value that is there stays.
-    pub fn remember(self, sticky: Sticky, over: Over, timeout: u64) -> Statement {
-        self.affinity(DynsetOp::Update, sticky, over, Some(timeout))
+    pub fn remember(self, sticky: Affinity, scope: Scope, timeout: u64) -> Statement {
+        self.affinity(DynsetOp::Update, sticky, scope, Some(timeout))
     }
 
     /// nf_tables asks for the value even to delete a key.
-    pub fn forget(self, sticky: Sticky, over: Over) -> Statement {
-        self.affinity(DynsetOp::Delete, sticky, over, None)
+    pub fn forget(self, sticky: Affinity, scope: Scope) -> Statement {
+        self.affinity(DynsetOp::Delete, sticky, scope, None)
     }
 
-    fn affinity(self, op: DynsetOp, sticky: Sticky, over: Over, timeout: Option<u64>) -> Statement {
+    fn affinity(self, op: DynsetOp, sticky: Affinity, scope: Scope, timeout: Option<u64>) -> Statement {
         let mut whole = self.remembered_before(sticky).client();
         let data = Some(reg(whole.next));
         whole = whole.endpoint();
-        let set = affinity(over).to_owned();
+        let set = affinity(scope).to_owned();
         whole.exprs.push(Expr::Dynset { op, set, key: reg(0), data, timeout, with: Vec::new() });
         Statement(whole.exprs)
     }

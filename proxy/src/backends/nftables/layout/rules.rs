@@ -4,11 +4,11 @@ use host::nftables::build::*;
 use host::nftables::{Chain, Family as NftFamily, Proto, Rule};
 use ipnet::IpNet;
 use proxy_core::names::Family;
-use proxy_core::table::{Masquerade, PodSource, Who};
+use proxy_core::table::{Masquerade, PodSource, Source};
 
 use super::program::Program;
-use super::shape::{Balance, By, Home, Shape, Sticky};
-use super::{Kept, Layout, OVERS, by_nets, nft_family};
+use super::shape::{Affinity, AffinityKey, Balance, By, Shape};
+use super::{Kept, Layout, SCOPES, by_nets, nft_family};
 
 /// Loopback addresses, at which node ports are served only where asked.
 fn loopback(family: Family) -> IpNet {
@@ -16,17 +16,17 @@ fn loopback(family: Family) -> IpNet {
     net.parse().expect("a network")
 }
 
-/// What a chain of one service port says of the front under which clients are remembered: nft prints its rules without
+/// What a chain of one service port says of the frontend under which clients are remembered: nft prints its rules without
 /// the types of what they compare with.
-fn under(sticky: Sticky) -> String {
+fn under(sticky: Affinity) -> String {
     match sticky {
-        Sticky::At(Home { address: Some(ip), protocol, port }) => {
+        Affinity::At(AffinityKey { address: Some(ip), protocol, port }) => {
             format!("; clients as of {}/{protocol}", std::net::SocketAddr::new(ip, port))
         }
-        Sticky::At(Home { address: None, protocol, port }) => {
+        Affinity::At(AffinityKey { address: None, protocol, port }) => {
             format!("; clients as of node port {port}/{protocol}")
         }
-        Sticky::No | Sticky::Here => String::new(),
+        Affinity::No | Affinity::Here => String::new(),
     }
 }
 
@@ -51,7 +51,7 @@ impl Layout {
         saddr(self.nft())
     }
 
-    fn front(&self) -> Load {
+    fn frontend(&self) -> Load {
         concat([self.daddr(), l4proto(), th_dport()])
     }
 
@@ -62,7 +62,7 @@ impl Layout {
     pub(super) fn admit(&self, chain: &str) -> Vec<Rule> {
         let parts = [
             ct_state().has(state::NEW),
-            self.front().is_in(Kept::Restricted.name()),
+            self.frontend().is_in(Kept::Restricted.name()),
             goto("source-ranges-check"),
         ];
         vec![self.rule(chain, parts)]
@@ -83,7 +83,7 @@ impl Layout {
 
     pub(super) fn translation(&self) -> Vec<Rule> {
         vec![
-            self.rule("translate", [self.front().vmap(Kept::Services.name())]),
+            self.rule("translate", [self.frontend().vmap(Kept::Services.name())]),
             self.node_ports("translate", Kept::NodePorts),
         ]
     }
@@ -146,7 +146,7 @@ impl Layout {
     }
 
     pub(super) fn refusals(&self) -> Vec<Rule> {
-        vec![self.rule("refusals", [self.front().vmap(Kept::Refused.name())])]
+        vec![self.rule("refusals", [self.frontend().vmap(Kept::Refused.name())])]
     }
 
     pub(super) fn cluster_ips(&self) -> Vec<Rule> {
@@ -191,11 +191,11 @@ impl Layout {
     }
 
     /// Whether the sender is one of these; no statement matches everybody, `None` nobody.
-    fn sent_by(&self, who: Who) -> Option<Vec<Statement>> {
-        match who {
-            Who::Any => Some(Vec::new()),
-            Who::Node => Some(vec![fib_saddr_type().is(addr_type::LOCAL)]),
-            Who::Pods => self.sent_by_pod(true).map(|pod| vec![pod]),
+    fn sent_by(&self, source: Source) -> Option<Vec<Statement>> {
+        match source {
+            Source::Any => Some(Vec::new()),
+            Source::Node => Some(vec![fib_saddr_type().is(addr_type::LOCAL)]),
+            Source::Pods => self.sent_by_pod(true).map(|pod| vec![pod]),
         }
     }
 
@@ -208,12 +208,12 @@ impl Layout {
                 (about, self.balance(&name, balance))
             }
             Shape::Split(ways) => {
-                let rules = ways.iter().flat_map(|(who, way)| self.way(&name, *who, way.as_ref()));
+                let rules = ways.iter().flat_map(|(source, way)| self.way(&name, *source, way.as_ref()));
                 ("by who asks".to_owned(), rules.collect())
             }
             Shape::Refuse(ways) => {
-                let rules = ways.iter().filter_map(|(who, way)| {
-                    let mut parts = self.sent_by(*who)?;
+                let rules = ways.iter().filter_map(|(source, way)| {
+                    let mut parts = self.sent_by(*source)?;
                     parts.push(way.map_or(go_back(), |way| verdict(way.verdict())));
                     Some(self.rule_of(&name, parts))
                 });
@@ -227,8 +227,8 @@ impl Layout {
         (self.regular(&name, &about), rules)
     }
 
-    fn way(&self, chain: &str, who: Who, way: Option<&Balance>) -> Vec<Rule> {
-        let Some(from) = self.sent_by(who) else { return Vec::new() };
+    fn way(&self, chain: &str, source: Source, way: Option<&Balance>) -> Vec<Rule> {
+        let Some(from) = self.sent_by(source) else { return Vec::new() };
         match way {
             // Masquerading is decided once for the chain where everybody comes the same way.
             Some(balance) if from.is_empty() => self.balance(chain, balance),
@@ -260,11 +260,11 @@ impl Layout {
     }
 
     fn draws(&self, chain: &str, balance: &Balance, from: &[Statement]) -> Vec<Rule> {
-        let endpoints = Kept::endpoints(balance.by, balance.over);
+        let endpoints = Kept::endpoints(balance.by, balance.scope);
         let rule = |statement: Statement| self.rule_of(chain, [from.to_vec(), vec![statement]].concat());
         let mut rules = Vec::new();
-        if balance.sticky != Sticky::No {
-            let again = self.program().again(balance.sticky, balance.over);
+        if balance.sticky != Affinity::No {
+            let again = self.program().again(balance.sticky, balance.scope);
             rules.push(rule(again).comment("the endpoint that the client had"));
         }
         let draw = |&slots: &u32| rule(self.program().balance(balance.by, endpoints, slots));
@@ -284,15 +284,15 @@ impl Layout {
         ]
     }
 
-    fn remember(&self, chain: &str, sticky: Sticky, timeout: u64) -> Vec<Rule> {
-        let right = OVERS.map(|over| {
+    fn remember(&self, chain: &str, sticky: Affinity, timeout: u64) -> Vec<Rule> {
+        let right = SCOPES.map(|scope| {
             let parts =
-                [self.program().rightly(sticky, over), self.program().remember(sticky, over, timeout)];
+                [self.program().rightly(sticky, scope), self.program().remember(sticky, scope, timeout)];
             self.rule(chain, parts)
         });
         // To an endpoint that has just left: whatever becomes of this connection, not the next one too.
-        let wrong = OVERS.map(|over| {
-            let parts = [self.program().wrongly(sticky), self.program().forget(sticky, over)];
+        let wrong = SCOPES.map(|scope| {
+            let parts = [self.program().wrongly(sticky), self.program().forget(sticky, scope)];
             self.rule(chain, parts)
         });
         right.into_iter().chain(wrong).collect()

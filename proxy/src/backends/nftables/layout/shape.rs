@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use host::nftables::Verdict;
 use proxy_core::names::Protocol;
-use proxy_core::table::{Act, Branch, Front, FrontAddress, Masquerade, Over, ServicePort, Who};
+use proxy_core::table::{Action, Branch, Frontend, FrontendAddress, Masquerade, Scope, ServicePort, Source};
 
 /// Up to this many endpoints a chain draws among exactly as many slots as there are.
 const EXACT: u32 = 64;
@@ -50,7 +50,7 @@ impl Slots {
     }
 }
 
-/// What a front is known by.
+/// What a frontend is known by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
     /// Its address, protocol and port.
@@ -59,34 +59,36 @@ pub enum By {
     NodePort,
 }
 
-/// Under what the clients of a service port with affinity are remembered, whichever of its fronts they use: its first
-/// front.
+/// Under what the clients of a service port with affinity are remembered, whichever of its frontends they use: its first
+/// frontend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Home {
+pub struct AffinityKey {
     /// None: a service port with node ports alone.
     pub address: Option<IpAddr>,
     pub protocol: Protocol,
     pub port: u16,
 }
 
-impl Home {
+impl AffinityKey {
     /// None: nobody asks for this port.
     pub fn of(port: &ServicePort) -> Option<Self> {
-        let front = port.fronts.first()?;
-        Some(Self { address: front.address.ip(), protocol: port.protocol(), port: front.port })
+        let frontend = port.frontends.first()?;
+        Some(Self { address: frontend.address.ip(), protocol: port.protocol(), port: frontend.port })
     }
 
-    /// How this front's clients are remembered.
-    pub fn sticky(self, front: &Front) -> Sticky {
-        match front.address {
-            FrontAddress::Ip(ip) if (Some(ip), front.port) == (self.address, self.port) => Sticky::Here,
-            _ => Sticky::At(self),
+    /// How this frontend's clients are remembered.
+    pub fn sticky(self, frontend: &Frontend) -> Affinity {
+        match frontend.address {
+            FrontendAddress::Ip(ip) if (Some(ip), frontend.port) == (self.address, self.port) => {
+                Affinity::Here
+            }
+            _ => Affinity::At(self),
         }
     }
 }
 
 /// As part of a chain's name, in which nft allows no colons.
-impl fmt::Display for Home {
+impl fmt::Display for AffinityKey {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self.address {
             Some(ip) => f.write_str(&ip.to_string().replace(':', "."))?,
@@ -98,20 +100,20 @@ impl fmt::Display for Home {
 
 /// Whether a client keeps its endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sticky {
+pub enum Affinity {
     No,
-    /// By the front that it asks for, which is its service port's [`Home`].
+    /// By the frontend that it asks for, which is its service port's [`AffinityKey`].
     Here,
     /// By another.
-    At(Home),
+    At(AffinityKey),
 }
 
-impl fmt::Display for Sticky {
+impl fmt::Display for Affinity {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
-            Sticky::No => Ok(()),
-            Sticky::Here => f.write_str("-sticky"),
-            Sticky::At(home) => write!(f, "-sticky/{home}"),
+            Affinity::No => Ok(()),
+            Affinity::Here => f.write_str("-sticky"),
+            Affinity::At(key) => write!(f, "-sticky/{key}"),
         }
     }
 }
@@ -120,10 +122,10 @@ impl fmt::Display for Sticky {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Balance {
     pub by: By,
-    pub over: Over,
+    pub scope: Scope,
     pub slots: Slots,
     pub masquerade: Masquerade,
-    pub sticky: Sticky,
+    pub sticky: Affinity,
 }
 
 /// What a branch that does not balance does.
@@ -148,34 +150,34 @@ impl Refusal {
 pub enum Shape {
     Balance(Balance),
     /// Asks who sent the packet; `None` leaves it to the refusals.
-    Split(Vec<(Who, Option<Balance>)>),
+    Split(Vec<(Source, Option<Balance>)>),
     /// Asks who is refused in which way; `None` was served before it came here.
-    Refuse(Vec<(Who, Option<Refusal>)>),
+    Refuse(Vec<(Source, Option<Refusal>)>),
     /// Remembers for so many milliseconds which endpoint a client has got.
-    Remember(Sticky, u64),
+    Remember(Affinity, u64),
 }
 
 impl Shape {
-    /// What translates the packets of a front with these branches, if anything does, then how the rest is refused.
+    /// What translates the packets of a frontend with these branches, if anything does, then how the rest is refused.
     pub fn of(
         branches: &[Branch],
-        balance: impl Fn(Over, Masquerade) -> Balance,
+        balance: impl Fn(Scope, Masquerade) -> Balance,
     ) -> (Option<Shape>, Option<Refused>) {
-        let ways: Vec<(Who, Result<Balance, Refusal>)> = branches
+        let ways: Vec<(Source, Result<Balance, Refusal>)> = branches
             .iter()
             .map(|branch| {
-                let way = match branch.act {
-                    Act::Balance { over, masquerade } => Ok(balance(over, masquerade)),
-                    Act::Reject => Err(Refusal::Reject),
-                    Act::Drop => Err(Refusal::Drop),
+                let way = match branch.action {
+                    Action::Balance { scope, masquerade } => Ok(balance(scope, masquerade)),
+                    Action::Reject => Err(Refusal::Reject),
+                    Action::Drop => Err(Refusal::Drop),
                 };
-                (branch.who, way)
+                (branch.source, way)
             })
             .collect();
         let served = match &ways[..] {
-            [(Who::Any, Ok(balance)), ..] => Some(Shape::Balance(*balance)),
+            [(Source::Any, Ok(balance)), ..] => Some(Shape::Balance(*balance)),
             ways if ways.iter().any(|(_, way)| way.is_ok()) => {
-                Some(Shape::Split(ways.iter().map(|(who, way)| (*who, way.ok())).collect()))
+                Some(Shape::Split(ways.iter().map(|(source, way)| (*source, way.ok())).collect()))
             }
             _ => None,
         };
@@ -184,24 +186,26 @@ impl Shape {
         let refused = match refusals[..] {
             [] => None,
             [one] => Some(Refused::Plainly(one)),
-            _ => Some(Refused::By(Shape::Refuse(ways.iter().map(|(who, way)| (*who, way.err())).collect()))),
+            _ => Some(Refused::By(Shape::Refuse(
+                ways.iter().map(|(source, way)| (*source, way.err())).collect(),
+            ))),
         };
         (served, refused)
     }
 
     /// The groups over which it balances, each once.
-    pub fn overs(&self) -> Vec<Over> {
-        let mut overs: Vec<Over> = match self {
-            Shape::Balance(balance) => vec![balance.over],
-            Shape::Split(ways) => ways.iter().filter_map(|(_, way)| Some(way.as_ref()?.over)).collect(),
+    pub fn scopes(&self) -> Vec<Scope> {
+        let mut scopes: Vec<Scope> = match self {
+            Shape::Balance(balance) => vec![balance.scope],
+            Shape::Split(ways) => ways.iter().filter_map(|(_, way)| Some(way.as_ref()?.scope)).collect(),
             Shape::Refuse(_) | Shape::Remember(..) => Vec::new(),
         };
-        overs.dedup();
-        overs
+        scopes.dedup();
+        scopes
     }
 }
 
-/// How a front's packets are refused.
+/// How a frontend's packets are refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refused {
     Plainly(Refusal),
@@ -215,20 +219,20 @@ impl fmt::Display for Shape {
             Shape::Balance(balance) => balance.fmt(f),
             Shape::Split(ways) => {
                 f.write_str("split")?;
-                ways.iter().try_for_each(|(who, way)| match way {
-                    Some(balance) => write!(f, "/{}/{balance}", word(*who)),
-                    None => write!(f, "/{}/refuse", word(*who)),
+                ways.iter().try_for_each(|(source, way)| match way {
+                    Some(balance) => write!(f, "/{}/{balance}", word(*source)),
+                    None => write!(f, "/{}/refuse", word(*source)),
                 })
             }
             Shape::Refuse(ways) => {
                 f.write_str("refuse")?;
-                ways.iter().try_for_each(|(who, way)| {
-                    let act = match way {
+                ways.iter().try_for_each(|(source, way)| {
+                    let action = match way {
                         None => "served",
                         Some(Refusal::Reject) => "reject",
                         Some(Refusal::Drop) => "drop",
                     };
-                    write!(f, "/{}-{act}", word(*who))
+                    write!(f, "/{}-{action}", word(*source))
                 })
             }
             Shape::Remember(sticky, timeout) => {
@@ -244,11 +248,11 @@ impl fmt::Display for Balance {
             By::Destination => "",
             By::NodePort => "node-port-",
         };
-        let over = match self.over {
-            Over::Cluster => "lb",
-            Over::Local => "local",
+        let scope = match self.scope {
+            Scope::Cluster => "lb",
+            Scope::Local => "local",
         };
-        write!(f, "{by}{over}-{}", self.slots.0)?;
+        write!(f, "{by}{scope}-{}", self.slots.0)?;
         match self.masquerade {
             Masquerade::Always => f.write_str("-masquerade")?,
             Masquerade::UnlessPods => f.write_str("-masquerade-unless-pod")?,
@@ -258,11 +262,11 @@ impl fmt::Display for Balance {
     }
 }
 
-fn word(who: Who) -> &'static str {
-    match who {
-        Who::Pods => "pods",
-        Who::Node => "node",
-        Who::Any => "any",
+fn word(source: Source) -> &'static str {
+    match source {
+        Source::Pods => "pods",
+        Source::Node => "node",
+        Source::Any => "any",
     }
 }
 

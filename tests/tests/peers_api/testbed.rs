@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use host::netns::Namespace;
 use lab::flanneld::Binary;
-use lab::originals::{Api, Plane, User};
+use lab::originals::{Api, ControlPlane, User};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -33,19 +33,19 @@ pub const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 7, 1));
 /// The node's address.
 pub const NODE: &str = "192.168.7.2";
 
-pub struct Bed {
-    pub plane: Plane,
+pub struct Testbed {
+    pub control_plane: ControlPlane,
     pub node: Namespace,
     _places: Places,
 }
 
-impl Bed {
+impl Testbed {
     /// With everything running. `tag` is unique within this program.
     pub fn new(tag: &str) -> Self {
-        let bed = Self::cold(tag);
-        bed.plane.start_etcd().unwrap_or_else(|error| panic!("{error}"));
-        bed.serve();
-        bed
+        let testbed = Self::cold(tag);
+        testbed.control_plane.start_etcd().unwrap_or_else(|error| panic!("{error}"));
+        testbed.serve();
+        testbed
     }
 
     /// With nothing running yet.
@@ -69,19 +69,19 @@ impl Bed {
         for (name, address) in PODS {
             answer(name, address, &hub);
         }
-        let plane = Plane::new(&hub, SERVER).unwrap_or_else(|error| panic!("{error}"));
-        Self { plane, node, _places: places }
+        let control_plane = ControlPlane::new(&hub, SERVER).unwrap_or_else(|error| panic!("{error}"));
+        Self { control_plane, node, _places: places }
     }
 
     /// Starts the API server, and waits until it serves.
     pub fn serve(&self) {
-        self.plane.start_server().unwrap_or_else(|error| panic!("{error}"));
-        self.plane.wait_server().unwrap_or_else(|error| panic!("{error}"));
+        self.control_plane.start_server().unwrap_or_else(|error| panic!("{error}"));
+        self.control_plane.wait_server().unwrap_or_else(|error| panic!("{error}"));
     }
 
     /// An administrator of the cluster.
     pub fn admin(&self) -> Api {
-        self.plane.admin().expect("a client")
+        self.control_plane.admin().expect("a client")
     }
 
     /// Makes or changes objects.
@@ -107,7 +107,7 @@ impl Bed {
     }
 
     pub fn kubeconfig_flag(&self) -> String {
-        format!("--kubeconfig={}", self.plane.kubeconfig(User::Proxy).display())
+        format!("--kubeconfig={}", self.control_plane.kubeconfig(User::Proxy).display())
     }
 
     /// Starts a proxy with the proxy's kubeconfig. It need not be ready.
@@ -180,14 +180,14 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    pub fn start(bed: &Bed, mut command: Command) -> Self {
+    pub fn start(testbed: &Testbed, mut command: Command) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("proxy-{}.log", COUNT.fetch_add(1, Ordering::Relaxed));
-        let log = bed.plane.directory().join(name);
+        let log = testbed.control_plane.directory().join(name);
         let file = File::create(&log).expect("a log");
         let errors = file.try_clone().expect("a log");
         let child = command.env("NO_COLOR", "1").stdin(Stdio::null()).stdout(file).stderr(errors).spawn();
-        Self { node: bed.node.clone(), child: child.expect("weft runs"), log }
+        Self { node: testbed.node.clone(), child: child.expect("weft runs"), log }
     }
 
     pub fn log(&self) -> String {

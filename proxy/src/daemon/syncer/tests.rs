@@ -1,4 +1,4 @@
-//! The keeper over a kernel that is a number: how many service ports it holds.
+//! The syncer over a kernel that is a number: how many service ports it holds.
 
 use std::time::Duration;
 
@@ -63,16 +63,16 @@ impl Backend for Number {
     }
 }
 
-/// A keeper of both families, and the text of its metrics.
-struct Kept(Keeper<Number>);
+/// A syncer of both families, and the text of its metrics.
+struct Kept(Syncer<Number>);
 
 impl Kept {
     fn new() -> Self {
         let options = options::resolve(&["--feed-dir=/nowhere"], &Fixture::named("here")).expect("options");
         let health = ProxyHealth::new(Duration::from_secs(30));
-        let mut keeper = Keeper::new(&options, Number::default(), health, Metrics::new(), Herald::default());
-        keeper.families = Family::BOTH.into();
-        Self(keeper)
+        let mut syncer = Syncer::new(&options, Number::default(), health, Metrics::new(), Herald::default());
+        syncer.families = Family::BOTH.into();
+        Self(syncer)
     }
 
     fn put(&mut self, kind: Kind, object: Value, triggered: Option<SystemTime>) {

@@ -34,7 +34,7 @@ pub const NODE_PORT_V6: &str = "[fd00:192::1]:30080";
 /// What the proxy is told of the pods.
 const CLUSTER_CIDR: &str = "--cluster-cidr=10.244.0.0/16,fd00:10:244::/48";
 
-pub struct Bed {
+pub struct Testbed {
     pub node: Namespace,
     pub client: Namespace,
     /// Of [`PODS`].
@@ -43,7 +43,7 @@ pub struct Bed {
     pub directory: tempfile::TempDir,
 }
 
-impl Bed {
+impl Testbed {
     /// `tag` is unique within this test binary.
     pub fn new(tag: &str) -> Self {
         sweep();
@@ -95,9 +95,9 @@ impl Bed {
         }
         let directory = tempfile::tempdir().unwrap();
         let pods = [one, two];
-        let bed = Self { node, client, pods, names: roles.map(name).into(), directory };
-        write_objects(bed.directory.path());
-        bed
+        let testbed = Self { node, client, pods, names: roles.map(name).into(), directory };
+        write_objects(testbed.directory.path());
+        testbed
     }
 
     pub fn endpoints(&self, pods: &[&str]) {
@@ -183,7 +183,7 @@ impl Bed {
     }
 }
 
-impl Drop for Bed {
+impl Drop for Testbed {
     fn drop(&mut self) {
         if std::thread::panicking() {
             println!("{}", self.log());

@@ -23,7 +23,7 @@ use crate::process::Signal;
 const WRITERS: usize = 16;
 
 /// etcd and the API server of one cluster, in one namespace. Everything it runs ends with it.
-pub struct Plane {
+pub struct ControlPlane {
     namespace: Namespace,
     ip: IpAddr,
     credentials: Credentials,
@@ -37,7 +37,7 @@ pub struct Plane {
     scratch: Scratch,
 }
 
-impl Plane {
+impl ControlPlane {
     /// Makes keys and kubeconfigs. `address` is one of the namespace's, where proxies in other namespaces reach the
     /// server; 127.0.0.1 serves this one only. Nothing is started.
     ///
@@ -61,19 +61,19 @@ impl Plane {
     /// Makes it, starts everything, and waits until the server serves.
     ///
     /// # Errors
-    /// As [`Plane::new`], or a daemon does not come up.
+    /// As [`ControlPlane::new`], or a daemon does not come up.
     pub fn up(namespace: &Namespace, address: IpAddr) -> Result<Self, LabError> {
-        let plane = Self::new(namespace, address)?;
-        plane.start_etcd()?;
-        plane.start_server()?;
-        plane.wait_server()?;
-        Ok(plane)
+        let control_plane = Self::new(namespace, address)?;
+        control_plane.start_etcd()?;
+        control_plane.start_server()?;
+        control_plane.wait_server()?;
+        Ok(control_plane)
     }
 
     /// In the namespace of this thread, at 127.0.0.1: for a test without a network.
     ///
     /// # Errors
-    /// As [`Plane::new`].
+    /// As [`ControlPlane::new`].
     pub fn here() -> Result<Self, LabError> {
         Self::new(&Namespace::current()?, Ipv4Addr::LOCALHOST.into())
     }
@@ -95,7 +95,7 @@ impl Plane {
         self.etcd.stop(signal).map(drop)
     }
 
-    /// Ends etcd, and starts another one at its place with nothing in it: versions begin anew. The API server should
+    /// Ends etcd, and starts another one at its place with nothing in it: versions begin again. The API server should
     /// be stopped, or it mixes both worlds.
     ///
     /// # Errors
@@ -108,7 +108,7 @@ impl Plane {
         self.start_etcd()
     }
 
-    /// Starts the API server; [`Plane::wait_server`] waits.
+    /// Starts the API server; [`ControlPlane::wait_server`] waits.
     ///
     /// # Errors
     /// The program is missing, or it runs already.
@@ -164,7 +164,7 @@ impl Plane {
         self.credentials.kubeconfig(user)
     }
 
-    /// Writes a kubeconfig for this server with another token. `name` is that of a file in [`Plane::directory`].
+    /// Writes a kubeconfig for this server with another token. `name` is that of a file in [`ControlPlane::directory`].
     ///
     /// # Errors
     /// It cannot be written.
@@ -179,7 +179,7 @@ impl Plane {
         self.credentials.path("ca.crt")
     }
 
-    /// A directory that goes with the plane.
+    /// A directory that goes with the control_plane.
     pub fn directory(&self) -> &Path {
         self.scratch.path()
     }
@@ -205,7 +205,7 @@ impl Plane {
     /// Takes objects out of etcd, past the API server.
     ///
     /// # Errors
-    /// As [`Plane::load`].
+    /// As [`ControlPlane::load`].
     pub fn unload<'a>(&self, objects: impl IntoIterator<Item = &'a Value>) -> Result<(), LabError> {
         let objects: Vec<&Value> = objects.into_iter().collect();
         self.write(&objects, |object| Ok(vec![(Identity::of(object)?.key(), None)]))
@@ -243,7 +243,7 @@ impl Plane {
     }
 }
 
-impl Drop for Plane {
+impl Drop for ControlPlane {
     fn drop(&mut self) {
         let _ = self.server.stop(Signal::SIGKILL);
         let _ = self.etcd.stop(Signal::SIGKILL);

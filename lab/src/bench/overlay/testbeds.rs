@@ -27,7 +27,7 @@ const PATH_LIMIT: Duration = Duration::from_secs(30);
 
 /// One path, ready to be measured. Removed when it is dropped.
 #[derive(Debug)]
-pub struct Bed {
+pub struct Testbed {
     pub mode: Mode,
     pub path: Path,
     /// The daemons that carry or arrange the packets.
@@ -35,7 +35,7 @@ pub struct Bed {
     lab: Lab,
 }
 
-impl Bed {
+impl Testbed {
     /// Makes the lab and waits until the first echo is answered.
     ///
     /// # Errors
@@ -87,7 +87,7 @@ impl Bed {
     }
 }
 
-impl Drop for Bed {
+impl Drop for Testbed {
     fn drop(&mut self) {
         remove(&self.lab);
     }

@@ -5,11 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Instant, SystemTime};
 
 use proxy_core::cluster::{Change, Cluster, Touched};
-use proxy_core::conntrack::Suspects;
+use proxy_core::conntrack::StaleFlows;
 use proxy_core::names::Family;
 use proxy_core::objects::{Kind, Object};
 use proxy_core::options as core;
-use proxy_core::table::{Act, Front, FrontKind, ServicePort, ServiceTable, TableDelta};
+use proxy_core::table::{Action, Frontend, FrontendKind, ServicePort, ServiceTable, TableDelta};
 
 use super::questions::Question;
 use super::start;
@@ -20,7 +20,7 @@ use crate::health::{NodePorts, ProxyHealth};
 use crate::metrics::{Metrics, ServiceCount, Sync};
 use crate::options::{Feed, Mode, Options};
 
-pub(super) struct Keeper<B> {
+pub(super) struct Syncer<B> {
     options: core::Options,
     mode: Mode,
     /// Objects from files need not include Nodes.
@@ -38,7 +38,7 @@ pub(super) struct Keeper<B> {
     lacking: Lacking,
     flows: Sweeper,
     /// UDP flows that changes since the last complete pass may have made stale.
-    suspects: Suspects,
+    stale_flows: StaleFlows,
     node_ports: NodePorts,
     health: ProxyHealth,
     metrics: Metrics,
@@ -72,7 +72,7 @@ impl Dated {
 /// So many changes are timed in one pass: more come together only where passes fail for long.
 const TIMED: usize = 1 << 14;
 
-impl<B: Backend> Keeper<B> {
+impl<B: Backend> Syncer<B> {
     pub fn new(options: &Options, backend: B, health: ProxyHealth, metrics: Metrics, herald: Herald) -> Self {
         herald.tell(starting(&options.node_name));
         Self {
@@ -89,7 +89,7 @@ impl<B: Backend> Keeper<B> {
             started: SystemTime::now(),
             lacking: Lacking::default(),
             flows: Sweeper::default(),
-            suspects: Suspects::default(),
+            stale_flows: StaleFlows::default(),
             node_ports: NodePorts::new(health.clone()),
             health,
             metrics,
@@ -146,7 +146,7 @@ impl<B: Backend> Keeper<B> {
         let touched = std::mem::take(&mut self.pending.touched);
         let delta = self.table.rebuild(&self.cluster, &self.options, &touched);
         self.report(&delta);
-        self.suspects.add(&delta, &self.table);
+        self.stale_flows.add(&delta, &self.table);
         self.lacking.follow(&delta);
         // Before anything that may fail: after a failure nothing is known of flows either.
         let everything = std::mem::replace(&mut self.behind, true) || !self.synced;
@@ -159,11 +159,11 @@ impl<B: Backend> Keeper<B> {
         self.behind = false;
         self.synced = true;
         self.done(applied, start);
-        let mut suspects = std::mem::take(&mut self.suspects);
+        let mut stale_flows = std::mem::take(&mut self.stale_flows);
         if everything {
-            suspects.add_all(&self.table);
+            stale_flows.add_all(&self.table);
         }
-        self.sweep(&suspects).await;
+        self.sweep(&stale_flows).await;
         self.follow_health(&delta, everything).await;
         Ok(())
     }
@@ -176,7 +176,7 @@ impl<B: Backend> Keeper<B> {
         }
     }
 
-    /// Looks anew whether the kernel holds what is wanted. The next pass repairs what is amiss.
+    /// Looks again whether the kernel holds what is wanted. The next pass repairs what is amiss.
     fn is_whole(&mut self) -> bool {
         if self.has_work() {
             return false;
@@ -247,10 +247,10 @@ impl<B: Backend> Keeper<B> {
     }
 
     /// Deletes UDP flows that lead nowhere. New rules are there already, so that none comes back.
-    async fn sweep(&mut self, suspects: &Suspects) {
+    async fn sweep(&mut self, stale_flows: &StaleFlows) {
         for family in self.families.clone() {
             let start = Instant::now();
-            if let Some(deleted) = self.flows.sweep(suspects, family, &self.table.node).await {
+            if let Some(deleted) = self.flows.sweep(stale_flows, family, &self.table.node).await {
                 self.metrics.conntrack_cleaned(family, start.elapsed(), deleted);
             }
         }
@@ -330,10 +330,10 @@ impl Lacking {
 
 /// For clients inside, and outside: only such a policy drops what has endpoints.
 fn lacks(port: &ServicePort) -> (bool, bool) {
-    let drops = |front: &Front| front.branches.iter().any(|branch| branch.act == Act::Drop);
+    let drops = |frontend: &Frontend| frontend.branches.iter().any(|branch| branch.action == Action::Drop);
     let (inside, outside): (Vec<_>, Vec<_>) =
-        port.fronts.iter().partition(|front| front.kind == FrontKind::ClusterIp);
-    let lacks = |fronts: Vec<&Front>| port.any_endpoints && fronts.into_iter().any(drops);
+        port.frontends.iter().partition(|frontend| frontend.kind == FrontendKind::ClusterIp);
+    let lacks = |frontends: Vec<&Frontend>| port.any_endpoints && frontends.into_iter().any(drops);
     (lacks(inside), lacks(outside))
 }
 

@@ -48,7 +48,7 @@ impl Pass {
 }
 
 /// Keeps the kernel as the leases want it.
-pub struct Keeper {
+pub struct Reconciler {
     netlink: Netlink,
     config: NetworkConfig,
     ours: Ownership,
@@ -64,7 +64,7 @@ pub struct Keeper {
     last_pass: Duration,
 }
 
-impl Keeper {
+impl Reconciler {
     pub fn new(
         netlink: Netlink,
         config: NetworkConfig,

@@ -36,19 +36,19 @@ const AROUND: [(&str, &str, Ipv4Addr); 4] = [
 ];
 
 /// The namespaces and the endpoints in them. Removed when it is dropped.
-pub struct Bed {
+pub struct Testbed {
     name: LabName,
     directory: PathBuf,
     pub client: Namespace,
     pub first_endpoint: Namespace,
     pub hub: Namespace,
-    /// None until [`Bed::new_node`].
+    /// None until [`Testbed::new_node`].
     node: Option<Namespace>,
     _servers: [Server; 2],
     _lock: Lock,
 }
 
-impl Bed {
+impl Testbed {
     /// All but the node.
     pub fn make() -> Result<Self, LabError> {
         let name = stale::name()?;
@@ -150,7 +150,7 @@ fn sysctl(netns: String, (key, value): (&str, &str)) -> Step {
     Step::Sysctl { netns, key: key.to_owned(), value: value.to_owned() }
 }
 
-impl Drop for Bed {
+impl Drop for Testbed {
     fn drop(&mut self) {
         remove(&self.name);
     }
