@@ -6,6 +6,7 @@
 //! - [`netlink`]: links, addresses, routes, neighbours, FDB entries, and word of their changes
 //! - [`nftables`], [`iptables`]: firewall rules
 //! - [`conntrack`]: tracked connections
+//! - [`contention`]: other programs that undo what is repaired
 //! - [`tun`]: TUN devices
 //! - [`netns`]: network namespaces, and commands inside them
 //! - [`sysctl`]: settings below `/proc/sys`
@@ -14,6 +15,7 @@
 
 pub mod command;
 pub mod conntrack;
+pub mod contention;
 pub mod error;
 pub mod iptables;
 pub mod netlink;

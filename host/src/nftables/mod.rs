@@ -23,6 +23,7 @@ mod set;
 mod show;
 mod socket;
 mod userdata;
+mod writer;
 
 pub use batch::{Batch, Op};
 pub use data::{Data, Port, Proto, Type};
@@ -32,6 +33,7 @@ pub use monitor::{Change, Event, Monitor};
 pub use object::*;
 pub use set::*;
 pub use socket::Nftables;
+pub use writer::Writer;
 
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,7 @@ use super::attr::{Message, Messages};
 use super::message::kind_of;
 use super::numbers::{any, generation, message};
 use super::object::{Family, TableId};
+use super::writer::Writer;
 use crate::error::HostError;
 
 /// `NFNLGRP_NFTABLES` of linux/netfilter/nfnetlink.h
@@ -26,10 +27,7 @@ pub struct Change {
     pub generation: u32,
     /// The netlink port of the socket that made it: ours are told by [`super::Nftables::port`].
     pub port: u32,
-    /// The thread that made it (`/proc/NUMBER`), in the numbers of the machine's first process namespace.
-    pub thread: u32,
-    /// The thread's name, at most 15 bytes.
-    pub name: String,
+    pub writer: Writer,
     /// The tables with a change in them.
     pub tables: BTreeSet<TableId>,
 }
@@ -139,8 +137,10 @@ fn change(message: Message, tables: BTreeSet<TableId>) -> Change {
     Change {
         generation: a.u32(generation::ID).unwrap_or(0),
         port: message.port,
-        thread: a.u32(generation::PID).unwrap_or(0),
-        name: a.string(generation::NAME).unwrap_or_default(),
+        writer: Writer {
+            pid: a.u32(generation::PID).unwrap_or(0),
+            name: a.string(generation::NAME).unwrap_or_default(),
+        },
         tables,
     }
 }

@@ -104,13 +104,13 @@ fn the_monitor_tells_whose_change_it_was() {
             let table = small(&mut nf);
             let Event::Changed(ours) = next(&mut monitor).await else { panic!("lost") };
             assert_eq!(ours.port, nf.port());
-            assert_eq!(ours.thread, nix::unistd::gettid().as_raw() as u32);
+            assert_eq!(ours.writer.pid, nix::unistd::gettid().as_raw() as u32);
             assert_eq!(ours.tables.iter().collect::<Vec<_>>(), [&table]);
             assert_eq!(ours.generation, nf.generation().unwrap());
 
             run_script("add table ip6 foreign\nadd rule ip weft-test c drop");
             let Event::Changed(theirs) = next(&mut monitor).await else { panic!("lost") };
-            assert_eq!(theirs.name, "nft");
+            assert_eq!(theirs.writer.name, "nft");
             assert_ne!(theirs.port, nf.port());
             assert_eq!(theirs.generation, ours.generation + 1);
             assert!(theirs.tables.contains(&table));
