@@ -160,6 +160,7 @@ impl Cluster {
     }
 
     fn delete(&mut self, kind: Kind, name: &ObjectName, touched: &mut Touched) {
+        self.names.release();
         match kind {
             Kind::Service => {
                 if self.services.remove(name).is_some() {

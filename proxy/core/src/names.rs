@@ -155,20 +155,93 @@ impl fmt::Display for PortName {
 }
 
 /// Lets equal names be one allocation: namespaces, nodes and port names repeat thousands of times.
+///
+/// Forgets by itself what nobody else uses any more, so that what it holds goes with the names in use.
 #[derive(Clone, Debug, Default)]
-pub struct Interner(HashSet<Name>);
+pub struct Interner {
+    names: HashSet<Name>,
+    /// Names that were asked for, or may have gone, since the last sweep.
+    calls: usize,
+    /// Names that the last sweep kept.
+    kept: usize,
+}
+
+/// Calls between two sweeps, at least; as many as the last one kept names, so that the sweeps cost each call little.
+const SWEEP_EVERY: usize = 1024;
+
+/// Namespace, name, node and the like.
+const NAMES_OF_AN_OBJECT: usize = 4;
 
 impl Interner {
     /// Replaces the name by the one that everybody else has.
     pub fn share(&mut self, name: &mut Name) {
-        match self.0.get(name) {
+        self.tick(1);
+        match self.names.get(name) {
             Some(known) => *name = known.clone(),
-            None => _ = self.0.insert(name.clone()),
+            None => _ = self.names.insert(name.clone()),
+        }
+    }
+
+    /// An object that used some of the shared names goes.
+    pub fn release(&mut self) {
+        self.tick(NAMES_OF_AN_OBJECT);
+    }
+
+    /// How many names are kept, in use or not.
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    fn tick(&mut self, names: usize) {
+        self.calls += names;
+        if self.calls >= self.kept.max(SWEEP_EVERY) {
+            self.sweep();
         }
     }
 
     /// Forgets names that nobody uses any more.
     pub fn sweep(&mut self) {
-        self.0.retain(|name| Arc::strong_count(name) > 1);
+        self.calls = 0;
+        self.names.retain(|name| Arc::strong_count(name) > 1);
+        self.kept = self.names.len();
+        if self.names.capacity() / 4 > self.names.len().max(SWEEP_EVERY) {
+            self.names.shrink_to_fit();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_nobody_uses_any_more_are_forgotten_without_being_asked() {
+        let mut names = Interner::default();
+        let mut kept: Name = "kept".into();
+        names.share(&mut kept);
+        for n in 0..100 * SWEEP_EVERY {
+            let mut name: Name = format!("preview-{n}").into();
+            names.share(&mut name);
+        }
+        assert!(names.len() <= 2 * SWEEP_EVERY, "{}", names.len());
+        let mut again: Name = "kept".into();
+        names.share(&mut again);
+        assert!(Arc::ptr_eq(&kept, &again));
+    }
+
+    #[test]
+    fn names_of_objects_that_all_went_are_forgotten() {
+        let mut names = Interner::default();
+        let mut used: Vec<Name> = (0..20 * SWEEP_EVERY).map(|n| format!("web-{n}").into()).collect();
+        used.iter_mut().for_each(|name| names.share(name));
+        assert_eq!(names.len(), used.len());
+        let gone = used.len();
+        drop(used);
+        (0..gone / NAMES_OF_AN_OBJECT).for_each(|_| names.release());
+        assert!(names.is_empty(), "{}", names.len());
     }
 }
