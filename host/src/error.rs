@@ -32,6 +32,12 @@ pub enum HostError {
     /// An external command is not installed. `advice` says how to get it.
     #[error("{program}: no such program in PATH; {advice}")]
     NoProgram { program: String, advice: String },
+    /// The kernel has not answered in time; it may still carry the operation out.
+    #[error(
+        "{op} {object}: the kernel has not answered in {waited:?}; something holds its network lock (rtnl), as the \
+         removal of many namespaces or links does"
+    )]
+    Late { op: &'static str, object: String, waited: std::time::Duration },
     /// The kernel or a tool answered in a way that we do not understand.
     #[error("{op}: unexpected answer: {reason}")]
     Protocol { op: &'static str, reason: String },
@@ -67,7 +73,7 @@ impl HostError {
             | Self::Transaction { errno, .. }
             | Self::Refused { errno, .. } => Some(*errno),
             Self::Io { source, .. } => source.raw_os_error(),
-            Self::Command { .. } | Self::NoProgram { .. } | Self::Protocol { .. } => None,
+            Self::Command { .. } | Self::NoProgram { .. } | Self::Late { .. } | Self::Protocol { .. } => None,
         }
     }
 

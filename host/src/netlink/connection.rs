@@ -1,10 +1,12 @@
 //! Requests and their answers on one netlink socket.
 //!
-//! netlink-proto keeps the socket and matches answers to requests; here are what it leaves out: many writes in one
-//! datagram, interrupted dumps, the kernel's own words about an error, and a time limit.
+//! netlink-proto keeps the socket and matches answers to requests by their number, so an answer that comes after
+//! its request was given up is nobody's. Here are what it leaves out: many writes in one datagram, interrupted dumps,
+//! the kernel's own words about an error, a time limit, and a new socket in the place of one that broke.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+use std::{io, thread};
 
 use futures::{Stream, StreamExt};
 use netlink_packet_core::{
@@ -15,47 +17,115 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{AsyncSocket, SocketAddr};
 use rtnetlink::proto::{self, ConnectionHandle};
-use tokio::sync::Mutex;
+use tokio::runtime::{self, Handle};
+use tokio::task::JoinHandle;
 
 use super::write::Write;
 use crate::error::HostError;
+use crate::netns::Namespace;
 
 /// Writes per datagram. Their acknowledgements must fit into the socket's receive buffer at once: 64 of them take some
 /// 50 kB of the default 208 kB.
 const BATCH: usize = 64;
 
-/// How often a dump is taken again when the table changed under it, or another is in the way.
+/// How often a dump is taken again when the table changed under it.
 const DUMPS: u32 = 20;
 
-/// The kernel answers within the system call; this is for an answer that was lost.
+/// How long a caller waits. The kernel answers within the system call, but the call itself waits for the lock of
+/// the network configuration (rtnl), which others may hold for many seconds: a host that takes down many namespaces.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 
-const KERNEL: (u32, u32) = (0, 0);
+/// A pause between two attempts at a dump.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Who answers.
+const KERNEL_PORT: u32 = 0;
 
 type Message = NetlinkMessage<RouteNetlinkMessage>;
 
 #[derive(Clone)]
 pub(super) struct Connection {
-    handle: ConnectionHandle<RouteNetlinkMessage>,
+    shared: Arc<Shared>,
+    /// How long an answer is waited for.
+    limit: Duration,
+}
+
+struct Shared {
+    endpoint: Endpoint,
+    /// Another one after it broke.
+    socket: Mutex<Served>,
     /// Held during a dump: the kernel refuses a second one on the same socket (`EBUSY`).
-    dumping: Arc<Mutex<()>>,
+    dumping: tokio::sync::Mutex<()>,
+}
+
+/// What a socket is opened for.
+struct Endpoint {
+    home: Arc<Namespace>,
+    /// `NETLINK_ROUTE`, outside of tests.
+    protocol: isize,
+    peer: SocketAddr,
+}
+
+/// The way to an open socket.
+struct Served {
+    requests: ConnectionHandle<RouteNetlinkMessage>,
+    /// Ends when the socket breaks.
+    task: JoinHandle<()>,
+}
+
+impl Endpoint {
+    fn open(&self) -> Result<Served, HostError> {
+        self.home
+            .run(|| open_socket(self.protocol))?
+            .map_err(|e| HostError::io("open", "a netlink socket", e))
+    }
+}
+
+/// Opens a socket in the calling thread's namespace and has it served.
+fn open_socket(protocol: isize) -> io::Result<Served> {
+    let service = service()?;
+    let _entered = service.enter();
+    let (mut connection, requests, _unsolicited) = proto::new_connection::<RouteNetlinkMessage>(protocol)?;
+    connection.set_forward_ack(true);
+    connection.set_forward_done(true); // it may carry an error, or NLM_F_DUMP_INTR
+    let socket = connection.socket_mut().socket_mut();
+    // Kernels before 4.12 and 4.20 lack these: shorter errors, and dumps that we filter here.
+    let _ = socket.set_ext_ack(true);
+    let _ = socket.set_cap_ack(true);
+    let _ = socket.set_netlink_get_strict_chk(true);
+    Ok(Served { requests, task: service.spawn(connection) })
+}
+
+/// The thread that serves all netlink sockets of this process. A request is carried out within the system call that
+/// sends it, and waits there, uninterruptibly, while somebody holds the rtnl lock: nothing else may share the thread.
+fn service() -> io::Result<&'static Handle> {
+    static SERVICE: OnceLock<Handle> = OnceLock::new();
+    static STARTING: Mutex<()> = Mutex::new(());
+    let _one = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(handle) = SERVICE.get() {
+        return Ok(handle);
+    }
+    let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
+    let handle = runtime.handle().clone();
+    thread::Builder::new()
+        .name("netlink".to_owned())
+        .spawn(move || runtime.block_on(std::future::pending::<()>()))?;
+    Ok(SERVICE.get_or_init(|| handle))
 }
 
 impl Connection {
-    /// Opens a socket in the calling thread's namespace and serves it on the current runtime.
-    pub fn open() -> Result<Self, HostError> {
-        let (mut connection, handle, _unsolicited) =
-            proto::new_connection::<RouteNetlinkMessage>(NETLINK_ROUTE)
-                .map_err(|e| HostError::io("open", "a netlink socket", e))?;
-        connection.set_forward_ack(true);
-        connection.set_forward_done(true); // it may carry an error, or NLM_F_DUMP_INTR
-        let socket = connection.socket_mut().socket_mut();
-        // Kernels before 4.12 and 4.20 lack these: shorter errors, and dumps that we filter here.
-        let _ = socket.set_ext_ack(true);
-        let _ = socket.set_cap_ack(true);
-        let _ = socket.set_netlink_get_strict_chk(true);
-        tokio::spawn(connection);
-        Ok(Self { handle, dumping: Arc::default() })
+    /// Opens a socket in a namespace.
+    pub fn open(home: Arc<Namespace>) -> Result<Self, HostError> {
+        Self::to(
+            Endpoint { home, protocol: NETLINK_ROUTE, peer: SocketAddr::new(KERNEL_PORT, 0) },
+            TIME_LIMIT,
+        )
+    }
+
+    fn to(endpoint: Endpoint, limit: Duration) -> Result<Self, HostError> {
+        let socket = Mutex::new(endpoint.open()?);
+        let dumping = tokio::sync::Mutex::default();
+        Ok(Self { shared: Arc::new(Shared { endpoint, socket, dumping }), limit })
     }
 
     /// Everything that the kernel lists, from one uninterrupted pass.
@@ -65,18 +135,22 @@ impl Connection {
         object: &str,
         request: impl Fn() -> RouteNetlinkMessage,
     ) -> Result<Vec<RouteNetlinkMessage>, HostError> {
-        let _alone = self.dumping.lock().await;
-        for attempt in 0..DUMPS {
+        let _alone = self.shared.dumping.lock().await;
+        let end = Instant::now() + self.limit;
+        let mut interrupted = 0;
+        loop {
             match self.dump_once(op, object, request()).await {
                 Ok(Some(complete)) => return Ok(complete),
-                Ok(None) => {}
+                Ok(None) if interrupted < DUMPS => interrupted += 1,
+                Ok(None) => return Err(HostError::kernel(op, object, libc::EINTR)),
                 // The rest of a dump that somebody gave up waiting for is still on its way.
-                Err(e) if e.errno() == Some(libc::EBUSY) => {}
+                Err(e) if e.errno() == Some(libc::EBUSY) && Instant::now() < end => {
+                    tokio::time::sleep(PAUSE).await;
+                }
                 Err(e) => return Err(e),
             }
-            tokio::time::sleep(Duration::from_millis(attempt.into())).await;
+            tokio::time::sleep(PAUSE.min(Duration::from_millis(interrupted.into()))).await;
         }
-        Err(HostError::kernel(op, object, libc::EINTR))
     }
 
     /// `None` when the table changed meanwhile.
@@ -90,7 +164,7 @@ impl Connection {
         let mut interrupted = false;
         let mut stream = self.send(op, [frame(request, NLM_F_DUMP)])?;
         loop {
-            let answer = next(op, &mut stream).await?;
+            let answer = self.next(op, || object.to_owned(), &mut stream).await?;
             interrupted |= answer.header.flags & NLM_F_DUMP_INTR != 0;
             match answer.payload {
                 NetlinkPayload::InnerMessage(message) => answers.push(message),
@@ -112,7 +186,7 @@ impl Connection {
         request: RouteNetlinkMessage,
     ) -> Result<RouteNetlinkMessage, HostError> {
         let mut stream = self.send(op, [frame(request, 0)])?;
-        let answer = next(op, &mut stream).await?;
+        let answer = self.next(op, || object.clone(), &mut stream).await?;
         match answer.payload {
             NetlinkPayload::InnerMessage(message) => Ok(message),
             NetlinkPayload::Error(e) => {
@@ -131,7 +205,7 @@ impl Connection {
         request: RouteNetlinkMessage,
     ) -> Result<(), HostError> {
         let mut stream = self.send(op, [frame(request, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL)])?;
-        let answer = next(op, &mut stream).await?;
+        let answer = self.next(op, || object.clone(), &mut stream).await?;
         acknowledged(op, || object, answer)
     }
 
@@ -140,28 +214,22 @@ impl Connection {
         let mut results = Vec::with_capacity(writes.len());
         // All are queued before the first answer is awaited: the socket's task never waits for this one.
         let batches: Vec<_> = writes.chunks(BATCH).map(|batch| (batch, self.send_batch(batch))).collect();
+        // After one answer that did not come in time nobody waits for the others too.
+        let mut late = false;
         for (batch, stream) in batches {
-            let answered = results.len() + batch.len();
-            match stream {
-                Ok(mut stream) => {
-                    for write in batch {
-                        let op = write.op();
-                        let result = match next(op, &mut stream).await {
-                            Ok(answer) => acknowledged(op, || write.to_string(), answer),
-                            Err(e) => Err(e),
-                        };
-                        let lost = matches!(result, Err(HostError::Protocol { .. }));
-                        results.push(result);
-                        if lost {
-                            break;
-                        }
-                    }
+            let mut stream = stream.ok();
+            for write in batch {
+                let op = write.op();
+                let answer = match &mut stream {
+                    _ if late => Err(self.late(op, write.to_string())),
+                    Some(stream) => self.next(op, || write.to_string(), stream).await,
+                    None => Err(closed(op)),
+                };
+                late |= matches!(answer, Err(HostError::Late { .. }));
+                if answer.is_err() {
+                    stream = None;
                 }
-                Err(e) => results.push(Err(e)),
-            }
-            while results.len() < answered {
-                let op = batch[batch.len() - (answered - results.len())].op();
-                results.push(Err(closed(op)));
+                results.push(answer.and_then(|answer| acknowledged(op, || write.to_string(), answer)));
             }
         }
         results
@@ -184,8 +252,29 @@ impl Connection {
         messages: I,
     ) -> Result<impl Stream<Item = Message> + Unpin + use<I>, HostError> {
         let messages: Vec<Message> = messages.into_iter().collect();
-        let kernel = SocketAddr::new(KERNEL.0, KERNEL.1);
-        self.handle.request_batch(messages, kernel).map_err(|_| closed(op))
+        let Shared { endpoint, socket, .. } = &*self.shared;
+        let mut socket = socket.lock().unwrap_or_else(PoisonError::into_inner);
+        if socket.task.is_finished() {
+            *socket = endpoint.open()?;
+        }
+        socket.requests.request_batch(messages, endpoint.peer).map_err(|_| closed(op))
+    }
+
+    async fn next(
+        &self,
+        op: &'static str,
+        object: impl FnOnce() -> String,
+        stream: &mut (impl Stream<Item = Message> + Unpin),
+    ) -> Result<Message, HostError> {
+        match tokio::time::timeout(self.limit, stream.next()).await {
+            Ok(Some(answer)) => Ok(answer),
+            Ok(None) => Err(closed(op)),
+            Err(_) => Err(self.late(op, object())),
+        }
+    }
+
+    fn late(&self, op: &'static str, object: String) -> HostError {
+        HostError::Late { op, object, waited: self.limit }
     }
 }
 
@@ -193,19 +282,6 @@ fn frame(message: RouteNetlinkMessage, flags: u16) -> Message {
     let mut message = NetlinkMessage::from(message);
     message.header.flags = NLM_F_REQUEST | flags;
     message
-}
-
-async fn next(
-    op: &'static str,
-    stream: &mut (impl Stream<Item = Message> + Unpin),
-) -> Result<Message, HostError> {
-    match tokio::time::timeout(TIME_LIMIT, stream.next()).await {
-        Ok(Some(answer)) => Ok(answer),
-        Ok(None) => Err(closed(op)),
-        Err(_) => {
-            Err(HostError::Protocol { op, reason: format!("no answer from the kernel in {TIME_LIMIT:?}") })
-        }
-    }
 }
 
 pub(super) fn closed(op: &'static str) -> HostError {
@@ -252,9 +328,108 @@ fn words(attributes: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use netlink_packet_core::{DoneMessage, NLM_F_MULTIPART};
+    use netlink_packet_route::AddressFamily;
+    use netlink_packet_route::link::LinkMessage;
+    use netlink_sys::Socket;
+    use netlink_sys::protocols::NETLINK_USERSOCK;
     use proptest::prelude::*;
 
     use super::*;
+
+    /// A kernel that answers when the test says so. It is another netlink socket of this process.
+    struct Kernel(Socket);
+
+    impl Kernel {
+        fn with_connection(limit: Duration) -> (Self, Connection) {
+            let mut socket = Socket::new(NETLINK_USERSOCK).unwrap();
+            let address = socket.bind_auto().unwrap();
+            let home = Arc::new(Namespace::current().unwrap());
+            let endpoint = Endpoint { home, protocol: NETLINK_USERSOCK, peer: address };
+            (Self(socket), Connection::to(endpoint, limit).unwrap())
+        }
+
+        /// Waits for a request.
+        async fn hear(&self) -> (Message, SocketAddr) {
+            loop {
+                match self.0.recv_from_full() {
+                    Ok((bytes, from)) => return (Message::deserialize(&bytes).unwrap(), from),
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => tokio::task::yield_now().await,
+                    Err(e) => panic!("{e}"),
+                }
+            }
+        }
+
+        /// Answers a dump with one link.
+        fn answer(&self, (request, from): &(Message, SocketAddr), index: u32) {
+            let mut link = LinkMessage::default();
+            link.header.index = index;
+            let payloads = [
+                NetlinkPayload::from(RouteNetlinkMessage::NewLink(link)),
+                NetlinkPayload::Done(DoneMessage::default()),
+            ];
+            for payload in payloads {
+                let mut answer = NetlinkMessage::new(request.header, payload);
+                answer.header.flags = NLM_F_MULTIPART;
+                answer.finalize();
+                let mut bytes = vec![0; answer.buffer_len()];
+                answer.serialize(&mut bytes);
+                self.0.send_to(&bytes, from, 0).unwrap();
+            }
+        }
+    }
+
+    fn links() -> RouteNetlinkMessage {
+        let mut message = LinkMessage::default();
+        message.header.interface_family = AddressFamily::Unspec;
+        RouteNetlinkMessage::GetLink(message)
+    }
+
+    fn indices(answers: &[RouteNetlinkMessage]) -> Vec<u32> {
+        let index = |answer: &RouteNetlinkMessage| match answer {
+            RouteNetlinkMessage::NewLink(link) => link.header.index,
+            other => panic!("{other:?}"),
+        };
+        answers.iter().map(index).collect()
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_comes_late_is_not_taken_for_the_next_ones() {
+        let (kernel, connection) = Kernel::with_connection(Duration::from_millis(20));
+        kernel.0.set_non_blocking(true).unwrap();
+        let error = connection.dump("list", "links", links).await.unwrap_err();
+        assert!(matches!(error, HostError::Late { .. }), "{error}");
+        assert!(error.to_string().contains("list links"), "{error}");
+        assert_eq!(error.remedy(), crate::error::Remedy::Resync);
+
+        // What was asked first is answered while the second waits, and before it.
+        let patient = Connection { limit: Duration::from_secs(60), ..connection };
+        let first = kernel.hear().await;
+        let (answers, ()) = tokio::join!(patient.dump("list", "links", links), async {
+            let second = kernel.hear().await;
+            kernel.answer(&first, 1);
+            kernel.answer(&second, 2);
+        });
+        assert_eq!(indices(&answers.unwrap()), [2]);
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_broke_is_opened_again() {
+        let (kernel, connection) = Kernel::with_connection(Duration::from_secs(60));
+        kernel.0.set_non_blocking(true).unwrap();
+        let broken = {
+            let socket = connection.shared.socket.lock().unwrap();
+            socket.task.abort();
+            Arc::clone(&connection.shared)
+        };
+        while !broken.socket.lock().unwrap().task.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        let (answers, ()) = tokio::join!(connection.dump("list", "links", links), async {
+            kernel.answer(&kernel.hear().await, 3);
+        });
+        assert_eq!(indices(&answers.unwrap()), [3]);
+    }
 
     proptest! {
         #[test]

@@ -84,20 +84,16 @@ pub struct Netlink {
 }
 
 impl Netlink {
-    /// Opens a socket in the calling thread's network namespace, and starts its task on the current tokio runtime,
-    /// which must have I/O and time enabled. The task ends with the last clone.
+    /// Opens a socket in the calling thread's network namespace. It is served by a thread of this module, and closed
+    /// with the last clone; answers are awaited on the current tokio runtime, which must have time enabled.
     pub fn connect() -> Result<Self, HostError> {
         let home = Arc::new(Namespace::current()?);
-        Ok(Self { connection: Connection::open()?, home })
+        Ok(Self { connection: Connection::open(Arc::clone(&home))?, home })
     }
 
     /// As [`Netlink::connect`], in another namespace. Blocks for the start of a thread.
     pub fn connect_in(namespace: &Namespace) -> Result<Self, HostError> {
-        let runtime = tokio::runtime::Handle::current();
-        namespace.run(|| {
-            let _entered = runtime.enter();
-            Self::connect()
-        })?
+        namespace.run(Self::connect)?
     }
 
     /// The namespace that all of this is about.
@@ -289,10 +285,6 @@ impl Netlink {
     /// Starts to listen for changes, in the same namespace; it listens before this returns. Blocks for the start of a
     /// thread.
     pub fn watch(&self) -> Result<Watch, HostError> {
-        let runtime = tokio::runtime::Handle::current();
-        self.home.run(|| {
-            let _entered = runtime.enter();
-            Watch::open()
-        })?
+        Watch::open(Arc::clone(&self.home))
     }
 }

@@ -2,16 +2,20 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use netlink_packet_core::NetlinkBuffer;
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{AsyncSocket, Socket, SocketAddr, TokioSocket};
 use nix::sys::socket::{setsockopt, sockopt};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use crate::error::HostError;
+use crate::netns::Namespace;
 
 /// What may have changed. It only means "look again": several changes may come as one, and our own come too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -50,16 +54,19 @@ const RECEIVE_BUFFER: usize = 8 << 20;
 /// Changes that wait for whoever listens; with more, they are told [`Change::Lost`] instead.
 const QUEUE: usize = 1024;
 
+/// Before another socket is opened in the place of one that broke.
+const PAUSE: Duration = Duration::from_secs(1);
+
 impl Watch {
-    /// Listens in the calling thread's namespace, on the current runtime.
-    pub(super) fn open() -> Result<Self, HostError> {
-        let socket = subscribe().map_err(|e| HostError::io("subscribe to", "changes of the network", e))?;
+    /// Listens in a namespace, on the current runtime.
+    pub(super) fn open(home: Arc<Namespace>) -> Result<Self, HostError> {
+        let socket = subscribe(&home)?;
         let (sender, changes) = mpsc::channel(QUEUE);
-        let task = tokio::spawn(listen(socket, sender)).abort_handle();
+        let task = tokio::spawn(listen(home, socket, sender)).abort_handle();
         Ok(Self { changes, task })
     }
 
-    /// The next change; waits for one. `None` when the socket broke, which is logged.
+    /// The next change; waits for one. `None` only when the runtime shuts down.
     ///
     /// Cancel safe: no change is lost when the future is dropped.
     pub async fn next(&mut self) -> Option<Change> {
@@ -78,7 +85,16 @@ impl Drop for Watch {
     }
 }
 
-fn subscribe() -> io::Result<TokioSocket> {
+fn subscribe(home: &Namespace) -> Result<TokioSocket, HostError> {
+    let runtime = Handle::current();
+    let opened = home.run(|| {
+        let _entered = runtime.enter();
+        open_socket()
+    })?;
+    opened.map_err(|e| HostError::io("subscribe to", "changes of the network", e))
+}
+
+fn open_socket() -> io::Result<TokioSocket> {
     let mut socket = TokioSocket::new(NETLINK_ROUTE)?;
     enlarge(socket.socket_ref());
     let groups = GROUPS.iter().fold(0, |mask, group| mask | 1 << (group - 1));
@@ -94,7 +110,8 @@ fn enlarge(socket: &Socket) {
     }
 }
 
-async fn listen(socket: TokioSocket, changes: mpsc::Sender<Change>) {
+/// A socket that broke is replaced; what happened in between is lost.
+async fn listen(home: Arc<Namespace>, mut socket: TokioSocket, changes: mpsc::Sender<Change>) {
     let mut buffer = Vec::with_capacity(64 << 10);
     loop {
         buffer.clear();
@@ -107,8 +124,14 @@ async fn listen(socket: TokioSocket, changes: mpsc::Sender<Change>) {
                 vec![Change::Lost]
             }
             Err(error) => {
-                tracing::error!(%error, "the netlink socket for changes broke");
-                return;
+                tracing::warn!(%error, "the netlink socket for changes broke; opening another");
+                socket = loop {
+                    tokio::time::sleep(PAUSE).await;
+                    if let Ok(socket) = subscribe(&home) {
+                        break socket;
+                    }
+                };
+                vec![Change::Lost]
             }
         };
         for change in heard {
