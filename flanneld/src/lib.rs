@@ -13,6 +13,7 @@ mod kernel;
 mod metrics;
 pub mod options;
 mod peers;
+mod traffic;
 pub mod udp;
 mod underlay;
 mod vtep;

@@ -17,7 +17,8 @@ use telemetry::metrics::metrics::gauge::{ConstGauge, Gauge};
 use telemetry::metrics::metrics::histogram::{Histogram, exponential_buckets};
 use telemetry::metrics::registry::Unit;
 
-use crate::peers::{Peers, Traffic};
+use crate::peers::Peers;
+use crate::traffic::Traffic;
 
 type Label = [(&'static str, String); 1];
 

@@ -6,17 +6,23 @@
 
 mod backend;
 mod error;
-mod fields;
+pub(crate) mod fields;
 mod pool;
 #[cfg(test)]
 mod tests;
+mod vni;
 
 use std::fmt;
 
-pub use backend::{Backend, BadVni, Datapath, Udp, Vni, Vxlan};
 pub use error::ConfigError;
 pub use pool::Pool;
+pub use vni::{BadVni, Vni};
 
+pub use crate::overlay::{Backend, Datapath, Udp, Vxlan};
+
+use ipnet::IpNet;
+
+use crate::overlay::PerFamily;
 use fields::Fields;
 
 /// The configuration of the whole network, the same for every node.
@@ -31,6 +37,12 @@ pub struct NetworkConfig {
 }
 
 impl NetworkConfig {
+    /// The whole network of each family in use.
+    pub fn networks(&self) -> PerFamily<Option<IpNet>> {
+        let network = |pool: &Option<Pool>| pool.as_ref().map(|pool| pool.network);
+        PerFamily { v4: network(&self.v4), v6: network(&self.v6) }
+    }
+
     /// Reads and checks the configuration. Keys match in any case, unknown ones are ignored, and of a repeated
     /// one the last counts, as in flannel.
     ///

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flanneld_core::book::LeaseBook;
-use flanneld_core::config::{Backend, NetworkConfig};
+use flanneld_core::config::NetworkConfig;
 use flanneld_core::lease::{LeaseAttrs, Subnets};
 use flanneld_core::overlay::{self, Ignored, Node, View};
 use flanneld_core::tables::{self, Op, Ownership};
@@ -167,8 +167,7 @@ impl Reconciler {
 
     /// What only the kernel can answer: which peers need no gateway.
     async fn view(&self, leases: &LeaseBook) -> View {
-        let Backend::Vxlan(vxlan) = &self.config.backend else { return View::default() };
-        if !vxlan.direct_routing {
+        if !self.config.backend.overlay().asks_direct() {
             return View::default();
         }
         let addresses: BTreeSet<IpAddr> =
@@ -250,7 +249,7 @@ impl Reconciler {
 
     /// Through the overlay where it has an address of its own there, else the peer itself.
     fn probe_targets(&self, leases: &LeaseBook) -> BTreeMap<IpAddr, IpAddr> {
-        let through_overlay = matches!(self.config.backend, Backend::Udp(_) | Backend::Vxlan(_));
+        let through_overlay = self.config.backend.overlay().answers_inside();
         let usable = leases.peers().filter(|(subnets, _)| !self.reported.contains_key(subnets));
         usable
             .map(|(subnets, attrs)| {

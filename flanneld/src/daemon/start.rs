@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use flanneld_core::acquire::Previous;
 use flanneld_core::config::{Backend, NetworkConfig};
-use flanneld_core::lease::{LeaseAttrs, RawJson, VxlanData};
-use flanneld_core::overlay::{self, Node, Underlay};
+use flanneld_core::overlay::{self, Node, PerFamily, Underlay};
 use flanneld_core::subnet_env::Earlier;
 use flanneld_core::tables::LinkName;
 use host::netlink::{Netlink, Watch};
@@ -79,21 +78,21 @@ pub async fn start(options: &Options) -> Result<Started, FlanneldError> {
     warn_of_forwarding(&config);
 
     let vteps = vteps(&netlink, &source, &config, &chosen).await?;
-    let attrs = attrs(&config, &chosen, vteps);
+    let attrs = overlay::lease_attrs(&config, chosen.public_ip, chosen.public_ipv6, vteps);
     let acquired = patiently("no lease yet", || source.acquire(&config, &attrs, previous)).await?;
     tracing::info!(subnet = %acquired.lease.subnets, reserved = acquired.is_reservation(), "lease acquired");
 
     let node = node(options, chosen, &acquired, vteps)?;
     let firewall = Firewall::new(options, &config, metrics.clone())?;
     start_probes(options, &peers);
-    if options.healthz.is_some() && matches!(config.backend, Backend::Vxlan(_) | Backend::HostGw) {
+    if options.healthz.is_some() && config.backend.overlay().carried_by_kernel() {
         peers.counted_by_kernel();
     }
     // Listening begins before the first look, so that nothing falls between them.
     let changes = netlink.watch().map_err(FlanneldError::Observe)?;
     let udp = udp_spec(options, &config, &node);
     if udp.is_none() {
-        metrics.datapath(backend_name(&config.backend), "kernel");
+        metrics.datapath(config.backend.name(), "kernel");
     }
     let files = Files::new(options, &config, acquired.lease.subnets);
     let own =
@@ -177,7 +176,7 @@ fn check_mtu(config: &NetworkConfig, underlay: &Underlay) -> Result<(), Flanneld
         return Err(FlanneldError::TooSmall {
             name: underlay.name.to_string(),
             mtu: underlay.mtu,
-            backend: backend_name(&config.backend),
+            backend: config.backend.name(),
         });
     }
     Ok(())
@@ -203,7 +202,7 @@ async fn vteps(
     config: &NetworkConfig,
     chosen: &Chosen,
 ) -> Result<Vteps, FlanneldError> {
-    if !matches!(config.backend, Backend::Vxlan(_)) {
+    if config.backend.overlay().vteps(config.v6.is_some()) == PerFamily::default() {
         return Ok(Vteps::default());
     }
     let links = netlink.links().await.map_err(FlanneldError::Observe)?;
@@ -211,36 +210,6 @@ async fn vteps(
     let attrs = leases.entries.iter().filter_map(|entry| entry.attrs.as_ref());
     let own = attrs.into_iter().find(|attrs| attrs.public_ip == chosen.public_ip);
     Ok(vtep::choose(config, &links, own))
-}
-
-/// What peers need to know of us: flannel's bytes.
-fn attrs(config: &NetworkConfig, chosen: &Chosen, vteps: Vteps) -> LeaseAttrs {
-    let data = |mac| -> Option<RawJson> {
-        match &config.backend {
-            Backend::Vxlan(vxlan) => Some(VxlanData { vni: vxlan.vni, vtep_mac: mac? }.render()),
-            _ => None,
-        }
-    };
-    LeaseAttrs {
-        public_ip: chosen.public_ip,
-        public_ipv6: chosen.public_ipv6,
-        // As flannel: udp and alloc publish none.
-        backend_type: match &config.backend {
-            Backend::Udp(_) | Backend::Alloc => String::new(),
-            other => backend_name(other).to_owned(),
-        },
-        backend_data: data(vteps.v4),
-        backend_v6_data: data(vteps.v6),
-    }
-}
-
-fn backend_name(backend: &Backend) -> &'static str {
-    match backend {
-        Backend::Udp(_) => "udp",
-        Backend::Vxlan(_) => "vxlan",
-        Backend::HostGw => "host-gw",
-        Backend::Alloc => "alloc",
-    }
 }
 
 fn node(options: &Options, chosen: Chosen, acquired: &Acquired, vteps: Vteps) -> Result<Node, FlanneldError> {

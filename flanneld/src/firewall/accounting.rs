@@ -15,7 +15,7 @@ use host::nftables::{
 };
 use ipnet::Ipv4Net;
 
-use crate::peers::Traffic;
+use crate::traffic::Traffic;
 
 /// The whole table is ours.
 pub fn table() -> TableId {

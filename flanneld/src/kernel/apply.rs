@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use flanneld_core::tables::{Link, LinkKind, LinkName, Op, PROTOCOL, Route, RouteKey};
 use host::error::{HostError, Remedy};
 use host::netlink::{
-    Address, FdbEntry, LinkChange, Neighbour, Netlink, NewLink, NewLinkKind, RouteKind, VxlanLink, Write,
+    Address, FdbEntry, IpipLink, LinkChange, Neighbour, Netlink, NewLink, NewLinkKind, RouteKind, VxlanLink,
+    Write,
 };
 
 use super::Observed;
@@ -149,6 +150,11 @@ fn new_link(name: &LinkName, link: &Link) -> Option<NewLink> {
             gbp: vxlan.gbp,
             ..VxlanLink::new(vxlan.vni.get(), vxlan.port)
         }),
+        LinkKind::Ipip(ipip) => {
+            NewLinkKind::Ipip(IpipLink { local: Some(ipip.local), dev: Some(ipip.underlay) })
+        }
+        LinkKind::Wireguard => NewLinkKind::Wireguard,
+        LinkKind::Dummy => NewLinkKind::Dummy,
         LinkKind::Bridge => NewLinkKind::Bridge,
         LinkKind::Tun | LinkKind::Other(_) => return None,
     };

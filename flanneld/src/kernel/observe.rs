@@ -1,11 +1,13 @@
 //! One complete look at the kernel.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use flanneld_core::config::Vni;
 use flanneld_core::mac::Mac;
-use flanneld_core::tables::{Link, LinkKind, LinkName, Ownership, Route, RouteKey, Tables, VxlanLink};
+use flanneld_core::tables::{
+    IpipLink, Link, LinkKind, LinkName, Ownership, Route, RouteKey, Tables, VxlanLink,
+};
 use host::error::HostError;
 use host::netlink::{self, Netlink, RouteKind};
 use ipnet::IpNet;
@@ -97,6 +99,12 @@ fn kind(kind: &netlink::LinkKind) -> LinkKind {
             .map_or_else(|| LinkKind::Other("vxlan without an identifier".to_owned()), LinkKind::Vxlan),
         netlink::LinkKind::Tun(tun) if tun.tap => LinkKind::Other("tap".to_owned()),
         netlink::LinkKind::Tun(_) => LinkKind::Tun,
+        netlink::LinkKind::Ipip(ipip) => LinkKind::Ipip(IpipLink {
+            local: ipip.local.unwrap_or(Ipv4Addr::UNSPECIFIED),
+            underlay: ipip.dev.unwrap_or_default(),
+        }),
+        netlink::LinkKind::Wireguard => LinkKind::Wireguard,
+        netlink::LinkKind::Dummy => LinkKind::Dummy,
         netlink::LinkKind::Bridge => LinkKind::Bridge,
         netlink::LinkKind::Veth => LinkKind::Other("veth".to_owned()),
         netlink::LinkKind::Other(kind) => LinkKind::Other(kind.clone()),

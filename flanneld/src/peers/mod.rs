@@ -14,18 +14,10 @@ use host::nftables::Nftables;
 use tokio::sync::Notify;
 
 use crate::firewall::accounting;
+use crate::traffic::Traffic;
 use crate::udp::UdpPath;
 
 pub use probe::Prober;
-
-/// Packets and bytes of inner packets, since the data path was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Traffic {
-    pub tx_packets: u64,
-    pub tx_bytes: u64,
-    pub rx_packets: u64,
-    pub rx_bytes: u64,
-}
 
 /// Everything about all peers, by public address.
 #[derive(Clone, Debug, Default)]
@@ -124,16 +116,5 @@ impl Peers {
 
     fn lock(&self) -> MutexGuard<'_, Sources> {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl From<&crate::udp::PeerCounts> for Traffic {
-    fn from(counts: &crate::udp::PeerCounts) -> Self {
-        Self {
-            tx_packets: counts.sent_packets,
-            tx_bytes: counts.sent_bytes,
-            rx_packets: counts.received_packets,
-            rx_bytes: counts.received_bytes,
-        }
     }
 }

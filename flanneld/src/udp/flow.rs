@@ -2,7 +2,7 @@
 
 use super::limit::Limit;
 use super::routes::RoutesReader;
-use super::simple::Shared;
+use super::shared::Shared;
 use flanneld_core::packet::{DropReason, Inbound, Offload, Outbound, Peer, VNET_HEADER, inbound, outbound};
 use nix::errno::Errno;
 use nix::unistd::{read, write};

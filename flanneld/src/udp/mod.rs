@@ -14,6 +14,7 @@ mod flow;
 mod limit;
 mod path;
 mod routes;
+mod shared;
 mod simple;
 mod socket;
 mod spec;

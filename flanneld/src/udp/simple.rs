@@ -3,38 +3,16 @@
 //! Two plain threads, one for each direction. Each reads until there is nothing left and then sleeps in poll.
 //! flannel has one thread for both; two carry 1.4 times as much and cost the same (6.18, two cores).
 
-use super::counters::NodeCounter;
 use super::flow::{Egress, Ingress, Step};
-use super::routes::SharedRoutes;
+use super::shared::Shared;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::io;
-use std::net::{Ipv4Addr, UdpSocket};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-
-/// What both threads see.
-#[derive(Debug)]
-pub(super) struct Shared {
-    /// Non-blocking.
-    pub tun: OwnedFd,
-    /// Non-blocking.
-    pub socket: UdpSocket,
-    /// True if a virtio header stands before each packet of the TUN.
-    pub vnet_hdr: bool,
-    /// Address of the TUN: the source of ICMP errors.
-    pub tun_address: Ipv4Addr,
-    /// MTU of the TUN: longer packets are not taken from the underlay.
-    pub mtu: usize,
-    /// Where peers listen: the port that we listen at.
-    pub port: u16,
-    pub check_source: bool,
-    pub routes: Arc<SharedRoutes>,
-    pub counters: Arc<NodeCounter>,
-}
 
 /// The running threads. Dropping it ends them.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ mod decode;
 mod encode;
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::MacBytes;
 use crate::netns::Namespace;
@@ -47,6 +47,9 @@ pub enum LinkKind {
     Vxlan(VxlanLink),
     Bridge,
     Tun(TunLink),
+    Ipip(IpipLink),
+    Wireguard,
+    Dummy,
     Veth,
     /// The kernel's name for another kind; empty for hardware and for `lo`.
     Other(String),
@@ -92,6 +95,15 @@ pub struct TunLink {
     pub multi_queue: bool,
 }
 
+/// The parameters of an IPv4-in-IPv4 tunnel without a peer of its own: each route names its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IpipLink {
+    /// The address of its own that it sends from.
+    pub local: Option<Ipv4Addr>,
+    /// The underlay link.
+    pub dev: Option<u32>,
+}
+
 /// A link to make.
 #[derive(Clone, Debug)]
 pub struct NewLink {
@@ -130,6 +142,10 @@ impl NewLink {
 pub enum NewLinkKind {
     Vxlan(VxlanLink),
     Bridge,
+    Ipip(IpipLink),
+    /// Its keys and peers are set over generic netlink afterwards.
+    Wireguard,
+    Dummy,
     /// With its other end.
     Veth(Peer),
 }

@@ -25,7 +25,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 pub use self::address::Address;
 pub use self::fdb::FdbEntry;
-pub use self::link::{Link, LinkChange, LinkKind, NewLink, NewLinkKind, Peer, TunLink, VxlanLink};
+pub use self::link::{IpipLink, Link, LinkChange, LinkKind, NewLink, NewLinkKind, Peer, TunLink, VxlanLink};
 pub use self::neighbour::Neighbour;
 pub use self::route::{MAIN_TABLE, Path, Route, RouteKind};
 pub use self::watch::{Change, Watch};

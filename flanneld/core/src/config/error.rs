@@ -32,14 +32,14 @@ pub enum ConfigError {
     UdpIsIpv4Only,
 
     #[error(
-        "Backend.Type is {value}, which is no backend of this release (udp, vxlan, host-gw, alloc){}",
+        "Backend.Type is {value}, which is no backend of this release ({known}){}",
         .nearest.map(|name| format!("; did you mean {name}?")).unwrap_or_default()
     )]
-    UnknownBackend { value: String, nearest: Option<&'static str> },
+    UnknownBackend { value: String, known: String, nearest: Option<&'static str> },
 
     #[error(
-        "Backend.Type is {0}, a backend of flannel that this release does not have; take udp, vxlan, host-gw or \
-         alloc, or leave the network to flannel"
+        "Backend.Type is {name}, a backend of flannel that this release does not have; take {choice}, or leave the \
+         network to flannel"
     )]
-    MissingBackend(&'static str),
+    MissingBackend { name: &'static str, choice: String },
 }

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::ConfigError;
 use crate::go::Object;
 
-pub(super) struct Fields<'a>(Object<'a>);
+pub(crate) struct Fields<'a>(Object<'a>);
 
 impl<'a> Fields<'a> {
     pub fn parse(json: &'a [u8]) -> Result<Self, ConfigError> {
@@ -60,7 +60,7 @@ fn leaf(key: &str) -> &str {
     key.rsplit('.').next().unwrap_or(key)
 }
 
-pub(super) fn bad(
+pub(crate) fn bad(
     key: &'static str,
     value: impl ToString,
     legal: impl Into<String>,

@@ -1,4 +1,5 @@
 use super::*;
+use crate::overlay::{Alloc, HostGw};
 use proptest::prelude::*;
 
 fn parse(json: &str) -> NetworkConfig {
@@ -197,8 +198,8 @@ fn backends_and_their_options() {
         backend(r#"{"type":"UDP","port":9000,"datapath":"SIMPLE","VNI":"ignored"}"#),
         Backend::Udp(simple)
     );
-    assert_eq!(backend(r#"{"Type":"host-gw"}"#), Backend::HostGw);
-    assert_eq!(backend(r#"{"Type":"Alloc"}"#), Backend::Alloc);
+    assert_eq!(backend(r#"{"Type":"host-gw"}"#), Backend::HostGw(HostGw));
+    assert_eq!(backend(r#"{"Type":"Alloc"}"#), Backend::Alloc(Alloc));
 
     let plain = Vxlan {
         vni: Vni::DEFAULT,
@@ -254,7 +255,7 @@ fn a_wrong_backend_is_refused_with_the_remedy() {
     }
     for name in ["wireguard", "ipip", "ipsec", "extension", "tencent-vpc"] {
         let json = with(&format!(r#""Backend":{{"Type":"{name}"}}"#));
-        assert!(matches!(NetworkConfig::parse(json), Err(ConfigError::MissingBackend(_))), "{name}");
+        assert!(matches!(NetworkConfig::parse(json), Err(ConfigError::MissingBackend { .. })), "{name}");
     }
     let six = r#""EnableIPv6":true,"IPv6Network":"fd00::/48","Backend":{"Type":"vxlan","MTU":1349}"#;
     assert!(error(&with(six)).starts_with("Backend.MTU is 1349, legal is 1350 to 65535 with IPv6"));
@@ -333,7 +334,7 @@ proptest! {
         let json = format!(r#"{{"Network":"{}/{len}"}}"#, std::net::Ipv4Addr::from(address));
         let pool = parse(&json).v4.unwrap();
         prop_assert!(pool.count() >= 3);
-        prop_assert!(!pool.admits(ipnet::IpNet::new(pool.network.addr(), pool.subnet_len).unwrap()));
+        prop_assert!(!pool.admits(IpNet::new(pool.network.addr(), pool.subnet_len).unwrap()));
     }
 
     #[test]

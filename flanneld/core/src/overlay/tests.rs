@@ -1,7 +1,6 @@
 //! Each backend's wanted tables for a small cluster, as the plan that builds them from nothing.
 
 use super::*;
-use crate::lease::LeaseAttrs;
 use crate::tables::plan;
 
 fn node(subnets: &str) -> Node {

@@ -1,7 +1,8 @@
 //! Links: network interfaces that flanneld makes or adopts.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::mem::discriminant;
+use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
 use crate::config::Vni;
@@ -73,15 +74,26 @@ pub struct Link {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkKind {
     Vxlan(VxlanLink),
+    /// Made by whoever opens it: the udp data path.
     Tun,
+    /// An IPv4-in-IPv4 tunnel; each route names its end.
+    Ipip(IpipLink),
+    Wireguard,
+    /// Holds an address and drops what is sent through it.
+    Dummy,
     Bridge,
     /// Somebody else's kind: what stands in the way of a link of ours that has the same name.
     Other(String),
 }
 
 impl LinkKind {
-    pub(super) fn is_vxlan(&self) -> bool {
-        matches!(self, Self::Vxlan(_))
+    /// Two tunnels of one kind, with the same or with other parameters. Those are fixed at a link's birth: one of
+    /// ours with others has to be made again.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Other(a), Self::Other(b)) => a == b,
+            _ => discriminant(self) == discriminant(other),
+        }
     }
 }
 
@@ -101,6 +113,15 @@ pub struct VxlanLink {
     pub gbp: bool,
 }
 
+/// An IPv4-in-IPv4 tunnel (RFC 2003) in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IpipLink {
+    /// Source address of the tunnel's packets.
+    pub local: Ipv4Addr,
+    /// Index of the underlay link, as for VXLAN.
+    pub underlay: u32,
+}
+
 impl fmt::Display for LinkKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -115,6 +136,9 @@ impl fmt::Display for LinkKind {
                 if v.gbp { " gbp" } else { "" }
             ),
             Self::Tun => f.write_str("tun"),
+            Self::Ipip(ipip) => write!(f, "ipip local {} ifindex {}", ipip.local, ipip.underlay),
+            Self::Wireguard => f.write_str("wireguard"),
+            Self::Dummy => f.write_str("dummy"),
             Self::Bridge => f.write_str("bridge"),
             Self::Other(kind) => f.write_str(kind),
         }

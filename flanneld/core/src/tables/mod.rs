@@ -18,7 +18,7 @@ use ipnet::IpNet;
 
 use crate::mac::Mac;
 
-pub use link::{BadLinkName, Link, LinkKind, LinkName, VxlanLink};
+pub use link::{BadLinkName, IpipLink, Link, LinkKind, LinkName, VxlanLink};
 pub use ownership::{Ownership, PROTOCOL};
 pub use plan::{Conflict, Op, conflicts, plan};
 

@@ -65,9 +65,9 @@ pub fn plan(want: &Tables, have: &Tables) -> Vec<Op> {
     ops
 }
 
-/// A VXLAN link's parameters are fixed at its birth: one of ours with others has to go first.
+/// A tunnel's parameters are fixed at its birth: one of ours with others has to go first.
 fn must_be_reborn(want: &Link, have: Option<&Link>) -> bool {
-    have.is_some_and(|have| have.kind != want.kind && have.kind.is_vxlan() && want.kind.is_vxlan())
+    have.is_some_and(|have| have.kind != want.kind && have.kind.is_like(&want.kind))
 }
 
 /// Somebody else's link stands where one of ours should: nothing is written until a person resolves it.
@@ -86,7 +86,7 @@ pub fn conflicts(want: &Tables, have: &Tables) -> Vec<Conflict> {
     want.links
         .iter()
         .filter_map(|(name, want)| have.links.get(name).map(|have| (name, &want.kind, &have.kind)))
-        .filter(|(_, want, have)| want != have && !(want.is_vxlan() && have.is_vxlan()))
+        .filter(|(_, want, have)| !want.is_like(have))
         .map(|(name, want, have)| Conflict { name: name.clone(), have: have.clone(), want: want.clone() })
         .collect()
 }

@@ -190,7 +190,7 @@ fn a_changed_mac_of_our_end_point_is_set_back() {
 #[test]
 fn a_link_of_another_type_under_our_name_is_a_conflict_and_not_a_victim() {
     let mut have = overlay(2);
-    have.links.values_mut().next().unwrap().kind = LinkKind::Other("dummy".to_owned());
+    have.links.values_mut().next().unwrap().kind = LinkKind::Dummy;
     let found = conflicts(&overlay(2), &have);
     assert_eq!(found.len(), 1);
     assert!(found[0].to_string().starts_with("interface flannel.1 exists and is a dummy, not a vxlan"));

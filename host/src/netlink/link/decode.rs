@@ -1,12 +1,14 @@
 //! Messages into links.
 
+use std::net::IpAddr;
+
 use netlink_packet_core::Nla;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoTun, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType,
+    InfoData, InfoIpTunnel, InfoKind, InfoTun, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType,
 };
 
-use super::{Link, LinkKind, TunLink, VxlanLink};
+use super::{IpipLink, Link, LinkKind, TunLink, VxlanLink};
 use crate::netlink::MacBytes;
 
 pub(in crate::netlink) fn decode(message: &RouteNetlinkMessage) -> Option<Link> {
@@ -61,9 +63,25 @@ fn kind(infos: &[LinkInfo]) -> LinkKind {
         (Some(InfoKind::Tun), _) => LinkKind::Tun(TunLink::default()),
         (Some(InfoKind::Bridge), _) => LinkKind::Bridge,
         (Some(InfoKind::Veth), _) => LinkKind::Veth,
+        (Some(InfoKind::IpIp), Some(InfoData::IpTunnel(data))) => LinkKind::Ipip(ipip(data)),
+        (Some(InfoKind::IpIp), _) => LinkKind::Ipip(IpipLink::default()),
+        (Some(InfoKind::Wireguard), _) => LinkKind::Wireguard,
+        (Some(InfoKind::Dummy), _) => LinkKind::Dummy,
         (Some(other), _) => LinkKind::Other(other.to_string()),
         (None, _) => LinkKind::Other(String::new()),
     }
+}
+
+fn ipip(data: &[InfoIpTunnel]) -> IpipLink {
+    let mut ipip = IpipLink::default();
+    for attribute in data {
+        match attribute {
+            InfoIpTunnel::Local(IpAddr::V4(ip)) => ipip.local = Some(*ip).filter(|ip| !ip.is_unspecified()),
+            InfoIpTunnel::Link(index) => ipip.dev = Some(*index).filter(|index| *index != 0),
+            _ => {}
+        }
+    }
+    ipip
 }
 
 fn vxlan(data: &[InfoVxlan]) -> VxlanLink {
@@ -147,6 +165,20 @@ mod tests {
                 (have.name.as_str(), have.mac, have.mtu, have.up),
                 ("flannel.4096", new.mac, 1450, true)
             );
+        }
+    }
+
+    #[test]
+    fn links_of_the_backends_to_come_survive_the_wire() {
+        let ipip = IpipLink { local: Some([192, 0, 2, 1].into()), dev: Some(3) };
+        let kinds = [
+            (NewLinkKind::Ipip(ipip), LinkKind::Ipip(ipip)),
+            (NewLinkKind::Wireguard, LinkKind::Wireguard),
+            (NewLinkKind::Dummy, LinkKind::Dummy),
+        ];
+        for (new, want) in kinds {
+            let message = over_the_wire(&encode_new(&NewLink::new("flannel.x", new)));
+            assert_eq!(decode(&RouteNetlinkMessage::NewLink(message)).unwrap().kind, want);
         }
     }
 

@@ -5,12 +5,12 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, InfoVxlan, LinkAttribute,
-    LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
+    InfoBridgePort, InfoData, InfoIpTunnel, InfoKind, InfoPortData, InfoPortKind, InfoVeth, InfoVxlan,
+    LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
 };
 use rtnetlink::{LinkMessageBuilder, LinkUnspec};
 
-use super::{LinkChange, NewLink, NewLinkKind, Peer, VxlanLink};
+use super::{IpipLink, LinkChange, NewLink, NewLinkKind, Peer, VxlanLink};
 
 type Builder = LinkMessageBuilder<LinkUnspec>;
 
@@ -37,6 +37,9 @@ pub(in crate::netlink) fn encode_new(new: &NewLink) -> LinkMessage {
     let (kind, data) = match &new.kind {
         NewLinkKind::Vxlan(vxlan) => (InfoKind::Vxlan, Some(InfoData::Vxlan(encode_vxlan(vxlan)))),
         NewLinkKind::Bridge => (InfoKind::Bridge, None),
+        NewLinkKind::Ipip(ipip) => (InfoKind::IpIp, Some(InfoData::IpTunnel(encode_ipip(ipip)))),
+        NewLinkKind::Wireguard => (InfoKind::Wireguard, None),
+        NewLinkKind::Dummy => (InfoKind::Dummy, None),
         NewLinkKind::Veth(peer) => (InfoKind::Veth, Some(InfoData::Veth(InfoVeth::Peer(encode_peer(peer))))),
     };
     let mut builder = Builder::new_with_info_kind(kind).name(new.name.as_str());
@@ -64,6 +67,11 @@ fn encode_peer(peer: &Peer) -> LinkMessage {
     attributes.extend(peer.mtu.map(LinkAttribute::Mtu));
     attributes.extend(peer.namespace.as_ref().map(|ns| LinkAttribute::NetNsFd(ns.as_fd().as_raw_fd())));
     message
+}
+
+fn encode_ipip(ipip: &IpipLink) -> Vec<InfoIpTunnel> {
+    let local = ipip.local.map(|ip| InfoIpTunnel::Local(ip.into()));
+    local.into_iter().chain(ipip.dev.map(InfoIpTunnel::Link)).collect()
 }
 
 fn encode_vxlan(vxlan: &VxlanLink) -> Vec<InfoVxlan> {
