@@ -11,6 +11,8 @@
 //! - [`netns`]: network namespaces, and commands inside them
 //! - [`sysctl`]: settings below `/proc/sys`
 //! - [`command`]: external commands with a time limit
+//! - [`programs`]: daemons and commands inside a namespace, with logs and pid files
+//! - [`sockets`]: socket options that no crate has
 //! - [`error`]: what went wrong, and what to do about it
 
 pub mod command;
@@ -21,6 +23,8 @@ pub mod iptables;
 pub mod netlink;
 pub mod netns;
 pub mod nftables;
+pub mod programs;
+pub mod sockets;
 pub mod sysctl;
 pub mod tun;
 

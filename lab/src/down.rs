@@ -12,9 +12,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::error::LabError;
-use crate::exec::wait_for;
 use crate::name::LabName;
 use crate::state::{self, State};
+use host::programs::wait_for;
 
 /// How long processes may take to end by themselves.
 const GRACE: Duration = Duration::from_secs(3);
@@ -45,7 +45,7 @@ pub fn down(name: &LabName) -> Result<Removed, LabError> {
 }
 
 /// The same, for whoever holds the lock.
-pub(crate) fn remove(name: &LabName) -> Result<Removed, LabError> {
+pub fn remove(name: &LabName) -> Result<Removed, LabError> {
     let state = State::of(name);
     let mut left = Vec::new();
     let mut removed = Removed::default();
@@ -103,7 +103,7 @@ fn end_processes(inodes: &BTreeSet<u64>) -> Result<usize, Vec<Pid>> {
                     let _ = kill(pid, signal);
                 }
             }
-            Ok(alive.is_empty().then_some(()))
+            Ok::<_, LabError>(alive.is_empty().then_some(()))
         });
         gone.ok().flatten().is_some()
     };

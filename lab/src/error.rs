@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use host::error::HostError;
+use host::programs::ProgramError;
 
 use crate::call;
 use crate::name::{BadName, LabName};
@@ -27,18 +28,12 @@ pub enum LabError {
     NoSuchLab { name: LabName, known: Vec<LabName> },
     #[error("the lab {lab} has no {wanted:?}; it has {}", .known.join(", "))]
     NoSuchMember { lab: LabName, wanted: String, known: Vec<String> },
-    #[error("{tool} is not installed; `apt-get install {package}` installs it")]
-    ToolMissing { tool: String, package: String },
     #[error("another command is at work on {0}; wait for it to end")]
     Busy(LabName),
     #[error("interrupted; what was made has been removed again")]
     Interrupted,
     #[error("{what} is not ready after {} s: {reason}", .waited.as_secs())]
     NotReady { what: String, waited: Duration, reason: String },
-    #[error("{what} ended {how}; the end of its log:\n{log}")]
-    Died { what: String, how: String, log: String },
-    #[error("{command} in {namespace}: {reason}")]
-    Command { namespace: String, command: String, reason: String },
     #[error("{what}: {reason}")]
     Protocol { what: String, reason: String },
     #[error("{op} {}", .path.display())]
@@ -56,13 +51,15 @@ pub enum LabError {
         source: HostError,
     },
     #[error(transparent)]
+    Program(#[from] ProgramError),
+    #[error(transparent)]
     Host(#[from] HostError),
     #[error("not everything of the lab {name} could be removed:\n  {}", .left.join("\n  "))]
     Leftovers { name: LabName, left: Vec<String> },
 }
 
 impl LabError {
-    pub(crate) fn io(op: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+    pub fn io(op: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { op, path, source }
     }

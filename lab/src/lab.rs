@@ -4,22 +4,23 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use host::netns::Namespace;
+use host::programs::{Etcd, Output, ProgramError, Signal, wait_for};
 
 use crate::check::{self, PairResult};
 use crate::down::{self, Removed};
 use crate::error::LabError;
-use crate::etcd::{self, Etcd};
-use crate::exec::{self, Output, wait_for};
+use crate::etcd::NetworkKeys;
 use crate::name::LabName;
 use crate::node::{Node, Pod, Proxied};
-use crate::plan::Plan;
-use crate::process::Signal;
+use crate::plan::{ETCD_PORT, Plan};
 use crate::progress::Progress;
 use crate::services::{self, Asked, Services};
 use crate::spec::{Spec, Topology};
 use crate::state::State;
 use crate::wire::Wiring;
 
+/// How long etcd may take to answer after its start.
+const ETCD_LIMIT: Duration = Duration::from_secs(60);
 /// How long the nodes may take from their start until they are ready.
 pub const READY_LIMIT: Duration = Duration::from_secs(60);
 
@@ -49,7 +50,11 @@ impl Lab {
         if !nix::unistd::geteuid().is_root() {
             return Err(LabError::NotRoot);
         }
-        exec::require(if spec.etcd { &[("etcd", "etcd-server"), ("etcdctl", "etcd-client")] } else { &[] })?;
+        host::programs::require(if spec.etcd {
+            &[("etcd", "etcd-server"), ("etcdctl", "etcd-client")]
+        } else {
+            &[]
+        })?;
         if crate::state::list()?.contains(&spec.name) {
             return Err(LabError::NameTaken(spec.name.clone()));
         }
@@ -81,7 +86,7 @@ impl Lab {
         if spec.etcd {
             progress.begin("etcd");
             lab.etcd.start()?;
-            lab.etcd.wait_ready(etcd::READY_LIMIT)?;
+            lab.etcd.wait_ready(ETCD_LIMIT)?;
             go_on(progress)?;
             let config = spec.network_config_json();
             lab.etcd.put_network_config(&config)?;
@@ -109,7 +114,7 @@ impl Lab {
             wait_for(deadline, || {
                 go_on(progress)?;
                 if node.flanneld_pid().is_none() {
-                    return Err(node.flanneld().died());
+                    return Err(LabError::from(node.flanneld().died()));
                 }
                 Ok(node.is_ready().then_some(()))
             })?
@@ -185,7 +190,7 @@ impl Lab {
         let services = || Services::new(hub.clone(), state.directory(), state.services());
         Ok(Self {
             services: spec.proxy.is_some().then(services),
-            etcd: Etcd::new(hub.clone(), &directory, &endpoint),
+            etcd: Etcd::new(hub.clone(), &directory, &endpoint, ETCD_PORT),
             spec: spec.clone(),
             hub,
             nodes,
@@ -266,7 +271,7 @@ impl Lab {
     pub fn etcdctl<S: Into<String>>(
         &self,
         arguments: impl IntoIterator<Item = S>,
-    ) -> Result<Output, LabError> {
+    ) -> Result<Output, ProgramError> {
         self.etcd.etcdctl(arguments)
     }
 
@@ -276,7 +281,7 @@ impl Lab {
     /// It does not.
     pub fn start_etcd(&self) -> Result<(), LabError> {
         self.etcd.start()?;
-        self.etcd.wait_ready(etcd::READY_LIMIT)
+        Ok(self.etcd.wait_ready(ETCD_LIMIT)?)
     }
 
     /// Ends etcd, cleanly or, with SIGKILL, as a crash does.
@@ -284,7 +289,7 @@ impl Lab {
     /// # Errors
     /// It does not end.
     pub fn stop_etcd(&self, signal: Signal) -> Result<(), LabError> {
-        self.etcd.stop(signal).map(drop)
+        Ok(self.etcd.stop(signal).map(drop)?)
     }
 
     /// Waits until flanneld is ready on every node that runs it.

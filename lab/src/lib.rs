@@ -16,43 +16,36 @@
 //! # }
 //! ```
 
-pub mod bench;
 pub mod call;
 pub mod check;
 pub mod cli;
 pub mod down;
 pub mod error;
 pub mod etcd;
-pub mod exec;
 pub mod flanneld;
-mod http;
 mod lab;
 pub mod measure;
-pub mod metrics;
 pub mod name;
 pub mod node;
-pub mod originals;
 pub mod plan;
-pub mod process;
 pub mod progress;
 pub mod proxy;
 pub mod scratch;
 pub mod services;
+pub mod signals;
 pub mod spec;
 pub mod state;
 pub mod status;
 pub mod summary;
-mod sys;
-mod table;
-mod wire;
+pub mod table;
+pub mod wire;
 
 pub use error::LabError;
-pub use exec::Output;
 pub use flanneld::{Binary, FlanneldOptions};
+pub use host::programs::{Output, Signal};
 pub use lab::Lab;
 pub use name::LabName;
 pub use node::{Node, Pod};
-pub use process::Signal;
 pub use progress::{Progress, Quiet};
 pub use proxy::ProxyOptions;
 pub use scratch::ScratchLab;

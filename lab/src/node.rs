@@ -14,11 +14,11 @@ use nix::mount::{MsFlags, mount};
 use nix::unistd::Pid;
 
 use crate::error::LabError;
-use crate::exec::{self, Output, wait_for};
 use crate::flanneld::{FlanneldOptions, HEALTH_PORT, Place};
 use crate::plan::{NodePlan, POD_BRIDGE, PodNetwork, PodPlan};
-use crate::process::{Daemon, Signal};
 use crate::wire::Wiring;
+use host::programs::{self, Output, ProgramError, wait_for};
+use host::programs::{Daemon, Signal};
 
 pub(crate) use proxied::Proxied;
 
@@ -126,16 +126,16 @@ impl Node {
         &self,
         argv: impl IntoIterator<Item = S>,
         limit: Duration,
-    ) -> Result<Output, LabError> {
-        exec::run(&exec::inside(&self.namespace, argv).time_limit(limit))
+    ) -> Result<Output, ProgramError> {
+        programs::run(&programs::inside(&self.namespace, argv).time_limit(limit))
     }
 
-    /// Runs a command on the node that has to succeed within [`exec::LIMIT`]; gives its standard output.
+    /// Runs a command on the node that has to succeed within [`programs::LIMIT`]; gives its standard output.
     ///
     /// # Errors
     /// It fails.
-    pub fn run<S: Into<String>>(&self, argv: impl IntoIterator<Item = S>) -> Result<String, LabError> {
-        self.exec(argv, exec::LIMIT)?.ok()
+    pub fn run<S: Into<String>>(&self, argv: impl IntoIterator<Item = S>) -> Result<String, ProgramError> {
+        self.exec(argv, programs::LIMIT)?.ok()
     }
 
     /// Starts flanneld with the lab's flags and these. It may take a moment until it is ready:
@@ -153,15 +153,15 @@ impl Node {
         let path = self.directory.join(OPTIONS);
         let text = serde_json::to_string(options).map_err(|e| LabError::io("write", &path)(e.into()))?;
         fs::write(&path, text).map_err(LabError::io("write", &path))?;
-        self.flanneld.start(&program, &options.argv(&place), &options.env)
+        Ok(self.flanneld.start(&program, &options.argv(&place), &options.env)?)
     }
 
     /// Ends flanneld: SIGTERM for a clean end, SIGKILL for a crash. The exit status is known if this process
     /// started it.
     ///
     /// # Errors
-    /// It does not end within [`crate::process::STOP_LIMIT`].
-    pub fn stop_flanneld(&self, signal: Signal) -> Result<Option<ExitStatus>, LabError> {
+    /// It does not end within [`host::programs::STOP_LIMIT`].
+    pub fn stop_flanneld(&self, signal: Signal) -> Result<Option<ExitStatus>, ProgramError> {
         self.flanneld.stop(signal)
     }
 
@@ -196,7 +196,7 @@ impl Node {
 
     fn get_at(&self, port: u16, path: &str) -> Result<(u16, String), LabError> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        crate::http::get(&self.namespace, address, path).map_err(|error| LabError::Protocol {
+        programs::get(&self.namespace, address, path).map_err(|error| LabError::Protocol {
             what: format!("http://{address}{path} on {}", self.plan.name),
             reason: error.to_string(),
         })
@@ -244,7 +244,7 @@ impl Node {
     pub fn wait_ready(&self, limit: Duration) -> Result<SubnetEnv, LabError> {
         let ready = wait_for(Instant::now() + limit, || match self.is_ready() {
             true => Ok(self.subnet_env()),
-            false if self.flanneld.pid().is_none() => Err(self.flanneld.died()),
+            false if self.flanneld.pid().is_none() => Err(LabError::from(self.flanneld.died())),
             false => Ok(None),
         })?;
         ready.ok_or_else(|| self.not_ready(limit))
@@ -268,7 +268,7 @@ impl Node {
         let mut wiring = Wiring::new()?;
         let bridge = wait_for(Instant::now() + BRIDGE_LIMIT, || {
             let addresses = wiring.addresses(&self.plan.netns, POD_BRIDGE)?.unwrap_or_default();
-            Ok(network.gateways().iter().all(|net| addresses.contains(net)).then_some(()))
+            Ok::<_, LabError>(network.gateways().iter().all(|net| addresses.contains(net)).then_some(()))
         })?;
         bridge.ok_or_else(|| LabError::NotReady {
             what: format!("the bridge {POD_BRIDGE} of {}, with an address of its subnet", self.plan.name),
@@ -361,16 +361,16 @@ impl Pod {
         &self,
         argv: impl IntoIterator<Item = S>,
         limit: Duration,
-    ) -> Result<Output, LabError> {
-        exec::run(&exec::inside(&self.namespace, argv).time_limit(limit))
+    ) -> Result<Output, ProgramError> {
+        programs::run(&programs::inside(&self.namespace, argv).time_limit(limit))
     }
 
     /// Runs a command in the pod that has to succeed, as [`Node::run`].
     ///
     /// # Errors
     /// It fails.
-    pub fn run<S: Into<String>>(&self, argv: impl IntoIterator<Item = S>) -> Result<String, LabError> {
-        self.exec(argv, exec::LIMIT)?.ok()
+    pub fn run<S: Into<String>>(&self, argv: impl IntoIterator<Item = S>) -> Result<String, ProgramError> {
+        self.exec(argv, programs::LIMIT)?.ok()
     }
 }
 

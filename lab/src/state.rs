@@ -13,9 +13,9 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::error::LabError;
-use crate::exec::wait_for;
 use crate::name::LabName;
 use crate::spec::Spec;
+use host::programs::wait_for;
 
 /// Where every lab has its directory.
 pub const DIRECTORY: &str = "/run/weft/lab";

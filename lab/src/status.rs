@@ -7,11 +7,12 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::error::LabError;
+use crate::etcd::NetworkKeys;
 use crate::lab::Lab;
-use crate::metrics::{self, Sample};
 use crate::node::Node;
 use crate::services::{Listing, Services};
 use crate::table::Table;
+use telemetry::samples::{self, Sample};
 
 /// A lab at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -158,7 +159,7 @@ fn observe_services(lab: &Lab, services: &Services) -> Result<ServicesStatus, La
 fn observe_proxy(node: &Node) -> Option<ProxyStatus> {
     let options = node.proxy_options()?;
     let told = node.get_proxy("/proxyMode").ok().filter(|(status, _)| *status == 200);
-    let samples = node.get_proxy("/metrics").map(|(_, text)| metrics::parse(&text)).unwrap_or_default();
+    let samples = node.get_proxy("/metrics").map(|(_, text)| samples::parse(&text)).unwrap_or_default();
     let failures = samples
         .iter()
         .filter(|s| s.name.ends_with("_failures_total"))
@@ -177,7 +178,7 @@ fn observe_proxy(node: &Node) -> Option<ProxyStatus> {
 }
 
 fn observe_node(node: &Node, node_of: &BTreeMap<String, String>) -> NodeStatus {
-    let samples = node.metrics().map(|text| metrics::parse(&text)).unwrap_or_default();
+    let samples = node.metrics().map(|text| samples::parse(&text)).unwrap_or_default();
     let env = node.subnet_env();
     let network = env.as_ref().and_then(|env| env.pod_network().ok());
     let flanneld = node.flanneld_options().map(|o| if o.binary.is_ours() { "weft" } else { "original" });
@@ -400,7 +401,7 @@ mod tests {
 
     fn status() -> Status {
         let node_of = BTreeMap::from([("172.30.0.12".to_owned(), "n2".to_owned())]);
-        let samples = metrics::parse(METRICS);
+        let samples = samples::parse(METRICS);
         let node = NodeStatus {
             name: "n1".to_owned(),
             underlay: "172.30.0.11".to_owned(),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lab::etcd::NetworkKeys;
 use lab::flanneld::Binary;
 use lab::plan::PodNetwork;
 use lab::spec::{Backend, Topology};

@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use lab::exec::wait_for;
+use host::programs::wait_for;
 use lab::flanneld::Binary;
 use lab::services::{Asked, FrontendKind, NODE_PORT, PORT};
 use lab::spec::{Backend, ProxyMode};
-use lab::{FlanneldOptions, ProxyOptions, ScratchLab, Signal, Spec};
+use lab::{FlanneldOptions, LabError, ProxyOptions, ScratchLab, Signal, Spec};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -202,7 +202,7 @@ endpoints: [{{addresses: [\"{address}\"], nodeName: n2, conditions: {{ready: tru
     {
         let answer = wait_for(deadline, || {
             let said = tool(&lab, &["ask", "-n", "3", from, &target]);
-            Ok(said.status.success().then(|| text(&said)))
+            Ok::<_, LabError>(said.status.success().then(|| text(&said)))
         });
         let said =
             answer.unwrap().unwrap_or_else(|| panic!("{}", text(&tool(&lab, &["ask", from, &target]))));
@@ -215,7 +215,7 @@ endpoints: [{{addresses: [\"{address}\"], nodeName: n2, conditions: {{ready: tru
     fs::remove_file(directory.join("mine.yaml")).unwrap();
     let gone = wait_for(deadline, || {
         let said = tool(&lab, &["ask", "-n", "1", "n1-p1", "10.96.7.7:8000"]);
-        Ok((said.status.code() == Some(1)).then(|| text(&said)))
+        Ok::<_, LabError>((said.status.code() == Some(1)).then(|| text(&said)))
     });
     let said = gone.unwrap().expect("it is not served any more");
     assert!(said.contains("no answer, 1 time") && said.contains(" explain "), "{said}");

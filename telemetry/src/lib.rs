@@ -7,4 +7,5 @@
 pub mod http;
 pub mod logs;
 pub mod metrics;
+pub mod samples;
 pub mod systemd;

@@ -1,7 +1,7 @@
 //! Leases of nodes that there are not, written straight into etcd.
 
 use lab::Lab;
-use lab::etcd::PREFIX;
+use lab::etcd::{NetworkKeys, PREFIX};
 
 /// A key of etcd for a subnet: `10.244.7.0-24`.
 pub fn key(subnet: &str) -> String {

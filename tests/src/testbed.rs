@@ -4,9 +4,9 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use lab::flanneld::Binary;
-use lab::metrics::{self, Sample};
 use lab::spec::Backend;
 use lab::{FlanneldOptions, Node, ScratchLab, Spec};
+use telemetry::samples::{self, Sample};
 
 use crate::wait::{SOON, until};
 
@@ -99,7 +99,7 @@ pub fn warned(node: &Node, from: usize, words: &str) -> String {
 /// # Panics
 /// Nobody answers.
 pub fn samples(node: &Node) -> Vec<Sample> {
-    metrics::parse(&node.metrics().unwrap_or_else(|error| panic!("{error}")))
+    samples::parse(&node.metrics().unwrap_or_else(|error| panic!("{error}")))
 }
 
 /// The sum over a metric's labels; `name` without the common prefix.
@@ -107,7 +107,7 @@ pub fn samples(node: &Node) -> Vec<Sample> {
 /// # Panics
 /// Nobody answers.
 pub fn metric(node: &Node, name: &str) -> f64 {
-    metrics::sum(&samples(node), &format!("weft_flanneld_{name}"))
+    samples::sum(&samples(node), &format!("weft_flanneld_{name}"))
 }
 
 /// All writes that flanneld has made to tables and rules.

@@ -6,6 +6,7 @@ use std::fs;
 use std::net::UdpSocket;
 use std::time::Instant;
 
+use lab::etcd::NetworkKeys;
 use lab::spec::{Backend, Datapath};
 use lab::{Node, Signal, Spec};
 use tests::leases;

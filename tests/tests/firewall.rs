@@ -7,6 +7,7 @@ use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
 use host::netns::Namespace;
+use lab::etcd::NetworkKeys;
 use lab::spec::{Backend, Datapath};
 use lab::{FlanneldOptions, Node, ScratchLab, Signal, Spec};
 use tests::foreign::Foreign;

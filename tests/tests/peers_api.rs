@@ -12,7 +12,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use lab::Signal;
-use lab::originals::{KubeProxy, Mode, READY_LIMIT, User};
+use originals::{KubeProxy, Mode, READY_LIMIT, User};
 use proxy::options;
 use serde_json::{Value, json};
 
@@ -327,7 +327,7 @@ fn probes_and_configuration_are_answered_with_kube_proxys_keys() {
 
 #[test]
 fn every_flag_of_kube_proxy_is_known_with_its_default() {
-    let help = run(Command::new(lab::originals::program("kube-proxy").unwrap()).arg("--help"));
+    let help = run(Command::new(originals::program("kube-proxy").unwrap()).arg("--help"));
     let mut seen = 0;
     for line in help.lines().map(str::trim_start).filter(|line| line.starts_with('-')) {
         let words = line.trim_start_matches(|c: char| c == '-' && !line.starts_with("--"));
@@ -358,7 +358,7 @@ fn each_reads_the_configuration_file_that_the_other_writes() {
     let directory = tempfile::tempdir().unwrap();
     let file = |name: &str| directory.path().join(name).display().to_string();
     let (theirs, ours, again) = (file("theirs"), file("ours"), file("again"));
-    let original = lab::originals::program("kube-proxy").unwrap();
+    let original = originals::program("kube-proxy").unwrap();
     run(Command::new(&original).arg(format!("--write-config-to={theirs}")));
     let read = |path: &str| {
         let options = options::resolve(&[format!("--config={path}")], &options::Machine);

@@ -10,10 +10,10 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use bench::proxy::mode::Flavour;
+use bench::proxy::tools;
 use host::netns::Namespace;
-use lab::bench::proxy::mode::Flavour;
-use lab::bench::proxy::tools;
-use lab::originals::{ControlPlane, KubeProxy, Mode, User};
+use originals::{ControlPlane, KubeProxy, Mode, User};
 use proxy::cases::{self, Subject};
 use proxy_core::cases::Case;
 use proxy_core::options::{DetectLocal, NodePortAddresses};

@@ -121,8 +121,8 @@ fn compact_behind_their_backs(lab: &ScratchLab) {
     let ports = |state: &str| {
         for name in ["n1", "n2"] {
             let argv = ["ip", "link", "set", name, state];
-            let ip = lab::exec::inside(lab.hub(), argv);
-            lab::exec::run(&ip).and_then(lab::Output::ok).unwrap_or_else(|error| panic!("{error}"));
+            let ip = host::programs::inside(lab.hub(), argv);
+            host::programs::run(&ip).and_then(lab::Output::ok).unwrap_or_else(|error| panic!("{error}"));
         }
     };
     lab.stop_etcd(Signal::SIGTERM).unwrap();

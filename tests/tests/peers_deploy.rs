@@ -2,7 +2,7 @@
 //!
 //! Needs root, etcd and `scripts/peers`.
 
-use lab::originals::ControlPlane;
+use originals::ControlPlane;
 use serde_json::Value;
 use tests::deploy::documents;
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use lab::Signal;
-use lab::originals::{Api, ControlPlane, User};
+use originals::{Api, ControlPlane, User};
 use proxy::feeds::{self, Event, Feed};
 use proxy::options;
 use proxy_core::cluster::{Change, Cluster};

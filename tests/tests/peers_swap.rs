@@ -2,6 +2,7 @@
 //!
 //! Needs root, etcd, `cargo build -p weft` and `scripts/peers`.
 
+use lab::etcd::NetworkKeys;
 use lab::spec::{Backend, Datapath};
 use lab::{Node, ScratchLab, Spec};
 use serde_json::json;

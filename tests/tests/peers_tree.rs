@@ -10,8 +10,8 @@ use host::iptables::Saved;
 use host::netns::Namespace;
 use lab::Signal;
 use lab::flanneld::Binary;
-use lab::originals::{ControlPlane, KubeProxy, Mode, READY_LIMIT, User};
 use nix::unistd::Pid;
+use originals::{ControlPlane, KubeProxy, Mode, READY_LIMIT, User};
 use serde_json::{Value, json};
 use tests::wait::until_explained;
 

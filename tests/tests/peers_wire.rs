@@ -6,6 +6,7 @@
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::time::Duration;
 
+use lab::etcd::NetworkKeys;
 use lab::spec::{Backend, Datapath};
 use lab::{FlanneldOptions, Pod, ScratchLab, Spec};
 use nix::sys::socket::SockProtocol;

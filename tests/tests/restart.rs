@@ -2,6 +2,7 @@
 //!
 //! Needs root, etcd, and the `weft` that `cargo build -p weft` makes.
 
+use lab::etcd::NetworkKeys;
 use lab::spec::{Backend, Datapath};
 use lab::{Node, ScratchLab, Signal, Spec};
 use tests::foreign::Foreign;

@@ -24,13 +24,13 @@ fn in_transactions(lab: &Lab, operation: impl Fn(usize) -> String) {
     let all: Vec<usize> = (0..LEASES).collect();
     for part in all.chunks(100) {
         let operations: String = part.iter().map(|n| operation(*n) + "\n").collect();
-        let txn = lab::exec::inside(
+        let txn = host::programs::inside(
             lab.etcd().namespace(),
             ["etcdctl", "--endpoints=http://127.0.0.1:2379", "txn"],
         );
         // No comparisons, the operations, no alternative.
         let output =
-            lab::exec::run(&txn.env("ETCDCTL_API", "3").stdin(format!("\n{operations}\n\n"))).unwrap();
+            host::programs::run(&txn.env("ETCDCTL_API", "3").stdin(format!("\n{operations}\n\n"))).unwrap();
         output.ok().unwrap();
     }
 }

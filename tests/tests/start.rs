@@ -5,6 +5,7 @@
 
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 
+use lab::etcd::NetworkKeys;
 use lab::flanneld::HEALTH_PORT;
 use lab::spec::Backend;
 use lab::{FlanneldOptions, Node, ScratchLab, Signal};

@@ -35,7 +35,7 @@ enum Command {
     /// Many nodes on this one machine, with pods on each, in network namespaces
     Lab(lab::cli::LabCli),
     /// Measure packet paths side by side
-    Bench(lab::bench::BenchCli),
+    Bench(bench::BenchCli),
 }
 
 impl Cli {

@@ -18,7 +18,6 @@ mod shared;
 mod simple;
 mod socket;
 mod spec;
-mod sys;
 
 pub use choice::{Chosen, InUse};
 pub use counters::{PeerCounts, UdpCounters};

@@ -238,7 +238,7 @@ fn make(
 
     if overlay.is_some() {
         // Peers take this for the mark of a node with the programs, whichever way a packet takes here.
-        socket::leave_checksum_out(&socket)
+        host::sockets::leave_checksum_out(&socket)
             .map_err(|source| UdpError::Socket { local: spec.endpoint(), source })?;
     }
     let index = tun.index().map_err(UdpError::Tun)?;

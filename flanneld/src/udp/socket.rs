@@ -1,11 +1,9 @@
 //! The underlay socket.
 
-use super::sys;
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{SocketAddrV4, UdpSocket};
-use std::os::fd::AsFd;
 
 /// Room for packets that wait for us, in bytes as the kernel counts them (some 2 KiB for a full packet). With the
 /// default of 208 KiB a burst of a hundred packets is the end; this much gave 1.4 times the throughput of one TCP
@@ -22,10 +20,4 @@ pub(super) fn bind(local: SocketAddrV4) -> io::Result<UdpSocket> {
     }
     socket.bind(&local.into())?;
     Ok(socket.into())
-}
-
-/// Sends datagrams with UDP checksum 0 from now on, as the packet programs do (legal over IPv4, RFC 768; the original
-/// takes them).
-pub(super) fn leave_checksum_out(socket: &UdpSocket) -> io::Result<()> {
-    sys::set_no_check(socket.as_fd())
 }

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use host::netns::Namespace;
@@ -93,7 +92,7 @@ impl Sockets {
             Ok::<_, io::Error>((ping_socket(to)?, ping_socket(to)?, tcp?, std::net::UdpSocket::bind(any)?))
         };
         let (ping, large_ping, tcp, udp) = namespace.run(open).map_err(io::Error::other)??;
-        crate::sys::dont_fragment(large_ping.as_fd(), to.is_ipv6())?;
+        host::sockets::dont_fragment(&large_ping, to.is_ipv6())?;
         udp.set_nonblocking(true)?;
         Ok(Self {
             ping: UdpSocket::from_std(ping)?,

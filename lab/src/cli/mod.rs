@@ -1,7 +1,6 @@
 //! `weft lab ...`: the command line of the labs.
 
 mod show;
-pub(crate) mod signals;
 mod terminal;
 mod up;
 
@@ -162,7 +161,7 @@ struct Down {
 impl LabCli {
     /// Does what was asked; errors go to the standard error.
     pub fn run(self) -> ExitCode {
-        signals::many_files();
+        crate::signals::many_files();
         let result = match self.command {
             Command::Up(up) => up.run(),
             Command::Status(report) => print_status(&report),

@@ -7,7 +7,6 @@ use std::time::Duration;
 use clap::Args;
 use ipnet::Ipv4Net;
 
-use super::signals::Signals;
 use super::terminal::Terminal;
 use super::{DEFAULT_NAME, name_flag, print, show};
 use crate::call;
@@ -20,6 +19,7 @@ use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::proxy::{ProxyOptions, SERVICE_CIDR};
 use crate::services::{self, Asked};
+use crate::signals::Signals;
 use crate::spec::{Backend, Datapath, ProxyMode, Spec};
 
 /// How long the nodes may take to hear of each other before a check that fails counts.

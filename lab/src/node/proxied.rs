@@ -10,9 +10,9 @@ use nix::unistd::Pid;
 
 use super::Node;
 use crate::error::LabError;
-use crate::exec::wait_for;
-use crate::process::{Daemon, Signal};
 use crate::proxy::{HEALTH_PORT, Place, ProxyOptions, REPORT_PORT};
+use host::programs::wait_for;
+use host::programs::{Daemon, ProgramError, Signal};
 
 /// How the proxy was started last, in the node's directory.
 const OPTIONS: &str = "proxy.json";
@@ -37,14 +37,14 @@ impl Node {
         let path = self.directory.join(OPTIONS);
         let text = serde_json::to_string(options).map_err(|e| LabError::io("write", &path)(e.into()))?;
         fs::write(&path, text).map_err(LabError::io("write", &path))?;
-        self.proxy.start(&program, &options.argv(&place), &[])
+        Ok(self.proxy.start(&program, &options.argv(&place), &[])?)
     }
 
     /// Ends the proxy: SIGTERM for a clean end, SIGKILL for a crash. Services go on without it.
     ///
     /// # Errors
-    /// It does not end within [`crate::process::STOP_LIMIT`].
-    pub fn stop_proxy(&self, signal: Signal) -> Result<Option<ExitStatus>, LabError> {
+    /// It does not end within [`host::programs::STOP_LIMIT`].
+    pub fn stop_proxy(&self, signal: Signal) -> Result<Option<ExitStatus>, ProgramError> {
         self.proxy.stop(signal)
     }
 
@@ -99,7 +99,7 @@ impl Node {
             go_on()?;
             match self.is_proxy_ready() {
                 true => Ok(Some(())),
-                false if self.proxy.pid().is_none() => Err(self.proxy.died()),
+                false if self.proxy.pid().is_none() => Err(LabError::from(self.proxy.died())),
                 false => Ok(None),
             }
         })?;

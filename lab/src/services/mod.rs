@@ -19,10 +19,10 @@ use std::time::{Duration, Instant};
 use host::netns::Namespace;
 
 use crate::error::LabError;
-use crate::exec::wait_for;
 use crate::lab::Lab;
 use crate::node::Node;
-use crate::process::Daemon;
+use host::programs::Daemon;
+use host::programs::{self, wait_for};
 
 pub use ask::Transport;
 pub use check::{Asked, Frontend, FrontendKind, check};
@@ -95,9 +95,9 @@ impl Services {
         let here = SocketAddr::from(([127, 0, 0, 1], ANSWER_PORT));
         let deadline = Instant::now() + ANSWER_LIMIT;
         for pod in lab.pods() {
-            wait_for(deadline, || match crate::http::get(pod.namespace(), here, "/") {
+            wait_for(deadline, || match programs::get(pod.namespace(), here, "/") {
                 Ok(_) => Ok(Some(())),
-                Err(_) if self.answers.pid().is_none() => Err(self.answers.died()),
+                Err(_) if self.answers.pid().is_none() => Err(LabError::from(self.answers.died())),
                 Err(_) => Ok(None),
             })?
             .ok_or_else(|| LabError::NotReady {

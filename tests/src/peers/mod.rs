@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use lab::etcd::NetworkKeys;
 use lab::spec::Backend;
 use lab::{FlanneldOptions, Node, ScratchLab, Signal, Spec};
 

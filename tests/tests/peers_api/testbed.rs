@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use host::netns::Namespace;
 use lab::flanneld::Binary;
-use lab::originals::{Api, ControlPlane, User};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use originals::{Api, ControlPlane, User};
 use serde_json::{Value, json};
 use tests::places::Places;
 use tests::wait::until_explained;
