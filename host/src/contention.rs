@@ -112,7 +112,7 @@ impl fmt::Display for Report {
         f.write_str("changed again and again by ")?;
         match &self.writer {
             Some(writer) => match writer.command() {
-                Some(command) => write!(f, "{writer}, `{command}`")?,
+                Some(command) => write!(f, "`{command}` (process {})", writer.pid)?,
                 None => writer.fmt(f)?,
             },
             None => f.write_str("another program")?,

@@ -14,10 +14,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Instant;
 
+use host::contention::Contention;
 use host::error::{HostError, Remedy};
 use host::netns::Namespace;
-use host::nftables::{Batch, Change, Counts, Data, Event, Monitor, Nftables, Op, TableId};
+use host::nftables::{Batch, Change, Counts, Data, Event, Monitor, Nftables, Op, TableId, Writer};
 use proxy_core::names::Family;
 use proxy_core::table::{FrontendAddress, NodeView, PortKey, ServiceTable, TableDelta};
 use tokio::runtime::Handle;
@@ -61,6 +63,8 @@ pub struct NftablesBackend {
     counted: BTreeMap<(Family, Kept, Data), u64>,
     /// Chains that could not be deleted yet.
     leftover: Vec<Op>,
+    /// Others who write to our table again and again.
+    contention: Contention,
 }
 
 /// What the kernel has, as far as changes need to know.
@@ -107,6 +111,7 @@ impl NftablesBackend {
             known: None,
             counted: BTreeMap::new(),
             leftover: Vec::new(),
+            contention: Contention::default(),
         })
     }
 
@@ -137,10 +142,24 @@ impl NftablesBackend {
     fn note(&mut self, event: &Event) {
         if self.disturbs(event) {
             self.known = None;
+            // What was lost may have been about tables of others.
+            if let Event::Changed(change) = event {
+                self.undone(Some(&change.writer));
+            }
         }
         if let (Event::Changed(change), Some(known)) = (event, &mut self.known) {
             known.generation = change.generation;
         }
+    }
+
+    /// Somebody wrote to our table, which is looked at again: at once, unless that has been in vain before.
+    fn undone(&mut self, writer: Option<&Writer>) {
+        let Some(report) = self.contention.undone(writer, Instant::now()).report else { return };
+        tracing::warn!(
+            mode = MODE,
+            "the nftables table {} is {report}; a node has one proxy: end the other, or give both the same flags",
+            layout::TABLE
+        );
     }
 }
 
@@ -205,7 +224,16 @@ impl Backend for NftablesBackend {
                 }
                 Err(error) => return Err(error),
             }
+            let fought = attempt > 0 && total.writes > 0;
+            if self.known.is_some() || fought {
+                self.contention.repaired(Instant::now());
+            }
             if self.known.is_some() {
+                return Ok(total);
+            }
+            if fought {
+                // All of it is written, and somebody wrote again before we listened.
+                self.undone(None);
                 return Ok(total);
             }
             afresh = false;
@@ -227,6 +255,9 @@ impl Backend for NftablesBackend {
     async fn disturbed(&mut self) -> Result<(), BackendError> {
         loop {
             if self.known.is_none() {
+                if let Some(at) = self.contention.due() {
+                    tokio::time::sleep_until(at.into()).await;
+                }
                 return Ok(());
             }
             let Some(monitor) = &mut self.monitor else { return std::future::pending().await };
