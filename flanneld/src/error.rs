@@ -24,7 +24,7 @@ pub enum FlanneldError {
     )]
     TooSmall { name: String, mtu: u32, backend: &'static str },
     #[error("no lease")]
-    Lease(#[source] EtcdError),
+    Lease(#[from] EtcdError),
     #[error(
         "subnet {subnets} now belongs to {holder}: this node's lease was taken over. Look for a second node with \
          the same --public-ip, or a key put by hand; flanneld takes another subnet when it is started again"
@@ -49,6 +49,15 @@ pub enum FlanneldError {
 }
 
 impl FlanneldError {
+    /// Whether it may pass by itself: a kernel that is busy, a full disk.
+    pub fn heals(&self) -> bool {
+        match self {
+            Self::Observe(error) | Self::Firewall(error) => error.remedy() != host::error::Remedy::GiveUp,
+            Self::Write(_) => true,
+            _ => false,
+        }
+    }
+
     /// The whole story in one line: each cause after a colon.
     pub fn chain(&self) -> String {
         chain(self)

@@ -46,7 +46,7 @@ impl Files {
     /// # Errors
     /// A file cannot be written.
     pub fn publish(&mut self, mtu: u32) -> Result<(), FlanneldError> {
-        if self.mtu.replace(mtu) == Some(mtu) {
+        if self.mtu == Some(mtu) {
             return Ok(());
         }
         if let Some(path) = &self.cni_conf {
@@ -64,6 +64,7 @@ impl Files {
         let env = SubnetEnv::new(&self.config, &self.subnets, mtu, self.ip_masq);
         write_atomically(&self.subnet_file, &env.to_string())?;
         tracing::info!(file = %self.subnet_file.display(), mtu, "subnet file written");
+        self.mtu = Some(mtu);
         Ok(())
     }
 }

@@ -8,6 +8,8 @@ mod cleanup;
 mod files;
 mod lease;
 mod reconciler;
+mod retry;
+mod stage;
 mod start;
 
 use std::time::Duration;
@@ -24,7 +26,9 @@ use crate::error::FlanneldError;
 use crate::etcd::LeaseEvent;
 use crate::options::Options;
 use crate::udp;
-use reconciler::{Pass, describe};
+use reconciler::Pass;
+use retry::{News, Retry};
+use stage::Stage;
 use start::Started;
 
 /// How long changes are gathered before a look: our own writes and a link's going down come in showers.
@@ -36,9 +40,6 @@ const GATHER_SHARE: u32 = 5;
 const GATHER_LAST: Duration = Duration::from_millis(500);
 /// How often the udp data path is asked whether it is whole: packet programs are detached without a word.
 const PULSE: Duration = Duration::from_millis(250);
-/// The first and the longest wait before a pass that failed is tried again without being called.
-const RETRY_FIRST: Duration = Duration::from_millis(100);
-const RETRY_LAST: Duration = Duration::from_secs(5);
 
 /// Runs flanneld until it is told to end.
 ///
@@ -88,7 +89,7 @@ async fn serve(options: Options) -> Result<(), FlanneldError> {
     let mut aging = tokio::time::interval(udp::AGING);
     // Before the first snapshot nothing is planned: what is not known yet would look like gone.
     let mut informed = false;
-    let mut ready = false;
+    let mut stage = Stage::new(health);
     loop {
         let mut look = tokio::select! {
             event = leases.recv() => {
@@ -97,17 +98,17 @@ async fn serve(options: Options) -> Result<(), FlanneldError> {
             }
             () = changes.gather(reconciler.last_pass()), if informed => true,
             () = retry.due(), if informed => true,
-            _ = pulse.tick(), if ready && reconciler.runs_udp() => !reconciler.udp_is_whole(),
-            () = firewall.changed(), if ready => {
+            _ = pulse.tick(), if stage.reached() && reconciler.runs_udp() => !reconciler.udp_is_whole(),
+            () = firewall.changed(), if stage.reached() => {
                 firewall.sync(reconciler.node()).await;
                 false
             }
-            _ = aging.tick(), if ready => {
+            _ = aging.tick(), if stage.reached() => {
                 reconciler.age_udp_peers();
                 firewall.count(reconciler.counted(&book));
                 false
             }
-            () = questions.notified(), if ready => {
+            () = questions.notified(), if stage.reached() => {
                 firewall.count(reconciler.counted(&book));
                 false
             }
@@ -117,22 +118,31 @@ async fn serve(options: Options) -> Result<(), FlanneldError> {
         while let Ok(event) = leases.try_recv() {
             look |= note(&mut book, event, &lease_lost);
         }
-        if !look && ready {
+        if !look && stage.reached() {
             continue;
         }
-        let pass = reconciler.pass(&book).await?;
-        retry.after(&pass);
+        let pass = match reconciler.pass(&book).await {
+            Ok(pass) => pass,
+            // Whatever a look or a write runs into now, the tables stand; they are looked at again.
+            Err(error) if stage.reached() || error.heals() => Pass::failed(error.chain()),
+            Err(error) => return Err(error),
+        };
         firewall.count(reconciler.counted(&book));
-        if !ready && pass.carries_packets() {
-            firewall.start(reconciler.node()).await?;
-            ready = true;
-            files.publish(reconciler.pod_mtu())?;
-            health.set(true);
-            tell_systemd("READY=1");
-            tracing::info!(subnet = %reconciler.node().subnets, peers = book.peers().len(), "ready");
-        } else if ready {
-            files.publish(reconciler.pod_mtu())?;
+        let trouble = stage.after(&pass, &mut firewall, &mut files, &reconciler, book.peers().len()).await?;
+        report(retry.after(trouble, Instant::now().into_std()));
+    }
+}
+
+fn report(news: Option<News>) {
+    match news {
+        Some(News::Trouble { text, returned: 0 }) => {
+            tracing::warn!(error = text, "not everything is as it should be; trying again");
         }
+        Some(News::Trouble { text, returned }) => {
+            tracing::warn!(error = text, returned, "not everything is as it should be, again; trying again");
+        }
+        Some(News::Over) => tracing::info!("everything is as it should be again"),
+        None => {}
     }
 }
 
@@ -180,41 +190,6 @@ fn note(book: &mut LeaseBook, event: LeaseEvent, lease_lost: &mpsc::Sender<()>) 
         }
     }
     matches!(event, LeaseEvent::Snapshot(_)) || !changes.is_empty()
-}
-
-/// When to look again without being called.
-#[derive(Debug, Default)]
-struct Retry {
-    at: Option<Instant>,
-    wait: Duration,
-    /// What was said last, so that a failure that stays is said once.
-    said: String,
-}
-
-impl Retry {
-    fn after(&mut self, pass: &Pass) {
-        if pass.complete() {
-            if !self.said.is_empty() {
-                tracing::info!("the kernel's tables are complete again");
-            }
-            *self = Self::default();
-            return;
-        }
-        self.wait = (self.wait * 2).clamp(RETRY_FIRST, RETRY_LAST);
-        self.at = Some(Instant::now() + self.wait);
-        let text = describe(pass);
-        if text != self.said {
-            tracing::warn!(error = text, "not everything could be written; trying again");
-            self.said = text;
-        }
-    }
-
-    async fn due(&self) {
-        match self.at {
-            Some(at) => tokio::time::sleep_until(at).await,
-            None => std::future::pending().await,
-        }
-    }
 }
 
 fn tell_systemd(state: &str) {

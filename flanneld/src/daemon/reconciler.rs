@@ -28,6 +28,8 @@ pub struct Pass {
     pub failures: Vec<Failure>,
     /// What keeps the overlay from working although nothing was refused: the underlay or the data path is not there.
     pub missing: Option<String>,
+    /// The pass could not be made; nothing is known of the tables.
+    pub failed: Option<String>,
 }
 
 impl Pass {
@@ -35,8 +37,20 @@ impl Pass {
         Self { missing: Some(missing), ..Self::default() }
     }
 
-    pub fn complete(&self) -> bool {
-        self.failures.is_empty() && self.missing.is_none()
+    /// A pass that ended with an error.
+    pub fn failed(error: String) -> Self {
+        Self { failed: Some(error), ..Self::default() }
+    }
+
+    /// It says nothing of the tables.
+    pub fn is_blind(&self) -> bool {
+        self.failed.is_some()
+    }
+
+    /// What keeps the tables from being complete, in one line.
+    pub fn trouble(&self) -> Option<String> {
+        let refused = || self.failures.first().map(|first| describe(first, self.failures.len()));
+        self.failed.clone().or_else(|| self.missing.clone()).or_else(refused)
     }
 
     /// Whether the overlay itself stands. One peer that cannot be routed to does not keep the node back.
@@ -123,8 +137,10 @@ impl Reconciler {
         let start = Instant::now();
         let seen = self.observe().await?;
         if !underlay::refresh(&mut self.node.underlay, &seen) {
-            tracing::warn!(link = %self.node.underlay.name, "the underlay interface is gone; waiting for it");
-            return Ok(Pass::without("the underlay interface is gone".to_owned()));
+            let name = &self.node.underlay.name;
+            return Ok(Pass::without(format!(
+                "the underlay interface {name} is gone, so no packet reaches the peers; waiting for it"
+            )));
         }
         let view = self.view(leases).await;
         let wanted = overlay::wanted(&self.config, &self.node, leases.peers(), &view)?;
@@ -158,7 +174,7 @@ impl Reconciler {
         if ops > 0 {
             tracing::info!(ops, failed = failures.len(), took = ?start.elapsed(), "kernel tables brought up to date");
         }
-        Ok(Pass { failures, missing: None })
+        Ok(Pass { failures, ..Pass::default() })
     }
 
     async fn observe(&self) -> Result<Observed, FlanneldError> {
@@ -265,18 +281,15 @@ fn public_addresses(attrs: &LeaseAttrs) -> impl Iterator<Item = IpAddr> {
     [Some(IpAddr::from(attrs.public_ip)), attrs.public_ipv6.map(IpAddr::from)].into_iter().flatten()
 }
 
-/// Why a pass is not complete, in one line.
-pub fn describe(pass: &Pass) -> String {
-    let Some(Failure { op, error }) = pass.failures.first() else {
-        return pass.missing.clone().unwrap_or_default();
-    };
+/// The first of some writes that were refused, and how many more there are.
+fn describe(Failure { op, error }: &Failure, all: usize) -> String {
     let hint = match (op, error.errno()) {
         (Op::SetRoute(..), Some(libc::EINVAL | libc::ENETUNREACH | libc::EHOSTUNREACH)) => {
             " (its gateway is not on the interface's network: host-gw and direct routes need a common link)"
         }
         _ => "",
     };
-    let more = match pass.failures.len() {
+    let more = match all {
         1 => String::new(),
         all => format!(" (and {} more)", all - 1),
     };

@@ -34,7 +34,10 @@ const TEXTS: Texts = Texts {
 };
 
 /// flannel's pace when etcd has no answer, or the wrong one.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Why a look at the kernel's tables is waited for.
+const BUSY: &str = "the kernel's tables cannot be read yet";
 
 /// Everything that the loop works with.
 pub struct Started {
@@ -66,7 +69,7 @@ pub async fn start(options: &Options) -> Result<Started, FlanneldError> {
     tracing::info!(%config, "network configuration");
 
     let netlink = Netlink::connect().map_err(FlanneldError::Observe)?;
-    let chosen = underlay::choose(&netlink, options, &config).await?;
+    let chosen = patiently(BUSY, || underlay::choose(&netlink, options, &config)).await?;
     tracing::info!(
         link = %chosen.underlay.name,
         mtu = chosen.underlay.mtu,
@@ -140,24 +143,40 @@ async fn serve_health(
     Ok((ready, server))
 }
 
-/// Asks etcd until it answers with what can be used. Each new reason to wait is said once.
-async fn patiently<T>(
+/// Asks until there is an answer that can be used. Each new reason to wait is said once.
+async fn patiently<T, E: Into<FlanneldError> + Patience>(
     waiting: &'static str,
-    mut ask: impl AsyncFnMut() -> Result<T, EtcdError>,
+    mut ask: impl AsyncFnMut() -> Result<T, E>,
 ) -> Result<T, FlanneldError> {
     let mut said = String::new();
     loop {
         let error = match ask().await {
             Ok(answer) => return Ok(answer),
-            Err(error @ EtcdError::NoSubnet { .. }) => return Err(FlanneldError::Lease(error)),
-            Err(error) if error.remedy() == Remedy::GiveUp => return Err(FlanneldError::Lease(error)),
+            Err(error) if !error.is_waited_out() => return Err(error.into()),
             Err(error) => chain(&error),
         };
         if error != said {
             tracing::warn!(error, "{waiting}; asking again every second");
             said = error;
         }
-        tokio::time::sleep(PATIENCE).await;
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Which errors end the start, and which are waited out.
+trait Patience: std::error::Error {
+    fn is_waited_out(&self) -> bool;
+}
+
+impl Patience for EtcdError {
+    fn is_waited_out(&self) -> bool {
+        !matches!(self, Self::NoSubnet { .. }) && self.remedy() != Remedy::GiveUp
+    }
+}
+
+impl Patience for FlanneldError {
+    fn is_waited_out(&self) -> bool {
+        self.heals()
     }
 }
 
@@ -205,7 +224,7 @@ async fn vteps(
     if config.backend.overlay().vteps(config.v6.is_some()) == PerFamily::default() {
         return Ok(Vteps::default());
     }
-    let links = netlink.links().await.map_err(FlanneldError::Observe)?;
+    let links = patiently(BUSY, async || netlink.links().await.map_err(FlanneldError::Observe)).await?;
     let leases = patiently("the leases cannot be read yet", || source.list()).await?;
     let attrs = leases.entries.iter().filter_map(|entry| entry.attrs.as_ref());
     let own = attrs.into_iter().find(|attrs| attrs.public_ip == chosen.public_ip);
