@@ -173,11 +173,14 @@ fn spawn(invocation: &Invocation) -> Result<Child, HostError> {
         namespace.enter_on_spawn(&mut command, Sysfs::Keep);
     }
     command.spawn().map_err(|e| match e.kind() {
-        io::ErrorKind::NotFound => {
-            HostError::NoProgram { program: invocation.program.clone(), advice: advice(&invocation.program) }
-        }
+        io::ErrorKind::NotFound => missing(&invocation.program),
         _ => HostError::io("start", invocation, e),
     })
+}
+
+/// The error that a program is not there.
+pub(crate) fn missing(program: &str) -> HostError {
+    HostError::NoProgram { program: program.to_owned(), advice: advice(program) }
 }
 
 /// The Debian package of a program that we use.

@@ -7,6 +7,7 @@
 //! - [`nftables`], [`iptables`]: firewall rules
 //! - [`conntrack`]: tracked connections
 //! - [`contention`]: other programs that undo what is repaired
+//! - [`ipset`]: named sets that rules of iptables match
 //! - [`tun`]: TUN devices
 //! - [`netns`]: network namespaces, and commands inside them
 //! - [`sysctl`]: settings below `/proc/sys`
@@ -19,6 +20,7 @@ pub mod command;
 pub mod conntrack;
 pub mod contention;
 pub mod error;
+pub mod ipset;
 pub mod iptables;
 pub mod netlink;
 pub mod netns;

@@ -12,6 +12,7 @@ mod error;
 pub mod feeds;
 pub mod health;
 pub mod metrics;
+pub mod modes;
 pub mod options;
 mod reconfigured;
 pub mod tools;
@@ -67,7 +68,11 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
 
 async fn act(options: Options, arguments: Vec<String>) -> Result<(), ProxyError> {
     match &options.action {
-        Action::Cleanup => daemon::cleanup(&options),
+        Action::Cleanup => {
+            // It blocks, and has a runtime of its own where it needs one.
+            let done = tokio::task::spawn_blocking(move || daemon::cleanup(&options)).await;
+            done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+        }
         Action::InitOnly => {
             daemon::init_only(&options);
             Ok(())

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use proxy::health::{NodePorts, ProxyHealth, Report, probes, report, serve};
 use proxy::metrics::Metrics;
-use proxy::options::{Fixture, Mode, resolve};
+use proxy::modes::Mode;
+use proxy::options::{Fixture, resolve};
 use proxy_core::names::{Family, ServiceName};
 use proxy_core::table::HealthCheck;
 use serde_json::Value;
@@ -91,7 +92,7 @@ async fn reports_mode_configuration_and_metrics() {
     let options = resolve::<&str>(&["--proxy-mode=iptables"], &Fixture::named("n")).expect("options");
     let routes = report(Report {
         metrics: Metrics::new(),
-        mode: Arc::new(|| Mode::Iptables),
+        mode: Arc::new(|| Mode::find("iptables").unwrap()),
         configuration: options.configuration(),
         ready: Arc::new(|| false),
     });

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use proxy::options::{Action, Feed, Fixture, Mode, Options, OptionsError, resolve, write};
+use proxy::options::{Action, Feed, Fixture, Options, OptionsError, resolve, write};
 use proxy_core::options::{DetectLocal, NodePortAddresses};
 
 const HEAD: &str = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n";
@@ -27,7 +27,7 @@ fn defaults_are_kube_proxys_but_for_the_mode() {
     let options = good(flags(&[]));
     assert_eq!(options.action, Action::Run);
     assert_eq!(options.feed, Feed::Kubernetes { kubeconfig: None, master: None });
-    assert_eq!(options.mode, Mode::Nftables);
+    assert_eq!(options.mode.as_str(), "nftables");
     assert_eq!(options.node_name, "node-1", "small letters, no blanks");
     assert_eq!(options.nodeport_addresses, NodePortAddresses::Primary);
     assert_eq!(options.detect_local, DetectLocal::None);
@@ -66,7 +66,7 @@ fn flags_are_read_as_pflag_reads_them() {
         "--iptables-localhost-nodeports=false",
     ]));
     assert!(options.masquerade_all);
-    assert_eq!(options.mode, Mode::Iptables);
+    assert_eq!(options.mode.as_str(), "iptables");
     let net = |text: &str| text.parse().expect("a network");
     assert_eq!(
         options.detect_local,
@@ -94,7 +94,7 @@ fn a_file_decides_and_flags_beside_it_say_that_they_do_not() {
          bindAddress: \"::\"\nclusterCIDR: 10.0.0.0/8\nlogging:\n  verbosity: 2\nhostnameOverride: a\n",
         &["--proxy-mode=nftables", "--hostname-override=b", "-v", "7", "--masquerade-all=false"],
     ));
-    assert_eq!((options.mode, options.sync_period), (Mode::Iptables, Duration::from_secs(5)));
+    assert_eq!((options.mode.as_str(), options.sync_period), ("iptables", Duration::from_secs(5)));
     assert!(options.masquerade_all);
     assert_eq!((options.node_name.as_str(), options.verbosity), ("b", 7));
     assert_eq!(options.healthz, "[::]:10256".parse().ok());
@@ -127,7 +127,7 @@ fn kubeadms_file_is_read_whole() {
         networkName: \"\"\n  rootHnsEndpointName: \"\"\n  sourceVip: \"\"\n";
     let options = good(file(text, &["--hostname-override=n2"]));
     assert!(options.without_effect().is_empty(), "{:?}", options.without_effect());
-    assert_eq!(options.mode, Mode::Nftables);
+    assert_eq!(options.mode.as_str(), "nftables");
     assert!(matches!(options.feed, Feed::Kubernetes { kubeconfig: Some(_), .. }));
 }
 

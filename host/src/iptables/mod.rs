@@ -9,7 +9,7 @@ mod saved;
 mod tool;
 
 pub use saved::{BadSave, Chain, Rule, Saved, Table};
-pub use tool::{Found, Iptables, Version, survey};
+pub use tool::{Found, Iptables, Version, find, legacy_tables, survey};
 
 use std::fmt;
 

@@ -49,34 +49,60 @@ pub struct Found {
 
 /// The flavours installed, at most two. None at all is an error that names the package.
 pub fn survey(runner: Arc<dyn Runner>, family: Family) -> Result<Vec<Found>, HostError> {
-    let mut found: Vec<Found> = Vec::new();
+    let found = installed(&runner, family)?;
+    let found = found.into_iter().map(|(tool, default)| {
+        let saved = tool.save_all().map_err(|error| error.to_string());
+        let in_kernel = match tool.flavour {
+            Flavour::Nft => saved.is_ok(),
+            Flavour::Legacy => Path::new(names(family)).exists(),
+        };
+        Found { tool, default, in_kernel, saved }
+    });
+    Ok(found.collect())
+}
+
+/// The programs of one flavour, by whichever name they have. The error says why there are none.
+pub fn find(runner: Arc<dyn Runner>, family: Family, flavour: Flavour) -> Result<Iptables, HostError> {
+    let found = installed(&runner, family)?;
+    let found = found.into_iter().map(|(tool, _)| tool).find(|tool| tool.flavour == flavour);
+    // There is another flavour: this one is missing.
+    found.ok_or_else(|| crate::command::missing(&format!("{}-{flavour}", family.program())))
+}
+
+/// Each flavour once, and whether the plain name means it. A program that cannot be understood counts as missing
+/// where there is another.
+fn installed(runner: &Arc<dyn Runner>, family: Family) -> Result<Vec<(Iptables, bool)>, HostError> {
+    let mut found: Vec<(Iptables, bool)> = Vec::new();
     let plain = family.program();
     let mut missing = None;
     // The plain name first: it says which is the default. By its full name a flavour can be had either way.
     for program in [plain.to_owned(), format!("{plain}-nft"), format!("{plain}-legacy")] {
-        let (flavour, version) = match version_of(&*runner, &program) {
+        let (flavour, version) = match version_of(&**runner, &program) {
             Ok(known) => known,
-            Err(error @ HostError::NoProgram { .. }) => {
+            Err(error) => {
                 missing.get_or_insert(error);
                 continue;
             }
-            Err(error) => return Err(error),
         };
-        if found.iter().any(|known| known.tool.flavour == flavour) {
+        if found.iter().any(|(known, _)| known.flavour == flavour) {
             continue;
         }
         let default = program == plain;
-        let tool = Iptables { family, flavour, version, program, runner: runner.clone() };
-        let saved = tool.save_all().map_err(|error| error.to_string());
-        let in_kernel = match flavour {
-            Flavour::Nft => saved.is_ok(),
-            Flavour::Legacy => Path::new(names(family)).exists(),
-        };
-        found.push(Found { tool, default, in_kernel, saved });
+        found.push((Iptables { family, flavour, version, program, runner: runner.clone() }, default));
     }
     match missing {
         Some(error) if found.is_empty() => Err(error),
         _ => Ok(found),
+    }
+}
+
+/// The tables of the legacy flavour that the kernel has in use in this thread's network namespace, whatever programs
+/// are installed; none where it lacks the flavour.
+pub fn legacy_tables(family: Family) -> Result<Vec<String>, HostError> {
+    match std::fs::read_to_string(names(family)) {
+        Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(HostError::io("read", names(family), error)),
     }
 }
 

@@ -1,10 +1,12 @@
 //! Backends: one service table, several ways to have the kernel follow it.
 //!
-//! Owns: the kernel's tables that a backend names as its own. Begin at [`Backend`].
+//! Owns: the kernel's tables that a backend names as its own. Begin at [`Backend`]; who does not care which one it is
+//! takes an [`AnyBackend`].
 //! Never: interprets a Service (the table has done that), touches what another program wrote.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::pin::Pin;
 
 use host::error::{HostError, Remedy};
 use proxy_core::table::{PortKey, ServiceTable, TableDelta};
@@ -55,6 +57,70 @@ pub trait Backend {
 
     /// Leaves nothing of this backend in the kernel, whoever wrote it. Connections that there are go on.
     fn remove(&mut self) -> Result<(), BackendError>;
+
+    /// The parts of the kernel that it writes: what is found there is no other mode's leftover.
+    fn territory(&self) -> Vec<Territory> {
+        Vec::new()
+    }
+}
+
+/// A part of the kernel that a backend writes, by a name that no other part has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Territory(pub String);
+
+/// A [`Backend`] of whatever mode. Each [`Backend`] is one.
+pub trait AnyBackend {
+    /// See [`Backend::probe`].
+    fn probe(&mut self) -> Result<(), BackendError>;
+
+    /// What a full pass would write now, for people to read; empty where all is well.
+    fn difference(&mut self, want: &ServiceTable) -> Result<String, BackendError>;
+
+    /// See [`Backend::sync_full`].
+    fn sync_full(&mut self, want: &ServiceTable) -> Result<Applied, BackendError>;
+
+    /// See [`Backend::sync_delta`].
+    fn sync_delta(&mut self, want: &ServiceTable, delta: &TableDelta) -> Result<Applied, BackendError>;
+
+    /// See [`Backend::disturbed`].
+    fn disturbed(&mut self) -> Pin<Box<dyn Future<Output = Result<(), BackendError>> + Send + '_>>;
+
+    /// See [`Backend::connections`].
+    fn connections(&mut self, of: &ServiceTable) -> Result<BTreeMap<PortKey, u64>, BackendError>;
+
+    /// See [`Backend::territory`].
+    fn territory(&self) -> Vec<Territory>;
+}
+
+impl<B: Backend> AnyBackend for B {
+    fn probe(&mut self) -> Result<(), BackendError> {
+        Backend::probe(self)
+    }
+
+    fn difference(&mut self, want: &ServiceTable) -> Result<String, BackendError> {
+        let have = self.observe()?;
+        Ok(self.plan(want, &have).to_string())
+    }
+
+    fn sync_full(&mut self, want: &ServiceTable) -> Result<Applied, BackendError> {
+        Backend::sync_full(self, want)
+    }
+
+    fn sync_delta(&mut self, want: &ServiceTable, delta: &TableDelta) -> Result<Applied, BackendError> {
+        Backend::sync_delta(self, want, delta)
+    }
+
+    fn disturbed(&mut self) -> Pin<Box<dyn Future<Output = Result<(), BackendError>> + Send + '_>> {
+        Box::pin(Backend::disturbed(self))
+    }
+
+    fn connections(&mut self, of: &ServiceTable) -> Result<BTreeMap<PortKey, u64>, BackendError> {
+        Backend::connections(self, of)
+    }
+
+    fn territory(&self) -> Vec<Territory> {
+        Backend::territory(self)
+    }
 }
 
 /// What a pass did.
@@ -79,6 +145,9 @@ pub enum BackendError {
         #[source]
         source: Box<HostError>,
     },
+    /// Rules stay, or may stay because nobody could look: which and why.
+    #[error("{0}")]
+    Left(String),
     /// Others wrote to the kernel each time that we were about to.
     #[error("{mode}: others changed the rules {tries} times while this pass was at it")]
     Busy { mode: &'static str, tries: usize },
@@ -89,7 +158,7 @@ impl BackendError {
         match self {
             Self::Host(error) => error.remedy(),
             Self::Missing { .. } => Remedy::GiveUp,
-            Self::Busy { .. } => Remedy::Resync,
+            Self::Busy { .. } | Self::Left(_) => Remedy::Resync,
         }
     }
 }

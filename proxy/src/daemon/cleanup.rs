@@ -1,8 +1,9 @@
 //! `--cleanup`: nothing of ours stays in the kernel.
 
-use super::switch;
+use crate::backends::BackendError;
 use crate::error::ProxyError;
-use crate::options::{Mode, Options, Source};
+use crate::modes::leftovers::{Look, Owner, look, remove};
+use crate::options::{Options, Source};
 
 /// Removes every rule of this proxy and of kube-proxy, whatever mode wrote it.
 ///
@@ -10,13 +11,22 @@ use crate::options::{Mode, Options, Source};
 /// beside it: in nftables mode our tables, in iptables mode the chains that bear kube-proxy's names.
 ///
 /// # Errors
-/// The first of what could not be removed; the rest has been.
+/// The first of what could not be looked at or removed; the rest has been.
 pub fn cleanup(options: &Options) -> Result<(), ProxyError> {
     let named = matches!(options.settings.get("mode").source, Source::Flag(_)).then_some(options.mode);
-    let nftables = if named == Some(Mode::Iptables) { Ok(()) } else { switch::remove_nftables(options) };
-    let iptables = if named == Some(Mode::Nftables) { Ok(()) } else { switch::remove_iptables(options) };
-    let kube_proxy = if named.is_some() { Ok(()) } else { switch::remove_kube_proxy() };
-    nftables.and(iptables).and(kube_proxy)?;
-    tracing::info!(mode = named.map_or("all", Mode::as_str), "the rules are removed");
+    let Look { mut found, unseen } = match named {
+        Some(mode) => mode.find(&[]),
+        None => look(&[]),
+    };
+    found.retain(|leftover| named.is_none() || leftover.owner != Owner::KubeProxy);
+    let mut trouble = remove(found);
+    trouble.extend(unseen.iter().map(ToString::to_string));
+    for text in &trouble {
+        tracing::warn!("{text}");
+    }
+    if let Some(text) = trouble.into_iter().next() {
+        return Err(BackendError::Left(text).into());
+    }
+    tracing::info!(mode = named.map_or("all", |mode| mode.as_str()), "the rules are removed");
     Ok(())
 }

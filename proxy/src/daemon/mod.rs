@@ -2,7 +2,7 @@
 //!
 //! Order of the start: settings of the kernel, servers, feed, and once every kind of object has been listed the first
 //! complete pass, then readiness. From then on each change is written when it arrives; what arrives during a pass is
-//! the next pass. Begin at [`run`]; then [`syncer`] (objects into tables), [`start`] and [`switch`] (what others left).
+//! the next pass. Begin at [`run`]; then [`syncer`] (objects into tables), [`start`] and [`switch`] (leftovers of other modes).
 //! Never: deletes a rule when it ends. Services go on without a proxy, as they were.
 
 mod cleanup;
@@ -24,16 +24,12 @@ use tokio::time::timeout;
 
 pub use cleanup::cleanup;
 pub use start::init_only;
-pub(crate) use start::{families, iptables_settings, nftables_settings};
 
-use crate::backends::Backend;
-use crate::backends::iptables::IptablesBackend;
-use crate::backends::nftables::NftablesBackend;
+use crate::backends::AnyBackend;
 use crate::error::ProxyError;
 use crate::feeds::{self, Event, Feed};
-use crate::options::{Mode, Options};
+use crate::options::Options;
 use retry::Retry;
-use switch::InUse;
 use syncer::Syncer;
 
 /// Arrivals that one pass serves at most: a feed that never pauses must not keep the kernel waiting.
@@ -93,20 +89,8 @@ pub async fn run(options: Options, end: impl Future<Output = ProxyError>) -> Res
 }
 
 async fn serve(options: &Options) -> Result<(), ProxyError> {
-    match options.mode {
-        Mode::Nftables => {
-            let backend = NftablesBackend::open(&families(), nftables_settings(options))?;
-            follow(options, backend, InUse::Nftables).await
-        }
-        Mode::Iptables => {
-            let backend = IptablesBackend::open(&families(), iptables_settings(options))?;
-            let in_use = InUse::iptables(&backend);
-            follow(options, backend, in_use).await
-        }
-    }
-}
-
-async fn follow<B: Backend>(options: &Options, mut backend: B, in_use: InUse) -> Result<(), ProxyError> {
+    let mut backend = options.mode.open(options)?;
+    let in_use = backend.territory();
     start::prepare_kernel(options);
     backend.probe()?;
     let start::Services { health, metrics, ready, ask, mut questions, _servers } =
@@ -140,7 +124,7 @@ async fn follow<B: Backend>(options: &Options, mut backend: B, in_use: InUse) ->
             ready.set();
             tell_systemd("READY=1");
             tracing::info!(services = syncer.services(), "ready");
-            tokio::spawn(switch::leave_others(in_use.clone(), ask.clone()));
+            tokio::spawn(switch::remove_leftovers(in_use.clone(), ask.clone()));
         }
         // Whoever asked for the end is heard even where changes never cease.
         tokio::task::yield_now().await;
@@ -151,7 +135,7 @@ async fn next(feed: &mut Feed) -> Result<feeds::Arrival, ProxyError> {
     feed.next().await.ok_or(ProxyError::FeedEnded)
 }
 
-fn note<B: Backend>(syncer: &mut Syncer<B>, arrival: feeds::Arrival, unlisted: &mut BTreeSet<Kind>) {
+fn note(syncer: &mut Syncer<dyn AnyBackend>, arrival: feeds::Arrival, unlisted: &mut BTreeSet<Kind>) {
     match arrival.event {
         Event::Change(change) => syncer.note(change, arrival.at, arrival.triggered),
         Event::Listed(kind) => {

@@ -5,35 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use host::sysctl;
-use proxy_core::names::Family;
 use tokio::sync::mpsc;
 
 use super::questions::{self, Question};
-use crate::backends::iptables;
-use crate::backends::nftables::layout;
 use crate::error::ProxyError;
 use crate::health::{ProxyHealth, Report, Server, probes, report, serve};
 use crate::metrics::Metrics;
 use crate::options::Options;
-
-/// The families that this kernel speaks.
-pub(crate) fn families() -> Vec<Family> {
-    let both = sysctl::exists("net/ipv6/conf/all/forwarding");
-    Family::BOTH.into_iter().filter(|family| both || *family == Family::V4).collect()
-}
-
-pub(crate) fn nftables_settings(options: &Options) -> layout::Settings {
-    layout::Settings { masquerade_mark: 1 << options.masquerade_bit, ..layout::Settings::default() }
-}
-
-pub(crate) fn iptables_settings(options: &Options) -> iptables::Settings {
-    iptables::Settings {
-        mark_bit: options.masquerade_bit,
-        drop_invalid: !options.conntrack.tcp_be_liberal,
-        check_every: options.sync_period,
-        ..iptables::Settings::default()
-    }
-}
 
 /// Whether the first complete pass is done. Clones share it.
 #[derive(Clone, Debug, Default)]

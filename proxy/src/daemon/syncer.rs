@@ -12,15 +12,15 @@ use proxy_core::options as core;
 use proxy_core::table::{Action, Frontend, FrontendKind, ServicePort, ServiceTable, TableDelta};
 
 use super::questions::Question;
-use super::start;
-use crate::backends::{Applied, Backend, BackendError};
+use crate::backends::{AnyBackend, Applied, BackendError};
 use crate::conntrack::{self, Sweeper};
 use crate::feeds::kubernetes::{About, Herald, News};
 use crate::health::{NodePorts, ProxyHealth};
 use crate::metrics::{Metrics, ServiceCount, Sync};
-use crate::options::{Feed, Mode, Options};
+use crate::modes::{self, Mode};
+use crate::options::{Feed, Options};
 
-pub(super) struct Syncer<B> {
+pub(super) struct Syncer<B: ?Sized> {
     options: core::Options,
     mode: Mode,
     /// Objects from files need not include Nodes.
@@ -28,7 +28,7 @@ pub(super) struct Syncer<B> {
     families: Vec<Family>,
     cluster: Cluster,
     table: ServiceTable,
-    backend: B,
+    backend: Box<B>,
     pending: Pending,
     /// The kernel does not, or may not, hold the table of the last pass.
     behind: bool,
@@ -72,14 +72,20 @@ impl Dated {
 /// So many changes are timed in one pass: more come together only where passes fail for long.
 const TIMED: usize = 1 << 14;
 
-impl<B: Backend> Syncer<B> {
-    pub fn new(options: &Options, backend: B, health: ProxyHealth, metrics: Metrics, herald: Herald) -> Self {
+impl<B: AnyBackend + ?Sized> Syncer<B> {
+    pub fn new(
+        options: &Options,
+        backend: Box<B>,
+        health: ProxyHealth,
+        metrics: Metrics,
+        herald: Herald,
+    ) -> Self {
         herald.tell(starting(&options.node_name));
         Self {
             options: options.core(),
             mode: options.mode,
             nodes_are_known: !matches!(options.feed, Feed::Directory(_)),
-            families: start::families(),
+            families: modes::families(),
             cluster: Cluster::default(),
             table: ServiceTable::default(),
             backend,
@@ -181,10 +187,7 @@ impl<B: Backend> Syncer<B> {
         if self.has_work() {
             return false;
         }
-        let amiss = match self.backend.observe() {
-            Ok(have) => self.backend.plan(&self.table, &have).to_string(),
-            Err(error) => error.to_string(),
-        };
+        let amiss = self.backend.difference(&self.table).unwrap_or_else(|error| error.to_string());
         let whole = amiss.trim().is_empty();
         if !whole {
             tracing::warn!(amiss = amiss.lines().next(), "the kernel does not hold all rules; looking again");
@@ -219,10 +222,7 @@ impl<B: Backend> Syncer<B> {
 
     fn failed(&self, kind: Sync) {
         for family in &self.families {
-            match self.mode {
-                Mode::Nftables => self.metrics.nftables_failed(*family),
-                Mode::Iptables => self.metrics.iptables_failed(*family, kind),
-            }
+            self.mode.count_failure(&self.metrics, *family, kind);
         }
     }
 

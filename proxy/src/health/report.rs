@@ -10,7 +10,7 @@ use axum::routing::{any, get};
 use serde_json::{Value, json};
 
 use crate::metrics::Metrics;
-use crate::options::Mode;
+use crate::modes::Mode;
 
 /// What the routes answer from.
 #[derive(Clone)]

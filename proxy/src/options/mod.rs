@@ -23,7 +23,7 @@ pub use error::OptionsError;
 pub use help::{help, markdown_fields, markdown_flags, version};
 pub use kind::Kind;
 pub use settings::{Setting, Settings, Source};
-pub use values::{Action, Feed, Mode, Options};
+pub use values::{Action, Feed, Options};
 
 use std::path::Path;
 use std::sync::Arc;

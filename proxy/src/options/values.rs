@@ -13,6 +13,7 @@ use super::conntrack::Conntrack;
 use super::env::Env;
 use super::error::OptionsError;
 use super::settings::{Setting, Settings, Source};
+use crate::modes::{MODES, Mode};
 
 /// What the proxy is asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,29 +30,6 @@ pub enum Action {
     Help,
     /// Print [`super::version`] to standard output, exit 0.
     Version,
-}
-
-/// How services get into the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Mode {
-    Nftables,
-    Iptables,
-}
-
-impl Mode {
-    /// As in the flag, in `/proxyMode` and in the metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Mode::Nftables => "nftables",
-            Mode::Iptables => "iptables",
-        }
-    }
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
 }
 
 /// Where the objects come from.
@@ -175,7 +153,7 @@ impl Options {
             detect_local: self.detect_local.clone(),
             nodeport_addresses: self.nodeport_addresses.clone(),
             // kube-proxy serves them in iptables mode only; so do we.
-            localhost_nodeports: self.localhost_nodeports && self.mode == Mode::Iptables,
+            localhost_nodeports: self.localhost_nodeports && self.mode.serves_loopback(),
         }
     }
 
@@ -239,11 +217,8 @@ fn feed(settings: &Settings) -> Result<Feed, OptionsError> {
 }
 
 fn mode(setting: &Setting) -> Result<Mode, OptionsError> {
-    match setting.text() {
-        "" | "nftables" => Ok(Mode::Nftables),
-        "iptables" => Ok(Mode::Iptables),
-        _ => Err(setting.refuse("want nftables or iptables; empty is nftables")),
-    }
+    Mode::find(setting.text())
+        .ok_or_else(|| setting.refuse(format!("want {}; empty is {}", Mode::names(), MODES[0])))
 }
 
 /// The original trims and lowers the name; an override of blanks alone is an error there too.
@@ -285,8 +260,7 @@ fn node_ips(setting: &Setting, bind: &Setting) -> Result<Vec<IpAddr>, OptionsErr
 fn nodeport_addresses(setting: &Setting, mode: Mode) -> Result<core::NodePortAddresses, OptionsError> {
     let words: Vec<&str> = setting.list().map(str::trim).collect();
     match words.as_slice() {
-        [] if mode == Mode::Nftables => Ok(core::NodePortAddresses::Primary),
-        [] => Ok(core::NodePortAddresses::All),
+        [] => Ok(mode.node_port_addresses()),
         ["primary"] => Ok(core::NodePortAddresses::Primary),
         words if words.contains(&"primary") => {
             Err(setting.refuse("primary stands alone: give it, or networks"))

@@ -1,11 +1,7 @@
 //! What the kernel lacks, or has too much.
 
 use super::{ToolError, World};
-use crate::backends::Backend;
-use crate::backends::iptables::IptablesBackend;
-use crate::backends::nftables::NftablesBackend;
-use crate::daemon;
-use crate::options::{Mode, Options};
+use crate::options::Options;
 
 /// The writes that a full pass would make now; none where all is well.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,18 +20,5 @@ impl Difference {
 /// # Errors
 /// The kernel does not let us look.
 pub fn diff(world: &World, options: &Options) -> Result<Difference, ToolError> {
-    let families = daemon::families();
-    match options.mode {
-        Mode::Nftables => {
-            compare(NftablesBackend::open(&families, daemon::nftables_settings(options))?, world)
-        }
-        Mode::Iptables => {
-            compare(IptablesBackend::open(&families, daemon::iptables_settings(options))?, world)
-        }
-    }
-}
-
-fn compare(mut backend: impl Backend, world: &World) -> Result<Difference, ToolError> {
-    let have = backend.observe()?;
-    Ok(Difference { text: backend.plan(&world.table, &have).to_string() })
+    Ok(Difference { text: options.mode.open(options)?.difference(&world.table)? })
 }

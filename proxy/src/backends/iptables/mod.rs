@@ -18,7 +18,7 @@ use host::netns::Namespace;
 use proxy_core::names::Family;
 use proxy_core::table::{PortKey, ServiceTable, TableDelta};
 
-use super::{Applied, Backend, BackendError};
+use super::{Applied, Backend, BackendError, Territory};
 
 pub mod counts;
 mod digest;
@@ -38,6 +38,11 @@ use restore::Text;
 pub(crate) use tools::program_family;
 
 const MODE: &str = "iptables";
+
+/// The rules of one family in one flavour.
+pub fn territory(family: Family, flavour: Flavour) -> Territory {
+    Territory(format!("{}-{flavour}", program_family(family).program()))
+}
 
 /// Chains that the nft flavour gets at once.
 const AT_ONCE: usize = 1000;
@@ -139,11 +144,6 @@ impl IptablesBackend {
         let looking = Looking::From(Instant::now());
         let counts = Counts::default();
         Ok(Self { settings, tools, installed, namespace, hairpin_at_once, counts, looking, known: None })
-    }
-
-    /// Which flavour it writes.
-    pub fn flavour(&self, family: Family) -> Option<Flavour> {
-        self.tools.iter().find(|(of, _)| *of == family).map(|(_, tool)| tool.flavour)
     }
 
     /// What to look for, as far as it is known.
@@ -353,6 +353,10 @@ impl Backend for IptablesBackend {
             }
         }
         failed
+    }
+
+    fn territory(&self) -> Vec<Territory> {
+        self.tools.iter().map(|(family, tool)| territory(*family, tool.flavour)).collect()
     }
 }
 

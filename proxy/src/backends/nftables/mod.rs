@@ -24,7 +24,7 @@ use proxy_core::names::Family;
 use proxy_core::table::{FrontendAddress, NodeView, PortKey, ServiceTable, TableDelta};
 use tokio::runtime::Handle;
 
-use super::{Applied, Backend, BackendError};
+use super::{Applied, Backend, BackendError, Territory};
 
 pub mod converge;
 pub mod delta;
@@ -305,9 +305,18 @@ impl Backend for NftablesBackend {
         }
         Ok(self.nf.apply(&batch)?)
     }
+
+    fn territory(&self) -> Vec<Territory> {
+        vec![Self::tables_territory()]
+    }
 }
 
 impl NftablesBackend {
+    /// Its tables.
+    pub fn tables_territory() -> Territory {
+        Territory(format!("nftables table {}", layout::TABLE))
+    }
+
     /// Carries a plan out and listens to events from then on. What is known afterwards is none where somebody may have
     /// changed our table meanwhile.
     fn carry_out(&mut self, plan: Plan, again: bool) -> Result<Applied, BackendError> {

@@ -6,6 +6,7 @@ use proxy_core::table::PortKey;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::backends::Backend;
 use crate::options::{self, Fixture};
 
 #[derive(Default)]
@@ -70,7 +71,8 @@ impl Kept {
     fn new() -> Self {
         let options = options::resolve(&["--feed-dir=/nowhere"], &Fixture::named("here")).expect("options");
         let health = ProxyHealth::new(Duration::from_secs(30));
-        let mut syncer = Syncer::new(&options, Number::default(), health, Metrics::new(), Herald::default());
+        let mut syncer =
+            Syncer::new(&options, Box::<Number>::default(), health, Metrics::new(), Herald::default());
         syncer.families = Family::BOTH.into();
         Self(syncer)
     }
