@@ -375,7 +375,7 @@ fn each_reads_the_configuration_file_that_the_other_writes() {
     ];
     run(Command::new(weft()).arg("proxy").arg(format!("--write-config-to={ours}")).args(flags));
     let read_ours = read(&ours);
-    assert_eq!(read_ours.mode, options::Mode::Iptables);
+    assert_eq!(read_ours.mode.as_str(), "iptables");
     run(Command::new(&original).args([format!("--config={ours}"), format!("--write-config-to={again}")]));
     let (read_again, mut differing) = (read(&again), Vec::new());
     for (one, other) in read_ours.settings.iter().zip(read_again.settings.iter()) {
