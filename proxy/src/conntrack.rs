@@ -7,7 +7,6 @@ use std::net::IpAddr;
 
 use host::conntrack::{Conntrack, Filter};
 use host::error::HostError;
-use host::netlink::Netlink;
 use proxy_core::conntrack::{Flow, StaleFlows};
 use proxy_core::names::{Family, Protocol};
 use proxy_core::table::{FrontendAddress, NodeView};
@@ -18,36 +17,63 @@ use crate::error::chain;
 #[derive(Debug)]
 pub struct Sweeper {
     connect: fn() -> Result<Conntrack, HostError>,
-    complained: bool,
+    /// What was said last, so that a failure that stays is said once.
+    said: String,
 }
+
+/// A look for stale flows that failed; the flows that were in question still are.
+#[derive(Debug)]
+pub struct NotSwept;
 
 impl Default for Sweeper {
     fn default() -> Self {
-        Self { connect: Conntrack::connect, complained: false }
+        Self { connect: Conntrack::connect, said: String::new() }
     }
 }
 
 impl Sweeper {
-    /// Deletes the stale flows of a family; returns how many, or `None` where nobody had to look.
-    /// Needs a tokio runtime.
-    pub async fn sweep(&mut self, stale_flows: &StaleFlows, family: Family, node: &NodeView) -> Option<u64> {
-        let (filter, node_ports) = question(stale_flows, family)?;
-        let local = if node_ports { local_addresses().await } else { BTreeSet::new() };
-        let is_local = |ip: IpAddr| ip.is_loopback() || local.contains(&ip);
+    /// Deletes the stale flows of a family and takes them off the list; returns how many, or `None` where nobody had to
+    /// look. `local`: this node's addresses; without them flows to node ports stay on the list.
+    ///
+    /// # Errors
+    /// The kernel did not show its flows, or did not delete one; the list is as before.
+    pub fn sweep(
+        &mut self,
+        stale_flows: &mut StaleFlows,
+        family: Family,
+        node: &NodeView,
+        local: Option<&BTreeSet<IpAddr>>,
+    ) -> Result<Option<u64>, NotSwept> {
+        let Some((filter, node_ports)) = question(stale_flows, family) else { return Ok(None) };
+        let is_local = |ip: IpAddr| ip.is_loopback() || local.is_some_and(|local| local.contains(&ip));
         let outcome =
             (self.connect)().and_then(|kernel| delete_stale(kernel, stale_flows, filter, node, is_local));
         match outcome {
-            Ok(0) => Some(0),
             Ok(deleted) => {
-                tracing::info!(%family, deleted, "UDP flows to what is gone are deleted");
-                Some(deleted)
+                if node_ports && local.is_none() {
+                    stale_flows.forget_all_but_node_ports(family);
+                } else {
+                    stale_flows.forget(family);
+                }
+                if !std::mem::take(&mut self.said).is_empty() {
+                    tracing::info!("the kernel shows its UDP flows again");
+                }
+                if deleted > 0 {
+                    tracing::info!(%family, deleted, "UDP flows to what is gone are deleted");
+                }
+                Ok(Some(deleted))
             }
             Err(error) => {
-                if !std::mem::replace(&mut self.complained, true) {
-                    let error = chain(&error);
-                    tracing::warn!(error, "UDP clients may keep sending to endpoints that are gone");
+                let error = chain(&error);
+                if error != self.said {
+                    tracing::warn!(
+                        error,
+                        "UDP clients may keep sending to endpoints that are gone, until their flows can be deleted; \
+                         trying again"
+                    );
+                    self.said = error;
                 }
-                None
+                Err(NotSwept)
             }
         }
     }
@@ -68,6 +94,7 @@ fn question(stale_flows: &StaleFlows, family: Family) -> Option<(Filter, bool)> 
     (!ports.is_empty()).then_some((Filter { port, ..all }, node_ports))
 }
 
+/// A flow that cannot be deleted keeps no other from it; the first such failure is returned.
 fn delete_stale(
     mut conntrack: Conntrack,
     stale_flows: &StaleFlows,
@@ -75,29 +102,20 @@ fn delete_stale(
     node: &NodeView,
     is_local: impl Fn(IpAddr) -> bool,
 ) -> Result<u64, HostError> {
-    let mut deleted = 0;
+    let (mut deleted, mut failure) = (0, None);
     for entry in conntrack.list(filter)? {
         let flow = Flow { client: entry.client, frontend: entry.destination, server: entry.server };
         if stale_flows.stale(&flow, node, &is_local) {
             tracing::debug!(client = %flow.client, frontend = %flow.frontend, server = %flow.server, "stale UDP flow");
-            deleted += u64::from(conntrack.delete(&entry)?);
+            match conntrack.delete(&entry) {
+                Ok(was_there) => deleted += u64::from(was_there),
+                Err(error) => failure = failure.or(Some(error)),
+            }
         }
     }
-    Ok(deleted)
-}
-
-/// This node's own addresses, as the kernel has them. None where it does not say; that is logged.
-pub(crate) async fn local_addresses() -> BTreeSet<IpAddr> {
-    let listed = match Netlink::connect() {
-        Ok(netlink) => netlink.addresses().await,
-        Err(error) => Err(error),
-    };
-    match listed {
-        Ok(listed) => listed.into_iter().map(|address| address.net.addr()).collect(),
-        Err(error) => {
-            tracing::warn!(error = chain(&error), "the addresses of this node cannot be listed");
-            BTreeSet::new()
-        }
+    match failure {
+        Some(error) => Err(error),
+        None => Ok(deleted),
     }
 }
 
@@ -110,22 +128,52 @@ mod tests {
     use proxy_core::table::ServiceTable;
     use serde_json::json;
 
-    #[tokio::test]
-    async fn a_kernel_that_shows_no_flows_is_complained_of_once() {
+    /// Two services of UDP, one of them with a node port.
+    fn table() -> ServiceTable {
+        let mut cluster = Cluster::default();
+        for (name, ip, node_port) in [("dns", "10.96.0.10", json!(null)), ("log", "10.96.0.11", json!(30514))]
+        {
+            let service = json!({ "metadata": { "namespace": "default", "name": name }, "spec": {
+                "type": "NodePort", "clusterIP": ip, "clusterIPs": [ip],
+                "ports": [{ "port": 53, "protocol": "UDP", "nodePort": node_port }] } });
+            let service = Kind::Service.decode(service.to_string().as_bytes()).expect("a service").object;
+            cluster.apply(Change::Put(service));
+        }
+        ServiceTable::build(&cluster, &Options::default())
+    }
+
+    #[test]
+    fn what_a_kernel_does_not_show_is_said_once_and_stays_to_be_looked_for() {
         let refused =
             || Err(HostError::io("open", "ctnetlink", std::io::Error::from_raw_os_error(libc::EPERM)));
-        let mut sweeper = Sweeper { connect: refused, complained: false };
-        let service = json!({ "metadata": { "namespace": "default", "name": "dns" }, "spec": {
-            "clusterIP": "10.96.0.10", "clusterIPs": ["10.96.0.10"], "ports": [{ "port": 53, "protocol": "UDP" }] } });
-        let service = Kind::Service.decode(service.to_string().as_bytes()).expect("a service").object;
-        let mut cluster = Cluster::default();
-        cluster.apply(Change::Put(service));
-        let table = ServiceTable::build(&cluster, &Options::default());
-        let mut stale_flows = StaleFlows::default();
-        stale_flows.add_all(&table);
+        let mut sweeper = Sweeper { connect: refused, said: String::new() };
+        let table = table();
+        let mut stale_flows = StaleFlows::all(&table);
+        let before = stale_flows.clone();
+        let mut said = BTreeSet::new();
         for _ in 0..2 {
-            assert_eq!(sweeper.sweep(&stale_flows, Family::V4, &table.node).await, None);
-            assert!(sweeper.complained);
+            let local = Some(BTreeSet::new());
+            assert!(sweeper.sweep(&mut stale_flows, Family::V4, &table.node, local.as_ref()).is_err());
+            said.insert(sweeper.said.clone());
+            assert_eq!(stale_flows, before);
         }
+        assert_eq!(said.len(), 1);
+        // Nothing to look for is nothing to fail.
+        assert!(matches!(sweeper.sweep(&mut stale_flows, Family::V6, &table.node, None), Ok(None)));
+    }
+
+    #[test]
+    fn without_the_nodes_addresses_flows_to_node_ports_stay_to_be_looked_for() {
+        let (mut sweeper, table) = (Sweeper::default(), table());
+        let mut stale_flows = StaleFlows::all(&table);
+        let destinations = |stale_flows: &StaleFlows| -> Vec<_> {
+            stale_flows.destinations().expect("no service networks").map(|(_, at, port)| (at, port)).collect()
+        };
+        assert_eq!(destinations(&stale_flows).len(), 3);
+        assert!(sweeper.sweep(&mut stale_flows, Family::V4, &table.node, None).is_ok(), "needs root");
+        assert_eq!(destinations(&stale_flows), [(FrontendAddress::NodePorts, 30514)]);
+        let local = Some(BTreeSet::new());
+        assert!(sweeper.sweep(&mut stale_flows, Family::V4, &table.node, local.as_ref()).is_ok());
+        assert!(stale_flows.is_empty());
     }
 }

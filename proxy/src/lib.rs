@@ -3,6 +3,7 @@
 //! Owns: the feeds that bring the objects, the backends that write tables, health checks, and the loop between
 //! them. What should happen to a packet is decided in `proxy-core`. Begin at [`daemon`].
 
+mod addresses;
 pub mod backends;
 #[cfg(feature = "cases")]
 pub mod cases;

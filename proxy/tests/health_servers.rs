@@ -55,6 +55,14 @@ async fn healthz_also_asks_for_the_node_and_livez_does_not() {
     let body: Value = serde_json::from_str(&answer.body).expect("JSON");
     assert_eq!(
         (answer.code, &body["nodeEligible"], &body["healthy"]),
+        (200, &Value::Bool(true), &Value::Bool(true)),
+        "no Node has said otherwise"
+    );
+    health.set_node_eligible(false);
+    let answer = get(at, "/healthz").await;
+    let body: Value = serde_json::from_str(&answer.body).expect("JSON");
+    assert_eq!(
+        (answer.code, &body["nodeEligible"], &body["healthy"]),
         (503, &Value::Bool(false), &Value::Bool(true))
     );
     assert_eq!(body["lastUpdated"], "0001-01-01T00:00:00Z");
@@ -140,7 +148,10 @@ async fn health_check_node_ports_open_answer_and_close() {
     let (web, dns) = (ServiceName::new("default", "web"), ServiceName::new("kube-system", "dns"));
     let (first, second) = (free_port(), free_port());
     let check = |node_port, local_ready| HealthCheck { node_port, local_ready };
-    let all = [IpAddr::from([0, 0, 0, 0]), IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED)];
+    let all = BTreeMap::from([
+        (Family::V4, vec![IpAddr::from([0, 0, 0, 0])]),
+        (Family::V6, vec![IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED)]),
+    ]);
     let want = BTreeMap::from([
         ((Family::V4, web.clone()), check(first, 2)),
         ((Family::V6, web.clone()), check(first, 1)),

@@ -285,6 +285,12 @@ impl Netlink {
     /// Starts to listen for changes, in the same namespace; it listens before this returns. Blocks for the start of a
     /// thread.
     pub fn watch(&self) -> Result<Watch, HostError> {
-        Watch::open(Arc::clone(&self.home))
+        Watch::open(Arc::clone(&self.home), watch::ALL)
+    }
+
+    /// The same for changes of addresses alone, which spares whoever needs no others the storms of routes and
+    /// neighbours.
+    pub fn watch_addresses(&self) -> Result<Watch, HostError> {
+        Watch::open(Arc::clone(&self.home), watch::ADDRESSES)
     }
 }

@@ -39,7 +39,7 @@ pub struct Watch {
 }
 
 /// `RTNLGRP_*` of `linux/rtnetlink.h`.
-const GROUPS: [u32; 6] = [
+pub(super) const ALL: &[u32] = &[
     1,  // LINK
     3,  // NEIGH, FDB entries among them
     5,  // IPV4_IFADDR
@@ -47,6 +47,9 @@ const GROUPS: [u32; 6] = [
     9,  // IPV6_IFADDR
     11, // IPV6_ROUTE
 ];
+
+/// Those of addresses alone.
+pub(super) const ADDRESSES: &[u32] = &[5, 9];
 
 /// Room for some 10,000 routes that change at once. The kernel counts each message with its overhead, about 800 bytes.
 const RECEIVE_BUFFER: usize = 8 << 20;
@@ -58,11 +61,11 @@ const QUEUE: usize = 1024;
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl Watch {
-    /// Listens in a namespace, on the current runtime.
-    pub(super) fn open(home: Arc<Namespace>) -> Result<Self, HostError> {
-        let socket = subscribe(&home)?;
+    /// Listens to these groups in a namespace, on the current runtime.
+    pub(super) fn open(home: Arc<Namespace>, groups: &'static [u32]) -> Result<Self, HostError> {
+        let socket = subscribe(&home, groups)?;
         let (sender, changes) = mpsc::channel(QUEUE);
-        let task = tokio::spawn(listen(home, socket, sender)).abort_handle();
+        let task = tokio::spawn(listen(home, groups, socket, sender)).abort_handle();
         Ok(Self { changes, task })
     }
 
@@ -85,19 +88,19 @@ impl Drop for Watch {
     }
 }
 
-fn subscribe(home: &Namespace) -> Result<TokioSocket, HostError> {
+fn subscribe(home: &Namespace, groups: &[u32]) -> Result<TokioSocket, HostError> {
     let runtime = Handle::current();
     let opened = home.run(|| {
         let _entered = runtime.enter();
-        open_socket()
+        open_socket(groups)
     })?;
     opened.map_err(|e| HostError::io("subscribe to", "changes of the network", e))
 }
 
-fn open_socket() -> io::Result<TokioSocket> {
+fn open_socket(groups: &[u32]) -> io::Result<TokioSocket> {
     let mut socket = TokioSocket::new(NETLINK_ROUTE)?;
     enlarge(socket.socket_ref());
-    let groups = GROUPS.iter().fold(0, |mask, group| mask | 1 << (group - 1));
+    let groups = groups.iter().fold(0, |mask, group| mask | 1 << (group - 1));
     socket.socket_mut().bind(&SocketAddr::new(0, groups))?;
     Ok(socket)
 }
@@ -111,7 +114,12 @@ fn enlarge(socket: &Socket) {
 }
 
 /// A socket that broke is replaced; what happened in between is lost.
-async fn listen(home: Arc<Namespace>, mut socket: TokioSocket, changes: mpsc::Sender<Change>) {
+async fn listen(
+    home: Arc<Namespace>,
+    groups: &'static [u32],
+    mut socket: TokioSocket,
+    changes: mpsc::Sender<Change>,
+) {
     let mut buffer = Vec::with_capacity(64 << 10);
     loop {
         buffer.clear();
@@ -127,7 +135,7 @@ async fn listen(home: Arc<Namespace>, mut socket: TokioSocket, changes: mpsc::Se
                 tracing::warn!(%error, "the netlink socket for changes broke; opening another");
                 socket = loop {
                     tokio::time::sleep(PAUSE).await;
-                    if let Ok(socket) = subscribe(&home) {
+                    if let Ok(socket) = subscribe(&home, groups) {
                         break socket;
                     }
                 };

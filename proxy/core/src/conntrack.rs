@@ -127,6 +127,19 @@ impl StaleFlows {
         self.orphans = views.iter().flat_map(|view| view.service_cidrs.iter().copied()).collect();
     }
 
+    /// The flows of this family were looked for.
+    pub fn forget(&mut self, family: Family) {
+        self.frontends.retain(|(of, ..), _| *of != family);
+        self.node_ports_before.retain(|(of, _)| *of != family);
+        self.orphans.retain(|net| Family::of(net.addr()) != family);
+    }
+
+    /// The same, but for those to node ports: which those are nobody could tell without this node's addresses.
+    pub fn forget_all_but_node_ports(&mut self, family: Family) {
+        self.frontends.retain(|(of, address, _), _| *of != family || *address == FrontendAddress::NodePorts);
+        self.orphans.retain(|net| Family::of(net.addr()) != family);
+    }
+
     fn fate(&mut self, frontend: Destination) -> &mut Outlook {
         self.frontends.entry(frontend).or_default()
     }

@@ -1,7 +1,38 @@
 //! What a health-check node port answers a load balancer.
 
-use crate::names::ServiceName;
-use crate::table::HealthCheck;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::names::{Family, ServiceName};
+use crate::table::{HealthCheck, NodeView};
+
+/// The addresses at which health-check node ports are opened: those of node ports. `local` are the node's own, as the
+/// kernel has them. A family is left out where nobody knows them and only they would tell.
+pub fn places(
+    node: &NodeView,
+    families: &[Family],
+    local: Option<&BTreeSet<IpAddr>>,
+) -> BTreeMap<Family, Vec<IpAddr>> {
+    let at = |family: &Family| {
+        let node_ports = &node.family(*family).node_ports;
+        if node_ports.within.is_none() {
+            let everywhere = match family {
+                Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
+                Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
+            };
+            return Some((*family, vec![everywhere]));
+        }
+        let of_family = local?.iter().copied().filter(|ip| Family::of(*ip) == *family);
+        // Without a zone nobody can listen at a link-local address.
+        let here = of_family.filter(|ip| !ip.is_loopback() && !is_link_local(*ip) && node_ports.covers(*ip));
+        Some((*family, here.collect()))
+    };
+    families.iter().filter_map(at).collect()
+}
+
+fn is_link_local(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
+}
 
 /// An HTTP reply, the same as kube-proxy's to the byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +67,23 @@ mod tests {
 
     fn ask(local_ready: usize, healthy: bool) -> Reply {
         reply(&ServiceName::new("default", "web"), HealthCheck { node_port: 32000, local_ready }, healthy)
+    }
+
+    #[test]
+    fn ports_are_opened_at_the_addresses_of_node_ports_and_nowhere_while_those_are_unknown() {
+        use crate::table::NodePortsAt;
+        let ips = |text: &str| -> Vec<IpAddr> { text.split(' ').map(|ip| ip.parse().unwrap()).collect() };
+        let local: BTreeSet<IpAddr> =
+            ips("127.0.0.1 192.168.0.1 192.168.0.7 10.0.0.1 fe80::1 fd00::1").into_iter().collect();
+        let mut node = NodeView::default();
+        node.v4.node_ports =
+            NodePortsAt { within: Some(vec!["192.168.0.0/16".parse().unwrap()]), loopback: false };
+        let ask = |node: &NodeView, local| places(node, &Family::BOTH, local);
+        let want = BTreeMap::from([(Family::V4, ips("192.168.0.1 192.168.0.7")), (Family::V6, ips("::"))]);
+        assert_eq!(ask(&node, Some(&local)), want);
+        assert_eq!(ask(&node, None), BTreeMap::from([(Family::V6, ips("::"))]), "not: nowhere");
+        node.v6.node_ports.within = Some(vec!["fd00::/8".parse().unwrap(), "fe80::/10".parse().unwrap()]);
+        assert_eq!(ask(&node, Some(&local))[&Family::V6], ips("fd00::1"));
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod conntrack;
 pub mod endpoints;
 pub mod health;
+pub mod lacking;
 pub mod names;
 pub mod objects;
 pub mod options;

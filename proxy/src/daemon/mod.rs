@@ -6,6 +6,7 @@
 //! Never: deletes a rule when it ends. Services go on without a proxy, as they were.
 
 mod cleanup;
+mod kernel;
 mod questions;
 mod retry;
 mod start;
@@ -25,12 +26,14 @@ use tokio::time::timeout;
 pub use cleanup::cleanup;
 pub use start::init_only;
 
+use crate::addresses::LocalAddresses;
 use crate::backends::AnyBackend;
 use crate::error::ProxyError;
 use crate::feeds::{self, Event, Feed};
 use crate::options::Options;
+use kernel::KernelSettings;
 use retry::Retry;
-use syncer::Syncer;
+use syncer::{Syncer, Wake};
 
 /// Arrivals that one pass serves at most: a feed that never pauses must not keep the kernel waiting.
 const GATHER: usize = 4096;
@@ -91,12 +94,13 @@ pub async fn run(options: Options, end: impl Future<Output = ProxyError>) -> Res
 async fn serve(options: &Options) -> Result<(), ProxyError> {
     let mut backend = options.mode.open(options)?;
     let in_use = backend.territory();
-    start::prepare_kernel(options);
+    let settings = KernelSettings::apply(options);
     backend.probe()?;
     let start::Services { health, metrics, ready, ask, mut questions, _servers } =
         start::services(options).await?;
     let mut feed = feeds::start(&options.feed, &options.node_name).await?;
-    let mut syncer = Syncer::new(options, backend, health, metrics, feed.herald());
+    let addresses = LocalAddresses::follow();
+    let mut syncer = Syncer::new(options, backend, settings, addresses, health, metrics, feed.herald());
     let mut unlisted: BTreeSet<Kind> = Kind::ALL.into();
     let mut retry = Retry::new(options.sync_period);
     loop {
@@ -104,9 +108,10 @@ async fn serve(options: &Options) -> Result<(), ProxyError> {
         tokio::select! {
             event = next(&mut feed) => note(&mut syncer, event?, &mut unlisted),
             () = retry.due(), if informed => {}
-            outcome = syncer.disturbed(), if informed && retry.is_calm() => {
-                retry.after(outcome.as_ref().err());
-            }
+            wake = syncer.wake(retry.is_calm()), if informed => match wake {
+                Wake::Disturbed(outcome) => retry.after(outcome.as_ref().err()),
+                Wake::FollowUp => syncer.follow_up(),
+            },
             question = questions.recv() => question.into_iter().for_each(|question| syncer.answer(question)),
         }
         for _ in 1..GATHER {
@@ -118,7 +123,7 @@ async fn serve(options: &Options) -> Result<(), ProxyError> {
         if !unlisted.is_empty() || !due {
             continue;
         }
-        let outcome = syncer.pass().await;
+        let outcome = syncer.pass();
         retry.after(outcome.as_ref().err());
         if outcome.is_ok() && !ready.get() {
             ready.set();

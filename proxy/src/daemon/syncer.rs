@@ -1,30 +1,40 @@
-//! Keeps the kernel as the objects want it: table, rules, UDP flows, health-check ports.
+//! Keeps the kernel as the objects want it: table and rules here, what follows a pass in [`follow_ups`].
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+mod follow_ups;
+
 use std::time::{Instant, SystemTime};
 
 use proxy_core::cluster::{Change, Cluster, Touched};
-use proxy_core::conntrack::StaleFlows;
+use proxy_core::lacking::Lacking;
 use proxy_core::names::Family;
 use proxy_core::objects::{Kind, Object};
 use proxy_core::options as core;
-use proxy_core::table::{Action, Frontend, FrontendKind, ServicePort, ServiceTable, TableDelta};
+use proxy_core::table::{ServiceTable, TableDelta};
 
+use self::follow_ups::FollowUps;
+use super::kernel::KernelSettings;
 use super::questions::Question;
+use crate::addresses::LocalAddresses;
 use crate::backends::{AnyBackend, Applied, BackendError};
-use crate::conntrack::{self, Sweeper};
 use crate::feeds::kubernetes::{About, Herald, News};
-use crate::health::{NodePorts, ProxyHealth};
+use crate::health::ProxyHealth;
 use crate::metrics::{Metrics, ServiceCount, Sync};
 use crate::modes::{self, Mode};
 use crate::options::{Feed, Options};
+
+/// Why the syncer has something to do.
+pub(super) enum Wake {
+    /// Somebody else has changed our rules, or that could not be told: a pass is due.
+    Disturbed(Result<(), BackendError>),
+    FollowUp,
+}
 
 pub(super) struct Syncer<B: ?Sized> {
     options: core::Options,
     mode: Mode,
     /// Objects from files need not include Nodes.
     nodes_are_known: bool,
+    node_was_there: bool,
     families: Vec<Family>,
     cluster: Cluster,
     table: ServiceTable,
@@ -36,10 +46,8 @@ pub(super) struct Syncer<B: ?Sized> {
     synced: bool,
     started: SystemTime,
     lacking: Lacking,
-    flows: Sweeper,
-    /// UDP flows that changes since the last complete pass may have made stale.
-    stale_flows: StaleFlows,
-    node_ports: NodePorts,
+    follow_ups: FollowUps,
+    settings: KernelSettings,
     health: ProxyHealth,
     metrics: Metrics,
     herald: Herald,
@@ -76,6 +84,8 @@ impl<B: AnyBackend + ?Sized> Syncer<B> {
     pub fn new(
         options: &Options,
         backend: Box<B>,
+        settings: KernelSettings,
+        addresses: LocalAddresses,
         health: ProxyHealth,
         metrics: Metrics,
         herald: Herald,
@@ -85,6 +95,7 @@ impl<B: AnyBackend + ?Sized> Syncer<B> {
             options: options.core(),
             mode: options.mode,
             nodes_are_known: !matches!(options.feed, Feed::Directory(_)),
+            node_was_there: false,
             families: modes::families(),
             cluster: Cluster::default(),
             table: ServiceTable::default(),
@@ -94,9 +105,8 @@ impl<B: AnyBackend + ?Sized> Syncer<B> {
             synced: false,
             started: SystemTime::now(),
             lacking: Lacking::default(),
-            flows: Sweeper::default(),
-            stale_flows: StaleFlows::default(),
-            node_ports: NodePorts::new(health.clone()),
+            follow_ups: FollowUps::new(addresses, health.clone()),
+            settings,
             health,
             metrics,
             herald,
@@ -117,7 +127,9 @@ impl<B: AnyBackend + ?Sized> Syncer<B> {
         match kind {
             Kind::EndpointSlice => self.metrics.endpoint_change(),
             Kind::Service => self.metrics.service_change(),
-            Kind::Node | Kind::ServiceCidr => {}
+            // Not with the next pass, which may fail.
+            Kind::Node => self.follow_node(),
+            Kind::ServiceCidr => {}
         }
         // What was before this process is no measure of it: kube-proxy leaves that out too.
         let triggered = triggered.filter(|triggered| *triggered >= self.started);
@@ -136,23 +148,37 @@ impl<B: AnyBackend + ?Sized> Syncer<B> {
         self.behind || !self.pending.touched.is_empty()
     }
 
-    /// Returns when somebody else has changed our rules; a pass is due then.
-    pub async fn disturbed(&mut self) -> Result<(), BackendError> {
-        let outcome = self.backend.disturbed().await;
+    /// Returns when there is something to do besides what changes of the objects ask for. `calm`: no failed pass waits
+    /// for its repetition, which would look at everything anyway. Cancel safe.
+    pub async fn wake(&mut self, calm: bool) -> Wake {
+        let outcome = tokio::select! {
+            outcome = self.backend.disturbed(), if calm => outcome,
+            () = self.follow_ups.due(!self.behind) => return Wake::FollowUp,
+        };
         self.behind = true;
-        outcome
+        Wake::Disturbed(outcome)
+    }
+
+    /// Tries again what could not be done after a pass, or does what other addresses of the node ask for.
+    pub fn follow_up(&mut self) {
+        if !self.behind {
+            self.sweep();
+        }
+        if self.synced {
+            self.open_ports();
+        }
     }
 
     /// Everything that has arrived goes to the kernel.
     ///
     /// # Errors
     /// The kernel is not as it should be; the next pass looks at everything.
-    pub async fn pass(&mut self) -> Result<(), BackendError> {
+    pub fn pass(&mut self) -> Result<(), BackendError> {
         let start = Instant::now();
         let touched = std::mem::take(&mut self.pending.touched);
         let delta = self.table.rebuild(&self.cluster, &self.options, &touched);
         self.report(&delta);
-        self.stale_flows.add(&delta, &self.table);
+        self.follow_ups.stale_flows.add(&delta, &self.table);
         self.lacking.follow(&delta);
         // Before anything that may fail: after a failure nothing is known of flows either.
         let everything = std::mem::replace(&mut self.behind, true) || !self.synced;
@@ -165,12 +191,14 @@ impl<B: AnyBackend + ?Sized> Syncer<B> {
         self.behind = false;
         self.synced = true;
         self.done(applied, start);
-        let mut stale_flows = std::mem::take(&mut self.stale_flows);
         if everything {
-            stale_flows.add_all(&self.table);
+            self.follow_ups.stale_flows.add_all(&self.table);
+            self.settings.again();
         }
-        self.sweep(&stale_flows).await;
-        self.follow_health(&delta, everything).await;
+        self.sweep();
+        if everything || !delta.health.is_empty() || delta.node_before.is_some() {
+            self.open_ports();
+        }
         Ok(())
     }
 
@@ -246,52 +274,28 @@ impl<B: AnyBackend + ?Sized> Syncer<B> {
         self.metrics.nothing_pending();
     }
 
-    /// Deletes UDP flows that lead nowhere. New rules are there already, so that none comes back.
-    async fn sweep(&mut self, stale_flows: &StaleFlows) {
-        for family in self.families.clone() {
-            let start = Instant::now();
-            if let Some(deleted) = self.flows.sweep(stale_flows, family, &self.table.node).await {
-                self.metrics.conntrack_cleaned(family, start.elapsed(), deleted);
-            }
-        }
+    fn sweep(&mut self) {
+        self.follow_ups.sweep(&self.families, &self.table, &self.metrics);
     }
 
-    async fn follow_health(&mut self, delta: &TableDelta, everything: bool) {
-        let eligible = match self.cluster.node(&self.options.node_name) {
-            Some(node) => !node.leaving,
-            None => !self.nodes_are_known,
-        };
-        self.health.set_node_eligible(eligible);
-        if !everything && delta.health.is_empty() && delta.node_before.is_none() {
-            return;
-        }
-        let addresses = self.health_addresses().await;
-        for failure in self.node_ports.sync(&self.table.health, &addresses) {
+    fn open_ports(&mut self) {
+        for failure in self.follow_ups.open_ports(&self.families, &self.table) {
             tracing::warn!("{failure}");
             self.herald.tell(failure.news(&self.options.node_name));
         }
     }
 
-    /// Where health-check node ports are opened: where node ports are.
-    async fn health_addresses(&self) -> Vec<IpAddr> {
-        let mut found = Vec::new();
-        let mut here: Option<BTreeSet<IpAddr>> = None;
-        for family in &self.families {
-            let node_ports = &self.table.node.family(*family).node_ports;
-            if node_ports.within.is_none() {
-                found.push(match family {
-                    Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
-                    Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
-                });
-                continue;
+    /// Whether load balancers should send anything here: until a Node says otherwise, as kube-proxy does.
+    fn follow_node(&mut self) {
+        let eligible = match self.cluster.node(&self.options.node_name) {
+            Some(node) => {
+                self.node_was_there = true;
+                !node.leaving
             }
-            if here.is_none() {
-                here = Some(conntrack::local_addresses().await);
-            }
-            let of_family = here.iter().flatten().filter(|ip| Family::of(**ip) == *family);
-            found.extend(of_family.filter(|ip| !ip.is_loopback() && node_ports.covers(**ip)));
-        }
-        found
+            // Objects from files need not include Nodes.
+            None => !(self.node_was_there && self.nodes_are_known),
+        };
+        self.health.set_node_eligible(eligible);
     }
 }
 
@@ -299,42 +303,6 @@ impl<B: AnyBackend + ?Sized> Syncer<B> {
 fn starting(node: &str) -> News {
     let (reason, action) = ("Starting", "StartKubeProxy");
     News { about: About::Node(node.into()), reason, action, note: String::new(), warning: false }
-}
-
-/// How many service ports have a Local policy and no endpoint on this node, though there are some elsewhere.
-#[derive(Debug, Default)]
-struct Lacking(BTreeMap<Family, (usize, usize)>);
-
-impl Lacking {
-    fn follow(&mut self, delta: &TableDelta) {
-        for change in &delta.ports {
-            let (internal, external) = self.0.entry(change.key.0).or_default();
-            if let Some(old) = &change.old {
-                let lacks = lacks(old);
-                *internal -= usize::from(lacks.0);
-                *external -= usize::from(lacks.1);
-            }
-            if let Some(new) = &change.new {
-                let lacks = lacks(new);
-                *internal += usize::from(lacks.0);
-                *external += usize::from(lacks.1);
-            }
-        }
-    }
-
-    /// For clients inside, and outside.
-    fn of(&self, family: Family) -> (usize, usize) {
-        self.0.get(&family).copied().unwrap_or_default()
-    }
-}
-
-/// For clients inside, and outside: only such a policy drops what has endpoints.
-fn lacks(port: &ServicePort) -> (bool, bool) {
-    let drops = |frontend: &Frontend| frontend.branches.iter().any(|branch| branch.action == Action::Drop);
-    let (inside, outside): (Vec<_>, Vec<_>) =
-        port.frontends.iter().partition(|frontend| frontend.kind == FrontendKind::ClusterIp);
-    let lacks = |frontends: Vec<&Frontend>| port.any_endpoints && frontends.into_iter().any(drops);
-    (lacks(inside), lacks(outside))
 }
 
 fn kind_of(change: &Change) -> Kind {

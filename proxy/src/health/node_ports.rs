@@ -1,7 +1,7 @@
 //! Health-check node ports: a port for each Service with externalTrafficPolicy Local, which tells a load balancer
 //! whether this node has endpoints of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -20,7 +20,7 @@ use super::server::bind;
 use super::state::ProxyHealth;
 use crate::feeds::kubernetes::{About, News};
 
-/// A port that could not be opened. The next [`NodePorts::sync`] tries again.
+/// A port that could not be opened at an address. The next [`NodePorts::sync`] tries again.
 #[derive(Debug, thiserror::Error)]
 #[error("{service}: cannot open its health-check node port at {address}; {}", what_to_do(.source))]
 pub struct PortFailure {
@@ -56,20 +56,41 @@ fn what_to_do(error: &io::Error) -> String {
 pub struct NodePorts {
     health: ProxyHealth,
     open: BTreeMap<(Family, ServiceName), Port>,
-    /// Said already.
-    failed: BTreeMap<(Family, ServiceName), (u16, Vec<IpAddr>)>,
+    /// Where a wanted port is not open, and whether that was said.
+    failed: BTreeMap<(Family, ServiceName), BTreeMap<SocketAddr, bool>>,
 }
+
+/// Addresses to open ports at. A family that is not among the keys has none that are known: what is open there stays.
+pub type Places = BTreeMap<Family, Vec<IpAddr>>;
 
 struct Port {
     number: u16,
-    addresses: Vec<IpAddr>,
     local_ready: Arc<AtomicUsize>,
-    servers: Vec<JoinHandle<()>>,
+    servers: BTreeMap<IpAddr, JoinHandle<()>>,
+}
+
+impl Port {
+    fn new(number: u16) -> Self {
+        Self { number, local_ready: Arc::default(), servers: BTreeMap::new() }
+    }
+
+    /// Closes what `keep` does not want; whether there was any.
+    fn close(&mut self, keep: impl Fn(&IpAddr) -> bool) -> bool {
+        let before = self.servers.len();
+        self.servers.retain(|address, server| {
+            let keep = keep(address);
+            if !keep {
+                server.abort();
+            }
+            keep
+        });
+        self.servers.len() < before
+    }
 }
 
 impl Drop for Port {
     fn drop(&mut self) {
-        self.servers.iter().for_each(JoinHandle::abort);
+        self.servers.values().for_each(JoinHandle::abort);
     }
 }
 
@@ -78,46 +99,69 @@ impl NodePorts {
         Self { health, open: BTreeMap::new(), failed: BTreeMap::new() }
     }
 
-    /// Opens, closes and updates until exactly the wanted ports are open, each at all `addresses` of its family
-    /// (`0.0.0.0` and `::` for all of the node's). A port that is open already stays open without a gap.
-    /// Needs a tokio runtime.
+    /// Opens, closes and updates until the wanted ports are open at the addresses of their family (`0.0.0.0` and `::`
+    /// for all of the node's). An address where a port is open already keeps it without a gap; one where it cannot be
+    /// opened keeps it from no other. Needs a tokio runtime.
     ///
-    /// Returns the ports that could not be opened, each once until its number or addresses change.
+    /// Returns the ports that could not be opened, each once until it could. [`NodePorts::is_complete`] says whether
+    /// this has to be called again.
     pub fn sync(
         &mut self,
         want: &BTreeMap<(Family, ServiceName), HealthCheck>,
-        addresses: &[IpAddr],
+        places: &Places,
     ) -> Vec<PortFailure> {
-        let of = |family: Family| -> Vec<IpAddr> {
-            addresses.iter().copied().filter(|address| Family::of(*address) == family).collect()
-        };
-        let places = BTreeMap::from(Family::BOTH.map(|family| (family, of(family))));
         // Closed first: a port may go from one service to another.
+        let mut closed = BTreeSet::new();
         self.open.retain(|key, port| {
-            want.get(key).is_some_and(|check| check.node_port == port.number)
-                && port.addresses == places[&key.0]
-        });
-        self.failed.retain(|key, _| want.contains_key(key));
-        let mut failures = Vec::new();
-        for (key, check) in want {
-            if let Some(port) = self.open.get(key) {
-                port.local_ready.store(check.local_ready, Ordering::Relaxed);
-                continue;
+            let keep = want.get(key).is_some_and(|check| check.node_port == port.number);
+            let wanted = |address: &IpAddr| {
+                keep && places.get(&key.0).is_none_or(|addresses| addresses.contains(address))
+            };
+            if port.close(wanted) {
+                closed.insert(port.number);
             }
-            match open(&key.1, *check, &places[&key.0], &self.health) {
-                Ok(port) => {
-                    self.failed.remove(key);
-                    self.open.insert(key.clone(), port);
+            keep
+        });
+        let mut failures = Vec::new();
+        let mut failed = std::mem::take(&mut self.failed);
+        for (key, check) in want {
+            let port = self.open.entry(key.clone()).or_insert_with(|| Port::new(check.node_port));
+            port.local_ready.store(check.local_ready, Ordering::Relaxed);
+            let before = failed.remove(key).unwrap_or_default();
+            let mut now = BTreeMap::new();
+            for address in places.get(&key.0).into_iter().flatten() {
+                if port.servers.contains_key(address) {
+                    continue;
                 }
-                Err(failure) => {
-                    let now = (check.node_port, places[&key.0].clone());
-                    if self.failed.insert(key.clone(), now.clone()) != Some(now) {
-                        failures.push(failure);
+                let at = SocketAddr::new(*address, check.node_port);
+                match open(&key.1, *check, at, port.local_ready.clone(), &self.health) {
+                    Ok(server) => {
+                        _ = port.servers.insert(*address, server);
+                        if before.get(&at) == Some(&true) {
+                            tracing::info!(service = %key.1, address = %at, "the health-check node port is open now");
+                        }
+                    }
+                    Err(source) => {
+                        // A server of ours ends a moment after it was told to.
+                        let ours = source.kind() == io::ErrorKind::AddrInUse && closed.contains(&at.port());
+                        let said = before.get(&at).copied();
+                        if said != Some(true) && !ours {
+                            failures.push(PortFailure { service: key.1.clone(), address: at, source });
+                        }
+                        now.insert(at, said == Some(true) || !ours);
                     }
                 }
             }
+            if !now.is_empty() {
+                self.failed.insert(key.clone(), now);
+            }
         }
         failures
+    }
+
+    /// Whether every port is open that was wanted last.
+    pub fn is_complete(&self) -> bool {
+        self.failed.is_empty()
     }
 }
 
@@ -129,43 +173,26 @@ impl fmt::Debug for NodePorts {
     }
 }
 
-/// All addresses or none: what was opened before a failure closes again.
+/// Serves one port at one address.
 fn open(
     service: &ServiceName,
     check: HealthCheck,
-    addresses: &[IpAddr],
+    at: SocketAddr,
+    local_ready: Arc<AtomicUsize>,
     health: &ProxyHealth,
-) -> Result<Port, PortFailure> {
-    let local_ready = Arc::new(AtomicUsize::new(check.local_ready));
-    let mut listeners = Vec::new();
-    for address in addresses {
-        let address = SocketAddr::new(*address, check.node_port);
-        let listener = bind(address, true);
-        listeners.push(listener.map_err(|source| PortFailure {
-            service: service.clone(),
-            address,
-            source,
-        })?);
-    }
-    let answer = {
-        let (service, health, local_ready) = (service.clone(), health.clone(), local_ready.clone());
-        move || {
-            let check = HealthCheck { local_ready: local_ready.load(Ordering::Relaxed), ..check };
-            let reply = reply(&service, check, health.is_healthy());
-            std::future::ready(response(reply))
-        }
+) -> io::Result<JoinHandle<()>> {
+    let listener = bind(at, true)?;
+    let (name, health) = (service.clone(), health.clone());
+    let answer = move || {
+        let check = HealthCheck { local_ready: local_ready.load(Ordering::Relaxed), ..check };
+        let reply = reply(&name, check, health.is_healthy());
+        std::future::ready(response(reply))
     };
-    let router = Router::new().fallback(answer);
-    let serve = |listener| {
-        let router = router.clone();
-        tokio::spawn(async move {
-            // axum's server only ends with its task.
-            let _ = axum::serve(listener, router).await;
-        })
-    };
-    let servers = listeners.into_iter().map(serve).collect();
-    tracing::debug!(%service, port = check.node_port, "health-check node port is open");
-    Ok(Port { number: check.node_port, addresses: addresses.to_vec(), local_ready, servers })
+    tracing::debug!(%service, address = %at, "health-check node port is open");
+    Ok(tokio::spawn(async move {
+        // axum's server only ends with its task.
+        let _ = axum::serve(listener, Router::new().fallback(answer)).await;
+    }))
 }
 
 fn response(reply: proxy_core::health::Reply) -> Response {

@@ -57,14 +57,14 @@ struct State {
 }
 
 impl ProxyHealth {
-    /// Healthy, with nothing written. A change may wait for twice `sync_period`. The node counts as not eligible
-    /// until [`ProxyHealth::set_node_eligible`].
+    /// Healthy, with nothing written. A change may wait for twice `sync_period`. The node counts as eligible until
+    /// [`ProxyHealth::set_node_eligible`] says otherwise, as kube-proxy's does.
     pub fn new(sync_period: Duration) -> Self {
         Self(Arc::new(Mutex::new(State {
             timeout: sync_period * 2,
             updated: BTreeMap::new(),
             queued: BTreeMap::new(),
-            node_eligible: false,
+            node_eligible: true,
         })))
     }
 
@@ -81,7 +81,7 @@ impl ProxyHealth {
         });
     }
 
-    /// False where the Node object is not there, is being deleted, or has the cluster autoscaler's taint
+    /// False where the Node object was deleted, is being deleted, or has the cluster autoscaler's taint
     /// `ToBeDeletedByClusterAutoscaler`. Load balancers should then look elsewhere.
     pub fn set_node_eligible(&self, eligible: bool) {
         self.with(|state| state.node_eligible = eligible);
