@@ -1,4 +1,5 @@
-//! Compiles the BPF programs and leaves the object for `include_bytes_aligned!`.
+//! Compiles the BPF programs, one object for each folder of `c/` with a source of its name, and leaves the objects for
+//! `include_bytes_aligned!`.
 //!
 //! The compiler is `$CLANG`, else `clang`, else the newest `clang-N` on the path.
 
@@ -9,11 +10,20 @@ use std::{env, fs};
 /// The BPF back end of older ones does not write all the BTF that the loader reads.
 const OLDEST_CLANG: u32 = 14;
 
+/// `c/NAME/NAME.c` becomes `NAME.o`.
+const OBJECTS: [&str; 1] = ["overlay"];
+
 fn main() {
     println!("cargo::rerun-if-changed=c");
     println!("cargo::rerun-if-env-changed=CLANG");
-    let object = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("overlay.o");
-    if let Err(why) = find_clang().and_then(|clang| compile(&clang, Path::new("c/overlay.c"), &object)) {
+    let folder = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    let compiled = find_clang().and_then(|clang| {
+        OBJECTS.iter().try_for_each(|name| {
+            let source = PathBuf::from(format!("c/{name}/{name}.c"));
+            compile(&clang, &source, &folder.join(format!("{name}.o")))
+        })
+    });
+    if let Err(why) = compiled {
         println!("cargo::error={}", why.replace('\n', " / "));
     }
 }

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::PathBuf;
 
-use ebpf::{Overlay, Spec, detach_and_unpin, ensure_bpffs, probe};
+use ebpf::ensure_bpffs;
+use ebpf::overlay::{Overlay, Spec, detach_and_unpin, probe};
 use nix::net::if_::if_nametoindex;
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-/// Why this machine cannot run the overlay in the kernel. Another data path is the remedy.
+/// Why this machine cannot run the programs. Another data path is the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum Unsupported {
     #[error("BPF is forbidden to this process (CAP_BPF and CAP_NET_ADMIN, or root, are needed)")]
@@ -14,20 +14,21 @@ pub enum Unsupported {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    #[error("the kernel refuses the BPF program {name} (Linux 5.10 or later is needed): {log}")]
+    #[error("the kernel refuses the BPF program {name} (Linux {oldest} or later is needed): {log}")]
     Program {
         name: &'static str,
+        oldest: &'static str,
         log: String,
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     #[error("the kernel cannot attach tc programs (neither TCX nor clsact)")]
     Hook(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("interface {name} has link type {link_type}, which the overlay programs do not read")]
+    #[error("interface {name} has link type {link_type}, which the programs do not read")]
     LinkType { name: String, link_type: u16 },
 }
 
-/// An operation on the overlay that failed.
+/// An operation on programs, maps or pins that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum EbpfError {
     #[error(transparent)]

@@ -89,7 +89,7 @@ impl Hook {
         pins::remove_link(pin_dir, self.program)?;
         if self.filter()?.is_some() {
             let name = interface_name(self.ifindex)?;
-            tc::qdisc_detach_program(&name, self.side(), self.program.name())
+            tc::qdisc_detach_program(&name, self.program.side, self.program.name)
                 .map_err(|error| self.failed("detach", error))?;
         }
         Ok(())
@@ -115,7 +115,7 @@ impl Hook {
         let deadline = Instant::now() + UNPINNED_LINK_LASTS;
         let id = loop {
             let order = TcAttachOptions::TcxOrder(LinkOrder::default());
-            match program.attach_with_options(interface, self.side(), order) {
+            match program.attach_with_options(interface, self.program.side, order) {
                 // Somebody removed the pin, and the link behind it is still on its way out.
                 Err(error) if exists(&error) && Instant::now() < deadline => {
                     thread::sleep(Duration::from_millis(2));
@@ -132,7 +132,7 @@ impl Hook {
     fn attach_clsact(&self, program: &mut SchedClassifier, interface: &str) -> Result<(), EbpfError> {
         let handle = TcHandle::from(HANDLE);
         let id = if self.filter()?.is_some() {
-            let link = SchedClassifierLink::attached(interface, self.side(), PRIORITY, handle, None)
+            let link = SchedClassifierLink::attached(interface, self.program.side, PRIORITY, handle, None)
                 .map_err(|error| self.failed("take over", error))?;
             program.attach_to_link(link)
         } else {
@@ -141,7 +141,7 @@ impl Hook {
                 _ => {}
             }
             let options = NlOptions { priority: PRIORITY, handle, classid: None };
-            program.attach_with_options(interface, self.side(), TcAttachOptions::Netlink(options))
+            program.attach_with_options(interface, self.program.side, TcAttachOptions::Netlink(options))
         };
         let link = id.and_then(|id| program.take_link(id)).map_err(|error| self.failed("attach", error))?;
         // Dropping it would detach the filter, which is to outlive this process.
@@ -151,10 +151,7 @@ impl Hook {
 
     /// Our own filter, recognised by priority, handle and name.
     fn filter(&self) -> Result<Option<sys::tc::Filter>, EbpfError> {
-        let parent = match self.program {
-            Program::Encap | Program::Ports => CLSACT_EGRESS,
-            Program::Decap => CLSACT_INGRESS,
-        };
+        let parent = if self.is_ingress() { CLSACT_INGRESS } else { CLSACT_EGRESS };
         let filters = match sys::tc::filters(self.ifindex, parent) {
             Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Vec::new(),
             other => other.map_err(|source| EbpfError::Interface {
@@ -164,26 +161,20 @@ impl Hook {
             })?,
         };
         Ok(filters.into_iter().find(|filter| {
-            (filter.priority, filter.handle) == (PRIORITY, HANDLE) && filter.name == self.program.name()
+            (filter.priority, filter.handle) == (PRIORITY, HANDLE) && filter.name == self.program.name
         }))
     }
 
-    const fn side(&self) -> TcAttachType {
-        match self.program {
-            Program::Encap | Program::Ports => TcAttachType::Egress,
-            Program::Decap => TcAttachType::Ingress,
-        }
+    fn is_ingress(&self) -> bool {
+        self.program.side == TcAttachType::Ingress
     }
 
-    const fn tcx_type(&self) -> u32 {
-        match self.program {
-            Program::Encap | Program::Ports => BPF_TCX_EGRESS,
-            Program::Decap => BPF_TCX_INGRESS,
-        }
+    fn tcx_type(&self) -> u32 {
+        if self.is_ingress() { BPF_TCX_INGRESS } else { BPF_TCX_EGRESS }
     }
 
     fn failed(&self, op: &'static str, error: impl Error + Send + Sync + 'static) -> EbpfError {
-        EbpfError::Program { op, program: self.program.name(), source: Box::new(error) }
+        EbpfError::Program { op, program: self.program.name, source: Box::new(error) }
     }
 }
 
@@ -203,7 +194,7 @@ pub fn program_id(object: &mut Ebpf, program: Program) -> Result<u32, EbpfError>
     let id = classifier(object, program).info().map(|info| info.id());
     id.map_err(|error: ProgramError| EbpfError::Program {
         op: "look up",
-        program: program.name(),
+        program: program.name,
         source: Box::new(error),
     })
 }

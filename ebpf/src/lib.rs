@@ -1,32 +1,18 @@
 //! Packet programs in the kernel and their typed loader.
 //!
-//! Owns: the C programs in `c/`, loading, attaching and pinning them, their maps and counters.
-//! Begin at [`Overlay`]; [`probe`] says beforehand whether this machine can run it.
-//! Never: decides which lease exists, opens the tun or the socket, knows flanneld's configuration.
+//! Owns: the C programs in `c/`, loading, attaching and pinning them, their maps and counters. Each use of them is a
+//! module ([`overlay`]) over what all have in common: objects, hooks, maps, pins.
+//! Never: decides what the kernel should do; that is handed in.
 //! The only package that uses aya.
 
-mod counters;
 mod error;
 mod hook;
-mod layout;
 mod maps;
 mod object;
-mod overlay;
+pub mod overlay;
 mod pins;
-mod probe;
 mod sys;
 
-pub use counters::{Counters, DropReason, PeerCounters, UserReason};
 pub use error::{EbpfError, Unsupported};
 pub use hook::HookKind;
-pub use maps::{MAX_LEASES, PeerDelta};
-pub use overlay::{Bridge, Overlay, Spec, detach_and_unpin};
 pub use pins::ensure_bpffs;
-pub use probe::probe;
-
-/// For tests that run one program on one packet: the object and the layouts of its maps.
-#[doc(hidden)]
-pub mod raw {
-    pub use crate::layout::{Config, State};
-    pub use crate::object::OBJECT;
-}

@@ -8,13 +8,12 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
 use crate::error::EbpfError;
-use crate::layout::State;
 use crate::object::Program;
 use crate::sys;
 
 /// Where the TCX link of a program is pinned.
 pub fn link(pin_dir: &Path, program: Program) -> PathBuf {
-    pin_dir.join(format!("{}_link", program.name()))
+    pin_dir.join(format!("{}_link", program.name))
 }
 
 /// Mounts a BPF file system at `path` unless there is one already. Makes the folder where it is missing; a folder
@@ -39,13 +38,6 @@ pub fn create(pin_dir: &Path) -> Result<(), EbpfError> {
         return Err(EbpfError::NotBpffs { path: pin_dir.to_owned() });
     }
     fs::create_dir_all(pin_dir).map_err(file_error("create", pin_dir))
-}
-
-/// The pinned state, if there is one that can be read.
-pub fn state(pin_dir: &Path) -> Option<State> {
-    let map = aya::maps::MapData::from_pin(pin_dir.join("state")).ok()?;
-    let map = aya::maps::Array::<_, State>::try_from(aya::maps::Map::Array(map)).ok()?;
-    map.get(&0, 0).ok()
 }
 
 /// Detaches a program's link and removes its pin; that there is none is no error.

@@ -4,7 +4,7 @@ mod common;
 
 use common::packets::*;
 use common::world::*;
-use ebpf::{DropReason, UserReason};
+use ebpf::overlay::{DropReason, UserReason};
 
 #[track_caller]
 fn dropped(world: &mut World, outer: &[u8], why: DropReason) {

@@ -4,7 +4,7 @@ mod common;
 
 use common::packets::*;
 use common::world::*;
-use ebpf::UserReason;
+use ebpf::overlay::UserReason;
 
 /// Unchanged, handed to user space, and counted under the reason.
 #[track_caller]

@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 
 use common::packets::*;
 use common::world::*;
-use ebpf::{DropReason, UserReason};
+use ebpf::overlay::{DropReason, UserReason};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 

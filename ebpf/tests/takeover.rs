@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use aya::maps::{HashMap, Map, MapData};
 use aya::programs::{SchedClassifier, TcAttachType};
 use common::net::*;
-use ebpf::{Bridge, EbpfError, HookKind, Overlay, PeerDelta, Spec, detach_and_unpin, ensure_bpffs, probe};
+use ebpf::overlay::{Bridge, Overlay, PeerDelta, Spec, detach_and_unpin, probe};
+use ebpf::{EbpfError, HookKind, ensure_bpffs};
 use ipnet::Ipv4Net;
 
 const KINDS: [HookKind; 2] = [HookKind::Tcx, HookKind::Clsact];

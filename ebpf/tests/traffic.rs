@@ -263,7 +263,7 @@ fn garbage_on_the_wire_is_counted_and_harms_nothing() {
     ping(from, to);
     let counters = pair.open("b", HookKind::Tcx).counters().unwrap();
     assert_eq!(counters.drops.values().sum::<u64>(), 10_001, "{:?}", counters.drops);
-    assert_eq!(counters.drops[&ebpf::DropReason::UnknownSender], 1);
+    assert_eq!(counters.drops[&ebpf::overlay::DropReason::UnknownSender], 1);
 }
 
 #[test]

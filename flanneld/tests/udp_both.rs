@@ -252,7 +252,7 @@ fn super_packets_are_cut_in_user_space() {
     let before = a.counters();
     tcp(&lab.a, &lab.b);
     let after = a.counters();
-    let user = |counters: &UdpCounters| counters.to_user[&ebpf::UserReason::NoRoute];
+    let user = |counters: &UdpCounters| counters.to_user[&ebpf::overlay::UserReason::NoRoute];
     let (passed_on, sent) =
         (user(&after) - user(&before), after.peers[&B].sent_packets - before.peers[&B].sent_packets);
     assert!(sent as usize > TCP_BYTES / MTU as usize, "{after:?}");
@@ -268,7 +268,7 @@ fn programs_are_mended_kept_and_removed() {
     let pins = lab.a.spec(Datapath::Ebpf).pin_dir;
     let (healthy, broken) = lab.a.in_ns(|| {
         let healthy = a.healthy();
-        ebpf::detach_and_unpin(&pins).unwrap();
+        ebpf::overlay::detach_and_unpin(&pins).unwrap();
         (healthy, !a.healthy())
     });
     assert!(healthy && broken);

@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use ebpf::{Bridge, HookKind, Overlay, Spec};
+use ebpf::HookKind;
+use ebpf::overlay::{Bridge, Overlay, Spec};
 
 use super::net::*;
 use super::packets::hop;

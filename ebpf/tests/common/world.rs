@@ -6,7 +6,7 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, PerCpuValues};
 use aya::programs::{SchedClassifier, TestRun, TestRunOptions};
 use aya::{Ebpf, EbpfLoader};
-use ebpf::raw::{Config, OBJECT, State};
+use ebpf::overlay::raw::{Config, ELF, State};
 
 use super::net::{enter_private, ifindex, run, sysctl};
 use super::packets::*;
@@ -62,7 +62,7 @@ impl World {
             pad: [0; 3],
         };
         let mut object =
-            EbpfLoader::new().override_global("config", &config, true).load(OBJECT).expect("the object");
+            EbpfLoader::new().override_global("config", &config, true).load(ELF).expect("the object");
         for name in ["weft_encap", "weft_decap", "weft_ports"] {
             let program: &mut SchedClassifier = object.program_mut(name).unwrap().try_into().unwrap();
             program.load().expect(name);

@@ -228,7 +228,7 @@ impl Reconciler {
         }
         let bridge = match seen.bridge_in(self.node.subnets.v4.into()) {
             Some(index) => match self.netlink.bridge_ports(index).await {
-                Ok(ports) => Some(ebpf::Bridge { index, ports }),
+                Ok(ports) => Some(ebpf::overlay::Bridge { index, ports }),
                 Err(error) => {
                     return tracing::debug!(error = chain(&error), "the pods' bridge stays as it was");
                 }

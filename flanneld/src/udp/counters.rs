@@ -26,7 +26,7 @@ pub struct UdpCounters {
     /// ICMP errors that the rate limit held back.
     pub icmp_suppressed: u64,
     /// Packets that the packet programs left to user space, by their reason. Empty without programs.
-    pub to_user: BTreeMap<ebpf::UserReason, u64>,
+    pub to_user: BTreeMap<ebpf::overlay::UserReason, u64>,
 }
 
 impl UdpCounters {
@@ -36,7 +36,7 @@ impl UdpCounters {
     }
 
     /// Adds what the packet programs have counted.
-    pub(super) fn add(&mut self, kernel: &ebpf::Counters) {
+    pub(super) fn add(&mut self, kernel: &ebpf::overlay::Counters) {
         for (peer, more) in &kernel.peers {
             let counts = self.peers.entry(*peer).or_default();
             counts.sent_packets += more.tx_packets;
@@ -52,15 +52,15 @@ impl UdpCounters {
 }
 
 /// Our word for a reason of the packet programs, which make the same checks in the same order.
-fn same(reason: ebpf::DropReason) -> DropReason {
+fn same(reason: ebpf::overlay::DropReason) -> DropReason {
     match reason {
-        ebpf::DropReason::UnknownSender => DropReason::UnknownSender,
-        ebpf::DropReason::Truncated => DropReason::Truncated,
-        ebpf::DropReason::NotIpv4 => DropReason::NotIpv4,
-        ebpf::DropReason::BadLength => DropReason::BadHeader,
-        ebpf::DropReason::SpoofedSource => DropReason::SpoofedSource,
-        ebpf::DropReason::Ttl => DropReason::TtlExpired,
-        ebpf::DropReason::Internal => DropReason::Internal,
+        ebpf::overlay::DropReason::UnknownSender => DropReason::UnknownSender,
+        ebpf::overlay::DropReason::Truncated => DropReason::Truncated,
+        ebpf::overlay::DropReason::NotIpv4 => DropReason::NotIpv4,
+        ebpf::overlay::DropReason::BadLength => DropReason::BadHeader,
+        ebpf::overlay::DropReason::SpoofedSource => DropReason::SpoofedSource,
+        ebpf::overlay::DropReason::Ttl => DropReason::TtlExpired,
+        ebpf::overlay::DropReason::Internal => DropReason::Internal,
     }
 }
 

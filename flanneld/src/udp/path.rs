@@ -9,7 +9,8 @@ use super::simple::Simple;
 use super::socket;
 use super::spec::UdpSpec;
 use crate::error::chain;
-use ebpf::{Bridge, EbpfError, Overlay};
+use ebpf::EbpfError;
+use ebpf::overlay::{Bridge, Overlay};
 use host::HostError;
 use host::tun::{self, Tun};
 use ipnet::Ipv4Net;
@@ -190,7 +191,7 @@ impl UdpPath {
     /// Removes what a data path leaves behind: the TUN called `device`, and everything pinned in `pin_dir`.
     /// That nothing is there is no error; that a running flanneld still has the TUN is one.
     pub fn cleanup(device: &str, pin_dir: &Path) -> Result<(), UdpError> {
-        ebpf::detach_and_unpin(pin_dir)?;
+        ebpf::overlay::detach_and_unpin(pin_dir)?;
         tun::remove(device).map_err(UdpError::Tun)?;
         Ok(())
     }
@@ -275,7 +276,7 @@ fn describe(attempt: &Attempt) -> String {
 /// The TUN hands over segments unsplit, and the programs sit before it.
 fn with_programs(spec: &UdpSpec) -> Result<(Tun, Overlay), Attempt> {
     let open = || -> Result<_, EbpfError> {
-        ebpf::probe()?;
+        ebpf::overlay::probe()?;
         let below = Path::new(BPFFS);
         let mount =
             if spec.pin_dir.starts_with(below) { below } else { spec.pin_dir.parent().unwrap_or(below) };
@@ -289,7 +290,7 @@ fn with_programs(spec: &UdpSpec) -> Result<(Tun, Overlay), Attempt> {
         ..tun::Options::new(&spec.device)
     })
     .map_err(Attempt::Tun)?;
-    let overlay = ebpf::Spec {
+    let overlay = ebpf::overlay::Spec {
         tun: tun.index().map_err(Attempt::Tun)?,
         underlay: spec.underlay,
         local: spec.local,
@@ -322,7 +323,7 @@ fn open_tun(options: &tun::Options) -> Result<Tun, HostError> {
 
 /// A plain TUN, as flannel has it. Programs of an earlier run would go on with leases that nobody renews.
 fn without_programs(spec: &UdpSpec) -> Result<Tun, UdpError> {
-    if let Err(error) = ebpf::detach_and_unpin(&spec.pin_dir) {
+    if let Err(error) = ebpf::overlay::detach_and_unpin(&spec.pin_dir) {
         tracing::warn!(error = chain(&error), pin_dir = %spec.pin_dir.display(), "packet programs of an earlier run may still be attached");
     }
     open_tun(&tun::Options { persistent: true, ..tun::Options::new(&spec.device) }).map_err(UdpError::Tun)

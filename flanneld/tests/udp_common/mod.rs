@@ -138,7 +138,7 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         let spec_pins = self.bpffs.join("pins");
-        let _ = self.ns.run(|| ebpf::detach_and_unpin(&spec_pins));
+        let _ = self.ns.run(|| ebpf::overlay::detach_and_unpin(&spec_pins));
         let _ = umount2(&self.bpffs, MntFlags::MNT_DETACH);
         let _ = std::fs::remove_dir_all(&self.bpffs);
         if let Err(error) = Namespace::delete(&self.name) {

@@ -1,4 +1,13 @@
 //! flannel's udp overlay in the kernel: its programs, their maps, and what outlives the daemon.
+//!
+//! Begin at [`Overlay`]; [`probe()`] says beforehand whether this machine can run it.
+//! Never: decides which lease exists, opens the tun or the socket, knows flanneld's configuration.
+
+mod counters;
+pub(crate) mod layout;
+mod maps;
+mod probe;
+mod programs;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,14 +17,26 @@ use std::path::{Path, PathBuf};
 use aya::Ebpf;
 use ipnet::Ipv4Net;
 
-use crate::counters::Counters;
 use crate::error::{EbpfError, Unsupported};
 use crate::hook::{Hook, HookKind, interface_name, program_id};
-use crate::layout::{Config, LAYOUT, State};
-use crate::maps::{Maps, PeerDelta, be};
-use crate::object::{self, Program};
+use crate::maps::be;
 use crate::pins;
 use crate::sys;
+use layout::{Config, LAYOUT, State};
+use maps::{Maps, pinned_state};
+use programs::{DECAP, ENCAP, OBJECT, PORTS};
+
+pub use counters::{Counters, DropReason, PeerCounters, UserReason};
+pub use maps::{MAX_LEASES, PeerDelta};
+pub use probe::probe;
+
+/// For tests that run one program on one packet: the object and the layouts of its maps.
+#[doc(hidden)]
+pub mod raw {
+    pub use super::layout::{Config, State};
+
+    pub static ELF: &[u8] = super::OBJECT.elf;
+}
 
 /// Link types (ARPHRD_*) of an underlay, and how much MAC header their packets have.
 const ETHER: u16 = 1;
@@ -56,7 +77,7 @@ pub struct Overlay {
     kind: HookKind,
     object: Ebpf,
     maps: Maps,
-    /// Where [`Program::Ports`] belongs, if anywhere.
+    /// Where [`PORTS`] belongs, if anywhere.
     bridge: Option<u32>,
 }
 
@@ -77,13 +98,13 @@ impl Overlay {
         let config = config(spec)?;
         pins::create(&spec.pin_dir)?;
         let fresh = State { layout: LAYOUT, tun: spec.tun, underlay: spec.underlay, ready: 0, bridge: 0 };
-        let have = pins::state(&spec.pin_dir);
+        let have = pinned_state(&spec.pin_dir);
         let take_over = have.is_some_and(|have| State { ready: 0, bridge: 0, ..have } == fresh);
         if !take_over {
             detach_and_unpin(&spec.pin_dir)?;
             pins::create(&spec.pin_dir)?;
         }
-        let mut object = object::load(config, Some(&spec.pin_dir))?;
+        let mut object = OBJECT.load(&config, Some(&spec.pin_dir))?;
         let mut maps = Maps::take(&mut object)?;
         if !take_over {
             maps.set_state(fresh)?;
@@ -125,7 +146,7 @@ impl Overlay {
 
     /// Lets a little of the trust in silent peers go; to be called every 20 seconds or so. A peer counts as one
     /// with these programs from the first packet that shows it, and for three of these calls after the last;
-    /// to every other peer user space sends (`c/maps.h`, `programmed`, says why).
+    /// to every other peer user space sends (`c/overlay/maps.h`, `programmed`, says why).
     pub fn age(&mut self) -> Result<(), EbpfError> {
         self.maps.age()
     }
@@ -142,7 +163,7 @@ impl Overlay {
 
     /// Names the bridge of the node's pods, and which of them is behind which port: call it again
     /// whenever the bridge's forwarding table has changed (RTNLGRP_NEIGH, PF_BRIDGE). TCP packets that
-    /// come unsplit from a virtual underlay then reach their pod unsplit; `c/ports.h` says why that is
+    /// come unsplit from a virtual underlay then reach their pod unsplit; `c/overlay/ports.h` says why that is
     /// not so otherwise. Leaving it out costs throughput there and nothing else. `None` undoes it.
     pub fn sync_bridge(&mut self, bridge: Option<&Bridge>) -> Result<(), EbpfError> {
         let index = bridge.map(|bridge| bridge.index);
@@ -193,7 +214,7 @@ impl Overlay {
 
     /// Whether its maps are where the next daemon looks for them.
     pub fn pinned(&self) -> bool {
-        object::MAPS.iter().all(|map| self.spec.pin_dir.join(map).exists())
+        OBJECT.maps.iter().all(|map| self.spec.pin_dir.join(map).exists())
     }
 
     /// Attaches what is not attached, and replaces what is.
@@ -209,23 +230,23 @@ impl Overlay {
     }
 
     const fn ports_hook(&self, bridge: u32) -> Hook {
-        Hook { kind: self.kind, program: Program::Ports, ifindex: bridge }
+        Hook { kind: self.kind, program: PORTS, ifindex: bridge }
     }
 }
 
 /// Detaches all programs and removes every pin of ours, then the folder when it is empty. Objects of
 /// others stay, the clsact qdiscs too. That nothing is there is no error.
 pub fn detach_and_unpin(pin_dir: &Path) -> Result<(), EbpfError> {
-    if let Some(state) = pins::state(pin_dir) {
+    if let Some(state) = pinned_state(pin_dir) {
         let bridge = (state.bridge != 0).then_some(state.bridge);
         for hook in hooks(HookKind::Tcx, state.tun, state.underlay, bridge) {
             hook.detach(pin_dir)?;
         }
     }
-    for program in Program::ALL {
-        pins::remove_link(pin_dir, program)?;
+    for program in OBJECT.programs {
+        pins::remove_link(pin_dir, *program)?;
     }
-    for map in object::MAPS {
+    for map in OBJECT.maps {
         pins::remove(&pin_dir.join(map))?;
     }
     // Somebody else's pin in there keeps the folder; that is theirs to say.
@@ -235,7 +256,7 @@ pub fn detach_and_unpin(pin_dir: &Path) -> Result<(), EbpfError> {
 
 /// Decapsulation begins after encapsulation, so that what it lets in can be answered.
 fn hooks(kind: HookKind, tun: u32, underlay: u32, bridge: Option<u32>) -> Vec<Hook> {
-    let places = [(Program::Encap, Some(tun)), (Program::Decap, Some(underlay)), (Program::Ports, bridge)];
+    let places = [(ENCAP, Some(tun)), (DECAP, Some(underlay)), (PORTS, bridge)];
     let hook = |(program, place): (_, Option<u32>)| Some(Hook { kind, program, ifindex: place? });
     places.into_iter().filter_map(hook).collect()
 }

@@ -1,4 +1,4 @@
-//! What the programs share with us: the Rust half of `c/overlay.h`, which says what each field means.
+//! What the programs share with us: the Rust half of `c/overlay/overlay.h`, which says what each field means.
 //!
 //! Whoever changes one changes both, and raises [`LAYOUT`].
 

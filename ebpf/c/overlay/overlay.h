@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What the overlay programs share with ebpf/src/layout.rs. Whoever changes a layout, the meaning of
+ * What the overlay programs share with ebpf/src/overlay/layout.rs. Whoever changes a layout, the meaning of
  * a map or the numbers below raises OVERLAY_LAYOUT in both places: pinned maps of another layout are
  * then replaced instead of taken over.
  */
 #pragma once
 
-#include "bpf.h"
+#include "../common/bpf.h"
 
 enum {
 	OVERLAY_LAYOUT = 2,

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "overlay.h"
-#include "packet.h"
+#include "../common/packet.h"
 
 /* Written by the loader before the program is loaded. */
 const volatile struct overlay_config config = {};

@@ -2,15 +2,17 @@
 
 use std::thread;
 
+use aya::programs::ProgramError;
 use aya::programs::links::LinkOrder;
 use aya::programs::tc::{NlOptions, TcAttachOptions, qdisc_add_clsact};
-use aya::programs::{ProgramError, TcAttachType};
 use nix::sched::{CloneFlags, unshare};
 
 use crate::error::Unsupported;
 use crate::hook::HookKind;
-use crate::layout::Config;
-use crate::object::{self, Program, classifier};
+use crate::object::{self, classifier};
+
+use super::layout::Config;
+use super::programs::{DECAP, ENCAP, OBJECT};
 
 /// Loads the programs, and attaches them to the loopback interface of a network namespace that lives
 /// only for this call. Where no such namespace can be made, only loads them.
@@ -22,12 +24,12 @@ pub fn probe() -> Result<(), Unsupported> {
 }
 
 fn try_all() -> Result<(), Unsupported> {
-    let mut object = object::load(Config::default(), None)?;
+    let mut object = OBJECT.load(&Config::default(), None)?;
     if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
         tracing::debug!(%error, "no scratch network namespace: attaching is not probed");
         return Ok(());
     }
-    for (program, side) in [(Program::Encap, TcAttachType::Egress), (Program::Decap, TcAttachType::Ingress)] {
+    for program in [ENCAP, DECAP] {
         let options = match HookKind::best("lo") {
             HookKind::Tcx => TcAttachOptions::TcxOrder(LinkOrder::default()),
             HookKind::Clsact => {
@@ -36,7 +38,7 @@ fn try_all() -> Result<(), Unsupported> {
                 TcAttachOptions::Netlink(NlOptions::default())
             }
         };
-        classifier(&mut object, program).attach_with_options("lo", side, options).map_err(refused)?;
+        classifier(&mut object, program).attach_with_options("lo", program.side, options).map_err(refused)?;
     }
     Ok(())
 }
