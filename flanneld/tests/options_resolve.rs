@@ -275,6 +275,20 @@ fn addresses_and_names() {
 }
 
 #[test]
+fn peers_are_counted_for_readers_on_this_host_unless_told_otherwise() {
+    for (arguments, here, elsewhere) in [
+        ("", true, false),
+        ("--peer-accounting=local", true, false),
+        ("--peer-accounting=any", true, true),
+        ("--peer-accounting=off", false, false),
+    ] {
+        let whom = good(arguments).peer_accounting;
+        assert_eq!((whom.is_for(true), whom.is_for(false)), (here, elsewhere), "{arguments}");
+    }
+    assert!(complaint("--peer-accounting=all").contains("want local, any or off"));
+}
+
+#[test]
 fn no_form_of_printing_shows_a_secret() {
     let env = [("FLANNELD_ETCD_PASSWORD", "hush")];
     let endpoints = "-etcd-endpoints=http://root:hush@10.0.0.1:2379,http://10.0.0.2:2379";

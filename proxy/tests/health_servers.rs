@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use proxy::health::{NodePorts, ProxyHealth, Report, probes, report, serve};
+use proxy::health::{NodePorts, ProxyHealth, Report, WhenTaken, probes, report, serve};
 use proxy::metrics::Metrics;
 use proxy::modes::Mode;
 use proxy::options::{Fixture, resolve};
@@ -48,8 +48,9 @@ fn free_port() -> u16 {
 #[tokio::test]
 async fn healthz_also_asks_for_the_node_and_livez_does_not() {
     let (health, metrics) = (ProxyHealth::new(Duration::from_millis(20)), Metrics::new());
-    let mut server =
-        serve("probes", local(0), probes(health.clone(), metrics.clone()), true).await.expect("a port");
+    let mut server = serve("probes", local(0), probes(health.clone(), metrics.clone()), WhenTaken::Fail)
+        .await
+        .expect("a port");
     let at = server.listening().await.expect("it listens");
     let answer = get(at, "/healthz").await;
     let body: Value = serde_json::from_str(&answer.body).expect("JSON");
@@ -106,7 +107,7 @@ async fn reports_mode_configuration_and_metrics() {
     });
     // As Go does: the IPv4 wildcard serves both families.
     let mut server =
-        serve("report", SocketAddr::from(([0, 0, 0, 0], 0)), routes, true).await.expect("a port");
+        serve("report", SocketAddr::from(([0, 0, 0, 0], 0)), routes, WhenTaken::Fail).await.expect("a port");
     let port = server.listening().await.expect("it listens").port();
     let at = local(port);
     assert_eq!(get(at, "/proxyMode").await.body, "iptables");
@@ -129,12 +130,12 @@ async fn a_taken_port_is_an_error_only_where_that_was_asked_for() {
     let taken = TcpListener::bind(local(0)).expect("a port");
     let address = taken.local_addr().expect("an address");
     let routes = || probes(ProxyHealth::new(Duration::from_secs(1)), Metrics::new());
-    let error = serve("probes", address, routes(), true).await.expect_err("taken").to_string();
+    let error = serve("probes", address, routes(), WhenTaken::Fail).await.expect_err("taken").to_string();
     assert!(
         error.contains(&address.to_string()) && error.contains("another process has this port"),
         "{error}"
     );
-    let mut server = serve("probes", address, routes(), false).await.expect("no error");
+    let mut server = serve("probes", address, routes(), WhenTaken::Retry).await.expect("no error");
     assert_eq!(server.address(), None);
     drop(taken);
     let at = tokio::time::timeout(Duration::from_secs(20), server.listening()).await.expect("it tries again");

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use telemetry::http::{Health, Texts, serve};
-use telemetry::metrics;
+use telemetry::http::{
+    Answer, Connections, Health, Routes, Server, StatusCode, Texts, WhenTaken, bind, serve,
+};
+use telemetry::metrics::Format;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -18,44 +20,56 @@ const TEXTS: Texts = Texts {
 
 const ANYWHERE: &str = "127.0.0.1:0";
 
+/// More than any test needs.
+const DEADLINE: Duration = Duration::from_secs(60);
+
 fn anywhere() -> SocketAddr {
     ANYWHERE.parse().expect("an address")
 }
 
 fn health() -> Health {
-    Health::new(TEXTS, || Ok(String::new()))
+    Health::new(TEXTS, |_| Ok(String::new()))
 }
 
-/// The whole answer to `METHOD PATH`: status, head, body.
-async fn ask(address: SocketAddr, method: &str, path: &str) -> (u16, String, String) {
+async fn started(routes: Routes) -> (Server, SocketAddr) {
+    let server = serve("health", anywhere(), routes, WhenTaken::Fail).await.expect("a server");
+    let at = server.address().expect("it listens");
+    (server, at)
+}
+
+/// The whole answer to a request as it is written: status, head, body.
+async fn say(address: SocketAddr, request: &str) -> (u16, String, String) {
     let exchange = async {
         let mut stream = TcpStream::connect(address).await.expect("connected");
-        let request = format!("{method} {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.expect("asked");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.expect("answered");
         answer
     };
-    let answer = tokio::time::timeout(Duration::from_secs(10), exchange).await.expect("an answer in time");
+    let answer = tokio::time::timeout(DEADLINE, exchange).await.expect("an answer in time");
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
-    (status, head.to_owned(), body.to_owned())
+    (status, head.to_ascii_lowercase(), body.to_owned())
+}
+
+async fn ask(address: SocketAddr, method: &str, path: &str) -> (u16, String, String) {
+    say(address, &format!("{method} {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")).await
 }
 
 #[tokio::test]
 async fn health_and_readiness_answer_with_the_daemons_own_texts() {
     let health = health();
     let readiness = health.readiness();
-    let server = serve(anywhere(), health).await.expect("a server");
-    let at = server.address();
+    let (_server, at) = started(health.routes()).await;
 
-    let (status, _, body) = ask(at, "GET", "/healthz").await;
+    let (status, head, body) = ask(at, "GET", "/healthz").await;
     assert_eq!((status, body.as_str()), (200, "flanneld is running"));
+    assert!(head.contains("content-type: text/plain; charset=utf-8"), "{head}");
     let (status, _, body) = ask(at, "GET", "/readyz").await;
     assert_eq!((status, body.as_str()), (503, "flanneld is not ready yet"));
 
-    readiness.set(true);
-    let (status, _, body) = ask(at, "GET", "/readyz").await;
+    assert!(readiness.set(true) && !readiness.set(true));
+    let (status, _, body) = ask(at, "GET", "/readyz?verbose").await;
     assert_eq!((status, body.as_str()), (200, "flanneld is ready"));
     // The original answers any method.
     assert_eq!(ask(at, "POST", "/healthz").await.0, 200);
@@ -70,25 +84,48 @@ async fn metrics_are_read_at_every_scrape() {
     let scrapes = Arc::new(AtomicU64::new(0));
     let seen = Arc::clone(&scrapes);
     let health =
-        Health::new(TEXTS, move || Ok(format!("weft_scrapes {}\n", seen.fetch_add(1, Ordering::Relaxed))));
-    let server = serve(anywhere(), health).await.expect("a server");
+        Health::new(TEXTS, move |_| Ok(format!("weft_scrapes {}\n", seen.fetch_add(1, Ordering::Relaxed))));
+    let (_server, at) = started(health.routes()).await;
     assert_eq!(scrapes.load(Ordering::Relaxed), 0);
     for want in ["weft_scrapes 0\n", "weft_scrapes 1\n"] {
-        let (status, head, body) = ask(server.address(), "GET", "/metrics").await;
+        let (status, _, body) = ask(at, "GET", "/metrics").await;
         assert_eq!((status, body.as_str()), (200, want));
-        assert!(head.contains(metrics::CONTENT_TYPE), "{head}");
+    }
+    let (status, head, _) = ask(at, "POST", "/metrics").await;
+    assert!(status == 405 && head.contains("allow: get, head"), "{status} {head}");
+    assert_eq!(scrapes.load(Ordering::Relaxed), 2);
+    let (status, head, body) = ask(at, "HEAD", "/metrics").await;
+    assert_eq!((status, body.as_str()), (200, ""));
+    assert!(head.contains("content-length: 15"), "{head}");
+}
+
+#[tokio::test]
+async fn metrics_come_as_plain_text_unless_the_client_asks_for_openmetrics() {
+    let text = "# TYPE weft_x counter\nweft_x_total 1\n# EOF\n";
+    let (_server, at) = started(Health::new(TEXTS, move |_| Ok(text.to_owned())).routes()).await;
+    for (accept, format, want) in [
+        ("", Format::Text, "# TYPE weft_x_total counter\nweft_x_total 1\n"),
+        ("Accept: */*\r\n", Format::Text, "# TYPE weft_x_total counter\nweft_x_total 1\n"),
+        ("Accept: application/openmetrics-text; version=1.0.0\r\n", Format::OpenMetrics, text),
+        ("Accept: text/plain;q=0.1\r\nAccept: application/openmetrics-text\r\n", Format::OpenMetrics, text),
+    ] {
+        let request = format!("GET /metrics HTTP/1.1\r\nHost: here\r\n{accept}Connection: close\r\n\r\n");
+        let (status, head, body) = say(at, &request).await;
+        assert_eq!((status, body.as_str()), (200, want), "{accept}");
+        assert!(head.contains(&format!("content-type: {}", format.content_type())), "{accept}: {head}");
+        assert!(head.contains("vary: accept"), "{head}");
     }
 }
 
 #[tokio::test]
 async fn metrics_that_fail_or_panic_leave_the_server_alive() {
     for broken in [
-        Health::new(TEXTS, || Err(std::fmt::Error)),
-        Health::new(TEXTS, || panic!("this panic is part of the test")),
+        Health::new(TEXTS, |_| Err(std::fmt::Error)),
+        Health::new(TEXTS, |_| panic!("this panic is part of the test")),
     ] {
-        let server = serve(anywhere(), broken).await.expect("a server");
-        assert_eq!(ask(server.address(), "GET", "/metrics").await.0, 500);
-        assert_eq!(ask(server.address(), "GET", "/healthz").await.0, 200);
+        let (_server, at) = started(broken.routes()).await;
+        assert_eq!(ask(at, "GET", "/metrics").await.0, 500);
+        assert_eq!(ask(at, "GET", "/healthz").await.0, 200);
     }
 }
 
@@ -96,20 +133,38 @@ async fn metrics_that_fail_or_panic_leave_the_server_alive() {
 async fn a_taken_port_is_named_with_what_to_do() {
     let holder = TcpListener::bind(ANYWHERE).await.expect("a port");
     let taken = holder.local_addr().expect("its address");
-    let error = serve(taken, health()).await.expect_err("the port is taken");
-    let text = error.to_string();
-    assert!(text.contains(&taken.to_string()) && text.contains("ss -ltnp"), "{text}");
+    let fail = async |address| {
+        let served = serve("health and metrics", address, health().routes(), WhenTaken::Fail).await;
+        served.expect_err("it cannot listen").to_string()
+    };
+    let text = fail(taken).await;
+    assert!(
+        text.contains(&taken.to_string())
+            && text.contains("ss -ltnp")
+            && text.contains("for health and metrics"),
+        "{text}"
+    );
 
     // TEST-NET-1 (RFC 5737) is on no interface.
-    let foreign = "192.0.2.1:0".parse().expect("an address");
-    let text = serve(foreign, health()).await.expect_err("not ours").to_string();
+    let text = fail("192.0.2.1:0".parse().expect("an address")).await;
     assert!(text.contains("192.0.2.1:0") && text.contains("no interface here has this address"), "{text}");
 }
 
 #[tokio::test]
+async fn a_taken_port_is_tried_again_until_it_is_free() {
+    let holder = TcpListener::bind(ANYWHERE).await.expect("a port");
+    let taken = holder.local_addr().expect("its address");
+    let mut server =
+        serve("health", taken, health().routes(), WhenTaken::Retry).await.expect("it goes on trying");
+    assert_eq!(server.address(), None);
+    drop(holder);
+    let at = tokio::time::timeout(DEADLINE, server.listening()).await.expect("in time").expect("it listens");
+    assert_eq!(ask(at, "GET", "/healthz").await.0, 200);
+}
+
+#[tokio::test]
 async fn stop_frees_the_port_although_a_client_keeps_its_connection() {
-    let server = serve(anywhere(), health()).await.expect("a server");
-    let at = server.address();
+    let (server, at) = started(health().routes()).await;
     let mut idle = TcpStream::connect(at).await.expect("connected");
     idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n").await.expect("asked");
     let mut first = [0; 1];
@@ -123,13 +178,79 @@ async fn stop_frees_the_port_although_a_client_keeps_its_connection() {
 
 #[tokio::test]
 async fn dropping_the_server_stops_it() {
-    let server = serve(anywhere(), health()).await.expect("a server");
-    let at = server.address();
+    let (server, at) = started(health().routes()).await;
     drop(server);
     let refused = async {
         while TcpStream::connect(at).await.is_ok() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), refused).await.expect("nobody listens any more");
+    tokio::time::timeout(DEADLINE, refused).await.expect("nobody listens any more");
+}
+
+#[tokio::test]
+async fn a_thousand_idle_connections_keep_no_probe_out() {
+    let listener = bind(anywhere(), false).expect("a port");
+    let at = listener.local_addr().expect("an address");
+    let connections = Connections::at_most(8);
+    let _server = Server::on(listener, health().routes(), connections.clone());
+    let mut idle = Vec::new();
+    for nth in 0..1_000 {
+        let mut stream = TcpStream::connect(at).await.expect("connected");
+        // Some begin a request and never end it.
+        if nth % 2 == 0 {
+            stream.write_all(b"GET /healthz HTTP/1.1\r\nX: ").await.expect("written");
+        }
+        idle.push(stream);
+        if nth % 100 == 0 {
+            assert_eq!(ask(at, "GET", "/healthz").await.0, 200, "after {nth}");
+        }
+        assert!(connections.count() <= 8, "{} connections", connections.count());
+    }
+    assert_eq!(ask(at, "GET", "/healthz").await.0, 200);
+    assert!(connections.count() <= 8, "{} connections", connections.count());
+}
+
+#[tokio::test]
+async fn a_connection_that_asks_nothing_is_closed() {
+    let (_server, at) = started(health().routes()).await;
+    let mut silent = TcpStream::connect(at).await.expect("connected");
+    let mut slow = TcpStream::connect(at).await.expect("connected");
+    let trickle = async {
+        // A byte now and then does not keep it open.
+        for byte in b"GET /healthz HTTP/1.1\r\nHost: here-and-on-and-on-and-on-and-on-and-on".iter().cycle() {
+            if slow.write_all(&[*byte]).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let mut rest = Vec::new();
+    let both = async { tokio::join!(silent.read_to_end(&mut rest), trickle).0 };
+    let ended = tokio::time::timeout(DEADLINE, both).await.expect("both are closed");
+    assert_eq!(ended.expect("closed without an error"), 0);
+}
+
+#[tokio::test]
+async fn what_is_no_request_or_too_long_a_one_is_refused() {
+    let (_server, at) = started(health().routes()).await;
+    let long = "x".repeat(100_000);
+    assert_eq!(say(at, &format!("GET /{long} HTTP/1.1\r\nHost: here\r\n\r\n")).await.0 / 100, 4);
+    assert_eq!(say(at, "nonsense\r\n\r\n").await.0, 400);
+    assert_eq!(ask(at, "GET", "/healthz").await.0, 200);
+    // A body is not read.
+    let request =
+        "POST /healthz HTTP/1.1\r\nHost: here\r\nContent-Length: 5\r\nConnection: close\r\n\r\nabcde";
+    assert_eq!(say(at, request).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_client_of_this_host_is_told_from_others() {
+    let routes = Routes::new()
+        .fallback(|request| Answer::text(StatusCode::OK, request.is_from_this_host().to_string()));
+    let server = serve("health", "0.0.0.0:0".parse().expect("an address"), routes, WhenTaken::Fail).await;
+    let server = server.expect("a server");
+    let port = server.address().expect("it listens").port();
+    assert_eq!(ask(([127, 0, 0, 1], port).into(), "GET", "/").await.2, "true");
+    assert_eq!(ask(([127, 9, 9, 9], port).into(), "GET", "/").await.2, "true");
 }

@@ -10,7 +10,8 @@ use flanneld_core::overlay::{self, Node, PerFamily, Underlay};
 use flanneld_core::subnet_env::Earlier;
 use flanneld_core::tables::LinkName;
 use host::netlink::{Netlink, Watch};
-use telemetry::http::{Health, Ready, Server, Texts};
+use telemetry::Ready;
+use telemetry::http::{Health, Server, Texts, WhenTaken};
 
 use super::files::Files;
 use super::lease::OwnLease;
@@ -62,7 +63,7 @@ pub async fn start(options: &Options) -> Result<Started, FlanneldError> {
     check_host(options)?;
     let peers = Peers::default();
     let metrics = Metrics::new(peers.clone());
-    let (health, server) = serve_health(options, &metrics).await?;
+    let (health, server) = serve_health(options, &metrics, &peers).await?;
     let source = EtcdSource::new(&options.etcd, options.lease_ttl).map_err(FlanneldError::Lease)?;
     let previous = previous(&options.subnet_file);
     let config = patiently("the network configuration is not there yet", || source.config()).await?;
@@ -132,12 +133,21 @@ fn check_host(options: &Options) -> Result<(), FlanneldError> {
 async fn serve_health(
     options: &Options,
     metrics: &Metrics,
+    peers: &Peers,
 ) -> Result<(Ready, Option<Server>), FlanneldError> {
-    let text = metrics.clone();
-    let health = Health::new(TEXTS, move || text.encode());
+    let (text, peers, accounting) = (metrics.clone(), peers.clone(), options.peer_accounting);
+    let health = Health::new(TEXTS, move |request| {
+        if accounting.is_for(request.is_from_this_host()) {
+            peers.ask();
+        }
+        text.encode()
+    });
     let ready = health.readiness();
     let server = match options.healthz {
-        Some(address) => Some(telemetry::http::serve(address, health).await?),
+        Some(address) => {
+            let routes = health.routes();
+            Some(telemetry::http::serve("health and metrics", address, routes, WhenTaken::Fail).await?)
+        }
         None => None,
     };
     Ok((ready, server))

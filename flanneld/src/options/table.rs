@@ -226,6 +226,10 @@ pub static FLAGS: &[Flag] = &[
     Flag::new("probe-interval", Integer, "15", DataPath).metavar("SECONDS").origin(Weft).help(
         "Time between round-trip probes of each other node, 0 to 3600; 0 means none.",
     ),
+    Flag::new("peer-accounting", Text, "local", DataPath).metavar("WHO").origin(Weft).help(
+        "For whom the kernel counts each peer's packets, which every packet pays for: local (while somebody on this \
+         host reads /metrics), any (while anybody does) or off. The udp data path counts always.",
+    ),
     Flag::new("healthz-ip", Text, "0.0.0.0", Health)
         .metavar("IP")
         .help("Address on which /healthz, /readyz and /metrics are answered."),

@@ -34,6 +34,26 @@ pub enum FirewallChoice {
     Iptables,
 }
 
+/// Whose reading of `/metrics` makes the kernel count the packets of each peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerAccounting {
+    /// A reader's on this host. Others could make every packet dearer.
+    Local,
+    Any,
+    Off,
+}
+
+impl PeerAccounting {
+    /// Whether a reader switches it on. `local`: it is on this host.
+    pub fn is_for(self, local: bool) -> bool {
+        match self {
+            Self::Local => local,
+            Self::Any => true,
+            Self::Off => false,
+        }
+    }
+}
+
 /// A text that is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -101,6 +121,7 @@ pub struct Options {
     pub bpf_pin_dir: PathBuf,
     /// None: no probes.
     pub probe_interval: Option<Duration>,
+    pub peer_accounting: PeerAccounting,
     /// Where health and metrics are served; None: nowhere.
     pub healthz: Option<SocketAddr>,
     /// klog's level, as in `-v 2`.
@@ -146,6 +167,7 @@ impl Options {
             check_source: truth(get("check-source")),
             bpf_pin_dir: absolute(get("bpf-pin-dir"))?,
             probe_interval: (probe > 0).then(|| Duration::from_secs(probe)),
+            peer_accounting: peer_accounting(get("peer-accounting"))?,
             healthz: healthz(get("healthz-ip"), get("healthz-port"))?,
             verbosity: verbosity(get("v"))?,
             settings,
@@ -259,6 +281,15 @@ fn firewall(setting: &Setting) -> Result<FirewallChoice, OptionsError> {
         "nftables" => Ok(FirewallChoice::Nftables),
         "iptables" => Ok(FirewallChoice::Iptables),
         _ => Err(setting.refuse("want auto, nftables or iptables")),
+    }
+}
+
+fn peer_accounting(setting: &Setting) -> Result<PeerAccounting, OptionsError> {
+    match setting.text() {
+        "local" => Ok(PeerAccounting::Local),
+        "any" => Ok(PeerAccounting::Any),
+        "off" => Ok(PeerAccounting::Off),
+        _ => Err(setting.refuse("want local, any or off")),
     }
 }
 

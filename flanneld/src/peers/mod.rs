@@ -52,9 +52,7 @@ struct Sources {
 impl Peers {
     /// Asks every source.
     pub fn report(&self) -> Report {
-        let mut sources = self.lock();
-        sources.asked = Some(Instant::now());
-        self.questions.notify_one();
+        let sources = self.lock();
         let mut report = Report::default();
         if let Some(udp) = &sources.udp {
             let counters = udp.counters();
@@ -84,6 +82,12 @@ impl Peers {
     /// The udp data path, where there is one. The daemon's loop is its only other user.
     pub fn with_udp<T>(&self, act: impl FnOnce(&mut Option<UdpPath>) -> T) -> T {
         act(&mut self.lock().udp)
+    }
+
+    /// Somebody wants to know, for whom the kernel is to count: see `--peer-accounting`.
+    pub fn ask(&self) {
+        self.lock().asked = Some(Instant::now());
+        self.questions.notify_one();
     }
 
     /// The kernel carries the packets: it is to count them while somebody asks.

@@ -126,7 +126,7 @@ async fn serve(options: &Options) -> Result<(), ProxyError> {
         let outcome = syncer.pass();
         retry.after(outcome.as_ref().err());
         if outcome.is_ok() && !ready.get() {
-            ready.set();
+            ready.set(true);
             tell_systemd("READY=1");
             tracing::info!(services = syncer.services(), "ready");
             tokio::spawn(switch::remove_leftovers(in_use.clone(), ask.clone()));

@@ -2,36 +2,22 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
+use telemetry::Ready;
 use tokio::sync::mpsc;
 
 use super::kernel::KernelSettings;
 use super::questions::{self, Question};
 use crate::error::ProxyError;
-use crate::health::{ProxyHealth, Report, Server, probes, report, serve};
+use crate::health::{ProxyHealth, Report, Server, WhenTaken, probes, report, serve};
 use crate::metrics::Metrics;
 use crate::options::Options;
-
-/// Whether the first complete pass is done. Clones share it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct ReadyFlag(Arc<AtomicBool>);
-
-impl ReadyFlag {
-    pub fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    pub fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
 
 /// What others ask us.
 pub(super) struct Services {
     pub health: ProxyHealth,
     pub metrics: Metrics,
-    pub ready: ReadyFlag,
+    pub ready: Ready,
     pub ask: mpsc::Sender<Question>,
     pub questions: mpsc::Receiver<Question>,
     /// End when dropped.
@@ -41,7 +27,7 @@ pub(super) struct Services {
 pub(super) async fn services(options: &Options) -> Result<Services, ProxyError> {
     let health = ProxyHealth::new(options.sync_period);
     let metrics = Metrics::new();
-    let ready = ReadyFlag::default();
+    let ready = Ready::default();
     let (ask, questions) = questions::channel();
     metrics.count_services(questions::counts(ask.clone()));
     let mode = options.mode;
@@ -54,10 +40,11 @@ pub(super) async fn services(options: &Options) -> Result<Services, ProxyError> 
             move || ready.get()
         }),
     };
+    let when_taken = if options.bind_address_hard_fail { WhenTaken::Fail } else { WhenTaken::Retry };
     let mut servers = Vec::new();
-    let mut open = async |what, address: Option<SocketAddr>, router| -> Result<(), ProxyError> {
+    let mut open = async |what, address: Option<SocketAddr>, routes| -> Result<(), ProxyError> {
         if let Some(address) = address {
-            servers.push(serve(what, address, router, options.bind_address_hard_fail).await?);
+            servers.push(serve(what, address, routes, when_taken).await?);
         }
         Ok(())
     };

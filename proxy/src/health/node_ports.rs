@@ -8,15 +8,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use axum::Router;
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use proxy_core::health::reply;
 use proxy_core::names::{Family, ServiceName};
 use proxy_core::table::HealthCheck;
-use tokio::task::JoinHandle;
+use telemetry::http::{self, Answer, Connections, HeaderMap, HeaderName, Routes, Server, StatusCode};
 
-use super::server::bind;
 use super::state::ProxyHealth;
 use crate::feeds::kubernetes::{About, News};
 
@@ -55,6 +51,8 @@ fn what_to_do(error: &io::Error) -> String {
 /// The open ports.
 pub struct NodePorts {
     health: ProxyHealth,
+    /// Of all ports together: there may be thousands of ports.
+    connections: Connections,
     open: BTreeMap<(Family, ServiceName), Port>,
     /// Where a wanted port is not open, and whether that was said.
     failed: BTreeMap<(Family, ServiceName), BTreeMap<SocketAddr, bool>>,
@@ -66,7 +64,8 @@ pub type Places = BTreeMap<Family, Vec<IpAddr>>;
 struct Port {
     number: u16,
     local_ready: Arc<AtomicUsize>,
-    servers: BTreeMap<IpAddr, JoinHandle<()>>,
+    /// Each ends when dropped.
+    servers: BTreeMap<IpAddr, Server>,
 }
 
 impl Port {
@@ -77,26 +76,14 @@ impl Port {
     /// Closes what `keep` does not want; whether there was any.
     fn close(&mut self, keep: impl Fn(&IpAddr) -> bool) -> bool {
         let before = self.servers.len();
-        self.servers.retain(|address, server| {
-            let keep = keep(address);
-            if !keep {
-                server.abort();
-            }
-            keep
-        });
+        self.servers.retain(|address, _| keep(address));
         self.servers.len() < before
-    }
-}
-
-impl Drop for Port {
-    fn drop(&mut self) {
-        self.servers.values().for_each(JoinHandle::abort);
     }
 }
 
 impl NodePorts {
     pub fn new(health: ProxyHealth) -> Self {
-        Self { health, open: BTreeMap::new(), failed: BTreeMap::new() }
+        Self { health, connections: Connections::default(), open: BTreeMap::new(), failed: BTreeMap::new() }
     }
 
     /// Opens, closes and updates until the wanted ports are open at the addresses of their family (`0.0.0.0` and `::`
@@ -134,7 +121,7 @@ impl NodePorts {
                     continue;
                 }
                 let at = SocketAddr::new(*address, check.node_port);
-                match open(&key.1, *check, at, port.local_ready.clone(), &self.health) {
+                match open(&key.1, *check, at, port.local_ready.clone(), &self.health, &self.connections) {
                     Ok(server) => {
                         _ = port.servers.insert(*address, server);
                         if before.get(&at) == Some(&true) {
@@ -180,22 +167,26 @@ fn open(
     at: SocketAddr,
     local_ready: Arc<AtomicUsize>,
     health: &ProxyHealth,
-) -> io::Result<JoinHandle<()>> {
-    let listener = bind(at, true)?;
+    connections: &Connections,
+) -> io::Result<Server> {
+    let listener = http::bind(at, true)?;
     let (name, health) = (service.clone(), health.clone());
     let answer = move || {
         let check = HealthCheck { local_ready: local_ready.load(Ordering::Relaxed), ..check };
-        let reply = reply(&name, check, health.is_healthy());
-        std::future::ready(response(reply))
+        answer_of(reply(&name, check, health.is_healthy()))
     };
     tracing::debug!(%service, address = %at, "health-check node port is open");
-    Ok(tokio::spawn(async move {
-        // axum's server only ends with its task.
-        let _ = axum::serve(listener, Router::new().fallback(answer)).await;
-    }))
+    Ok(Server::on(listener, Routes::new().fallback(move |_| answer()), connections.clone()))
 }
 
-fn response(reply: proxy_core::health::Reply) -> Response {
-    let code = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
-    (code, reply.headers, reply.body).into_response()
+fn answer_of(reply: proxy_core::health::Reply) -> Answer {
+    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    let answer = Answer { status, headers: HeaderMap::new(), body: reply.body };
+    reply.headers.into_iter().fold(answer, |answer, (name, value)| {
+        // Go's names are HTTP's in other letters.
+        match HeaderName::from_bytes(name.as_bytes()) {
+            Ok(name) => answer.with(name, &value),
+            Err(_) => answer,
+        }
+    })
 }

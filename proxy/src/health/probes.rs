@@ -1,10 +1,6 @@
 //! /healthz and /livez of port 10256.
 
-use axum::Router;
-use axum::extract::State;
-use axum::http::{HeaderName, StatusCode, header};
-use axum::response::IntoResponse;
-use axum::routing::any;
+use telemetry::http::{Answer, Routes, StatusCode};
 
 use super::state::ProxyHealth;
 use crate::metrics::Metrics;
@@ -17,25 +13,16 @@ struct Probes {
 
 /// The routes. /healthz is for load balancers: 503 also while the node is about to go. /livez is for the kubelet:
 /// only the proxy's own health counts.
-pub fn probes(health: ProxyHealth, metrics: Metrics) -> Router {
+pub fn probes(health: ProxyHealth, metrics: Metrics) -> Routes {
+    let healthz = Probes { health, metrics };
+    let livez = healthz.clone();
     // Go's mux answers every method alike, and everything else with 404.
-    Router::new()
-        .route("/healthz", any(healthz))
-        .route("/livez", any(livez))
-        .with_state(Probes { health, metrics })
+    Routes::new()
+        .any("/healthz", move |_| answer(&healthz, true))
+        .any("/livez", move |_| answer(&livez, false))
 }
 
-const NO_SNIFF: (HeaderName, &str) = (header::X_CONTENT_TYPE_OPTIONS, "nosniff");
-
-async fn healthz(State(probes): State<Probes>) -> impl IntoResponse {
-    answer(&probes, true)
-}
-
-async fn livez(State(probes): State<Probes>) -> impl IntoResponse {
-    answer(&probes, false)
-}
-
-fn answer(probes: &Probes, with_node: bool) -> impl IntoResponse + use<> {
+fn answer(probes: &Probes, with_node: bool) -> Answer {
     let mut health = probes.health.look();
     let mut healthy = health.healthy;
     if with_node {
@@ -53,6 +40,5 @@ fn answer(probes: &Probes, with_node: bool) -> impl IntoResponse + use<> {
     } else {
         probes.metrics.livez(code.as_u16())
     }
-    let body = serde_json::to_string(&health).unwrap_or_default();
-    (code, [(header::CONTENT_TYPE, "application/json"), NO_SNIFF], body)
+    Answer::json(code, serde_json::to_string(&health).unwrap_or_default())
 }

@@ -1,16 +1,18 @@
-//! Metrics: the registry, and its text.
+//! Metrics: the registry, and its two texts.
 //!
 //! Packages register their metrics through the re-exports here, so that all of them share one version of the
-//! registry. The text is OpenMetrics 1.0, which Prometheus reads.
+//! registry. It writes OpenMetrics 1.0; [`Format::render`] makes Prometheus' older text of that for clients that do not
+//! ask for OpenMetrics, and [`Format::accepted`] says which one a client asks for.
+
+mod accept;
+mod plain;
 
 pub use prometheus_client::{collector, encoding, metrics, registry};
 
+pub use accept::Format;
 pub use registry::Registry;
 
-/// What `/metrics` says it sends.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// Everything in `registry`, read now.
+/// Everything in `registry`, read now, as OpenMetrics.
 pub fn encode(registry: &Registry) -> Result<String, std::fmt::Error> {
     let mut text = String::new();
     encoding::text::encode(&mut text, registry)?;
