@@ -16,6 +16,8 @@ pub enum FlanneldError {
     NotAllowed,
     #[error("the network configuration in etcd is unusable")]
     Config(#[source] flanneld_core::config::ConfigError),
+    #[error(transparent)]
+    Refused(#[from] flanneld_core::preflight::Refusal),
     #[error("no interface for the overlay's packets")]
     Interface(#[source] flanneld_core::iface::IfaceError),
     #[error(

@@ -38,6 +38,9 @@ pub fn write_atomically(path: &Path, text: &str) -> Result<bool, WriteError> {
 /// It would not.
 pub fn check_writable(path: &Path) -> Result<(), WriteError> {
     let attempt = || {
+        if path.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
         let draft = draft(path)?;
         open(&draft).map(drop)?;
         fs::remove_file(draft)
@@ -91,6 +94,8 @@ mod tests {
         let path = folder.path().join("flannel/subnet.env");
         check_writable(&path).unwrap();
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 0);
+        let error = check_writable(folder.path()).unwrap_err();
+        assert_eq!(error.source.kind(), io::ErrorKind::IsADirectory);
         assert!(check_writable(Path::new("/proc/nowhere/subnet.env")).is_err());
     }
 

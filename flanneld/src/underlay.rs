@@ -1,11 +1,13 @@
 //! The interface that carries the overlay's packets: found at start, followed afterwards.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use flanneld_core::config::NetworkConfig;
 use flanneld_core::iface;
 use flanneld_core::overlay::Underlay;
-use host::netlink::Netlink;
+use flanneld_core::preflight::{self, Refusal};
+use host::error::HostError;
+use host::netlink::{self, Netlink};
 
 use crate::error::FlanneldError;
 use crate::kernel::Observed;
@@ -34,12 +36,13 @@ pub async fn choose(
         v4: config.v4.is_some(),
         v6: config.v6.is_some(),
     };
-    let observed = observe(netlink, wanted.can_reach).await?;
-    let found = iface::choose(&wanted, &observed).map_err(FlanneldError::Interface)?;
+    let seen = Seen::look(netlink, wanted.can_reach).await.map_err(FlanneldError::Observe)?;
+    let found = iface::choose(&wanted, &seen.for_choice()).map_err(FlanneldError::Interface)?;
+    seen.check(options, config, &found)?;
     if !found.up {
         tracing::warn!(link = found.name, "the interface is down; nothing reaches the peers until it is up");
     }
-    let local = observed.addresses.iter().map(|address| address.ip).collect();
+    let local = seen.addresses.iter().map(|address| address.net.addr()).collect();
     Ok(Chosen {
         // A lease cannot be without an IPv4 address; the configuration has been checked for it.
         public_ip: found.v4.map_or(Ipv4Addr::UNSPECIFIED, |end| end.ext_addr),
@@ -55,42 +58,104 @@ pub async fn choose(
     })
 }
 
-async fn observe(netlink: &Netlink, reach: Option<IpAddr>) -> Result<iface::Observed, FlanneldError> {
-    let look = async {
+/// The node, as far as the choice depends on it.
+struct Seen {
+    links: Vec<netlink::Link>,
+    addresses: Vec<netlink::Address>,
+    routes: Vec<netlink::Route>,
+    reach: Option<netlink::Path>,
+}
+
+impl Seen {
+    async fn look(netlink: &Netlink, reach: Option<IpAddr>) -> Result<Self, HostError> {
         let (links, addresses, routes) =
             tokio::try_join!(netlink.links(), netlink.addresses(), netlink.routes())?;
-        let path = match reach {
+        let reach = match reach {
             Some(target) => netlink.route_to(target).await?,
             None => None,
         };
+        Ok(Self { links, addresses, routes, reach })
+    }
+
+    fn default_routes(&self) -> impl Iterator<Item = &netlink::Route> {
+        self.routes.iter().filter(|route| route.dst.prefix_len() == 0)
+    }
+
+    /// What the core chooses from.
+    fn for_choice(&self) -> iface::Observed {
         let defaults = |v4: bool| {
-            routes
-                .iter()
-                .filter(|route| route.dst.prefix_len() == 0 && route.dst.addr().is_ipv4() == v4)
-                .filter_map(|route| route.dev)
-                .collect()
+            let family = self.default_routes().filter(|route| route.dst.addr().is_ipv4() == v4);
+            family.filter_map(|route| route.dev).collect()
         };
-        Ok(iface::Observed {
+        let link = |link: &netlink::Link| iface::Link {
+            index: link.index,
+            name: link.name.clone(),
+            mtu: link.mtu,
+            up: link.up,
+            role: iface::Role::of(&link.name, link.kind.name(), link.loopback),
+        };
+        let address = |address: &netlink::Address| iface::Address {
+            index: address.index,
+            ip: address.net.addr(),
+            deprecated: address.deprecated,
+            permanent: address.permanent,
+            temporary: address.temporary,
+        };
+        iface::Observed {
             default_v4: defaults(true),
             default_v6: defaults(false),
-            reach: path.map(|path| iface::Reach { index: path.dev, src: path.src }),
-            links: links
-                .into_iter()
-                .map(|link| iface::Link { index: link.index, name: link.name, mtu: link.mtu, up: link.up })
-                .collect(),
-            addresses: addresses
-                .iter()
-                .map(|address| iface::Address {
-                    index: address.index,
-                    ip: address.net.addr(),
-                    deprecated: address.deprecated,
-                    permanent: address.permanent,
-                    temporary: address.temporary,
-                })
-                .collect(),
+            reach: self.reach.as_ref().map(|path| iface::Reach { index: path.dev, src: path.src }),
+            links: self.links.iter().map(link).collect(),
+            addresses: self.addresses.iter().map(address).collect(),
+        }
+    }
+
+    /// Refuses what would cut this node off, or leave it unreachable.
+    fn check(
+        &self,
+        options: &Options,
+        config: &NetworkConfig,
+        found: &iface::Underlay,
+    ) -> Result<(), Refusal> {
+        let below = |link: &netlink::Link| {
+            // A veth's other end carries the same packets, but it is no link that this one stands on.
+            let stands = !link.link_elsewhere && link.kind != netlink::LinkKind::Veth;
+            link.link.filter(|_| stands)
+        };
+        let links: Vec<preflight::Link> = self
+            .links
+            .iter()
+            .map(|link| preflight::Link {
+                index: link.index,
+                name: link.name.clone(),
+                kind: link.kind.name().to_owned(),
+                master: link.master,
+                below: below(link),
+            })
+            .collect();
+        let addresses: Vec<_> = self.addresses.iter().map(|address| (address.index, address.net)).collect();
+        let gateways: Vec<_> = self.default_routes().map(|route| (route.via, route.dev)).collect();
+        preflight::check(&preflight::Facts {
+            config,
+            underlay: found,
+            bridge: options.bridge.as_deref(),
+            links: &links,
+            addresses: &addresses,
+            gateways: &gateways,
+            etcd: &addresses_of(&options.etcd.endpoints),
         })
+    }
+}
+
+/// Of the endpoints (`http://10.0.0.1:2379`, or without a scheme) those that are named by address. Names may change.
+fn addresses_of(endpoints: &[String]) -> Vec<IpAddr> {
+    let address = |endpoint: &String| {
+        let place = endpoint.split_once("://").map_or(endpoint.as_str(), |(_, place)| place);
+        let place = place.split('/').next()?;
+        let host = place.parse::<SocketAddr>().map(|address| address.ip());
+        host.or_else(|_| place.trim_matches(['[', ']']).parse()).ok()
     };
-    look.await.map_err(FlanneldError::Observe)
+    endpoints.iter().filter_map(address).collect()
 }
 
 /// Brings what may change while we run up to date: index (the interface was made again), MTU, the host's
@@ -105,4 +170,24 @@ pub fn refresh(underlay: &mut Underlay, seen: &Observed) -> bool {
         .local
         .extend([underlay.ip.map(IpAddr::from), underlay.ipv6.map(IpAddr::from)].into_iter().flatten());
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_by_address_are_told_from_names() {
+        let endpoints = [
+            "http://10.0.0.1:2379",
+            "https://[2001:db8::1]:2379/",
+            "10.0.0.2:2379",
+            "http://10.0.0.3",
+            "https://etcd-0:2379",
+        ];
+        let found = addresses_of(&endpoints.map(str::to_owned));
+        let want: Vec<IpAddr> =
+            ["10.0.0.1", "2001:db8::1", "10.0.0.2", "10.0.0.3"].map(|ip| ip.parse().unwrap()).into();
+        assert_eq!(found, want);
+    }
 }

@@ -102,6 +102,83 @@ fn a_start_that_cannot_succeed_says_why_and_leaves_nothing() {
     bench.refuses(with(&["--bpf-pin-dir=/proc/nowhere/pins"]), &["ebpf", "/proc/nowhere"]);
 }
 
+/// Everything that a start could change: links, addresses, routes and rules of this node, and the leases.
+fn everything(lab: &ScratchLab, node: &Node) -> String {
+    let kernel = sh(
+        node,
+        "ip -d -o link show | sed 's/[a-z_]*timer *[0-9.]*//g'; ip -o address show | sed 's/ tentative//'
+         ip route show table all | grep -v '^ff00\\|^fe80'; ip neigh show nud permanent; nft list ruleset
+         ls /run/weft 2>/dev/null || true",
+    );
+    let leases = lab.etcd().leases().unwrap_or_else(|error| panic!("{error}"));
+    format!("{kernel}{leases:?}")
+}
+
+#[test]
+fn a_start_that_would_cut_the_node_off_is_refused_and_changes_nothing() {
+    let lab = up(&bare("startcut", Backend::Vxlan));
+    let node = lab.node("n1");
+    sh(
+        node,
+        "ip link add br9 type bridge; ip address add 192.0.2.9/24 dev br9; ip link set br9 up
+         ip link add link br9 name br9.5 type macvlan; ip address add 192.0.3.9/24 dev br9.5; ip link set br9.5 up
+         ip link add flannel.9 type vxlan id 9 dstport 8472 dev eth0; ip address add 10.9.0.0/32 dev flannel.9
+         ip link set flannel.9 up; ip link add cni0 type bridge; ip address add 10.9.0.1/24 dev cni0; ip link set cni0 up
+         ip address add 203.0.113.9/32 dev lo",
+    );
+    std::fs::create_dir(node.directory().join("folder")).unwrap();
+    let folder = format!("--subnet-file={}", node.directory().join("folder").display());
+    let with_mtu = VXLAN.replace("\"vxlan\"", "\"vxlan\",\"MTU\":9000");
+    let host_gw = VXLAN.replace("vxlan", "host-gw");
+    let covering = VXLAN.replace("10.244.0.0/16", "172.16.0.0/12");
+    let cases: &[(&str, &[&str], &[&str])] = &[
+        // The pods' bridge.
+        (VXLAN, &["--iface=br9", "--bridge=br9"], &["--bridge br9", "carries the overlay", "MTU"]),
+        (VXLAN, &["--iface=br9.5", "--bridge=br9"], &["--bridge br9", "br9.5", "pass through it"]),
+        (VXLAN, &["--bridge=eth0"], &["--bridge eth0", "carries the overlay"]),
+        (VXLAN, &["--iface=br9", "--bridge=eth0"], &["eth0", "is a veth, not a bridge"]),
+        (VXLAN, &["--bridge=lo"], &["lo", "not a bridge"]),
+        (VXLAN, &["--bridge=flannel.1"], &["--bridge flannel.1", "tunnel"]),
+        (VXLAN, &["--bridge=flannel.9"], &["flannel.9", "is a vxlan, not a bridge"]),
+        // The interface.
+        (VXLAN, &["--iface=lo"], &["lo", "loopback", "--iface"]),
+        (VXLAN, &["--iface=203.0.113.9"], &["lo", "loopback", "--public-ip"]),
+        (VXLAN, &["--iface-can-reach=172.30.0.11"], &["lo", "loopback"]),
+        (VXLAN, &["--iface=flannel.9"], &["flannel.9", "tunnel"]),
+        (VXLAN, &["--iface=cni0"], &["cni0", "bridge of this host's pods"]),
+        (VXLAN, &["--iface-regex=^10\\.9\\."], &["matches no address and no interface that could carry"]),
+        (&with_mtu, &[], &["Backend.MTU is 9000", "eth0", "1500"]),
+        // The public address.
+        (VXLAN, &["--iface=eth0", "--public-ip=127.0.0.1"], &["--public-ip 127.0.0.1", "itself"]),
+        (VXLAN, &["--iface=eth0", "--public-ip=0.0.0.0"], &["--public-ip 0.0.0.0", "no host has it"]),
+        (VXLAN, &["--iface=eth0", "--public-ip=224.0.0.9"], &["224.0.0.9", "multicast"]),
+        (VXLAN, &["--iface=eth0", "--public-ip=169.254.1.2"], &["169.254.1.2", "link-local"]),
+        (VXLAN, &["--iface=eth0", "--public-ip=172.30.0.255"], &["172.30.0.255", "broadcast"]),
+        (
+            VXLAN,
+            &["--iface=eth0", "--public-ip=10.244.3.4"],
+            &["public address, 10.244.3.4", "10.244.0.0/16"],
+        ),
+        (&host_gw, &["--iface=eth0", "--public-ip=198.51.100.7"], &["host-gw", "198.51.100.7", "eth0"]),
+        // The network, and files.
+        (&covering, &[], &["172.30.0.11", "172.16.0.0/12", "SubnetMin"]),
+        (VXLAN, &[&folder], &["cannot write", "folder"]),
+    ];
+    let before = everything(&lab, node);
+    for (config, flags, words) in cases {
+        lab.etcd().put_network_config(config).unwrap();
+        let (status, log) = run_to_its_end(node, &with(flags));
+        let last = log.lines().last().unwrap_or_default();
+        println!("{flags:?}: {last}");
+        assert_eq!(status.code(), Some(1), "{flags:?}: {log}");
+        for word in *words {
+            assert!(last.contains(word), "{word:?} in {last:?}");
+        }
+        assert_eq!(everything(&lab, node), before, "{flags:?}");
+    }
+    assert!(node.subnet_env().is_none());
+}
+
 /// Somebody else's link under one of our names is not ours to touch.
 #[test]
 fn a_foreign_link_under_our_name_is_named_and_left_alone() {

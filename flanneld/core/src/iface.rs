@@ -50,6 +50,34 @@ pub struct Link {
     /// Bytes.
     pub mtu: u32,
     pub up: bool,
+    pub role: Role,
+}
+
+/// What a link is to the overlay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// It may carry it.
+    #[default]
+    Underlay,
+    /// `lo`: nothing leaves the host by it.
+    Loopback,
+    /// A tunnel of flannel's, of this network or another, perhaps of an earlier run.
+    Tunnel,
+    /// A bridge of this host's pods or containers.
+    PodBridge,
+}
+
+impl Role {
+    /// What a link is, by its name and its kind (as `ip -d link` calls it).
+    pub fn of(name: &str, kind: &str, loopback: bool) -> Self {
+        let tunnel = matches!(kind, "vxlan" | "tun" | "ipip" | "wireguard");
+        match name {
+            _ if loopback => Self::Loopback,
+            _ if tunnel && name.starts_with("flannel") => Self::Tunnel,
+            "docker0" | "cni0" if kind == "bridge" => Self::PodBridge,
+            _ => Self::Underlay,
+        }
+    }
 }
 
 /// An address and what the kernel says of it (`IFA_F_*`).
@@ -165,8 +193,10 @@ fn by_regex<'a>(pattern: &str, wanted: &Wanted, observed: &'a Observed) -> Resul
         .unicode(false)
         .build()
         .map_err(|error| IfaceError::BadRegex { pattern: pattern.to_owned(), reason: error.to_string() })?;
+    // A pattern for the nodes' network may match the pods' as well: what an earlier run left is no candidate.
+    let candidates = || observed.links.iter().filter(|link| link.role == Role::Underlay);
     let by_address = |enough: fn(bool, bool) -> bool| {
-        observed.links.iter().find_map(|link| {
+        candidates().find_map(|link| {
             let v4 = wanted.v4.then(|| observed.matching_v4(link, &regex)).flatten();
             let v6 = wanted.v6.then(|| observed.matching_v6(link, &regex)).flatten();
             let (has_v4, has_v6) = (v4.is_some() || !wanted.v4, v6.is_some() || !wanted.v6);
@@ -174,7 +204,7 @@ fn by_regex<'a>(pattern: &str, wanted: &Wanted, observed: &'a Observed) -> Resul
         })
     };
     let by_name = || {
-        let link = observed.links.iter().find(|link| regex.is_match(link.name.as_bytes()))?;
+        let link = candidates().find(|link| regex.is_match(link.name.as_bytes()))?;
         Some(Candidate { link, v4: None, v6: None })
     };
     let in_one_family =
@@ -230,6 +260,9 @@ fn same<'a>(v4: Candidate<'a>, v6: Candidate<'a>) -> Result<Candidate<'a>, Iface
 /// Fills in the addresses that the rule left open.
 fn finish(candidate: &Candidate<'_>, wanted: &Wanted, observed: &Observed) -> Result<Underlay, IfaceError> {
     let link = candidate.link;
+    if link.role != Role::Underlay {
+        return Err(IfaceError::NoUnderlay { name: link.name.clone(), role: link.role });
+    }
     let none = |family| IfaceError::NoAddress { name: link.name.clone(), family };
     let v4 = wanted.v4.then(|| {
         let iface_addr = candidate.v4.or_else(|| observed.v4(link).next()).ok_or_else(|| none("IPv4"))?;

@@ -10,5 +10,6 @@ pub mod lease;
 pub mod mac;
 pub mod overlay;
 pub mod packet;
+pub mod preflight;
 pub mod subnet_env;
 pub mod tables;

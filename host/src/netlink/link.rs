@@ -55,6 +55,23 @@ pub enum LinkKind {
     Other(String),
 }
 
+impl LinkKind {
+    /// As `ip -d link` calls it; empty for hardware and for `lo`.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Vxlan(_) => "vxlan",
+            Self::Bridge => "bridge",
+            Self::Tun(tun) if tun.tap => "tap",
+            Self::Tun(_) => "tun",
+            Self::Ipip(_) => "ipip",
+            Self::Wireguard => "wireguard",
+            Self::Dummy => "dummy",
+            Self::Veth => "veth",
+            Self::Other(kind) => kind,
+        }
+    }
+}
+
 /// The parameters of a VXLAN link, as wanted or as observed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VxlanLink {

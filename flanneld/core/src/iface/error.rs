@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::Observed;
+use super::{Observed, Role};
 
 /// Each says what was looked for, what there is, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,7 +19,9 @@ pub enum IfaceError {
     #[error("--iface-regex {pattern}: {reason}")]
     BadRegex { pattern: String, reason: String },
 
-    #[error("--iface-regex {pattern}: it matches no address and no interface; there are {there}")]
+    #[error(
+        "--iface-regex {pattern}: it matches no address and no interface that could carry the overlay; there are {there}"
+    )]
     NoMatch { pattern: String, there: String },
 
     #[error("--iface-can-reach {target}: the kernel has no route to it; correct the address or add a route")]
@@ -38,6 +40,9 @@ pub enum IfaceError {
     #[error("interface {name} has no usable {family} address; give it one, or name another with --iface")]
     NoAddress { name: String, family: &'static str },
 
+    #[error("interface {name} cannot carry the overlay: {}", why(*role))]
+    NoUnderlay { name: String, role: Role },
+
     #[error("interface {name} has an MTU of 0; name another with --iface")]
     NoMtu { name: String },
 
@@ -46,6 +51,24 @@ pub enum IfaceError {
 
     #[error("no interface fits: {}", .0.iter().map(Self::to_string).collect::<Vec<_>>().join("; "))]
     All(Vec<Self>),
+}
+
+fn why(role: Role) -> &'static str {
+    match role {
+        Role::Underlay => "it is the wrong one",
+        Role::Loopback => {
+            "nothing leaves the host by the loopback interface; name the interface by which packets reach the other \
+             nodes with --iface, and an address that only lo has with --public-ip"
+        }
+        Role::Tunnel => {
+            "it is a tunnel of flannel's, whose packets would go through itself; name the interface by which packets \
+             reach the other nodes with --iface"
+        }
+        Role::PodBridge => {
+            "it is the bridge of this host's pods or containers; name the interface by which packets reach the other \
+             nodes with --iface"
+        }
+    }
 }
 
 /// The interfaces in words.

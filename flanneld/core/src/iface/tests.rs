@@ -2,7 +2,7 @@ use super::*;
 use proptest::prelude::*;
 
 fn link(index: u32, name: &str) -> Link {
-    Link { index, name: name.to_owned(), mtu: 1500, up: true }
+    Link { index, name: name.to_owned(), mtu: 1500, up: true, role: Role::of(name, "", name == "lo") }
 }
 
 fn address(index: u32, ip: &str) -> Address {
@@ -100,7 +100,7 @@ fn the_first_iface_that_works_is_taken() {
     );
     let all = Wanted { iface: iface(&["eth9", "lo"]), iface_regex: iface(&["^x"]), ..v4() };
     let small = Observed { links: vec![link(1, "lo"), Link { up: false, ..link(2, "eth0") }], ..node() };
-    insta::assert_snapshot!(text(choose(&all, &small)), @"no interface fits: --iface eth9: there is no such interface; there are lo (no usable address), eth0 (192.168.0.4, 2001:db8:1::4, fe80::4, down); interface lo has no usable IPv4 address; give it one, or name another with --iface; --iface-regex ^x: it matches no address and no interface; there are lo (no usable address), eth0 (192.168.0.4, 2001:db8:1::4, fe80::4, down)");
+    insta::assert_snapshot!(text(choose(&all, &small)), @"no interface fits: --iface eth9: there is no such interface; there are lo (no usable address), eth0 (192.168.0.4, 2001:db8:1::4, fe80::4, down); interface lo cannot carry the overlay: nothing leaves the host by the loopback interface; name the interface by which packets reach the other nodes with --iface, and an address that only lo has with --public-ip; --iface-regex ^x: it matches no address and no interface that could carry the overlay; there are lo (no usable address), eth0 (192.168.0.4, 2001:db8:1::4, fe80::4, down)");
     check(
         Wanted { iface: iface(&["10.9.9.9"]), ..v4() },
         "--iface 10.9.9.9: no interface has this address; there are lo (no usable address), eth0 (192.168.0.4, \
@@ -231,5 +231,54 @@ proptest! {
                 prop_assert!(node.has(link, end.iface_addr.into()));
             }
         }
+    }
+}
+
+#[test]
+fn loopback_tunnels_and_the_pods_bridge_carry_no_overlay() {
+    let mut node = node();
+    let with =
+        |index, name: &str, kind: &str| Link { role: Role::of(name, kind, false), ..link(index, name) };
+    // Older, and so before eth0, as after a restart at which eth0 was made again.
+    let left = [with(3, "flannel.1", "vxlan"), with(4, "flannel0", "tun"), with(5, "cni0", "bridge")];
+    node.links.splice(1..1, left);
+    node.addresses.extend([address(3, "10.5.7.0"), address(4, "10.5.7.0"), address(5, "10.5.7.1")]);
+    node.addresses.push(address(2, "10.9.1.5"));
+    let choose = |wanted| text(choose(&wanted, &node));
+    for (name, why) in
+        [("lo", "loopback"), ("flannel.1", "tunnel"), ("flannel0", "tunnel"), ("cni0", "bridge")]
+    {
+        let error = choose(Wanted { iface: iface(&[name]), ..v4() });
+        assert!(error.contains(name) && error.contains(why) && error.contains("--iface"), "{error}");
+    }
+    for address in ["127.0.0.1", "10.5.7.0", "10.5.7.1"] {
+        let error = choose(Wanted { iface: iface(&[address]), ..v4() });
+        assert!(error.contains("cannot carry the overlay"), "{error}");
+    }
+    // The next one that is named will do.
+    assert_eq!(choose(Wanted { iface: iface(&["lo", "eth0"]), ..v4() }), "eth0 192.168.0.4>192.168.0.4");
+    // A pattern does not see them.
+    assert_eq!(choose(Wanted { iface_regex: iface(&["^10\\."]), ..v4() }), "eth0 10.9.1.5>10.9.1.5");
+    let error = choose(Wanted { iface_regex: iface(&["^(10\\.5|127)\\.", "^flannel"]), ..v4() });
+    assert!(error.contains("matches no address and no interface that could"), "{error}");
+    // An address of this node itself is reached by lo.
+    let reach = Some(Reach { index: 1, src: Some("192.168.0.4".parse().unwrap()) });
+    let wanted = Wanted { can_reach: Some("192.168.0.4".parse().unwrap()), ..v4() };
+    let error = text(super::choose(&wanted, &Observed { reach, ..node.clone() }));
+    assert!(error.contains("lo") && error.contains("loopback"), "{error}");
+}
+
+#[test]
+fn links_of_others_are_told_from_flannels_by_name_and_kind() {
+    let of = |name, kind| Role::of(name, kind, false);
+    for (name, kind) in
+        [("flannel.7", "vxlan"), ("flannel-v6.1", "vxlan"), ("flannel1", "tun"), ("flannel-wg", "wireguard")]
+    {
+        assert_eq!(of(name, kind), Role::Tunnel, "{name}");
+    }
+    for (name, kind) in
+        [("flannel-uplink", ""), ("vxlan7", "vxlan"), ("wg0", "wireguard"), ("br0", "bridge"), ("cni0", "")]
+    {
+        assert_eq!(of(name, kind), Role::Underlay, "{name}");
     }
 }

@@ -55,6 +55,16 @@ pub trait Overlay: fmt::Display {
         PerFamily { v4: underlay, v6: underlay }
     }
 
+    /// The MTU of the underlay that the configuration demands; absent where the interface's own counts.
+    fn underlay_mtu(&self) -> Option<u32> {
+        None
+    }
+
+    /// Whether peers route to the public address as to a neighbour, so that it has to be on the interface.
+    fn peers_are_gateways(&self) -> bool {
+        false
+    }
+
     /// Whether the plan depends on which peers share a link with us ([`View::direct`]).
     fn asks_direct(&self) -> bool {
         false

@@ -20,6 +20,10 @@ pub(super) fn read(_options: &Fields<'_>, _ipv6: bool) -> Result<HostGw, ConfigE
 }
 
 impl Overlay for HostGw {
+    fn peers_are_gateways(&self) -> bool {
+        true
+    }
+
     fn lease_type(&self) -> &'static str {
         NAME
     }

@@ -73,6 +73,10 @@ impl Overlay for Vxlan {
         NAME
     }
 
+    fn underlay_mtu(&self) -> Option<u32> {
+        self.mtu
+    }
+
     fn links(&self, v6: bool) -> Result<BTreeSet<LinkName>, BadLinkName> {
         let mut names = BTreeSet::from([LinkName::vxlan(self.vni)]);
         if v6 {
