@@ -1,0 +1,228 @@
+//! One connection to one member of etcd that answers, and its replacement when it no longer does.
+//!
+//! The client library can spread calls over several endpoints, and then every second call fails where one of two
+//! is dead, as with flannel's default of ports 4001 and 2379. So each connection here goes to a single endpoint:
+//! all are dialled at the same time, and the first that serves is kept until it fails.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use etcd_client::{Client, ConnectOptions, GetOptions};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+use crate::error::{Attempt, Cause, EtcdError, Failure, code};
+use crate::kv::Repeat;
+use crate::settings::{Endpoint, Settings};
+use crate::tls;
+
+/// Time for a connection, log-in and first answer.
+const DIAL_LIMIT: Duration = Duration::from_secs(3);
+/// Time for any other question.
+pub(crate) const RPC_LIMIT: Duration = Duration::from_secs(5);
+/// Pings on a quiet watch, and the time for their answer. etcd ends connections that ping more often than every
+/// 5 s (`--grpc-keepalive-min-time`), and those that ping while nothing is asked.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(6), Duration::from_secs(3));
+/// Read by the first question on a connection; etcdctl asks for it too (`endpoint health`). Whether it exists, and
+/// whether we may read it, does not matter: a member that answers serves.
+const PROBE_KEY: &str = "health";
+
+/// The settings, and the live connection if there is one.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    settings: Settings,
+    endpoints: Vec<Endpoint>,
+    live: Mutex<Option<Live>>,
+    generations: AtomicU64,
+}
+
+/// A client whose endpoint has answered. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Live {
+    pub(crate) client: Client,
+    pub(crate) endpoint: String,
+    generation: u64,
+}
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (connection {})", self.endpoint, self.generation)
+    }
+}
+
+impl Connection {
+    pub(crate) fn new(settings: Settings) -> Result<Self, EtcdError> {
+        let endpoints = settings.parsed_endpoints()?;
+        if endpoints.iter().any(|endpoint| endpoint.tls) {
+            tls::load(&settings)?;
+        }
+        Ok(Self { settings, endpoints, live: Mutex::new(None), generations: AtomicU64::new(0) })
+    }
+
+    /// Asks etcd something, within [`RPC_LIMIT`]. A connection that fails is given up; the question is asked
+    /// once more on a new one if `repeat` allows it. `what` completes "etcd failed to ...".
+    pub(crate) async fn ask<T, F>(
+        &self,
+        what: impl Fn() -> String,
+        repeat: Repeat,
+        question: impl Fn(Client) -> F,
+    ) -> Result<T, EtcdError>
+    where
+        F: Future<Output = Result<T, etcd_client::Error>>,
+    {
+        let mut again = true;
+        loop {
+            let live = self.live().await?;
+            let failure = match timeout(RPC_LIMIT, question(live.client.clone())).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(error)) => Failure::of(&error),
+                Err(_) => {
+                    self.give_up(&live).await;
+                    return Err(EtcdError::TimedOut { what: what(), limit: RPC_LIMIT });
+                }
+            };
+            let user = self.settings.user.is_some();
+            let (stale, retry) = match &failure {
+                Failure::Transport { .. } => (true, repeat == Repeat::Safe),
+                // A token that is too old, or older than the last change of roles: log in again.
+                Failure::Answer { code: code::UNAUTHENTICATED | code::INVALID_ARGUMENT, .. } => (user, user),
+                Failure::Answer { .. } => (false, false),
+            };
+            if stale {
+                self.give_up(&live).await;
+            }
+            if !(retry && again) {
+                return Err(self.error(what(), &live.endpoint, failure));
+            }
+            again = false;
+        }
+    }
+
+    /// The connection, made now if there is none.
+    pub(crate) async fn live(&self) -> Result<Live, EtcdError> {
+        let mut slot = self.live.lock().await;
+        if let Some(live) = &*slot {
+            return Ok(live.clone());
+        }
+        let (client, endpoint) = self.dial_all().await?;
+        let generation = self.generations.fetch_add(1, Ordering::Relaxed) + 1;
+        tracing::debug!(%endpoint, "connected to etcd");
+        let live = Live { client, endpoint, generation };
+        *slot = Some(live.clone());
+        Ok(live)
+    }
+
+    /// Forgets a connection, unless it has been replaced already.
+    pub(crate) async fn give_up(&self, dead: &Live) {
+        let mut slot = self.live.lock().await;
+        if slot.as_ref().is_some_and(|live| live.generation == dead.generation) {
+            *slot = None;
+        }
+    }
+
+    /// What an error of the library means to the caller.
+    pub(crate) fn error(&self, what: String, endpoint: &str, failure: Failure) -> EtcdError {
+        match failure {
+            Failure::Transport { reason, cause, .. } => unreachable(endpoint, reason, cause),
+            Failure::Answer { code: code::PERMISSION_DENIED, words } => {
+                EtcdError::Denied { what, reason: words }
+            }
+            Failure::Answer { code: code::OUT_OF_RANGE, words } if words.contains("compacted") => {
+                EtcdError::Compacted { what }
+            }
+            Failure::Answer { code: code::RESOURCE_EXHAUSTED, words } => {
+                EtcdError::NoRoom { what, reason: words }
+            }
+            Failure::Answer { code: code::UNAUTHENTICATED, words } => self.not_let_in(words),
+            // etcd uses this code for missing users and for questions that make no sense.
+            Failure::Answer { code: code::INVALID_ARGUMENT, words } if words.contains("user") => {
+                self.not_let_in(words)
+            }
+            Failure::Answer { words, .. } => EtcdError::Rpc { what, reason: words },
+        }
+    }
+
+    fn not_let_in(&self, reason: String) -> EtcdError {
+        match &self.settings.user {
+            Some((user, _)) => EtcdError::Authentication { user: user.clone(), reason },
+            None => EtcdError::NoUser { reason },
+        }
+    }
+
+    async fn dial_all(&self) -> Result<(Client, String), EtcdError> {
+        let mut dials: FuturesUnordered<_> =
+            self.endpoints.iter().map(|endpoint| self.dial(endpoint)).collect();
+        let mut attempts = Vec::new();
+        let mut refusal = None;
+        while let Some(outcome) = dials.next().await {
+            match outcome {
+                Ok(found) => return Ok(found),
+                Err(EtcdError::Unreachable { attempts: mut failed }) => attempts.append(&mut failed),
+                Err(error) => refusal = Some(error),
+            }
+        }
+        // What etcd itself says is worth more than that another port is closed.
+        attempts.sort_by(|a, b| a.endpoint.cmp(&b.endpoint));
+        Err(refusal.unwrap_or(EtcdError::Unreachable { attempts }))
+    }
+
+    async fn dial(&self, endpoint: &Endpoint) -> Result<(Client, String), EtcdError> {
+        let mut options = ConnectOptions::new()
+            .with_connect_timeout(DIAL_LIMIT)
+            .with_keep_alive(KEEPALIVE.0, KEEPALIVE.1)
+            .with_keep_alive_while_idle(false)
+            .with_require_leader(true)
+            .with_auto_token_refresh(true);
+        if endpoint.tls {
+            options = options.with_tls(tls::load(&self.settings)?);
+        }
+        let attempt = async {
+            let mut client = self.log_in(endpoint, options).await?;
+            match client.get(PROBE_KEY, Some(GetOptions::new().with_count_only())).await {
+                Ok(_) => Ok(client),
+                Err(error) => match Failure::of(&error) {
+                    // It serves; whoever asks next will hear what it does not like.
+                    Failure::Answer { .. } => Ok(client),
+                    Failure::Transport { .. } => Err(error),
+                },
+            }
+        };
+        let url = &endpoint.url;
+        match timeout(DIAL_LIMIT, attempt).await {
+            Ok(Ok(client)) => Ok((client, url.clone())),
+            Ok(Err(error)) => match Failure::of(&error) {
+                // HTTP/2 says no more than that the connection broke: after a TLS handshake that is etcd's refusal.
+                Failure::Transport { reason, explained: false, .. } if endpoint.tls => {
+                    Err(unreachable(url, format!("TLS: {reason}"), Some(Cause::ClientCertificate)))
+                }
+                Failure::Transport { reason, cause, .. } => Err(unreachable(url, reason, cause)),
+                Failure::Answer { words, .. } if self.settings.user.is_some() => Err(self.not_let_in(words)),
+                answer @ Failure::Answer { .. } => Err(self.error("log in".to_owned(), url, answer)),
+            },
+            Err(_) => Err(unreachable(url, format!("no answer within {DIAL_LIMIT:?}"), None)),
+        }
+    }
+
+    /// With the user's name, unless etcd asks for none: then, as with Go's client, the name does no harm.
+    async fn log_in(
+        &self,
+        endpoint: &Endpoint,
+        options: ConnectOptions,
+    ) -> Result<Client, etcd_client::Error> {
+        if let Some((name, password)) = &self.settings.user {
+            let named = options.clone().with_user(name, password.reveal());
+            match Client::connect([&endpoint.url], Some(named)).await {
+                Err(error) if Failure::of(&error).has_code(code::FAILED_PRECONDITION) => {}
+                outcome => return outcome,
+            }
+        }
+        Client::connect([&endpoint.url], Some(options)).await
+    }
+}
+
+fn unreachable(endpoint: &str, reason: String, cause: Option<Cause>) -> EtcdError {
+    EtcdError::Unreachable { attempts: vec![Attempt { endpoint: endpoint.to_owned(), reason, cause }] }
+}
