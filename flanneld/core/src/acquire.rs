@@ -4,6 +4,7 @@
 //! a lost race, or a [`Plan::Delete`], the shell looks again and asks again.
 
 mod free;
+mod identity;
 #[cfg(test)]
 mod tests;
 
@@ -13,46 +14,19 @@ use std::net::Ipv4Addr;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::config::{NetworkConfig, Pool};
-use crate::lease::{LeaseAttrs, Subnets};
+use crate::lease::{Stored, Subnets};
+
+pub use identity::{BadNote, Identity, Note, Previous};
 
 /// How many free subnets the pick chooses from, as in flannel.
 const CHOICE: usize = 100;
 
-/// One key under `<prefix>/subnets`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored {
-    pub subnets: Subnets,
-    /// `None` if the value cannot be read. It holds its subnets all the same: nobody can create that key.
-    pub attrs: Option<LeaseAttrs>,
-    /// The key hangs on no etcd lease: somebody reserved it, and it stays when its node is away.
-    ///
-    /// flannel 0.28.4 writes such a key again with a lease of 24 hours, which loses the reservation
-    /// (issue 1329); [`Plan::Reuse`] says to keep it.
-    pub reserved: bool,
-}
-
-/// Who asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Request<'a> {
-    pub config: &'a NetworkConfig,
-    pub public_ip: Ipv4Addr,
-    /// What `subnet.env` says this node had before.
-    pub previous: Previous,
-}
-
-/// The subnets of an earlier run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Previous {
-    pub v4: Option<Ipv4Net>,
-    pub v6: Option<Ipv6Net>,
-}
-
 /// What the shell does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plan {
-    /// Take over the key that already has our public IP: write our attributes to it, without an etcd lease if it is
-    /// `reserved`, else with a new one.
-    Reuse { subnets: Subnets, reserved: bool },
+    /// Take over the key that is already ours: write our attributes to it, without an etcd lease if it is `reserved`,
+    /// else with a new one. `former`: it has another public IP, which was ours.
+    Reuse { subnets: Subnets, reserved: bool, former: Option<Ipv4Addr> },
     /// Remove our own key, which does not fit the config any more; then ask again.
     Delete { subnets: Subnets },
     /// Create the key of the earlier run. If it exists by then, ask again.
@@ -64,9 +38,12 @@ pub enum Plan {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Reuse { subnets, reserved: false } => write!(f, "reuse our lease {subnets}"),
-            Self::Reuse { subnets, reserved: true } => {
+            Self::Reuse { subnets, reserved: true, former: None } => {
                 write!(f, "take the subnet reserved for us, {subnets}")
+            }
+            Self::Reuse { subnets, former: None, .. } => write!(f, "reuse our lease {subnets}"),
+            Self::Reuse { subnets, former: Some(former), .. } => {
+                write!(f, "reuse our lease {subnets}, which we held at {former}")
             }
             Self::Delete { subnets } => {
                 write!(f, "delete our lease {subnets}, which does not fit the config")
@@ -93,7 +70,7 @@ pub struct OutOfSubnets {
 
 /// Decides what to do next. `random` gives a number below its argument, each with equal chance.
 ///
-/// In this order: a fitting key with our public IP (the one of the earlier run before others); the removal of our
+/// In this order: a fitting key that is ours (the one of the earlier run before others); the removal of our
 /// own key that does not fit, unless it is a reservation, which belongs to whoever made it; the subnets of
 /// the earlier run where they are free; one of the first 100 free ones. Each family is decided for itself, so that a
 /// node keeps its IPv4 subnet when IPv6 is turned on (flannel would give it another).
@@ -106,11 +83,12 @@ pub struct OutOfSubnets {
 ///
 /// If the config has no IPv4 pool; [`NetworkConfig::parse`] gives none like that.
 pub fn plan(
-    request: &Request<'_>,
-    stored: &[Stored],
+    config: &NetworkConfig,
+    node: &Identity,
+    stored: &[&Stored],
     mut random: impl FnMut(usize) -> usize,
 ) -> Result<Plan, OutOfSubnets> {
-    if let Some(plan) = own(request, stored) {
+    if let Some(plan) = own(config, node, stored) {
         return Ok(plan);
     }
     let mut picked = false;
@@ -126,25 +104,23 @@ pub fn plan(
             len => Ok(choice[random(len) % len]),
         }
     };
-    let Previous { v4, v6 } = request.previous;
-    let v4_pool = request.config.v4.as_ref().expect("a config for etcd has an IPv4 pool");
+    let Previous { v4, v6 } = node.previous;
+    let v4_pool = config.v4.as_ref().expect("a config for etcd has an IPv4 pool");
     let v4 = choose(v4_pool, v4.map(IpNet::V4))?;
-    let v6 = request.config.v6.as_ref().map(|pool| choose(pool, v6.map(IpNet::V6))).transpose()?;
+    let v6 = config.v6.as_ref().map(|pool| choose(pool, v6.map(IpNet::V6))).transpose()?;
     let subnets = Subnets { v4: as_v4(v4).expect("a subnet of the IPv4 pool"), v6: v6.and_then(as_v6) };
     Ok(if picked { Plan::Pick { subnets } } else { Plan::Previous { subnets } })
 }
 
-/// What to do about keys that already have our public IP.
-fn own(request: &Request<'_>, stored: &[Stored]) -> Option<Plan> {
-    let is_ours = |one: &&Stored| {
-        let public_ip = one.attrs.as_ref().map(|attrs| attrs.public_ip);
-        public_ip == Some(request.public_ip) && !request.public_ip.is_unspecified()
-    };
-    let ours = || stored.iter().filter(is_ours);
-    let fitting = ours().filter(|one| fits(request.config, &one.subnets));
-    let best = fitting.min_by_key(|one| (Some(one.subnets.v4) != request.previous.v4, one.subnets));
-    if let Some(&Stored { subnets, reserved, .. }) = best {
-        return Some(Plan::Reuse { subnets, reserved });
+/// What to do about keys that are ours already.
+fn own(config: &NetworkConfig, node: &Identity, stored: &[&Stored]) -> Option<Plan> {
+    let ours = || stored.iter().filter(|one| node.owns(one));
+    let fitting = ours().filter(|one| fits(config, &one.subnets));
+    let best = fitting.min_by_key(|one| (Some(one.subnets.v4) != node.previous.v4, one.subnets));
+    if let Some(&&Stored { subnets, reserved, ref attrs, .. }) = best {
+        let holder = attrs.as_ref().ok().map(|attrs| attrs.public_ip);
+        let former = holder.filter(|holder| *holder != node.public_ip);
+        return Some(Plan::Reuse { subnets, reserved, former });
     }
     ours().find(|one| !one.reserved).map(|one| Plan::Delete { subnets: one.subnets })
 }
@@ -182,10 +158,10 @@ fn as_v6(net: IpNet) -> Option<Ipv6Net> {
     }
 }
 
-fn out_of_subnets(pool: &Pool, stored: &[Stored]) -> OutOfSubnets {
+fn out_of_subnets(pool: &Pool, stored: &[&Stored]) -> OutOfSubnets {
     const NAMED: usize = 5;
-    let in_the_way = |one: &&Stored| family(&one.subnets, pool).is_some_and(|net| pool.slots(net).is_some());
-    let mut names: Vec<String> = stored.iter().filter(in_the_way).take(NAMED).map(holder).collect();
+    let in_the_way = |one: &&&Stored| family(&one.subnets, pool).is_some_and(|net| pool.slots(net).is_some());
+    let mut names: Vec<String> = stored.iter().filter(in_the_way).take(NAMED).map(|one| holder(one)).collect();
     let more = stored.iter().filter(in_the_way).count() - names.len();
     if more > 0 {
         names.push(format!("{more} more"));
@@ -196,7 +172,7 @@ fn out_of_subnets(pool: &Pool, stored: &[Stored]) -> OutOfSubnets {
 fn holder(one: &Stored) -> String {
     let reserved = if one.reserved { ", reserved" } else { "" };
     match &one.attrs {
-        Some(attrs) => format!("{} ({}{reserved})", one.subnets, attrs.public_ip),
-        None => format!("{} (unreadable{reserved})", one.subnets),
+        Ok(attrs) => format!("{} ({}{reserved})", one.subnets, attrs.public_ip),
+        Err(_) => format!("{} (unreadable{reserved})", one.subnets),
     }
 }

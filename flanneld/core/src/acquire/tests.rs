@@ -1,6 +1,7 @@
 use std::collections::HashSet;
 
 use super::*;
+use crate::lease::{BadValue, LeaseAttrs};
 use proptest::prelude::*;
 
 const ME: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 1);
@@ -21,7 +22,29 @@ fn dual() -> NetworkConfig {
 }
 
 fn stored(key: &str, public_ip: Ipv4Addr) -> Stored {
-    Stored { subnets: key.parse().unwrap(), attrs: Some(LeaseAttrs::new(public_ip)), reserved: false }
+    Stored {
+        subnets: key.parse().unwrap(),
+        attrs: Ok(LeaseAttrs::new(public_ip)),
+        reserved: false,
+        written: 1,
+    }
+}
+
+fn unreadable() -> BadValue {
+    LeaseAttrs::from_json("{").unwrap_err()
+}
+
+fn node(previous: Previous) -> Identity {
+    Identity { previous, ..Identity::new(ME) }
+}
+
+fn ask(
+    config: &NetworkConfig,
+    node: &Identity,
+    stored: &[Stored],
+    random: impl FnMut(usize) -> usize,
+) -> Result<Plan, OutOfSubnets> {
+    plan(config, node, &stored.iter().collect::<Vec<_>>(), random)
 }
 
 fn previous(v4: &str, v6: Option<&str>) -> Previous {
@@ -29,7 +52,7 @@ fn previous(v4: &str, v6: Option<&str>) -> Previous {
 }
 
 fn decide(config: &NetworkConfig, previous: Previous, stored: &[Stored]) -> String {
-    plan(&Request { config, public_ip: ME, previous }, stored, |_| 0).unwrap().to_string()
+    ask(config, &node(previous), stored, |_| 0).unwrap().to_string()
 }
 
 #[test]
@@ -75,6 +98,27 @@ fn our_own_lease_that_does_not_fit_is_deleted() {
     }
 }
 
+/// The node's address changed while flanneld did not run: the pods still have the subnet's addresses.
+#[test]
+fn a_lease_under_a_former_address_is_taken_back() {
+    let former = [stored("10.5.7.0-24", OTHER)];
+    let note = |written| Some(Note { subnets: former[0].subnets, written });
+    let node = |note| Identity { note, ..node(previous("10.5.7.0/24", None)) };
+    let plan = |note| ask(&v4(), &node(note), &former, |_| 0).unwrap().to_string();
+    assert_eq!(plan(note(1)), "reuse our lease 10.5.7.0-24, which we held at 192.168.0.2");
+    // Somebody wrote it since, or nothing says that it was ours.
+    assert_eq!(plan(note(2)), "take a free subnet, 10.5.1.0-24");
+    assert_eq!(plan(None), "take a free subnet, 10.5.1.0-24");
+
+    // A second start at the new address finds both: the one with the pods comes first.
+    let both = [stored("10.5.3.0-24", ME), former[0].clone()];
+    let plan = ask(&v4(), &node(note(1)), &both, |_| 0).unwrap();
+    assert_eq!(plan.to_string(), "reuse our lease 10.5.7.0-24, which we held at 192.168.0.2");
+    let elsewhere = config(r#"{"Network":"10.6.0.0/16"}"#);
+    let plan = ask(&elsewhere, &node(note(1)), &former, |_| 0).unwrap();
+    assert_eq!(plan.to_string(), "delete our lease 10.5.7.0-24, which does not fit the config");
+}
+
 #[test]
 fn a_reservation_that_does_not_fit_is_left_to_its_maker() {
     let reserved = Stored { reserved: true, ..stored("10.6.7.0-24", ME) };
@@ -115,7 +159,7 @@ fn turning_ipv6_on_keeps_the_ipv4_subnet() {
 
 #[test]
 fn a_key_with_an_unreadable_value_is_not_free() {
-    let broken = Stored { attrs: None, ..stored("10.5.1.0-24", ME) };
+    let broken = Stored { attrs: Err(unreadable()), ..stored("10.5.1.0-24", ME) };
     assert_eq!(decide(&v4(), Previous::default(), &[broken]), "take a free subnet, 10.5.2.0-24");
 }
 
@@ -123,18 +167,17 @@ fn a_key_with_an_unreadable_value_is_not_free() {
 #[test]
 fn a_lease_without_an_address_is_nobodys_own() {
     let unspecified = Ipv4Addr::UNSPECIFIED;
-    let request = Request { config: &v4(), public_ip: unspecified, previous: Previous::default() };
-    let plan = plan(&request, &[stored("10.5.7.0-24", unspecified)], |_| 0);
+    let plan = ask(&v4(), &Identity::new(unspecified), &[stored("10.5.7.0-24", unspecified)], |_| 0);
     assert_eq!(plan.unwrap().to_string(), "take a free subnet, 10.5.1.0-24");
 }
 
 #[test]
 fn the_pick_is_among_the_first_hundred_free() {
     let config = dual();
-    let request = Request { config: &config, public_ip: ME, previous: Previous::default() };
+    let node = node(Previous::default());
     let mut asked = Vec::new();
     let all = [stored("10.5.1.0-24", OTHER), stored("10.5.50.0-24&fd00:5:0:2::-64", OTHER)];
-    let plan = plan(&request, &all, |below| {
+    let plan = ask(&config, &node, &all, |below| {
         asked.push(below);
         below - 1
     });
@@ -142,9 +185,8 @@ fn the_pick_is_among_the_first_hundred_free() {
     assert_eq!(asked, [100, 100]);
 
     let small = config_of_two();
-    let request = Request { config: &small, ..request };
     let seen: HashSet<String> =
-        (0..50).map(|i| super::plan(&request, &[], |below| i % below).unwrap().to_string()).collect();
+        (0..50).map(|i| ask(&small, &node, &[], |below| i % below).unwrap().to_string()).collect();
     assert_eq!(seen.len(), 2);
 }
 
@@ -154,20 +196,20 @@ fn config_of_two() -> NetworkConfig {
 
 #[test]
 fn when_nothing_is_free_the_error_names_the_holders_and_the_remedies() {
-    let request = Request { config: &config_of_two(), public_ip: ME, previous: Previous::default() };
+    let (config, node) = (config_of_two(), node(Previous::default()));
     let all = [
         stored("10.5.3.0-24", OTHER),
         Stored { reserved: true, ..stored("10.5.4.0-25", OTHER) },
-        Stored { attrs: None, ..stored("10.5.4.128-25", OTHER) },
+        Stored { attrs: Err(unreadable()), ..stored("10.5.4.128-25", OTHER) },
         stored("10.5.9.0-24", OTHER),
     ];
-    let error = plan(&request, &all, |_| 0).unwrap_err();
+    let error = ask(&config, &node, &all, |_| 0).unwrap_err();
     insta::assert_snapshot!(error, @"out of subnets: network 10.5.0.0/16 in /24 subnets from 10.5.3.0 to 10.5.4.0 has 2, and none is free; they are held by 10.5.3.0-24 (192.168.0.2), 10.5.4.0-25 (192.168.0.2, reserved), 10.5.4.128-25 (unreadable). Delete the leases of nodes that are gone, or change the config: a larger network, a larger SubnetLen (smaller subnets), or a wider SubnetMin to SubnetMax");
 
     let many: Vec<Stored> = (3..=4u8)
         .flat_map(|c| (0..64u8).map(move |i| stored(&format!("10.5.{c}.{}-30", i * 4), OTHER)))
         .collect();
-    assert!(plan(&request, &many, |_| 0).unwrap_err().holders.ends_with(", 123 more"));
+    assert!(ask(&config, &node, &many, |_| 0).unwrap_err().holders.ends_with(", 123 more"));
 }
 
 /// 50,000 leases in a /8 of 65,535 subnets. Walking every subnet past every lease would be billions of steps.
@@ -178,8 +220,9 @@ fn a_large_network_is_no_effort() {
     let all: Vec<Stored> = (0..50_000)
         .map(|slot| Stored {
             subnets: Subnets::v4(as_v4(pool.subnet(slot)).unwrap()),
-            attrs: Some(LeaseAttrs::new(OTHER)),
+            attrs: Ok(LeaseAttrs::new(OTHER)),
             reserved: false,
+            written: 1,
         })
         .collect();
     assert_eq!(decide(&config, Previous::default(), &all), "take a free subnet, 10.195.81.0-24");
@@ -203,8 +246,12 @@ fn small_network() -> impl Strategy<Value = (NetworkConfig, Vec<Stored>, Previou
     let leases = leases.prop_map(|leases| {
         let one = |(net, readable, host, reserved): (Ipv4Net, bool, u8, bool)| Stored {
             subnets: Subnets::v4(net),
-            attrs: readable.then(|| LeaseAttrs::new(Ipv4Addr::new(192, 168, 0, host))),
+            attrs: match readable {
+                true => Ok(LeaseAttrs::new(Ipv4Addr::new(192, 168, 0, host))),
+                false => Err(unreadable()),
+            },
             reserved,
+            written: 1,
         };
         leases.into_iter().map(one).collect()
     });
@@ -222,11 +269,10 @@ proptest! {
             let net = Subnets::v4(as_v4(net).unwrap());
             all.iter().all(|one| !one.subnets.overlaps(&net))
         };
-        let request = Request { config: &config, public_ip: ME, previous };
-        match plan(&request, &all, |below| random % below) {
+        match ask(&config, &node(previous), &all, |below| random % below) {
             Ok(Plan::Reuse { subnets, .. }) => {
                 prop_assert!(all.iter().any(|one| one.subnets == subnets
-                    && one.attrs.as_ref().is_some_and(|attrs| attrs.public_ip == ME)));
+                    && one.attrs.as_ref().is_ok_and(|attrs| attrs.public_ip == ME)));
                 prop_assert!(pool.admits(subnets.v4.into()));
             }
             Ok(Plan::Delete { subnets }) => prop_assert!(!pool.admits(subnets.v4.into())),
@@ -247,9 +293,9 @@ proptest! {
     /// However often the shell has to ask again, it ends with a lease or an error.
     #[test]
     fn asking_again_after_deletes_ends((config, mut all, previous) in small_network()) {
-        let request = Request { config: &config, public_ip: ME, previous };
+        let node = node(previous);
         for _ in 0..=all.len() {
-            match plan(&request, &all, |_| 0) {
+            match ask(&config, &node, &all, |_| 0) {
                 Ok(Plan::Delete { subnets }) => all.retain(|one| one.subnets != subnets),
                 _ => return Ok(()),
             }

@@ -33,32 +33,32 @@ impl Index {
         }
     }
 
-    /// Other leases with one of these addresses.
-    pub fn same_address(&self, subnets: &Subnets, attrs: &LeaseAttrs) -> BTreeSet<Subnets> {
-        let all = addresses(attrs).filter_map(|address| self.by_address.get(&address)).flatten();
-        all.filter(|other| *other != subnets).copied().collect()
+    /// The leases at an address, in their order.
+    pub fn at(&self, address: IpAddr) -> impl Iterator<Item = Subnets> {
+        self.by_address.get(&address).into_iter().flatten().copied()
     }
 
     /// Other leases with a common address in either family. Networks are either nested or apart, so these are the
-    /// networks around each of ours, and those that begin inside it.
+    /// networks around each of ours, and those that begin inside it. One that overlaps in both families comes twice.
     pub fn overlapping(&self, subnets: &Subnets) -> impl Iterator<Item = Subnets> {
-        let mut found = BTreeSet::new();
-        for net in nets(subnets) {
-            let around = std::iter::successors(Some(net), IpNet::supernet);
-            found.extend(around.filter_map(|net| self.by_net.get(&net)).flatten());
-            let last = IpNet::new_assert(net.broadcast(), net.max_prefix_len());
-            found.extend(self.by_net.range(net..=last).flat_map(|(_, leases)| leases));
-        }
         let subnets = *subnets;
-        found.into_iter().filter(move |other| *other != subnets)
+        nets(&subnets)
+            .flat_map(|net| {
+                let around = std::iter::successors(net.supernet(), IpNet::supernet);
+                let around = around.filter_map(|net| self.by_net.get(&net)).flatten();
+                let last = IpNet::new_assert(net.broadcast(), net.max_prefix_len());
+                around.chain(self.by_net.range(net..=last).flat_map(|(_, leases)| leases))
+            })
+            .filter(move |other| **other != subnets)
+            .copied()
     }
 }
 
-fn addresses(attrs: &LeaseAttrs) -> impl Iterator<Item = IpAddr> {
+pub(super) fn addresses(attrs: &LeaseAttrs) -> impl Iterator<Item = IpAddr> + use<> {
     std::iter::once(attrs.public_ip.into()).chain(attrs.public_ipv6.map(IpAddr::V6))
 }
 
-fn nets(subnets: &Subnets) -> impl Iterator<Item = IpNet> {
+fn nets(subnets: &Subnets) -> impl Iterator<Item = IpNet> + use<> {
     std::iter::once(subnets.v4.into()).chain(subnets.v6.map(IpNet::V6))
 }
 

@@ -6,6 +6,7 @@ use flanneld_core::lease::Subnets;
 /// are flannel's whatever slashes the user wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prefix {
+    root: String,
     config: String,
     subnets: String,
 }
@@ -13,7 +14,14 @@ pub struct Prefix {
 impl Prefix {
     /// Any text; `//`, `.`, `..` and trailing slashes are cleaned, a missing leading slash stays missing.
     pub fn new(prefix: &str) -> Self {
-        Self { config: join(prefix, "config"), subnets: join(prefix, "subnets") }
+        let config = join(prefix, "config");
+        let root = config.trim_end_matches("/config").to_owned();
+        Self { root, config, subnets: join(prefix, "subnets") }
+    }
+
+    /// What all keys of the network begin with.
+    pub fn root(&self) -> &str {
+        &self.root
     }
 
     /// The key of the network configuration.

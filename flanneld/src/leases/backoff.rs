@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Waits that double from 100 ms, with a fifth of jitter so that nodes do not come back in step.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     next: Duration,
 }
 
@@ -16,12 +16,12 @@ const FAILING: Duration = Duration::from_secs(5);
 const FIRST: Duration = Duration::from_millis(100);
 
 impl Backoff {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { next: FIRST }
     }
 
     /// The wait before the next try. `absent`: nothing answered.
-    pub(super) fn wait(&mut self, absent: bool) -> Duration {
+    pub(crate) fn wait(&mut self, absent: bool) -> Duration {
         let wait = self.next.min(if absent { ABSENT } else { FAILING });
         self.next = (self.next * 2).min(FAILING);
         jitter(wait)
@@ -29,7 +29,7 @@ impl Backoff {
 }
 
 /// Between 80 and 100 per cent of a duration.
-pub(super) fn jitter(wait: Duration) -> Duration {
+fn jitter(wait: Duration) -> Duration {
     wait.mul_f64(rand::random_range(0.8..=1.0))
 }
 
