@@ -258,11 +258,7 @@ impl Client {
         let question = |client: etcd_client::Client| {
             let (first, options) = (first.clone(), range.options(end.clone()));
             async move {
-                client
-                    .kv_client()
-                    .max_decoding_message_size(ANSWER_LIMIT)
-                    .get(first, Some(options))
-                    .await
+                client.kv_client().max_decoding_message_size(ANSWER_LIMIT).get(first, Some(options)).await
             }
         };
         let what = || format!("read {}", named.text());
@@ -353,9 +349,7 @@ impl Client {
         };
         let answer = self.connection.ask(|| what.to_owned(), repeat, question).await?;
         let replies = answer.op_responses().into_iter().map(|response| match response {
-            TxnOpResponse::Get(mut got) => {
-                Reply::Got(got.take_kvs().into_iter().next().map(KeyValue::of))
-            }
+            TxnOpResponse::Get(mut got) => Reply::Got(got.take_kvs().into_iter().next().map(KeyValue::of)),
             TxnOpResponse::Delete(gone) => Reply::Deleted(gone.deleted()),
             _ => Reply::Put,
         });
@@ -391,9 +385,13 @@ mod tests {
 
     #[test]
     fn a_prefix_ends_before_the_next_key_that_does_not_begin_with_it() {
-        for (prefix, end) in
-            [(&b"a"[..], &b"b"[..]), (b"/net/", b"/net0"), (b"a\xff", b"b"), (b"\xff\xff", b"\0"), (b"", b"\0")]
-        {
+        for (prefix, end) in [
+            (&b"a"[..], &b"b"[..]),
+            (b"/net/", b"/net0"),
+            (b"a\xff", b"b"),
+            (b"\xff\xff", b"\0"),
+            (b"", b"\0"),
+        ] {
             assert_eq!(Span::prefix(prefix).bounds().1.as_deref(), Some(end), "{prefix:?}");
         }
         assert_eq!(Span::key("a").bounds(), (b"a".to_vec(), None));

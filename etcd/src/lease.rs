@@ -94,8 +94,7 @@ impl Client {
     /// # Errors
     /// It has ended already, or etcd does not answer or does not allow it.
     pub async fn revoke(&self, id: LeaseId) -> Result<(), EtcdError> {
-        let question =
-            |mut client: etcd_client::Client| async move { client.lease_revoke(id.get()).await };
+        let question = |mut client: etcd_client::Client| async move { client.lease_revoke(id.get()).await };
         self.connection.ask(|| format!("revoke lease {id}"), Repeat::Safe, question).await.map(drop)
     }
 

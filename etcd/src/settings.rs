@@ -51,7 +51,10 @@ impl Settings {
     pub(crate) fn parsed_endpoints(&self) -> Result<Vec<Endpoint>, EtcdError> {
         let tls_files = self.ca.is_some() || self.identity.is_some();
         if self.endpoints.is_empty() {
-            return Err(EtcdError::Endpoint { endpoint: String::new(), reason: "want at least one endpoint" });
+            return Err(EtcdError::Endpoint {
+                endpoint: String::new(),
+                reason: "want at least one endpoint",
+            });
         }
         self.endpoints.iter().map(|text| endpoint(text, tls_files)).collect()
     }

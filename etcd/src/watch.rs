@@ -243,7 +243,8 @@ impl Watch {
         if self.cluster != 0 && header.cluster != self.cluster {
             return Some(Stale::OtherCluster);
         }
-        (header.revision + 1 < self.next).then_some(Stale::Rewound { was: self.next - 1, is: header.revision })
+        (header.revision + 1 < self.next)
+            .then_some(Stale::Rewound { was: self.next - 1, is: header.revision })
     }
 }
 

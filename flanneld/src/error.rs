@@ -3,8 +3,8 @@
 use flanneld_core::tables::Conflict;
 pub(crate) use telemetry::logs::chain;
 
-use crate::etcd::EtcdError;
 use crate::files::WriteError;
+use crate::leases::SourceError;
 
 /// Why flanneld stopped.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +26,7 @@ pub enum FlanneldError {
     )]
     TooSmall { name: String, mtu: u32, backend: &'static str },
     #[error("no lease")]
-    Lease(#[from] EtcdError),
+    Lease(#[from] SourceError),
     #[error(
         "subnet {subnets} now belongs to {holder}: this node's lease was taken over. Look for a second node with \
          the same --public-ip, or a key put by hand; flanneld takes another subnet when it is started again"

@@ -6,10 +6,10 @@
 
 pub mod daemon;
 mod error;
-pub mod etcd;
 mod files;
 mod firewall;
 mod kernel;
+pub mod leases;
 mod metrics;
 pub mod options;
 mod peers;

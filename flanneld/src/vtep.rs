@@ -1,5 +1,7 @@
 //! The MAC addresses of our tunnel end points: the ones that peers already know, wherever they are known.
 
+use std::collections::BTreeSet;
+
 use flanneld_core::config::NetworkConfig;
 use flanneld_core::lease::LeaseAttrs;
 use flanneld_core::mac::Mac;
@@ -25,6 +27,12 @@ pub fn choose(config: &NetworkConfig, links: &[Link], lease: Option<&LeaseAttrs>
         v4: choose(names.v4, lease.and_then(|lease| lease.backend_data.as_ref())),
         v6: choose(names.v6, lease.and_then(|lease| lease.backend_v6_data.as_ref())),
     }
+}
+
+/// The MACs of the links that an earlier run left.
+pub fn present_macs(config: &NetworkConfig, links: &[Link]) -> BTreeSet<Mac> {
+    let names = config.backend.overlay().vteps(config.v6.is_some());
+    [names.v4, names.v6].into_iter().flatten().filter_map(|name| present(links, &name)).collect()
 }
 
 fn present(links: &[Link], name: &LinkName) -> Option<Mac> {

@@ -161,7 +161,8 @@ fn as_v6(net: IpNet) -> Option<Ipv6Net> {
 fn out_of_subnets(pool: &Pool, stored: &[&Stored]) -> OutOfSubnets {
     const NAMED: usize = 5;
     let in_the_way = |one: &&&Stored| family(&one.subnets, pool).is_some_and(|net| pool.slots(net).is_some());
-    let mut names: Vec<String> = stored.iter().filter(in_the_way).take(NAMED).map(|one| holder(one)).collect();
+    let mut names: Vec<String> =
+        stored.iter().filter(in_the_way).take(NAMED).map(|one| holder(one)).collect();
     let more = stored.iter().filter(in_the_way).count() - names.len();
     if more > 0 {
         names.push(format!("{more} more"));

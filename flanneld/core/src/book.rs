@@ -69,13 +69,7 @@ pub enum Change {
 impl LeaseBook {
     /// An empty book for the node that holds `own` and is reached at `public_ip`.
     pub fn new(own: Subnets, public_ip: Ipv4Addr) -> Self {
-        Self {
-            own,
-            public_ip,
-            peers: BTreeMap::new(),
-            index: Index::default(),
-            held: BTreeMap::new(),
-        }
+        Self { own, public_ip, peers: BTreeMap::new(), index: Index::default(), held: BTreeMap::new() }
     }
 
     /// The peers in the order of their subnets, with those that are held.

@@ -5,6 +5,7 @@
 //! `pkg/subnet/config.go`; the options of a backend are in its own package there.
 
 mod backend;
+mod changes;
 mod error;
 pub(crate) mod fields;
 mod pool;

@@ -1,33 +1,93 @@
 //! Keeping our own lease: renewed in time, taken again when it is deleted, given up when it is another's.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use flanneld_core::acquire::Previous;
+use flanneld_core::acquire::{Identity, Note, Previous};
 use flanneld_core::config::NetworkConfig;
 use flanneld_core::lease::Subnets;
+use flanneld_core::subnet_env::Earlier;
 use tokio::sync::mpsc;
 
-use crate::error::FlanneldError;
-use crate::etcd::{Acquired, EtcdError, EtcdSource};
+use crate::error::{FlanneldError, chain};
+use crate::files::write_atomically;
+use crate::leases::{HeldLease, LeaseSource, SourceError};
 use crate::metrics::Metrics;
 
 /// The longest wait after a renewal that failed (flannel's).
 const RETRY_LAST: Duration = Duration::from_secs(60);
 /// The first one: etcd may only have changed its leader.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
+/// The shortest time between two renewals that hints cause: two nodes with one address must not write in turns.
+const HINTS_APART: Duration = Duration::from_secs(1);
+
+/// What earlier runs, ours or flannel's, left beside `subnet.env`, and what we leave for the next one.
+#[derive(Debug)]
+pub struct Memory {
+    pub previous: Previous,
+    pub note: Option<Note>,
+    file: PathBuf,
+}
+
+impl Memory {
+    /// Reads `subnet.env` and our note of the last write of the lease, `subnet.env.lease`.
+    pub fn of(subnet_file: &Path) -> Self {
+        let mut name = subnet_file.as_os_str().to_owned();
+        name.push(".lease");
+        let file = PathBuf::from(name);
+        let note = fs::read_to_string(&file).ok().and_then(|text| text.parse().ok());
+        Self { previous: previous(subnet_file), note, file }
+    }
+
+    /// Notes a write of our lease. Without the note a start at another address does not find the lease again.
+    fn note(&self, held: &dyn HeldLease) {
+        let note = Note { subnets: held.lease().subnets, written: held.written() };
+        if let Err(error) = write_atomically(&self.file, &format!("{note}\n")) {
+            tracing::warn!(
+                error = chain(&error),
+                "the lease could not be noted; it matters only if this host's address changes before the next start"
+            );
+        }
+    }
+}
+
+fn previous(path: &Path) -> Previous {
+    let Ok(text) = fs::read_to_string(path) else { return Previous::default() };
+    let earlier = Earlier::parse(&text);
+    for problem in &earlier.problems {
+        tracing::warn!(file = %path.display(), "{problem}");
+    }
+    earlier.previous()
+}
 
 /// Our lease, and what is needed to keep it.
 pub struct OwnLease {
-    pub source: EtcdSource,
-    pub config: NetworkConfig,
-    pub acquired: Acquired,
+    source: Arc<dyn LeaseSource>,
+    config: NetworkConfig,
+    held: Box<dyn HeldLease>,
+    who: Identity,
+    memory: Memory,
     /// How long before its end it is renewed.
-    pub margin: Duration,
+    margin: Duration,
 }
 
 impl OwnLease {
+    pub fn new(
+        source: Arc<dyn LeaseSource>,
+        config: NetworkConfig,
+        held: Box<dyn HeldLease>,
+        who: Identity,
+        memory: Memory,
+        margin: Duration,
+    ) -> Self {
+        memory.note(&*held);
+        Self { source, config, held, who, memory, margin }
+    }
+
     pub fn subnets(&self) -> Subnets {
-        self.acquired.lease.subnets
+        self.held.lease().subnets
     }
 
     /// Keeps the lease; returns when it is lost for good, with the reason. A hint says that something happened
@@ -35,15 +95,18 @@ impl OwnLease {
     pub async fn keep(mut self, mut hints: mpsc::Receiver<()>, metrics: Metrics) -> FlanneldError {
         let mut wait: Option<Duration> = None;
         loop {
-            metrics.lease_ends(self.acquired.etcd_lease.map(|granted| left_until(granted.expires_at)));
+            let expiry = self.held.expiry();
+            metrics.lease_ends(expiry.map(|expiry| expiry.at.saturating_duration_since(Instant::now())));
             let due = match wait {
                 Some(wait) => Some(Instant::now() + wait),
-                None => self.acquired.renew_at(self.margin),
+                None => expiry.map(|expiry| expiry.renew_at(self.margin)),
             };
+            let renewed = Instant::now();
             tokio::select! {
                 () = until(due) => {}
-                Some(()) = hints.recv() => {}
+                Some(()) = hints.recv() => until(Some(renewed + HINTS_APART)).await,
             }
+            while hints.try_recv().is_ok() {}
             match self.renew().await {
                 Ok(()) => {
                     metrics.renewal("renewed");
@@ -61,14 +124,14 @@ impl OwnLease {
     }
 
     async fn renew(&mut self) -> Result<(), Lost> {
-        match self.source.renew(&self.acquired).await {
-            Ok(renewed) => {
-                self.acquired = renewed;
+        match self.held.renew().await {
+            Ok(()) => {
+                self.memory.note(&*self.held);
                 tracing::info!(subnet = %self.subnets(), "lease renewed");
                 Ok(())
             }
-            Err(EtcdError::Gone { .. }) => self.reclaim().await,
-            Err(EtcdError::Taken { by, .. }) => {
+            Err(SourceError::Gone { .. }) => self.reclaim().await,
+            Err(SourceError::Taken { by, .. }) => {
                 Err(Lost::ForGood(self.taken(format!("the node at {}", by.public_ip))))
             }
             Err(error) => Err(Lost::ForNow(error)),
@@ -77,15 +140,16 @@ impl OwnLease {
 
     /// Our key was deleted or ran out. The pods still have its addresses: take the same subnet, or end.
     async fn reclaim(&mut self) -> Result<(), Lost> {
-        tracing::warn!(subnet = %self.subnets(), "our lease is gone from etcd; taking the same subnet again");
         let wanted = self.subnets();
-        let attrs = self.acquired.lease.attrs.clone();
-        let previous = Previous { v4: Some(wanted.v4), v6: wanted.v6 };
-        let acquired = self.source.acquire(&self.config, &attrs, previous).await.map_err(Lost::ForNow)?;
-        if acquired.lease.subnets != wanted {
+        tracing::warn!(subnet = %wanted, "our lease is gone from etcd; taking the same subnet again");
+        let attrs = self.held.lease().attrs.clone();
+        self.who.previous = Previous { v4: Some(wanted.v4), v6: wanted.v6 };
+        let held = self.source.acquire(&self.config, &attrs, &self.who).await.map_err(Lost::ForNow)?;
+        if held.lease().subnets != wanted {
             return Err(Lost::ForGood(self.taken("another node".to_owned())));
         }
-        self.acquired = acquired;
+        self.held = held;
+        self.memory.note(&*self.held);
         tracing::info!(subnet = %wanted, "lease taken again");
         Ok(())
     }
@@ -96,12 +160,8 @@ impl OwnLease {
 }
 
 enum Lost {
-    ForNow(EtcdError),
+    ForNow(SourceError),
     ForGood(FlanneldError),
-}
-
-fn left_until(end: Instant) -> Duration {
-    end.saturating_duration_since(Instant::now())
 }
 
 async fn until(due: Option<Instant>) {

@@ -5,8 +5,10 @@
 //! rules, `subnet.env`, readiness. Begin at [`run`]; then [`reconciler`] (kernel tables) and [`lease`] (our own lease).
 
 mod cleanup;
+mod config;
 mod files;
 mod lease;
+mod leases;
 mod reconciler;
 mod retry;
 mod stage;
@@ -14,18 +16,17 @@ mod start;
 
 use std::time::Duration;
 
-use flanneld_core::book::{LeaseBook, Notice, Outcome};
+use flanneld_core::book::LeaseBook;
 use host::netlink::Watch;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 pub use cleanup::cleanup;
 
 use crate::error::FlanneldError;
-use crate::etcd::LeaseEvent;
 use crate::options::Options;
 use crate::udp;
+use leases::Leases;
 use reconciler::Pass;
 use retry::{News, Retry};
 use stage::Stage;
@@ -68,18 +69,15 @@ async fn serve(options: Options) -> Result<(), FlanneldError> {
         mut firewall,
         own,
         source,
+        config,
         metrics,
         changes,
         health,
         mut files,
         server: _server,
     } = start::start(&options).await?;
-    let (lease_lost, lease_hints) = mpsc::channel(1);
-    let (leases_in, mut leases) = mpsc::channel(64);
-    let mut book = LeaseBook::new(own.subnets(), reconciler.node().public_ip);
-    let watch = async move { source.watch(leases_in).await };
-    let keep = own.keep(lease_hints, metrics);
-    tokio::pin!(watch, keep);
+    let book = LeaseBook::new(own.subnets(), reconciler.node().public_ip);
+    let mut leases = Leases::start(source, config, own, book, metrics);
 
     let mut changes = Changes { watch: changes, look_at: None };
     let mut pulse = tokio::time::interval(PULSE);
@@ -92,9 +90,9 @@ async fn serve(options: Options) -> Result<(), FlanneldError> {
     let mut stage = Stage::new(health);
     loop {
         let mut look = tokio::select! {
-            event = leases.recv() => {
+            look = leases.changed() => {
                 informed = true;
-                event.is_some_and(|event| note(&mut book, event, &lease_lost))
+                look?
             }
             () = changes.gather(reconciler.last_pass()), if informed => true,
             () = retry.due(), if informed => true,
@@ -105,30 +103,27 @@ async fn serve(options: Options) -> Result<(), FlanneldError> {
             }
             _ = aging.tick(), if stage.reached() => {
                 reconciler.age_udp_peers();
-                firewall.count(reconciler.counted(&book));
+                firewall.count(reconciler.counted(&leases.book));
                 false
             }
             () = questions.notified(), if stage.reached() => {
-                firewall.count(reconciler.counted(&book));
+                firewall.count(reconciler.counted(&leases.book));
                 false
             }
-            () = &mut watch => false,
-            lost = &mut keep => return Err(lost),
         };
-        while let Ok(event) = leases.try_recv() {
-            look |= note(&mut book, event, &lease_lost);
-        }
+        look |= leases.drain();
         if !look && stage.reached() {
             continue;
         }
-        let pass = match reconciler.pass(&book).await {
+        let pass = match reconciler.pass(&leases.book).await {
             Ok(pass) => pass,
             // Whatever a look or a write runs into now, the tables stand; they are looked at again.
             Err(error) if stage.reached() || error.heals() => Pass::failed(error.chain()),
             Err(error) => return Err(error),
         };
-        firewall.count(reconciler.counted(&book));
-        let trouble = stage.after(&pass, &mut firewall, &mut files, &reconciler, book.peers().len()).await?;
+        firewall.count(reconciler.counted(&leases.book));
+        let trouble =
+            stage.after(&pass, &mut firewall, &mut files, &reconciler, leases.book.peers().len()).await?;
         report(retry.after(trouble, Instant::now().into_std()));
     }
 }
@@ -171,25 +166,6 @@ impl Changes {
         self.look_at = None;
         while self.watch.ready().is_some() {}
     }
-}
-
-/// Takes an event into the book, and says what it changed. True if the kernel's tables have to follow.
-fn note(book: &mut LeaseBook, event: LeaseEvent, lease_lost: &mpsc::Sender<()>) -> bool {
-    let Outcome { changes, notices } = event.enter(book);
-    for change in &changes {
-        tracing::info!(lease = %change, "lease of a peer");
-    }
-    for notice in &notices {
-        match notice {
-            // The reconciler of the lease asks etcd itself; a second hint while it does so says nothing new.
-            Notice::OwnDeleted | Notice::OwnTakenOver { .. } | Notice::OwnUnreadable { .. } => {
-                tracing::warn!("{notice}");
-                let _ = lease_lost.try_send(());
-            }
-            _ => tracing::warn!("{notice}"),
-        }
-    }
-    matches!(event, LeaseEvent::Snapshot(_)) || !changes.is_empty()
 }
 
 fn tell_systemd(state: &str) {

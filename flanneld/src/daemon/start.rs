@@ -1,25 +1,27 @@
 //! From options to a daemon that can begin its loop.
 
 use std::fs;
-use std::path::Path;
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use flanneld_core::acquire::Previous;
+use flanneld_core::acquire::Identity;
 use flanneld_core::config::{Backend, NetworkConfig};
+use flanneld_core::lease::Subnets;
 use flanneld_core::overlay::{self, Node, PerFamily, Underlay};
-use flanneld_core::subnet_env::Earlier;
 use flanneld_core::tables::LinkName;
 use host::netlink::{Netlink, Watch};
 use telemetry::Ready;
 use telemetry::http::{Health, Server, Texts, WhenTaken};
 
 use super::files::Files;
-use super::lease::OwnLease;
+use super::lease::{Memory, OwnLease};
 use super::reconciler::Reconciler;
 use crate::error::{FlanneldError, chain};
-use crate::etcd::{Acquired, EtcdError, EtcdSource, Remedy};
 use crate::files::check_writable;
 use crate::firewall::Firewall;
+use crate::leases::etcd::EtcdSource;
+use crate::leases::{LeaseSource, Remedy, SourceError};
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::peers::{Peers, Prober};
@@ -34,7 +36,7 @@ const TEXTS: Texts = Texts {
     not_ready: "flanneld is not ready yet",
 };
 
-/// flannel's pace when etcd has no answer, or the wrong one.
+/// flannel's pace when etcd, or the kernel, has no answer, or the wrong one.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Why a look at the kernel's tables is waited for.
@@ -45,7 +47,9 @@ pub struct Started {
     pub reconciler: Reconciler,
     pub firewall: Firewall,
     pub own: OwnLease,
-    pub source: EtcdSource,
+    pub source: Arc<dyn LeaseSource>,
+    /// The configuration that the daemon runs with.
+    pub config: NetworkConfig,
     pub metrics: Metrics,
     pub changes: Watch,
     pub health: Ready,
@@ -64,8 +68,8 @@ pub async fn start(options: &Options) -> Result<Started, FlanneldError> {
     let peers = Peers::default();
     let metrics = Metrics::new(peers.clone());
     let (health, server) = serve_health(options, &metrics, &peers).await?;
-    let source = EtcdSource::new(&options.etcd, options.lease_ttl).map_err(FlanneldError::Lease)?;
-    let previous = previous(&options.subnet_file);
+    let source = lease_source(options)?;
+    let memory = Memory::of(&options.subnet_file);
     let config = patiently("the network configuration is not there yet", || source.config()).await?;
     tracing::info!(%config, "network configuration");
 
@@ -81,12 +85,13 @@ pub async fn start(options: &Options) -> Result<Started, FlanneldError> {
     check_mtu(&config, &chosen.underlay)?;
     warn_of_forwarding(&config);
 
-    let vteps = vteps(&netlink, &source, &config, &chosen).await?;
+    let (who, vteps) = identify(&netlink, &source, &config, &chosen, &memory).await?;
     let attrs = overlay::lease_attrs(&config, chosen.public_ip, chosen.public_ipv6, vteps);
-    let acquired = patiently("no lease yet", || source.acquire(&config, &attrs, previous)).await?;
-    tracing::info!(subnet = %acquired.lease.subnets, reserved = acquired.is_reservation(), "lease acquired");
+    let held = patiently("no lease yet", || source.acquire(&config, &attrs, &who)).await?;
+    tracing::info!(subnet = %held.lease().subnets, reserved = held.is_reservation(), "lease acquired");
+    let own = OwnLease::new(source.clone(), config.clone(), held, who, memory, options.renew_margin);
 
-    let node = node(options, chosen, &acquired, vteps)?;
+    let node = node(options, chosen, own.subnets(), vteps)?;
     let firewall = Firewall::new(options, &config, metrics.clone())?;
     start_probes(options, &peers);
     if options.healthz.is_some() && config.backend.overlay().carried_by_kernel() {
@@ -98,11 +103,9 @@ pub async fn start(options: &Options) -> Result<Started, FlanneldError> {
     if udp.is_none() {
         metrics.datapath(config.backend.name(), "kernel");
     }
-    let files = Files::new(options, &config, acquired.lease.subnets);
-    let own =
-        OwnLease { source: source.clone(), config: config.clone(), acquired, margin: options.renew_margin };
-    let reconciler = Reconciler::new(netlink, config, node, udp, peers, metrics.clone())?;
-    Ok(Started { reconciler, firewall, own, source, metrics, changes, health, files, server })
+    let files = Files::new(options, &config, own.subnets());
+    let reconciler = Reconciler::new(netlink, config.clone(), node, udp, peers, metrics.clone())?;
+    Ok(Started { reconciler, firewall, own, source, config, metrics, changes, health, files, server })
 }
 
 fn announce(options: &Options) {
@@ -153,6 +156,12 @@ async fn serve_health(
     Ok((ready, server))
 }
 
+/// Where the configuration and the leases are.
+fn lease_source(options: &Options) -> Result<Arc<dyn LeaseSource>, FlanneldError> {
+    let source = EtcdSource::new(&options.etcd, options.lease_ttl).map_err(FlanneldError::Lease)?;
+    Ok(Arc::new(source))
+}
+
 /// Asks until there is an answer that can be used. Each new reason to wait is said once.
 async fn patiently<T, E: Into<FlanneldError> + Patience>(
     waiting: &'static str,
@@ -178,9 +187,9 @@ trait Patience: std::error::Error {
     fn is_waited_out(&self) -> bool;
 }
 
-impl Patience for EtcdError {
+impl Patience for SourceError {
     fn is_waited_out(&self) -> bool {
-        !matches!(self, Self::NoSubnet { .. }) && self.remedy() != Remedy::GiveUp
+        self.remedy() != Remedy::GiveUp
     }
 }
 
@@ -188,16 +197,6 @@ impl Patience for FlanneldError {
     fn is_waited_out(&self) -> bool {
         self.heals()
     }
-}
-
-/// What the last run, ours or flannel's, left in `subnet.env`.
-fn previous(path: &Path) -> Previous {
-    let Ok(text) = fs::read_to_string(path) else { return Previous::default() };
-    let earlier = Earlier::parse(&text);
-    for problem in &earlier.problems {
-        tracing::warn!(file = %path.display(), "{problem}");
-    }
-    earlier.previous()
 }
 
 fn check_mtu(config: &NetworkConfig, underlay: &Underlay) -> Result<(), FlanneldError> {
@@ -225,29 +224,41 @@ fn warn_of_forwarding(config: &NetworkConfig) {
     }
 }
 
-async fn vteps(
+/// By what this node's lease is recognised, and the MACs of its tunnel end points.
+async fn identify(
     netlink: &Netlink,
-    source: &EtcdSource,
+    source: &Arc<dyn LeaseSource>,
     config: &NetworkConfig,
     chosen: &Chosen,
-) -> Result<Vteps, FlanneldError> {
-    if config.backend.overlay().vteps(config.v6.is_some()) == PerFamily::default() {
-        return Ok(Vteps::default());
-    }
+    memory: &Memory,
+) -> Result<(Identity, Vteps), FlanneldError> {
     let links = patiently(BUSY, async || netlink.links().await.map_err(FlanneldError::Observe)).await?;
-    let leases = patiently("the leases cannot be read yet", || source.list()).await?;
-    let attrs = leases.entries.iter().filter_map(|entry| entry.attrs.as_ref());
-    let own = attrs.into_iter().find(|attrs| attrs.public_ip == chosen.public_ip);
-    Ok(vtep::choose(config, &links, own))
+    let addresses = chosen.underlay.local.iter().filter_map(|address| match address {
+        IpAddr::V4(address) => Some(*address),
+        IpAddr::V6(_) => None,
+    });
+    let who = Identity {
+        public_ip: chosen.public_ip,
+        previous: memory.previous,
+        addresses: addresses.collect(),
+        macs: vtep::present_macs(config, &links),
+        note: memory.note,
+    };
+    if config.backend.overlay().vteps(config.v6.is_some()) == PerFamily::default() {
+        return Ok((who, Vteps::default()));
+    }
+    let published = patiently("the leases cannot be read yet", || source.published(&who)).await?;
+    let vteps = vtep::choose(config, &links, published.as_ref());
+    Ok((who, vteps))
 }
 
-fn node(options: &Options, chosen: Chosen, acquired: &Acquired, vteps: Vteps) -> Result<Node, FlanneldError> {
+fn node(options: &Options, chosen: Chosen, subnets: Subnets, vteps: Vteps) -> Result<Node, FlanneldError> {
     let bridge = options.bridge.as_deref().map(str::parse::<LinkName>).transpose()?;
     Ok(Node {
         underlay: chosen.underlay,
         public_ip: chosen.public_ip,
         public_ipv6: chosen.public_ipv6,
-        subnets: acquired.lease.subnets,
+        subnets,
         vtep: vteps.v4,
         vtep_v6: vteps.v6,
         bridge,

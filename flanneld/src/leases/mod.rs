@@ -33,10 +33,7 @@ pub trait LeaseSource: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// The source does not answer.
-    fn published<'a>(
-        &'a self,
-        node: &'a Identity,
-    ) -> BoxFuture<'a, Result<Option<LeaseAttrs>, SourceError>>;
+    fn published<'a>(&'a self, node: &'a Identity) -> BoxFuture<'a, Result<Option<LeaseAttrs>, SourceError>>;
 
     /// Gets subnets for this node and publishes its attributes.
     ///

@@ -80,7 +80,7 @@ impl fmt::Debug for Secret {
 pub struct EtcdOptions {
     /// As written, at least one, none empty.
     pub endpoints: Vec<String>,
-    /// As written; [`crate::etcd::Prefix`] gives it its meaning.
+    /// As written; [`crate::leases::etcd::Prefix`] gives it its meaning.
     pub prefix: String,
     pub keyfile: Option<PathBuf>,
     pub certfile: Option<PathBuf>,

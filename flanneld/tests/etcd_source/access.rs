@@ -4,13 +4,14 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use flanneld::etcd::{EtcdError, EtcdSource, Remedy};
-use flanneld_core::acquire::Previous;
+use etcd::EtcdError;
+use flanneld::leases::etcd::EtcdSource;
+use flanneld::leases::{Remedy, SourceError};
 use tempfile::TempDir;
 
 use crate::server::*;
 
-async fn config_error(source: &EtcdSource) -> EtcdError {
+async fn config_error(source: &EtcdSource) -> SourceError {
     source.config().await.unwrap_err()
 }
 
@@ -104,7 +105,7 @@ async fn a_user_and_a_password() {
     };
     let good = user("flannel", "hush");
     good.config().await.unwrap();
-    let own = good.acquire(&slash16(), &node(1), Previous::default()).await.unwrap();
+    let own = good.acquire(&slash16(), &node(1), &who(&node(1))).await.unwrap();
     let mut events = watched(&good);
     assert_eq!(names(&next(&mut events).await).len(), 1);
     // A change of the rights makes every token old: log in again.
@@ -113,14 +114,17 @@ async fn a_user_and_a_password() {
     good.renew(&own).await.unwrap();
 
     let error = config_error(&user("flannel", "wrong")).await;
-    assert!(matches!(&error, EtcdError::Authentication { user, .. } if user == "flannel"), "{error}");
+    assert!(
+        matches!(&error, SourceError::Etcd { error: EtcdError::Authentication { user, .. }, .. } if user == "flannel"),
+        "{error}"
+    );
     let said = error.to_string();
     assert!(said.contains("check --etcd-username and --etcd-password") && !said.contains("wrong"), "{said}");
     let error = config_error(&user("guest", "guest")).await;
-    assert!(matches!(error, EtcdError::Denied { .. }), "{error}");
+    assert!(matches!(error, SourceError::Etcd { error: EtcdError::Denied { .. }, .. }), "{error}");
     assert!(error.to_string().contains("needs read and write access below /coreos.com/network"), "{error}");
     let error = config_error(&source(&etcd.url(), &[])).await;
-    assert!(matches!(error, EtcdError::NoUser { .. }), "{error}");
+    assert!(matches!(error, SourceError::Etcd { error: EtcdError::NoUser { .. }, .. }), "{error}");
 }
 
 /// An authority, a certificate for 127.0.0.1 and one for a client, made by openssl.
@@ -166,7 +170,7 @@ async fn tls_with_an_authority_of_ones_own_and_no_client_certificate() {
     let server = ["--cert-file={dir}/server.pem", "--key-file={dir}/server.key"];
     let etcd = Etcd::start_in(certificates(), "https", &server).await;
     let good = source_in(&etcd, CA);
-    assert!(matches!(config_error(&good).await, EtcdError::ConfigMissing { .. }));
+    assert!(matches!(config_error(&good).await, SourceError::ConfigMissing { .. }));
 
     for flags in [&[("etcd-cafile", "other-ca.pem")][..], &[]] {
         let said = config_error(&source_in(&etcd, flags)).await.to_string();
@@ -192,8 +196,8 @@ async fn tls_with_a_client_certificate() {
     let identity =
         [("etcd-cafile", "ca.pem"), ("etcd-certfile", "client.pem"), ("etcd-keyfile", "client.key")];
     let good = source_in(&etcd, &identity);
-    assert!(matches!(config_error(&good).await, EtcdError::ConfigMissing { .. }));
-    good.acquire(&slash16(), &node(1), Previous::default()).await.unwrap();
+    assert!(matches!(config_error(&good).await, SourceError::ConfigMissing { .. }));
+    good.acquire(&slash16(), &node(1), &who(&node(1))).await.unwrap();
     let without = source_in(&etcd, &identity[..1]);
     let said = config_error(&without).await.to_string();
     assert!(said.contains("does it want a certificate, by --etcd-certfile and --etcd-keyfile"), "{said}");

@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use flanneld::etcd::EtcdError;
-use flanneld_core::acquire::Previous;
+use flanneld::leases::SourceError;
 use flanneld_core::lease::{LeaseAttrs, RawJson};
 
 use crate::server::*;
@@ -12,7 +11,7 @@ use crate::server::*;
 async fn a_new_lease_has_flannels_key_and_bytes_and_lives_a_day() {
     let etcd = Etcd::start().await;
     let mut admin = admin(&etcd).await;
-    let own = source(&etcd.url(), &[]).acquire(&slash16(), &node(1), Previous::default()).await.unwrap();
+    let own = source(&etcd.url(), &[]).acquire(&slash16(), &node(1), &who(&node(1))).await.unwrap();
 
     let name = own.lease.subnets.to_string();
     assert_eq!(own.key, key(&name));
@@ -24,7 +23,7 @@ async fn a_new_lease_has_flannels_key_and_bytes_and_lives_a_day() {
     assert_eq!(granted.ttl, Duration::from_secs(86_400));
     let ttl = admin.lease_time_to_live(lease, None).await.unwrap();
     assert_eq!(ttl.granted_ttl(), 86_400);
-    let renew_in = own.renew_at(Duration::from_secs(3600)).unwrap() - Instant::now();
+    let renew_in = own.expiry().unwrap().renew_at(Duration::from_secs(3600)) - Instant::now();
     assert!(renew_in > Duration::from_secs(23 * 3600 - 60), "{renew_in:?}");
 }
 
@@ -50,14 +49,14 @@ async fn the_bytes_of_each_backend_are_flannels() {
         ),
         (host_gw, r#"{"PublicIP":"192.0.2.3","PublicIPv6":null,"BackendType":"host-gw"}"#),
     ] {
-        let own = source.acquire(&slash16(), &attrs, Previous::default()).await.unwrap();
+        let own = source.acquire(&slash16(), &attrs, &who(&attrs)).await.unwrap();
         assert_eq!(read(&mut admin, &own.key).await.unwrap().0, bytes);
     }
     let both = network(
         r#"{"Network":"10.6.0.0/16","EnableIPv6":true,"IPv6Network":"fd00:6::/56","Backend":{"Type":"host-gw"}}"#,
     );
     let dual = LeaseAttrs { public_ip: [192, 0, 2, 4].into(), ..dual };
-    let own = source.acquire(&both, &dual, Previous::default()).await.unwrap();
+    let own = source.acquire(&both, &dual, &who(&dual)).await.unwrap();
     let (v4, v6) = own.key.strip_prefix(&key("")).unwrap().split_once('&').unwrap();
     assert!(v4.starts_with("10.6.") && v4.ends_with("-24"), "{}", own.key);
     assert!(v6.starts_with("fd00:6:") && v6.ends_with("::-64"), "{}", own.key);
@@ -70,9 +69,9 @@ async fn our_own_lease_is_used_again_and_its_old_etcd_lease_ends() {
     let etcd = Etcd::start().await;
     let mut admin = admin(&etcd).await;
     let source = source(&etcd.url(), &[]);
-    let first = source.acquire(&slash16(), &node(1), Previous::default()).await.unwrap();
+    let first = source.acquire(&slash16(), &node(1), &who(&node(1))).await.unwrap();
     let attrs = LeaseAttrs { backend_type: "host-gw".into(), ..node(1) };
-    let second = source.acquire(&slash16(), &attrs, Previous::default()).await.unwrap();
+    let second = source.acquire(&slash16(), &attrs, &who(&attrs)).await.unwrap();
 
     assert_eq!(second.key, first.key);
     let (value, lease) = read(&mut admin, &first.key).await.unwrap();
@@ -90,7 +89,7 @@ async fn an_old_etcd_lease_that_carries_another_key_is_left_alone() {
     let lease = put_leased(&mut admin, &key("10.5.7.0-24"), &node(1).to_json(), 3600).await;
     let with = etcd_client::PutOptions::new().with_lease(lease);
     admin.put("/somebody/elses", "key", Some(with)).await.unwrap();
-    let own = source(&etcd.url(), &[]).acquire(&slash16(), &node(1), Previous::default()).await.unwrap();
+    let own = source(&etcd.url(), &[]).acquire(&slash16(), &node(1), &who(&node(1))).await.unwrap();
     assert_eq!(own.key, key("10.5.7.0-24"));
     assert!(read(&mut admin, "/somebody/elses").await.is_some());
 }
@@ -99,9 +98,9 @@ async fn an_old_etcd_lease_that_carries_another_key_is_left_alone() {
 async fn the_subnet_of_a_former_run_is_taken_again_unless_somebody_has_it() {
     let etcd = Etcd::start().await;
     let source = source(&etcd.url(), &[]);
-    let mine = source.acquire(&slash16(), &node(1), previous("10.5.72.0/24")).await.unwrap();
+    let mine = source.acquire(&slash16(), &node(1), &who_had(&node(1), "10.5.72.0/24")).await.unwrap();
     assert_eq!(mine.key, key("10.5.72.0-24"));
-    let other = source.acquire(&slash16(), &node(2), previous("10.5.72.0/24")).await.unwrap();
+    let other = source.acquire(&slash16(), &node(2), &who_had(&node(2), "10.5.72.0/24")).await.unwrap();
     assert_ne!(other.key, mine.key);
 }
 
@@ -113,7 +112,7 @@ async fn a_lease_outside_the_network_is_given_back() {
     put_leased(&mut admin, &key("10.5.3.0-26"), &node(1).to_json(), 3600).await;
     let foreign = key("10.9.2.0-24");
     put_leased(&mut admin, &foreign, &node(2).to_json(), 3600).await;
-    let own = source(&etcd.url(), &[]).acquire(&slash16(), &node(1), Previous::default()).await.unwrap();
+    let own = source(&etcd.url(), &[]).acquire(&slash16(), &node(1), &who(&node(1))).await.unwrap();
     assert!(own.key.starts_with(&key("10.5.")) && own.key.ends_with("-24"), "{}", own.key);
     assert_eq!(read(&mut admin, &key("10.9.1.0-24")).await, None);
     assert_eq!(read(&mut admin, &key("10.5.3.0-26")).await, None);
@@ -128,10 +127,10 @@ async fn a_reservation_stays_a_key_without_an_etcd_lease() {
     let reserved = key("10.5.200.0-24");
     etcd.ctl(&["put", &reserved, r#"{"PublicIP":"192.0.2.1"}"#]);
     let source = source(&etcd.url(), &[]);
-    let own = source.acquire(&slash16(), &node(1), previous("10.5.3.0/24")).await.unwrap();
+    let own = source.acquire(&slash16(), &node(1), &who_had(&node(1), "10.5.3.0/24")).await.unwrap();
     assert_eq!(own.key, reserved);
     assert!(own.is_reservation());
-    assert_eq!(own.renew_at(Duration::from_secs(3600)), None);
+    assert_eq!(own.expiry(), None);
     let ours = (r#"{"PublicIP":"192.0.2.1","PublicIPv6":null}"#.to_owned(), 0);
     assert_eq!(read(&mut admin, &reserved).await.unwrap(), ours);
 
@@ -141,7 +140,7 @@ async fn a_reservation_stays_a_key_without_an_etcd_lease() {
     assert!(admin.leases().await.unwrap().leases().is_empty(), "nothing was granted");
 
     // Somebody else does not get it.
-    let other = source.acquire(&slash16(), &node(2), previous("10.5.200.0/24")).await.unwrap();
+    let other = source.acquire(&slash16(), &node(2), &who_had(&node(2), "10.5.200.0/24")).await.unwrap();
     assert_ne!(other.key, reserved);
 }
 
@@ -160,10 +159,10 @@ async fn a_malformed_lease_holds_its_subnet_and_disturbs_nobody() {
         admin.put(key, value, None).await.unwrap();
     }
     let source = source(&etcd.url(), &[]);
-    let own = source.acquire(&config, &node(1), Previous::default()).await.unwrap();
+    let own = source.acquire(&config, &node(1), &who(&node(1))).await.unwrap();
     assert_eq!(own.key, key("10.5.2.0-24"));
-    let error = source.acquire(&config, &node(2), Previous::default()).await.unwrap_err();
-    assert!(matches!(error, EtcdError::NoSubnet(_)), "{error}");
+    let error = source.acquire(&config, &node(2), &who(&node(2))).await.unwrap_err();
+    assert!(matches!(error, SourceError::NoSubnet(_)), "{error}");
     let said = error.to_string();
     assert!(
         said.starts_with("out of subnets: ") && said.contains("10.5.1.0-24 (unreadable, reserved)"),
@@ -179,11 +178,11 @@ async fn the_time_to_live_can_be_shorter() {
     let source = source(&etcd.url(), &["--subnet-lease-ttl=2"]);
     let mut events = watched(&source);
     assert!(names(&next(&mut events).await).is_empty());
-    let own = source.acquire(&slash16(), &node(1), Previous::default()).await.unwrap();
+    let own = source.acquire(&slash16(), &node(1), &who(&node(1))).await.unwrap();
     assert!(own.etcd_lease.unwrap().ttl >= Duration::from_secs(2));
-    assert!(matches!(next(&mut events).await, flanneld::etcd::LeaseEvent::Put(..)));
-    assert_eq!(next(&mut events).await, flanneld::etcd::LeaseEvent::Delete(own.key.clone()));
+    assert!(matches!(next(&mut events).await, flanneld::leases::LeaseEvent::Put(..)));
+    assert_eq!(next(&mut events).await, flanneld::leases::LeaseEvent::Delete(own.lease.subnets));
     assert_eq!(read(&mut admin, &own.key).await, None);
     let error = source.renew(&own).await.unwrap_err();
-    assert!(matches!(&error, EtcdError::Gone { key } if *key == own.key), "{error}");
+    assert!(matches!(&error, SourceError::Gone { key } if *key == own.key), "{error}");
 }

@@ -1,7 +1,6 @@
 //! Keeping the lease, and noticing when it is lost.
 
-use flanneld::etcd::{EtcdError, LeaseEvent, Remedy};
-use flanneld_core::acquire::Previous;
+use flanneld::leases::{LeaseEvent, Remedy, SourceError};
 use flanneld_core::lease::LeaseAttrs;
 use nix::sys::signal::Signal;
 
@@ -12,7 +11,7 @@ async fn renewal_is_a_new_etcd_lease_on_the_same_value() {
     let etcd = Etcd::start().await;
     let mut admin = admin(&etcd).await;
     let source = source(&etcd.url(), &[]);
-    let own = source.acquire(&slash16(), &node(1), Previous::default()).await.unwrap();
+    let own = source.acquire(&slash16(), &node(1), &who(&node(1))).await.unwrap();
     let renewed = source.renew(&own).await.unwrap();
     assert_eq!(renewed.lease, own.lease);
     assert!(renewed.mod_revision > own.mod_revision);
@@ -28,7 +27,7 @@ async fn changed_attributes_are_published_by_a_renewal() {
     let etcd = Etcd::start().await;
     let mut admin = admin(&etcd).await;
     let source = source(&etcd.url(), &[]);
-    let mut own = source.acquire(&slash16(), &node(1), Previous::default()).await.unwrap();
+    let mut own = source.acquire(&slash16(), &node(1), &who(&node(1))).await.unwrap();
     own.lease.attrs.backend_type = "host-gw".into();
     let own = source.renew(&own).await.unwrap();
     assert_eq!(read(&mut admin, &own.key).await.unwrap().0, own.lease.attrs.to_json());
@@ -40,10 +39,10 @@ async fn a_take_over_is_noticed_and_not_undone() {
     let etcd = Etcd::start().await;
     let mut admin = admin(&etcd).await;
     let source = source(&etcd.url(), &[]);
-    let own = source.acquire(&slash16(), &node(1), Previous::default()).await.unwrap();
+    let own = source.acquire(&slash16(), &node(1), &who(&node(1))).await.unwrap();
     put_leased(&mut admin, &own.key, &node(2).to_json(), 3600).await;
     let error = source.renew(&own).await.unwrap_err();
-    assert!(matches!(&error, EtcdError::Taken { by, .. } if **by == node(2)), "{error}");
+    assert!(matches!(&error, SourceError::Taken { by, .. } if **by == node(2)), "{error}");
     assert_eq!(error.remedy(), Remedy::Reacquire);
     assert_eq!(error.to_string(), format!("the lease {} was taken over by 192.0.2.2", own.key));
     assert_eq!(read(&mut admin, &own.key).await.unwrap().0, node(2).to_json());
@@ -53,13 +52,13 @@ async fn a_take_over_is_noticed_and_not_undone() {
 async fn a_revoked_lease_is_an_event_and_an_error() {
     let etcd = Etcd::start().await;
     let source = source(&etcd.url(), &[]);
-    let own = source.acquire(&slash16(), &node(1), Previous::default()).await.unwrap();
+    let own = source.acquire(&slash16(), &node(1), &who(&node(1))).await.unwrap();
     let mut events = watched(&source);
     next(&mut events).await;
-    etcd.ctl(&["lease", "revoke", &format!("{:x}", own.etcd_lease.unwrap().id)]);
-    assert_eq!(next(&mut events).await, LeaseEvent::Delete(own.key.clone()));
+    etcd.ctl(&["lease", "revoke", &format!("{:x}", own.etcd_lease.unwrap().id.get())]);
+    assert_eq!(next(&mut events).await, LeaseEvent::Delete(own.lease.subnets));
     let error = source.renew(&own).await.unwrap_err();
-    assert!(matches!(error, EtcdError::Gone { .. }), "{error}");
+    assert!(matches!(error, SourceError::Gone { .. }), "{error}");
     assert_eq!(error.remedy(), Remedy::Reacquire);
 }
 
@@ -69,7 +68,7 @@ async fn a_lease_rewritten_in_our_name_stays_ours() {
     let etcd = Etcd::start().await;
     let mut admin = admin(&etcd).await;
     let source = source(&etcd.url(), &[]);
-    let own = source.acquire(&slash16(), &node(1), Previous::default()).await.unwrap();
+    let own = source.acquire(&slash16(), &node(1), &who(&node(1))).await.unwrap();
     let same = LeaseAttrs { backend_type: "host-gw".into(), ..node(1) };
     put_leased(&mut admin, &own.key, &same.to_json(), 60).await;
     let own = source.renew(&own).await.unwrap();
@@ -92,7 +91,7 @@ async fn a_lease_rewritten_in_our_name_stays_ours() {
 async fn a_renewal_fails_while_etcd_is_away_and_works_when_it_is_back() {
     let mut etcd = Etcd::start().await;
     let source = source(&etcd.url(), &[]);
-    let own = source.acquire(&slash16(), &node(1), Previous::default()).await.unwrap();
+    let own = source.acquire(&slash16(), &node(1), &who(&node(1))).await.unwrap();
     etcd.kill();
     let error = source.renew(&own).await.unwrap_err();
     assert!(error.to_string().contains("connection refused (nothing listens there)"), "{error}");
@@ -106,7 +105,7 @@ async fn a_renewal_fails_while_etcd_is_away_and_works_when_it_is_back() {
 async fn a_frozen_etcd_costs_a_time_limit_and_no_lease() {
     let etcd = Etcd::start().await;
     let source = source(&etcd.url(), &[]);
-    let own = source.acquire(&slash16(), &node(1), Previous::default()).await.unwrap();
+    let own = source.acquire(&slash16(), &node(1), &who(&node(1))).await.unwrap();
     etcd.signal(Signal::SIGSTOP);
     let error = source.renew(&own).await.unwrap_err();
     etcd.signal(Signal::SIGCONT);

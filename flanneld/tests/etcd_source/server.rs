@@ -7,11 +7,12 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use etcd_client::{Client, GetOptions, PutOptions};
-use flanneld::etcd::{EtcdSource, LeaseEvent};
+use flanneld::leases::LeaseEvent;
+use flanneld::leases::etcd::EtcdSource;
 use flanneld::options::{self, Options};
-use flanneld_core::acquire::Previous;
+use flanneld_core::acquire::{Identity, Previous};
 use flanneld_core::config::NetworkConfig;
-use flanneld_core::lease::LeaseAttrs;
+use flanneld_core::lease::{LeaseAttrs, Stored, Subnets};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -187,8 +188,27 @@ pub fn node(n: u8) -> LeaseAttrs {
     LeaseAttrs::new(Ipv4Addr::new(192, 0, 2, n))
 }
 
-pub fn previous(v4: &str) -> Previous {
-    Previous { v4: Some(v4.parse().unwrap()), v6: None }
+/// The node with these attributes and nothing left of earlier runs.
+pub fn who(attrs: &LeaseAttrs) -> Identity {
+    Identity::new(attrs.public_ip)
+}
+
+/// The same with a subnet.env that names this subnet.
+pub fn who_had(attrs: &LeaseAttrs, v4: &str) -> Identity {
+    Identity { previous: Previous { v4: Some(v4.parse().unwrap()), v6: None }, ..who(attrs) }
+}
+
+pub fn subnets(name: &str) -> Subnets {
+    name.parse().unwrap()
+}
+
+/// Subnets and holder of a lease that an event tells of.
+pub fn told(event: &LeaseEvent) -> (Subnets, Option<LeaseAttrs>) {
+    match event {
+        LeaseEvent::Put(Stored { subnets, attrs, .. }) => (*subnets, attrs.clone().ok()),
+        LeaseEvent::Delete(subnets) => (*subnets, None),
+        other => panic!("want a change, have {other:?}"),
+    }
 }
 
 pub fn key(name: &str) -> String {
@@ -226,12 +246,10 @@ pub async fn next(events: &mut mpsc::Receiver<LeaseEvent>) -> LeaseEvent {
     within(Duration::from_secs(10), "an event", events.recv()).await.expect("the watch goes on")
 }
 
-/// The names of a snapshot's keys.
-pub fn names(event: &LeaseEvent) -> Vec<&str> {
+/// The names of a snapshot's leases.
+pub fn names(event: &LeaseEvent) -> Vec<String> {
     match event {
-        LeaseEvent::Snapshot(leases) => {
-            leases.iter().map(|(key, _)| key.rsplit('/').next().unwrap()).collect()
-        }
+        LeaseEvent::Snapshot(leases, _) => leases.iter().map(|lease| lease.subnets.to_string()).collect(),
         other => panic!("want a snapshot, have {other:?}"),
     }
 }

@@ -2,16 +2,21 @@
 
 use std::time::{Duration, Instant};
 
-use flanneld::etcd::LeaseEvent;
+use flanneld::leases::LeaseEvent;
 use flanneld_core::book::{Change, LeaseBook};
+use flanneld_core::lease::{LeaseAttrs, Subnets};
 use nix::sys::signal::Signal;
 
 use crate::server::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn put(n: u8) -> LeaseEvent {
-    LeaseEvent::Put(key(&format!("10.5.{n}.0-24")), node(n).to_json().into_bytes())
+fn subnet(n: u8) -> Subnets {
+    subnets(&format!("10.5.{n}.0-24"))
+}
+
+fn put(n: u8) -> (Subnets, Option<LeaseAttrs>) {
+    (subnet(n), Some(node(n)))
 }
 
 fn name(n: u8) -> String {
@@ -28,7 +33,7 @@ async fn a_snapshot_then_each_change() {
     let mut book = LeaseBook::new("10.5.200.0-24".parse().unwrap(), [192, 0, 2, 200].into());
     let first = next(&mut events).await;
     assert_eq!(names(&first), ["10.5.1.0-24"]);
-    assert_eq!(first.enter(&mut book).changes.len(), 1);
+    assert_eq!(first.enter(&mut book, Duration::ZERO).changes.len(), 1);
 
     admin.put(name(2), node(2).to_json(), None).await.unwrap();
     // None of these is a lease.
@@ -38,15 +43,15 @@ async fn a_snapshot_then_each_change() {
     admin.put(name(3), "garbage", None).await.unwrap();
     admin.delete(name(1), None).await.unwrap();
     let second = next(&mut events).await;
-    assert_eq!(second, put(2));
-    assert!(matches!(second.enter(&mut book).changes[..], [Change::Added(_)]));
+    assert_eq!(told(&second), put(2));
+    assert!(matches!(second.enter(&mut book, Duration::ZERO).changes[..], [Change::Added(_)]));
     let third = next(&mut events).await;
-    assert_eq!(third, LeaseEvent::Put(name(3), b"garbage".to_vec()));
-    let outcome = third.enter(&mut book);
+    assert_eq!(told(&third), (subnet(3), None));
+    let outcome = third.enter(&mut book, Duration::ZERO);
     assert!(outcome.changes.is_empty() && outcome.notices.len() == 1, "{outcome:?}");
     let fourth = next(&mut events).await;
-    assert_eq!(fourth, LeaseEvent::Delete(name(1)));
-    assert!(matches!(fourth.enter(&mut book).changes[..], [Change::Removed(_)]));
+    assert_eq!(fourth, LeaseEvent::Delete(subnet(1)));
+    assert!(matches!(fourth.enter(&mut book, Duration::ZERO).changes[..], [Change::Removed(_)]));
 }
 
 #[tokio::test]
@@ -85,7 +90,7 @@ async fn goes_on_within_a_second_of_etcds_return() {
     etcd.restart().await;
     let back = Instant::now();
     admin(&etcd).await.put(name(1), node(1).to_json(), None).await.unwrap();
-    assert_eq!(next(&mut events).await, put(1), "no new snapshot: it goes on from where it was");
+    assert_eq!(told(&next(&mut events).await), put(1), "no new snapshot: it goes on from where it was");
     assert!(back.elapsed() < SECOND, "{:?}", back.elapsed());
 }
 
@@ -101,21 +106,22 @@ async fn changes_during_an_interruption_are_not_lost() {
     admin.put(name(2), node(2).to_json(), None).await.unwrap();
     admin.delete(name(1), None).await.unwrap();
     wire.set(Wire::Whole);
-    assert_eq!(next(&mut events).await, put(1));
-    assert_eq!(next(&mut events).await, put(2));
-    assert_eq!(next(&mut events).await, LeaseEvent::Delete(name(1)));
+    assert_eq!(told(&next(&mut events).await), put(1));
+    assert_eq!(told(&next(&mut events).await), put(2));
+    assert_eq!(next(&mut events).await, LeaseEvent::Delete(subnet(1)));
 }
 
 #[tokio::test]
 async fn after_compaction_the_snapshot_has_what_was_missed() {
     let etcd = Etcd::start().await;
     let mut admin = admin(&etcd).await;
+    admin.put(name(200), node(200).to_json(), None).await.unwrap();
     admin.put(name(1), node(1).to_json(), None).await.unwrap();
     admin.put(name(2), node(2).to_json(), None).await.unwrap();
     let wire = Proxy::to(&etcd).await;
     let mut events = watched(&source(&wire.url(), &[]));
     let mut book = LeaseBook::new("10.5.200.0-24".parse().unwrap(), [192, 0, 2, 200].into());
-    next(&mut events).await.enter(&mut book);
+    next(&mut events).await.enter(&mut book, Duration::ZERO);
     wire.set(Wire::Cut);
     admin.delete(name(1), None).await.unwrap();
     admin.put(name(2), node(22).to_json(), None).await.unwrap();
@@ -123,12 +129,12 @@ async fn after_compaction_the_snapshot_has_what_was_missed() {
     etcd.ctl(&["compact", &last.header().unwrap().revision().to_string()]);
     wire.set(Wire::Whole);
     let recovered = next(&mut events).await;
-    assert_eq!(names(&recovered), ["10.5.2.0-24", "10.5.3.0-24"]);
-    let changes = recovered.enter(&mut book).changes;
+    assert_eq!(names(&recovered), ["10.5.2.0-24", "10.5.200.0-24", "10.5.3.0-24"]);
+    let changes = recovered.enter(&mut book, Duration::ZERO).changes;
     let kinds: Vec<_> = changes.iter().map(|change| change.to_string().chars().next().unwrap()).collect();
     assert_eq!(kinds, ['-', '~', '+'], "removed, changed (flannel misses that one), added: {changes:?}");
     admin.put(name(4), node(4).to_json(), None).await.unwrap();
-    assert_eq!(next(&mut events).await, put(4));
+    assert_eq!(told(&next(&mut events).await), put(4));
 }
 
 /// Compaction while the watch is up to date disturbs nothing.
@@ -139,10 +145,10 @@ async fn a_live_watch_outlives_compaction() {
     let mut events = watched(&source(&etcd.url(), &[]));
     next(&mut events).await;
     let last = admin.put(name(1), node(1).to_json(), None).await.unwrap();
-    assert_eq!(next(&mut events).await, put(1));
+    assert_eq!(told(&next(&mut events).await), put(1));
     etcd.ctl(&["compact", "--physical", &last.header().unwrap().revision().to_string()]);
     admin.put(name(2), node(2).to_json(), None).await.unwrap();
-    assert_eq!(next(&mut events).await, put(2));
+    assert_eq!(told(&next(&mut events).await), put(2));
 }
 
 /// A firewall forgot the connection: nothing arrives, and nothing says so.
@@ -154,7 +160,7 @@ async fn a_silent_connection_is_not_trusted() {
     let mut events = watched(&source(&wire.url(), &[]));
     next(&mut events).await;
     admin.put(name(1), node(1).to_json(), None).await.unwrap();
-    assert_eq!(next(&mut events).await, put(1));
+    assert_eq!(told(&next(&mut events).await), put(1));
     // A watch of some age, whose etcd is known to answer when asked for a sign of life.
     tokio::time::sleep(3 * SECOND / 2).await;
     // The connections of this moment are dead for good; new ones will work.
@@ -163,7 +169,7 @@ async fn a_silent_connection_is_not_trusted() {
     tokio::time::sleep(SECOND / 10).await;
     wire.set(Wire::Whole);
     let cut = Instant::now();
-    assert_eq!(next(&mut events).await, put(2));
+    assert_eq!(told(&next(&mut events).await), put(2));
     assert!(cut.elapsed() < 6 * SECOND, "{:?}", cut.elapsed());
 }
 
@@ -177,7 +183,7 @@ async fn a_frozen_etcd_is_waited_for() {
     etcd.signal(Signal::SIGCONT);
     let back = Instant::now();
     admin(&etcd).await.put(name(1), node(1).to_json(), None).await.unwrap();
-    assert_eq!(next(&mut events).await, put(1));
+    assert_eq!(told(&next(&mut events).await), put(1));
     assert!(back.elapsed() < 4 * SECOND, "{:?}", back.elapsed());
 }
 
@@ -196,7 +202,7 @@ async fn an_etcd_that_lost_its_data_is_listed_anew() {
     etcd.restart().await;
     assert!(names(&next(&mut events).await).is_empty());
     admin(&etcd).await.put(name(7), node(7).to_json(), None).await.unwrap();
-    assert_eq!(next(&mut events).await, put(7));
+    assert_eq!(told(&next(&mut events).await), put(7));
 }
 
 /// Nothing is lost when the daemon is slow: a small channel, many changes.
@@ -210,6 +216,6 @@ async fn a_slow_receiver_loses_nothing() {
         admin.put(name(n), node(n).to_json(), None).await.unwrap();
     }
     for n in 1..=100 {
-        assert_eq!(next(&mut events).await, put(n));
+        assert_eq!(told(&next(&mut events).await), put(n));
     }
 }

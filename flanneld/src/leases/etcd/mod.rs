@@ -92,10 +92,7 @@ impl LeaseSource for EtcdSource {
         Box::pin(self.config())
     }
 
-    fn published<'a>(
-        &'a self,
-        node: &'a Identity,
-    ) -> BoxFuture<'a, Result<Option<LeaseAttrs>, SourceError>> {
+    fn published<'a>(&'a self, node: &'a Identity) -> BoxFuture<'a, Result<Option<LeaseAttrs>, SourceError>> {
         Box::pin(async move {
             let snapshot = self.list().await?;
             let mut own = snapshot.entries.into_iter().filter(|entry| node.owns(&entry.stored));
