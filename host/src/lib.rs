@@ -10,6 +10,7 @@
 //! - [`ipset`]: named sets that rules of iptables match
 //! - [`tun`]: TUN devices
 //! - [`netns`]: network namespaces, and commands inside them
+//! - [`inotify`]: changes in a directory
 //! - [`sysctl`]: settings below `/proc/sys`
 //! - [`command`]: external commands with a time limit
 //! - [`programs`]: daemons and commands inside a namespace, with logs and pid files
@@ -20,6 +21,7 @@ pub mod command;
 pub mod conntrack;
 pub mod contention;
 pub mod error;
+pub mod inotify;
 pub mod ipset;
 pub mod iptables;
 pub mod netlink;

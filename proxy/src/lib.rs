@@ -17,7 +17,6 @@ pub mod modes;
 pub mod options;
 mod reconfigured;
 pub mod tools;
-mod yaml;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -6,8 +6,9 @@
 use std::future::pending;
 use std::path::{Path, PathBuf};
 
+use host::inotify::{Notice, Watch};
+
 use crate::error::ProxyError;
-use crate::feeds::inotify::{Notice, Watch};
 use crate::options::{self, Machine, Options};
 
 /// Returns when --config names a file whose content has come to mean something else than it did at the start; never

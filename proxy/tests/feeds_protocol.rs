@@ -5,17 +5,16 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use apiclient::{Event as Occurrence, Reference};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
-use proxy::feeds::kubernetes::{About, News};
 use proxy::feeds::{self, Event, Feed};
 use proxy::options;
 use proxy_core::cluster::{Change, Cluster};
-use proxy_core::names::ServiceName;
 use proxy_core::objects::Kind;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -385,16 +384,22 @@ async fn events_that_the_server_does_not_take_hold_nothing_up() {
     let (address, _task) = server.start(anywhere()).await;
     let mut reader = Reader::new(address).await;
     reader.synced().await;
-    let herald = reader.feed.herald();
-    let news = |reason: &'static str| News {
-        about: About::Service(ServiceName::new("default", "a")),
-        reason,
-        action: "Listen",
+    let events = reader.feed.events();
+    let event = |reason: &'static str| Occurrence {
+        regarding: Reference {
+            api_version: "v1".into(),
+            kind: "Service".into(),
+            namespace: "default".into(),
+            name: "a".into(),
+            uid: String::new(),
+        },
+        reason: reason.into(),
+        action: "Listen".into(),
         note: String::new(),
         warning: true,
     };
-    herald.tell(news("One"));
-    herald.tell(news("Two"));
+    events.emit(event("One"));
+    events.emit(event("Two"));
     let deadline = Instant::now() + Duration::from_secs(10);
     while server.asked("/apis/events.k8s.io/v1/namespaces/default/events") < 2 {
         assert!(Instant::now() < deadline, "each is told once");

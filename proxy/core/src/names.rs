@@ -6,11 +6,9 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
+pub use apiclient_core::names::{Name, ObjectName};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
-
-/// A name that many values share.
-pub type Name = Arc<str>;
 
 /// IP family. A table is written one family at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -112,30 +110,8 @@ impl<'de> Deserialize<'de> for Protocol {
     }
 }
 
-/// Namespace and name of an object; the namespace is empty for what has none.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ObjectName {
-    pub namespace: Name,
-    pub name: Name,
-}
-
 /// The [`ObjectName`] of a Service.
 pub type ServiceName = ObjectName;
-
-impl ObjectName {
-    pub fn new(namespace: impl Into<Name>, name: impl Into<Name>) -> Self {
-        ObjectName { namespace: namespace.into(), name: name.into() }
-    }
-}
-
-impl fmt::Display for ObjectName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.namespace.is_empty() {
-            return f.write_str(&self.name);
-        }
-        write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
 
 /// One port of a Service. Sorts by service first, so that a service's ports are neighbours.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

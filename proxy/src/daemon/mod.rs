@@ -100,7 +100,7 @@ async fn serve(options: &Options) -> Result<(), ProxyError> {
         start::services(options).await?;
     let mut feed = feeds::start(&options.feed, &options.node_name).await?;
     let addresses = LocalAddresses::follow();
-    let mut syncer = Syncer::new(options, backend, settings, addresses, health, metrics, feed.herald());
+    let mut syncer = Syncer::new(options, backend, settings, addresses, health, metrics, feed.events());
     let mut unlisted: BTreeSet<Kind> = Kind::ALL.into();
     let mut retry = Retry::new(options.sync_period);
     loop {

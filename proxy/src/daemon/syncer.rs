@@ -4,6 +4,7 @@ mod follow_ups;
 
 use std::time::{Instant, SystemTime};
 
+use apiclient::{Event, EventRecorder, Reference};
 use proxy_core::cluster::{Change, Cluster, Touched};
 use proxy_core::lacking::Lacking;
 use proxy_core::names::Family;
@@ -16,7 +17,6 @@ use super::kernel::KernelSettings;
 use super::questions::Question;
 use crate::addresses::LocalAddresses;
 use crate::backends::{AnyBackend, Applied, BackendError};
-use crate::feeds::kubernetes::{About, Herald, News};
 use crate::health::ProxyHealth;
 use crate::metrics::{Metrics, ServiceCount, Sync};
 use crate::modes::{self, Mode};
@@ -50,7 +50,7 @@ pub(super) struct Syncer<B: ?Sized> {
     settings: KernelSettings,
     health: ProxyHealth,
     metrics: Metrics,
-    herald: Herald,
+    events: EventRecorder,
 }
 
 /// What has arrived since the last pass that was completed.
@@ -88,9 +88,9 @@ impl<B: AnyBackend + ?Sized> Syncer<B> {
         addresses: LocalAddresses,
         health: ProxyHealth,
         metrics: Metrics,
-        herald: Herald,
+        events: EventRecorder,
     ) -> Self {
-        herald.tell(starting(&options.node_name));
+        events.emit(starting(&options.node_name));
         Self {
             options: options.core(),
             mode: options.mode,
@@ -109,7 +109,7 @@ impl<B: AnyBackend + ?Sized> Syncer<B> {
             settings,
             health,
             metrics,
-            herald,
+            events,
         }
     }
 
@@ -281,7 +281,7 @@ impl<B: AnyBackend + ?Sized> Syncer<B> {
     fn open_ports(&mut self) {
         for failure in self.follow_ups.open_ports(&self.families, &self.table) {
             tracing::warn!("{failure}");
-            self.herald.tell(failure.news(&self.options.node_name));
+            self.events.emit(failure.event(&self.options.node_name));
         }
     }
 
@@ -300,9 +300,19 @@ impl<B: AnyBackend + ?Sized> Syncer<B> {
 }
 
 /// kube-proxy's own first event.
-fn starting(node: &str) -> News {
-    let (reason, action) = ("Starting", "StartKubeProxy");
-    News { about: About::Node(node.into()), reason, action, note: String::new(), warning: false }
+fn starting(node: &str) -> Event {
+    Event {
+        regarding: Reference {
+            api_version: "v1".into(),
+            kind: "Node".into(),
+            name: node.to_owned(),
+            ..Reference::default()
+        },
+        reason: "Starting".into(),
+        action: "StartKubeProxy".into(),
+        note: String::new(),
+        warning: false,
+    }
 }
 
 fn kind_of(change: &Change) -> Kind {

@@ -12,12 +12,8 @@ pub enum FeedError {
         #[source]
         source: io::Error,
     },
-    #[error("cannot use the kubeconfig {path}: {problem}", path = .path.display())]
-    Kubeconfig { path: PathBuf, problem: String },
-    #[error("{address:?} is no address of an API server: {problem}; check --master")]
-    Master { address: String, problem: String },
-    #[error("this is no pod with a service account ({problem}): give --kubeconfig, --master or --feed-dir")]
-    NoAccess { problem: String },
-    #[error("cannot make a client for the API server: {problem}")]
-    Client { problem: String },
+    #[error("there is no way to the API server; check --kubeconfig and --master, or give --feed-dir")]
+    Access(#[from] apiclient::AccessError),
+    #[error("the program is ending")]
+    Ended,
 }

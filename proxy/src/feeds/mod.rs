@@ -7,13 +7,13 @@
 
 pub mod directory;
 mod error;
-pub(crate) mod inotify;
-pub mod kubernetes;
+mod kubernetes;
 mod object;
 
 use std::fmt;
 use std::time::{Instant, SystemTime};
 
+use apiclient::{Access, EventRecorder};
 use proxy_core::cluster::Change;
 use proxy_core::objects::Kind;
 use tokio::sync::mpsc;
@@ -67,7 +67,7 @@ impl fmt::Display for Trouble {
 pub struct Feed {
     arrivals: mpsc::Receiver<Arrival>,
     tasks: Vec<JoinHandle<()>>,
-    herald: kubernetes::Herald,
+    events: EventRecorder,
 }
 
 impl Feed {
@@ -76,9 +76,9 @@ impl Feed {
         self.arrivals.recv().await
     }
 
-    /// Who tells the source of the objects what happened here.
-    pub fn herald(&self) -> kubernetes::Herald {
-        self.herald.clone()
+    /// Where Events go: to the API server, or nowhere with files.
+    pub fn events(&self) -> EventRecorder {
+        self.events.clone()
     }
 
     /// One that is here already: what a pass can serve together.
@@ -103,7 +103,7 @@ pub async fn start(from: &options::Feed, node_name: &str) -> Result<Feed, FeedEr
     match from {
         options::Feed::Directory(path) => directory::start(path),
         options::Feed::Kubernetes { kubeconfig, master } => {
-            let access = kubernetes::Access { kubeconfig: kubeconfig.clone(), master: master.clone() };
+            let access = Access { kubeconfigs: kubeconfig.iter().cloned().collect(), master: master.clone() };
             kubernetes::start(access, node_name).await
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use proxy_core::names::ObjectName;
+use apiclient_core::time;
 use proxy_core::objects::{Checked, Kind, Object, ObjectError};
 use serde::Deserialize;
 
@@ -26,53 +26,26 @@ impl From<Result<Checked<Object>, ObjectError>> for Decoded {
     }
 }
 
-/// The little that every object has, whatever else is wrong with it.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Head {
-    pub metadata: Metadata,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct Metadata {
-    pub namespace: Option<String>,
-    pub name: Option<String>,
-    pub resource_version: Option<String>,
-    annotations: Option<Annotations>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Annotations {
-    /// Any JSON: one odd annotation must not cost the head.
-    #[serde(rename = "endpoints.kubernetes.io/last-change-trigger-time")]
-    triggered: Option<serde_json::Value>,
-    #[serde(rename = "k8s.io/initial-events-end")]
-    listed: Option<serde_json::Value>,
-}
-
-impl Head {
-    pub fn read(json: &str) -> Option<Self> {
-        serde_json::from_str(json).ok()
+/// When the endpoints' controller was told of the change behind a slice, as the slice says.
+pub fn triggered(json: &[u8]) -> Option<SystemTime> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Head {
+        metadata: Metadata,
     }
-
-    /// The object's name, where it has one.
-    pub fn name(&self) -> Option<ObjectName> {
-        let name = self.metadata.name.as_deref().filter(|name| !name.is_empty())?;
-        Some(ObjectName::new(self.metadata.namespace.as_deref().unwrap_or_default(), name))
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Metadata {
+        annotations: Option<Annotations>,
     }
-
-    pub fn triggered(&self) -> Option<SystemTime> {
-        let text = self.metadata.annotations.as_ref()?.triggered.as_ref()?.as_str()?;
-        text.parse::<k8s_openapi::jiff::Timestamp>().ok().map(SystemTime::from)
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Annotations {
+        #[serde(rename = "endpoints.kubernetes.io/last-change-trigger-time")]
+        triggered: Option<String>,
     }
-
-    /// This bookmark says that all objects there are have been sent (a streaming list).
-    pub fn ends_the_list(&self) -> bool {
-        let annotation = self.metadata.annotations.as_ref().and_then(|found| found.listed.as_ref());
-        annotation.and_then(serde_json::Value::as_str) == Some("true")
-    }
+    let head: Head = serde_json::from_slice(json).ok()?;
+    time::parse(&head.metadata.annotations?.triggered?)
 }
 
 /// The group and version in which a proxy reads a kind. Other groups have kinds of the same name (Knative's Service).

@@ -8,13 +8,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use apiclient::{Event, Reference};
 use proxy_core::health::reply;
 use proxy_core::names::{Family, ServiceName};
 use proxy_core::table::HealthCheck;
 use telemetry::http::{self, Answer, Connections, HeaderMap, HeaderName, Routes, Server, StatusCode};
 
 use super::state::ProxyHealth;
-use crate::feeds::kubernetes::{About, News};
 
 /// A port that could not be opened at an address. The next [`NodePorts::sync`] tries again.
 #[derive(Debug, thiserror::Error)]
@@ -28,13 +28,19 @@ pub struct PortFailure {
 
 impl PortFailure {
     /// The same as an event of the Service, in kube-proxy's words.
-    pub fn news(&self, node: &str) -> News {
+    pub fn event(&self, node: &str) -> Event {
         let Self { service, address, source } = self;
         let port = address.port();
-        News {
-            about: About::Service(service.clone()),
-            reason: "FailedToStartServiceHealthcheck",
-            action: "Listen",
+        Event {
+            regarding: Reference {
+                api_version: "v1".into(),
+                kind: "Service".into(),
+                namespace: service.namespace.to_string(),
+                name: service.name.to_string(),
+                uid: String::new(),
+            },
+            reason: "FailedToStartServiceHealthcheck".into(),
+            action: "Listen".into(),
             note: format!("node {node} failed to start healthcheck \"{service}\" on port {port}: {source}"),
             warning: true,
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use k8s_openapi::jiff::Timestamp;
+use apiclient_core::time;
 use proxy_core::names::Family;
 use serde::Serialize;
 
@@ -37,8 +37,8 @@ pub struct Health {
 
 /// Go writes a time that never was as the first of January of the year one.
 fn rfc3339<S: serde::Serializer>(time: &Option<SystemTime>, to: S) -> Result<S::Ok, S::Error> {
-    match time.and_then(|time| Timestamp::try_from(time).ok()) {
-        Some(time) => to.collect_str(&time),
+    match time {
+        Some(time) => to.serialize_str(&time::micros(*time)),
         None => to.serialize_str("0001-01-01T00:00:00Z"),
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::error::OptionsError;
 use super::fields::{self, API_VERSION, FIELDS, KIND};
-use crate::yaml;
+use apiclient_core::yaml;
 
 /// The fields that a file sets, by path. Those it leaves out, or sets to null or to a zero that means the default,
 /// are not among them.

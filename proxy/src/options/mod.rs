@@ -55,5 +55,6 @@ pub fn resolve<A: AsRef<str>>(args: &[A], env: &impl Env) -> Result<Options, Opt
 
 /// A configuration as YAML, for --write-config-to.
 pub fn write(options: &Options) -> String {
-    crate::yaml::write(&options.configuration()).unwrap_or_else(|_| options.configuration().to_string())
+    apiclient_core::yaml::write(&options.configuration())
+        .unwrap_or_else(|_| options.configuration().to_string())
 }

@@ -5,13 +5,12 @@
 
 mod address;
 mod error;
-mod fields;
 mod node;
-mod place;
 pub mod raw;
 mod service;
 mod slice;
 
+use apiclient_core::{fields, path};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -83,7 +82,7 @@ fn blame(kind: Kind, json: &[u8], error: &serde_json::Error) -> ObjectError {
     ObjectError {
         kind,
         name: ObjectName::new(word("namespace"), word("name")),
-        field: if error.is_data() { place::path(json, position) } else { String::new() },
+        field: if error.is_data() { path::path(json, position) } else { String::new() },
         problem: problem.to_owned(),
     }
 }

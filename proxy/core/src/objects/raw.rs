@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::fields::{object, objects, optional, or_default};
 use crate::names::{ObjectName, Protocol};
+use apiclient_core::fields::{object, objects, optional, or_default};
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

@@ -89,7 +89,7 @@ impl Kept {
             LocalAddresses::told(known),
             health,
             Metrics::new(),
-            Herald::default(),
+            EventRecorder::default(),
         );
         syncer.families = Family::BOTH.into();
         Self(syncer)

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::super::object::{Decoded, Head, is_ours};
-use crate::yaml::{self, YamlError};
+use super::super::object::{Decoded, is_ours};
+use apiclient_core::yaml::{self, YamlError};
 
 /// Which object it is.
 pub type Key = (Kind, ObjectName);
@@ -81,10 +81,7 @@ impl Content {
     fn object(&mut self, kind: Kind, json: &str) {
         let mut found = Decoded::from(kind.decode(json.as_bytes()));
         let named = matches!(kind, Kind::Service | Kind::EndpointSlice);
-        if named
-            && found.object.is_none()
-            && Head::read(json).is_some_and(|head| head.metadata.namespace.is_none())
-        {
+        if named && found.object.is_none() && is_without_namespace(json) {
             // kubectl would have put it there.
             found = Decoded::from(kind.decode(in_default_namespace(json).as_bytes()));
         }
@@ -99,6 +96,11 @@ impl Content {
 
 fn is_json(text: &str) -> bool {
     serde_json::from_str::<&RawValue>(text).is_ok()
+}
+
+fn is_without_namespace(json: &str) -> bool {
+    let value: Value = serde_json::from_str(json).unwrap_or_default();
+    value["metadata"].is_object() && value["metadata"]["namespace"].is_null()
 }
 
 fn in_default_namespace(json: &str) -> String {

@@ -15,14 +15,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use apiclient::EventRecorder;
 use proxy_core::cluster::Change;
 use proxy_core::objects::{Kind, Object};
 use tokio::time::Instant;
 
-use super::inotify::{Notice, Watch};
-use super::kubernetes::Herald;
 use super::{Closed, Event, Feed, FeedError, Outbox, Trouble};
 use files::{Files, Findings};
+use host::inotify::{Notice, Watch};
 
 /// How long a file may be away before its objects are. Editors move a file aside before they write the new one.
 const AWAY: Duration = Duration::from_millis(150);
@@ -60,7 +60,7 @@ pub(super) fn start(directory: &Path) -> Result<Feed, FeedError> {
     std::fs::read_dir(directory).map_err(failed)?;
     let (outbox, arrivals) = Outbox::new();
     let task = tokio::spawn(follow(directory.to_owned(), watch, outbox));
-    Ok(Feed { arrivals, tasks: vec![task], herald: Herald::default() })
+    Ok(Feed { arrivals, tasks: vec![task], events: EventRecorder::default() })
 }
 
 async fn follow(directory: PathBuf, watch: Watch, outbox: Outbox) {

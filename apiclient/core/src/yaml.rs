@@ -1,6 +1,6 @@
 //! YAML as the API's tools write it, JSON included.
 //!
-//! Owns: where one document of a file ends and the next begins, and the limits of what is read.
+//! Owns: where one document of a file ends and the next begins, and the limits of what is read. All YAML is read here.
 
 use serde_json::Value;
 

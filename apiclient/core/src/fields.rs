@@ -8,36 +8,30 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 /// A value that may be `null`.
-pub(super) fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
-    from: D,
-) -> Result<T, D::Error> {
+pub fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
     Option::deserialize(from).map(Option::unwrap_or_default)
 }
 
 /// An object that may be `null`.
-pub(super) fn object<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
-    from: D,
-) -> Result<T, D::Error> {
+pub fn object<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
     optional(from).map(Option::unwrap_or_default)
 }
 
 /// An object whose absence means something.
-pub(super) fn optional<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    from: D,
-) -> Result<Option<T>, D::Error> {
+pub fn optional<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
     let found: Option<Map<T>> = Option::deserialize(from)?;
     Ok(found.map(|Map(object)| object))
 }
 
 /// A list of objects; the list may be `null`.
-pub(super) fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+pub fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
     let found: Option<Vec<Map<T>>> = Option::deserialize(from)?;
     Ok(found.into_iter().flatten().map(|Map(object)| object).collect())
 }
 
 /// What is read from an object only. A struct that serde derives takes a list as well, its fields one after the other, so
 /// that `[]` would be an object with nothing in it.
-pub(super) struct Map<T>(pub T);
+pub struct Map<T>(pub T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Map<T> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {

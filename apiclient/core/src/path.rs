@@ -2,7 +2,7 @@
 
 /// The innermost value at a position (bytes from the start), as a path; empty for the text as a whole. The text is JSON
 /// up to there.
-pub(super) fn path(json: &[u8], position: usize) -> String {
+pub fn path(json: &[u8], position: usize) -> String {
     let mut open: Vec<Step> = Vec::new();
     let mut at = 0;
     while let Some(byte) = json.get(at) {
