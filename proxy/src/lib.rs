@@ -5,6 +5,7 @@
 
 mod addresses;
 pub mod backends;
+mod bridges;
 #[cfg(feature = "cases")]
 pub mod cases;
 pub mod conntrack;

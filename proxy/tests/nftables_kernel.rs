@@ -19,7 +19,7 @@ impl Subject for Ours {
     fn program(&mut self, case: &Case) -> Result<(), String> {
         let open = || NftablesBackend::open(&Family::BOTH, Settings::default()).unwrap();
         let backend = self.0.get_or_insert_with(open);
-        backend.sync_full(&case.table()).map(drop).map_err(|error| error.to_string())
+        backend.sync_full(&case.table_in("nftables")).map(drop).map_err(|error| error.to_string())
     }
 }
 

@@ -15,7 +15,7 @@ use proxy_core::names::Family;
 fn every_case_holds_for_the_rendered_rules() {
     let (mut asked, mut wrong) = (0, Vec::new());
     for case in cases::all() {
-        let table = case.table();
+        let table = case.table_in("nftables");
         let nodes = world::NODES.iter().find(|node| *node.name == *case.options.node_name);
         let own: Vec<IpAddr> = match nodes {
             Some(node) => {

@@ -9,6 +9,7 @@ pub mod backoff;
 pub mod http;
 pub mod logs;
 pub mod metrics;
+pub mod process;
 mod ready;
 pub mod samples;
 pub mod systemd;

@@ -74,9 +74,10 @@ fn candidate<'a>(endpoint: &'a SliceEndpoint, port: u16, place: Place) -> Candid
     }
 }
 
-/// Two pods can have one address while the first of them goes; the living one counts.
-fn rank(candidate: &Candidate) -> (bool, bool) {
-    (candidate.terminating, !candidate.ready)
+/// Of two slices with one endpoint the one that says that it is on this node counts, as with kube-proxy. Of two pods with
+/// one address, while the first of them goes, the living one does.
+fn rank(candidate: &Candidate) -> (bool, bool, bool) {
+    (!candidate.endpoint.is_local, candidate.terminating, !candidate.ready)
 }
 
 /// Why an endpoint gets no traffic.

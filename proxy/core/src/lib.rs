@@ -5,6 +5,7 @@
 //! Begin at [`ServiceTable::build`](table::ServiceTable::build).
 //! Never: performs I/O, reads the clock, knows a backend.
 
+pub mod advice;
 #[cfg(feature = "cases")]
 pub mod cases;
 pub mod cluster;

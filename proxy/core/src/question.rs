@@ -3,12 +3,17 @@
 //! [`ask`] answers for the first packet of a new connection, from the table alone: what every backend must do.
 //! [`explain`] adds what a person wants to know, from the objects.
 
+mod near;
+mod ping;
 mod print;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+
+pub use near::{Hint, NotServed};
+pub use ping::{Ping, Target, ping};
 
 use crate::cluster::Cluster;
 use crate::endpoints::{LeftOut, candidates, choose};
@@ -274,6 +279,8 @@ pub struct Explanation {
     pub answer: Answer,
     /// The endpoints of the service port that get none of this, and why.
     pub left_out: Vec<(Endpoint, LeftOut)>,
+    /// What the packet nearly met.
+    pub hints: Vec<Hint>,
 }
 
 pub fn explain(table: &ServiceTable, cluster: &Cluster, packet: &Packet) -> Explanation {
@@ -290,7 +297,8 @@ pub fn explain(table: &ServiceTable, cluster: &Cluster, packet: &Packet) -> Expl
         }
         _ => Vec::new(),
     };
-    Explanation { packet: *packet, answer, left_out }
+    let hints = near::hints(table, cluster, packet, &answer);
+    Explanation { packet: *packet, answer, left_out, hints }
 }
 
 fn left_out(

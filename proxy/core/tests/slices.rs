@@ -82,6 +82,23 @@ fn of_two_pods_with_one_address_the_one_that_stays_counts_whichever_slice_comes_
 }
 
 #[test]
+fn of_two_slices_with_one_endpoint_the_one_on_this_node_counts() {
+    use proxy_core::cases::{cluster_of, usual_options};
+    use proxy_core::table::ServiceTable;
+    let (here, there) = ("web 10.244.1.10(on=here)", "web 10.244.1.10(on=there)");
+    for endpoints in [[here, there], [there, here]] {
+        let cluster = cluster_of(&["web 10.96.0.10 80 internal-local"], &endpoints);
+        let table = ServiceTable::build(&cluster, &usual_options());
+        let port = table.ports.values().next().expect("a port");
+        assert_eq!(port.local.len(), 1, "{endpoints:?}");
+    }
+    // What the other slice says of its state does not matter, as with kube-proxy.
+    let endpoints = ["web 10.244.1.10(on=here,unready)", "web 10.244.1.10(on=there)"];
+    let table = ServiceTable::build(&cluster_of(&["web 10.96.0.10 80"], &endpoints), &usual_options());
+    assert!(!table.ports.values().next().expect("a port").any_endpoints);
+}
+
+#[test]
 fn each_slice_has_its_own_ports() {
     let mut world = World::new();
     world.put(slice("a-1", "a", 8080, json!([pod("10.1.0.1", json!({}))])));

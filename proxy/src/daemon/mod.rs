@@ -28,6 +28,7 @@ pub use start::init_only;
 
 use crate::addresses::LocalAddresses;
 use crate::backends::AnyBackend;
+use crate::bridges::Bridges;
 use crate::error::ProxyError;
 use crate::feeds::{self, Event, Feed};
 use crate::options::Options;
@@ -100,7 +101,9 @@ async fn serve(options: &Options) -> Result<(), ProxyError> {
         start::services(options).await?;
     let mut feed = feeds::start(&options.feed, &options.node_name).await?;
     let addresses = LocalAddresses::follow();
-    let mut syncer = Syncer::new(options, backend, settings, addresses, health, metrics, feed.events());
+    let bridges = Bridges::follow(options.sync_period);
+    let mut syncer =
+        Syncer::new(options, backend, settings, addresses, bridges, health, metrics, feed.events());
     let mut unlisted: BTreeSet<Kind> = Kind::ALL.into();
     let mut retry = Retry::new(options.sync_period);
     loop {

@@ -17,6 +17,7 @@ use super::kernel::KernelSettings;
 use super::questions::Question;
 use crate::addresses::LocalAddresses;
 use crate::backends::{AnyBackend, Applied, BackendError};
+use crate::bridges::Bridges;
 use crate::health::ProxyHealth;
 use crate::metrics::{Metrics, ServiceCount, Sync};
 use crate::modes::{self, Mode};
@@ -86,6 +87,7 @@ impl<B: AnyBackend + ?Sized> Syncer<B> {
         backend: Box<B>,
         settings: KernelSettings,
         addresses: LocalAddresses,
+        bridges: Bridges,
         health: ProxyHealth,
         metrics: Metrics,
         events: EventRecorder,
@@ -105,7 +107,7 @@ impl<B: AnyBackend + ?Sized> Syncer<B> {
             synced: false,
             started: SystemTime::now(),
             lacking: Lacking::default(),
-            follow_ups: FollowUps::new(addresses, health.clone()),
+            follow_ups: FollowUps::new(addresses, bridges, health.clone()),
             settings,
             health,
             metrics,
@@ -166,6 +168,7 @@ impl<B: AnyBackend + ?Sized> Syncer<B> {
         }
         if self.synced {
             self.open_ports();
+            self.follow_ups.advise(&self.options, &self.table);
         }
     }
 
@@ -198,6 +201,13 @@ impl<B: AnyBackend + ?Sized> Syncer<B> {
         self.sweep();
         if everything || !delta.health.is_empty() || delta.node_before.is_some() {
             self.open_ports();
+        }
+        // A family may have got its first service, or lost its last.
+        if everything
+            || delta.node_before.is_some()
+            || delta.ports.iter().any(|port| port.old.is_none() || port.new.is_none())
+        {
+            self.follow_ups.advise(&self.options, &self.table);
         }
         Ok(())
     }

@@ -128,6 +128,36 @@ pub fn is_section(path: &str) -> bool {
     FIELDS.iter().any(|field| field.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
 }
 
+/// A field that KubeProxyConfiguration v1alpha1 once had. Files of those days still run, as with kube-proxy.
+#[derive(Debug)]
+pub struct Former {
+    pub path: &'static str,
+    /// The first release without it.
+    pub until: &'static str,
+    /// What does its work now.
+    pub instead: &'static str,
+}
+
+/// All of them, from the type's history (staging/src/k8s.io/kube-proxy/config/v1alpha1/types.go).
+pub static FORMER: &[Former] = &[
+    Former {
+        path: "conntrack.max",
+        until: "Kubernetes 1.13",
+        instead: "conntrack.maxPerCore and conntrack.min decide",
+    },
+    Former {
+        path: "resourceContainer",
+        until: "Kubernetes 1.16",
+        instead: "a systemd unit or the DaemonSet says which cgroup the proxy runs in",
+    },
+    Former {
+        path: "udpIdleTimeout",
+        until: "Kubernetes 1.27",
+        instead: "it was of the userspace mode; conntrack.udpTimeout is how long the kernel keeps a flow",
+    },
+    Former { path: "logging.sanitization", until: "Kubernetes 1.24", instead: "no secret is logged" },
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;

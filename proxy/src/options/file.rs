@@ -1,7 +1,8 @@
 //! The configuration file: KubeProxyConfiguration v1alpha1 in YAML or JSON, read against the table of fields.
 //!
-//! kube-proxy reads an unknown field twice: strictly, then, after a line in the log, as if it were not there. Here it is
-//! an error: a misspelt field is a setting that somebody believes in.
+//! kube-proxy reads an unknown field twice: strictly, then, after a line in the log, as if it were not there. Here that
+//! holds for the fields that kube-proxy once had ([`fields::FORMER`]); any other is an error: a misspelt field is a
+//! setting that somebody believes in.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,9 +14,17 @@ use super::error::OptionsError;
 use super::fields::{self, API_VERSION, FIELDS, KIND};
 use apiclient_core::yaml;
 
-/// The fields that a file sets, by path. Those it leaves out, or sets to null or to a zero that means the default,
-/// are not among them.
-pub fn read(path: &Path, text: &str) -> Result<BTreeMap<&'static str, Value>, OptionsError> {
+/// What a file says.
+#[derive(Debug, Default)]
+pub struct Content {
+    /// The fields that it sets, by path. Those it leaves out, or sets to null or to a zero that means the default, are
+    /// not among them.
+    pub set: BTreeMap<&'static str, Value>,
+    /// One sentence for each field that kube-proxy once had.
+    pub former: Vec<String>,
+}
+
+pub fn read(path: &Path, text: &str) -> Result<Content, OptionsError> {
     let wrong = |reason: String| OptionsError::File { path: path.to_owned(), reason };
     let mut documents = yaml::values(text).map_err(|error| wrong(error.to_string()))?.into_iter();
     let (Some(document), None) = (documents.next(), documents.next()) else {
@@ -31,7 +40,7 @@ pub fn read(path: &Path, text: &str) -> Result<BTreeMap<&'static str, Value>, Op
             None => return Err(wrong(format!("it has no {field}, want {want}"))),
         }
     }
-    let mut found = BTreeMap::new();
+    let mut found = Content::default();
     section(path, "", &top, &mut found)?;
     Ok(found)
 }
@@ -40,7 +49,7 @@ fn section(
     file: &Path,
     prefix: &str,
     fields: &Map<String, Value>,
-    found: &mut BTreeMap<&'static str, Value>,
+    found: &mut Content,
 ) -> Result<(), OptionsError> {
     for (name, value) in fields {
         let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
@@ -56,7 +65,7 @@ fn section(
             }
             let value = field.kind.from_file(value).ok_or_else(|| refuse(field.kind.expected()))?;
             if !(field.zero_is_default && value == field.kind.empty()) {
-                found.insert(field.path, value);
+                found.set.insert(field.path, value);
             }
         } else if fields::is_section(&path) {
             match value {
@@ -64,6 +73,13 @@ fn section(
                 Value::Object(fields) => section(file, &path, fields, found)?,
                 _ => return Err(refuse("want a map of fields")),
             }
+        } else if let Some(former) = fields::FORMER.iter().find(|former| former.path == path) {
+            found.former.push(format!(
+                "{} has no effect: kube-proxy had it until {}; {}",
+                origin(),
+                former.until,
+                former.instead
+            ));
         } else {
             let nearest = nearest_field(prefix, name);
             return Err(OptionsError::UnknownField { path: file.to_owned(), field: path, nearest });
@@ -103,8 +119,28 @@ pub fn document(value: impl Fn(&'static str) -> Value) -> Value {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<BTreeMap<&'static str, Value>, OptionsError> {
+    fn parse_all(text: &str) -> Result<Content, OptionsError> {
         read(Path::new("/c.yaml"), &format!("apiVersion: {API_VERSION}\nkind: {KIND}\n{text}"))
+    }
+
+    fn parse(text: &str) -> Result<BTreeMap<&'static str, Value>, OptionsError> {
+        parse_all(text).map(|content| content.set)
+    }
+
+    #[test]
+    fn a_field_that_kube_proxy_once_had_is_said_and_costs_nothing_else() {
+        let text = "udpIdleTimeout: 250ms\nconntrack:\n  max: 5\n  min: 7\nlogging:\n  sanitization: true\nmode: iptables";
+        let found = parse_all(text).expect("legal");
+        assert_eq!(found.set.keys().copied().collect::<Vec<_>>(), ["conntrack.min", "mode"]);
+        let mut said = found.former;
+        said.sort();
+        assert_eq!(said.len(), 3, "{said:?}");
+        assert!(
+            said[0].starts_with("/c.yaml: conntrack.max has no effect: kube-proxy had it until "),
+            "{said:?}"
+        );
+        let error = parse("udpIdleTimeouts: 1s").expect_err("never a field").to_string();
+        assert!(error.contains("unknown field udpIdleTimeouts"), "{error}");
     }
 
     #[test]
@@ -114,7 +150,7 @@ mod tests {
                 .map_or(Value::Null, |field| field.kind.from_text(field.default).unwrap_or_default())
         });
         for text in [document.to_string(), yaml::write(&document).expect("YAML")] {
-            let found = read(Path::new("/c"), &text).expect("our own document");
+            let found = read(Path::new("/c"), &text).expect("our own document").set;
             assert_eq!(found.len() + skipped(), FIELDS.len(), "{text}");
         }
     }

@@ -73,6 +73,8 @@ pub struct Settings {
     by_name: BTreeMap<&'static str, Setting>,
     /// Flags that were given and do nothing because a file was given too.
     ignored: Vec<&'static str>,
+    /// One sentence for each field of the file that kube-proxy once had.
+    former: Vec<String>,
 }
 
 impl Settings {
@@ -85,14 +87,16 @@ impl Settings {
         let fields = FIELDS.iter().map(|field| default(field.path, field.kind, field.default));
         let flags = FLAGS.iter().filter(|flag| flag.sets.is_empty());
         let flags = flags.map(|flag| default(flag.name, flag.kind, flag.default));
-        Self { by_name: fields.chain(flags).collect(), ignored: Vec::new() }
+        Self { by_name: fields.chain(flags).collect(), ignored: Vec::new(), former: Vec::new() }
     }
 
     /// The file over the defaults, and over it the flags that hold beside a file.
     pub fn merge(given: &Given, file: Option<(&Path, &str)>) -> Result<Self, OptionsError> {
         let mut settings = Self::defaults();
         if let Some((path, text)) = file {
-            for (name, value) in file::read(path, text)? {
+            let content = file::read(path, text)?;
+            settings.former = content.former;
+            for (name, value) in content.set {
                 let setting = settings.entry(name);
                 setting.value = value;
                 setting.source = Source::File;
@@ -163,7 +167,7 @@ impl Settings {
 
     /// One sentence for each setting that somebody made and that does nothing.
     pub fn without_effect(&self) -> Vec<String> {
-        let mut notes = Vec::new();
+        let mut notes = self.former.clone();
         for name in &self.ignored {
             notes.push(format!("--{name} is ignored: --config is given, and the file decides"));
         }

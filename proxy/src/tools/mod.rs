@@ -12,7 +12,7 @@ mod render;
 pub use diff::{Difference, diff};
 pub use explain::{Explained, explain};
 pub use objects::World;
-pub use packet::{BadQuestion, Question};
+pub use packet::{BadQuestion, Destination, Question};
 pub use render::render;
 
 use std::path::PathBuf;

@@ -236,6 +236,51 @@ fn a_health_check_node_port_follows_the_endpoints_of_this_node() {
 }
 
 #[test]
+fn a_bridge_whose_packets_meet_no_rules_is_said_with_the_remedy() {
+    let testbed = Testbed::new("bridgenf");
+    let off = || host::sysctl::write("net/bridge/bridge-nf-call-iptables", "0");
+    testbed.node.run(off).unwrap().expect("a kernel with br_netfilter");
+    let _proxy = testbed.start();
+    let said = |what: &str| {
+        until(&format!("{what:?} in the log"), || {
+            let log = testbed.log();
+            if log.contains(what) { Ok(()) } else { Err(log) }
+        });
+    };
+    said("pods behind the bridge cni0 do not reach one another by services of IPv4");
+    assert!(testbed.log().contains("net.bridge.bridge-nf-call-iptables=1"));
+}
+
+#[test]
+fn a_health_check_node_port_that_was_taken_opens_when_it_is_free() {
+    let testbed = Testbed::new("hctaken");
+    let taken = testbed.node.run(|| std::net::TcpListener::bind("0.0.0.0:32100").unwrap()).unwrap();
+    let ports = json!([{ "port": 80, "targetPort": 8080, "nodePort": 30081, "protocol": "TCP" }]);
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": { "namespace": "default", "name": "near" },
+        "spec": {
+            "type": "LoadBalancer", "clusterIP": "10.96.0.11", "clusterIPs": ["10.96.0.11"], "ports": ports,
+            "externalTrafficPolicy": "Local", "healthCheckNodePort": 32100,
+        },
+    });
+    write(testbed.directory.path(), "near.json", &service);
+    let _proxy = testbed.start();
+    let failed = "default/near: cannot open its health-check node port at ";
+    until(
+        "the failure in the log",
+        || {
+            if testbed.log().contains(failed) { Ok(()) } else { Err(testbed.log()) }
+        },
+    );
+    drop(taken);
+    until("the port to open without any change", || match get_at(&testbed, "192.168.0.1:32100", "/") {
+        Ok((503, _)) => Ok(()),
+        found => Err(format!("{found:?}")),
+    });
+    assert_eq!(testbed.log().matches(failed).count(), 1, "{}", testbed.log());
+}
+
+#[test]
 fn a_running_proxy_tells_its_health_mode_and_counters() {
     let testbed = Testbed::new("http");
     let _proxy = testbed.start();

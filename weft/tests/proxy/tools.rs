@@ -75,6 +75,27 @@ fn explain_tells_people_what_and_why() {
 }
 
 #[test]
+fn explain_tells_near_misses() {
+    let directory = objects();
+    let ask = |packet: &str| text(&weft(directory.path(), &["explain", packet]));
+    for (packet, holds) in [
+        ("10.244.1.7 -> 10.96.0.10:81/tcp", "hint:       10.96.0.10 has 53/udp, 80/tcp of default/web"),
+        ("10.244.1.7 -> 10.96.0.10/icmp", "no service takes ICMP"),
+        (
+            "::ffff:10.244.1.7 -> [::ffff:10.96.0.10]:80",
+            "10.96.0.10 is 10.96.0.10, an IPv4 address in IPv6 notation",
+        ),
+        ("192.168.0.9 -> 127.0.0.1:30080", "node port 30080/tcp of default/web is not served at 127.0.0.1"),
+    ] {
+        let answer = ask(packet);
+        assert!(answer.contains(holds), "{holds:?} is not in\n{answer}");
+    }
+    let answer = text(&weft(directory.path(), &["explain", "-o", "json", "10.244.1.7 -> 10.96.0.10:81"]));
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(answer["hints"][0], "10.96.0.10 has 53/udp, 80/tcp of default/web");
+}
+
+#[test]
 fn explain_refuses_what_is_no_packet_and_what_is_no_directory() {
     let directory = objects();
     let found = weft(directory.path(), &["explain", "10.244.1.7 to 10.96.0.10"]);

@@ -68,6 +68,12 @@ impl Case {
     pub fn table(&self) -> ServiceTable {
         ServiceTable::build(&self.cluster().0, &self.options)
     }
+
+    /// As the program has it in a mode: only iptables mode has node ports on loopback.
+    pub fn table_in(&self, mode: &str) -> ServiceTable {
+        let localhost_nodeports = self.options.localhost_nodeports && mode == "iptables";
+        ServiceTable::build(&self.cluster().0, &Options { localhost_nodeports, ..self.options.clone() })
+    }
 }
 
 /// A cluster in the notation of the cases, in their world: for tests that need a small one.

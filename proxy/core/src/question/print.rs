@@ -64,6 +64,7 @@ impl fmt::Display for Explanation {
             }
             Answer::Frontend(at) => print_frontend(at, f),
         }?;
+        self.hints.iter().try_for_each(|hint| writeln!(f, "  hint:       {hint}"))?;
         if !self.left_out.is_empty() {
             writeln!(f, "  left out:")?;
         }

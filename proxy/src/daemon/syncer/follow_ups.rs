@@ -1,17 +1,21 @@
-//! What follows a pass: stale UDP flows go, health-check node ports open and close.
+//! What follows a pass: stale UDP flows go, health-check node ports open and close, the operator is told what to know.
 //!
 //! Owns: what of it could not be done yet, and when it is tried again. No pass waits for that, and a failure of one
 //! keeps nothing else from being done. Begin at [`FollowUps::due`].
 //! Never: takes a look that failed for a look that found nothing.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use proxy_core::advice::{Advice, advise};
 use proxy_core::conntrack::StaleFlows;
 use proxy_core::health::places;
 use proxy_core::names::Family;
+use proxy_core::options::Options;
 use proxy_core::table::ServiceTable;
 
 use crate::addresses::LocalAddresses;
+use crate::bridges::Bridges;
 use crate::conntrack::Sweeper;
 use crate::daemon::retry::Backoff;
 use crate::health::{NodePorts, PortFailure, ProxyHealth};
@@ -28,10 +32,13 @@ pub(super) struct FollowUps {
     flows_retry: Backoff,
     ports: NodePorts,
     ports_retry: Backoff,
+    bridges: Bridges,
+    /// What holds, and was said.
+    advice: BTreeSet<Advice>,
 }
 
 impl FollowUps {
-    pub fn new(addresses: LocalAddresses, health: ProxyHealth) -> Self {
+    pub fn new(addresses: LocalAddresses, bridges: Bridges, health: ProxyHealth) -> Self {
         Self {
             addresses,
             flows: Sweeper::default(),
@@ -39,6 +46,8 @@ impl FollowUps {
             flows_retry: Backoff::new(LONGEST),
             ports: NodePorts::new(health),
             ports_retry: Backoff::new(LONGEST),
+            bridges,
+            advice: BTreeSet::new(),
         }
     }
 
@@ -47,6 +56,7 @@ impl FollowUps {
     pub async fn due(&mut self, written: bool) {
         tokio::select! {
             () = self.addresses.changed() => {}
+            () = self.bridges.changed() => {}
             () = self.flows_retry.due(), if written => {}
             () = self.ports_retry.due() => {}
         }
@@ -68,6 +78,14 @@ impl FollowUps {
             }
         }
         self.flows_retry.after(complete);
+    }
+
+    /// Says what an operator should know, each once for as long as it holds.
+    pub fn advise(&mut self, options: &Options, table: &ServiceTable) {
+        let now = advise(options, table, self.bridges.now().as_deref());
+        now.difference(&self.advice).for_each(|advice| tracing::warn!("{advice}"));
+        self.advice.difference(&now).for_each(|advice| tracing::info!("no longer so: {advice}"));
+        self.advice = now;
     }
 
     /// Opens and closes health-check node ports; returns those that could not be opened and were not told of yet.

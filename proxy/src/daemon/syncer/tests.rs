@@ -87,6 +87,7 @@ impl Kept {
             Box::<Number>::default(),
             KernelSettings::none(),
             LocalAddresses::told(known),
+            Bridges::unknown(),
             health,
             Metrics::new(),
             EventRecorder::default(),
@@ -253,7 +254,8 @@ fn health_check_ports_follow_the_addresses_of_the_node() {
                 !listens([127, 0, 0, 1], 32000),
                 "nobody knows the addresses: nowhere, and not everywhere"
             );
-            kept.0.follow_ups = FollowUps::new(LocalAddresses::follow(), kept.0.health.clone());
+            kept.0.follow_ups =
+                FollowUps::new(LocalAddresses::follow(), Bridges::unknown(), kept.0.health.clone());
             for (ip, other) in [([192, 0, 2, 1], "192.0.2.1/32"), ([192, 0, 2, 9], "192.0.2.9/32")] {
                 netlink.add_address(&address(other)).await.expect("an address");
                 follow_until(&mut kept, "the port to open at an address that came", || listens(ip, 32000))
