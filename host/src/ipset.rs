@@ -4,18 +4,10 @@
 
 use std::io;
 
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
+use netlink_sys::protocols::NETLINK_NETFILTER;
 
 use crate::error::HostError;
-use crate::nftables::attr::{Header, Message, Messages, Writer};
-
-const NLM_F_REQUEST: u16 = 0x1;
-const NLM_F_ACK: u16 = 0x4;
-const NLM_F_DUMP: u16 = 0x300;
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
-/// The kernel fills at most 32 KiB of an answer at once.
-const DATAGRAM: usize = 64 << 10;
+use crate::wire::{ACK, Connection, DUMP, Header, Message, REQUEST, Writer};
 
 /// `NFNL_SUBSYS_IPSET`; the commands are of linux/netfilter/ipset/ip_set.h.
 const SUBSYSTEM: u16 = 6 << 8;
@@ -31,20 +23,11 @@ const ONLY_NAMES: u32 = 1 << 1;
 const NLA_F_NET_BYTEORDER: u16 = 1 << 14;
 
 /// A connection to ip_set in the network namespace of the thread that made it. Calls need CAP_NET_ADMIN there.
-pub struct Ipsets {
-    socket: Socket,
-    seq: u32,
-}
+pub struct Ipsets(Connection);
 
 impl Ipsets {
     pub fn connect() -> Result<Self, HostError> {
-        let open = || -> io::Result<Socket> {
-            let mut socket = Socket::new(NETLINK_NETFILTER)?;
-            socket.bind_auto()?;
-            socket.connect(&SocketAddr::new(0, 0))?;
-            Ok(socket)
-        };
-        Ok(Self { socket: open().map_err(|error| failed("open", "sets", error))?, seq: 0 })
+        Connection::open(NETLINK_NETFILTER).map(Self).map_err(|error| failed("open", "sets", error))
     }
 
     /// The names of all sets; none where the kernel has no ip_set.
@@ -52,7 +35,7 @@ impl Ipsets {
         let mut names = Vec::new();
         let question = |w: &mut Writer| w.u32(FLAGS | NLA_F_NET_BYTEORDER, ONLY_NAMES);
         let refused =
-            self.ask("list", LIST, NLM_F_DUMP, "all", question, |m| names.extend(m.attrs().string(SETNAME)))?;
+            self.ask("list", LIST, DUMP, "all", question, |m| names.extend(m.attrs().string(SETNAME)))?;
         match refused {
             0 | libc::EINVAL | libc::EOPNOTSUPP => Ok(names),
             errno => Err(HostError::kernel("list", "ipsets", errno)),
@@ -61,7 +44,7 @@ impl Ipsets {
 
     /// Destroys a set, if it is there. The kernel has numbers of its own for what stands in the way.
     pub fn destroy(&mut self, name: &str) -> Result<(), HostError> {
-        match self.ask("destroy", DESTROY, NLM_F_ACK, name, |w| w.string(SETNAME, name), |_| {})? {
+        match self.ask("destroy", DESTROY, ACK, name, |w| w.string(SETNAME, name), |_| {})? {
             0 | libc::ENOENT => Ok(()),
             4097.. => Err(HostError::Refused {
                 op: "destroy",
@@ -84,31 +67,14 @@ impl Ipsets {
         attributes: impl FnOnce(&mut Writer),
         mut read: impl FnMut(Message),
     ) -> Result<i32, HostError> {
-        self.seq += 1;
-        let seq = self.seq;
-        let mut w = Writer::default();
-        let family = libc::AF_INET as u8;
-        w.message(Header { kind, flags: NLM_F_REQUEST | flags, seq, family, res_id: 0 }, |w| {
-            w.u8(PROTOCOL, VERSION);
-            attributes(w);
-        });
-        self.socket.send(&w.bytes, 0).map_err(|error| failed(op, object, error))?;
-        let mut buffer = Vec::with_capacity(DATAGRAM);
-        loop {
-            buffer.clear();
-            self.socket.recv(&mut buffer, 0).map_err(|error| failed(op, object, error))?;
-            for message in Messages(&buffer).filter(|message| message.header.seq == seq) {
-                match message.header.kind {
-                    NLMSG_DONE => return Ok(0),
-                    NLMSG_ERROR => {
-                        let errno =
-                            message.payload.first_chunk().map_or(0, |bytes| i32::from_ne_bytes(*bytes));
-                        return Ok(-errno);
-                    }
-                    _ => read(message),
-                }
-            }
-        }
+        let header = |seq| Header::netfilter(kind, REQUEST | flags, seq, libc::AF_INET as u8);
+        let question = |w: &mut Writer, seq| {
+            w.message(header(seq), |w| {
+                w.u8(PROTOCOL, VERSION);
+                attributes(w);
+            });
+        };
+        self.0.ask(question, &mut read).map_err(|error| failed(op, object, error))
     }
 }
 
@@ -131,7 +97,7 @@ mod tests {
                 w.u8(5, libc::AF_INET as u8);
                 w.nested(7, |_| {});
             };
-            assert_eq!(self.ask("create", CREATE, NLM_F_ACK, name, attributes, |_| {}).unwrap(), 0);
+            assert_eq!(self.ask("create", CREATE, ACK, name, attributes, |_| {}).unwrap(), 0);
         }
     }
 

@@ -8,6 +8,7 @@
 //! - [`conntrack`]: tracked connections
 //! - [`contention`]: other programs that undo what is repaired
 //! - [`ipset`]: named sets that rules of iptables match
+//! - [`generic`]: generic netlink, whose families have names
 //! - [`tun`]: TUN devices
 //! - [`netns`]: network namespaces, and commands inside them
 //! - [`inotify`]: changes in a directory
@@ -21,6 +22,7 @@ pub mod command;
 pub mod conntrack;
 pub mod contention;
 pub mod error;
+pub mod generic;
 pub mod inotify;
 pub mod ipset;
 pub mod iptables;
@@ -31,5 +33,6 @@ pub mod programs;
 pub mod sockets;
 pub mod sysctl;
 pub mod tun;
+mod wire;
 
 pub use error::{HostError, Remedy};

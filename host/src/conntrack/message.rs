@@ -3,11 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::{Entry, Filter};
-use crate::nftables::attr::{Attrs, Header, Message, Writer};
-
-const NLM_F_REQUEST: u16 = 0x1;
-const NLM_F_ACK: u16 = 0x4;
-const NLM_F_DUMP: u16 = 0x300;
+use crate::wire::{ACK, Attrs, DUMP, Header, Message, REQUEST, Writer};
 
 /// `NFNL_SUBSYS_CTNETLINK`.
 const SUBSYSTEM: u16 = 1 << 8;
@@ -40,11 +36,11 @@ const BY_DST_PORT: u32 = 1 << 5;
 
 fn header(kind: u16, flags: u16, seq: u32, ipv6: bool) -> Header {
     let family = if ipv6 { libc::AF_INET6 } else { libc::AF_INET };
-    Header { kind, flags: NLM_F_REQUEST | flags, seq, family: family as u8, res_id: 0 }
+    Header::netfilter(kind, REQUEST | flags, seq, family as u8)
 }
 
 pub(super) fn list(w: &mut Writer, seq: u32, filter: Filter) {
-    w.message(header(GET, NLM_F_DUMP, seq, filter.ipv6), |w| {
+    w.message(header(GET, DUMP, seq, filter.ipv6), |w| {
         w.nested(TUPLE_ORIG, |w| {
             w.nested(TUPLE_PROTO, |w| {
                 w.u8(PROTO_NUM, filter.protocol);
@@ -59,7 +55,7 @@ pub(super) fn list(w: &mut Writer, seq: u32, filter: Filter) {
 }
 
 pub(super) fn delete(w: &mut Writer, seq: u32, entry: &Entry) {
-    w.message(header(DELETE, NLM_F_ACK, seq, entry.client.is_ipv6()), |w| {
+    w.message(header(DELETE, ACK, seq, entry.client.is_ipv6()), |w| {
         w.nested(TUPLE_ORIG, |w| {
             w.nested(TUPLE_IP, |w| {
                 let (source, destination) = match entry.client.is_ipv6() {

@@ -11,15 +11,10 @@ mod message;
 use std::io;
 use std::net::SocketAddr;
 
-use netlink_sys::{Socket, SocketAddr as NetlinkAddr, protocols::NETLINK_NETFILTER};
+use netlink_sys::protocols::NETLINK_NETFILTER;
 
 use crate::error::HostError;
-use crate::nftables::attr::{Message, Messages, Writer};
-
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
-/// The kernel fills at most 32 KiB of an answer at once.
-const DATAGRAM: usize = 64 << 10;
+use crate::wire::Connection;
 
 /// One tracked connection, as its two directions are expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,23 +55,12 @@ impl Filter {
 
 /// A connection to ctnetlink in the network namespace of the thread that made it. Calls block for as long as the kernel
 /// works on them.
-pub struct Conntrack {
-    socket: Socket,
-    seq: u32,
-    buffer: Vec<u8>,
-}
+pub struct Conntrack(Connection);
 
 impl Conntrack {
     /// Opens a socket. What it is asked for needs CAP_NET_ADMIN in the namespace.
     pub fn connect() -> Result<Self, HostError> {
-        let open = || -> io::Result<Socket> {
-            let mut socket = Socket::new(NETLINK_NETFILTER)?;
-            socket.bind_auto()?;
-            socket.connect(&NetlinkAddr::new(0, 0))?;
-            Ok(socket)
-        };
-        let socket = open().map_err(|error| failed("open", error))?;
-        Ok(Self { socket, seq: 0, buffer: Vec::with_capacity(DATAGRAM) })
+        Connection::open(NETLINK_NETFILTER).map(Self).map_err(|error| failed("open", error))
     }
 
     /// The entries that the filter admits. One that comes or goes meanwhile may or may not be among them.
@@ -84,10 +68,10 @@ impl Conntrack {
     /// `EINVAL` where the kernel has no ctnetlink.
     pub fn list(&mut self, filter: Filter) -> Result<Vec<Entry>, HostError> {
         let mut found = Vec::new();
-        let refused = self.ask("list", |w, seq| message::list(w, seq, filter), &mut |answer| {
-            found.extend(message::entry(answer).filter(|entry| filter.admits(entry)));
-        })?;
-        match refused {
+        let refused = self.0.ask(|w, seq| message::list(w, seq, filter), &mut |answer| {
+            found.extend(message::entry(answer).filter(|entry| filter.admits(entry)))
+        });
+        match refused.map_err(|error| failed("list", error))? {
             0 => Ok(found),
             errno => Err(HostError::kernel("list", "tracked connections", errno)),
         }
@@ -95,41 +79,13 @@ impl Conntrack {
 
     /// Deletes an entry; says whether it was still there.
     pub fn delete(&mut self, entry: &Entry) -> Result<bool, HostError> {
-        match self.ask("delete", |w, seq| message::delete(w, seq, entry), &mut |_| {})? {
+        let refused = self.0.ask(|w, seq| message::delete(w, seq, entry), &mut |_| {});
+        match refused.map_err(|error| failed("delete", error))? {
             0 => Ok(true),
             libc::ENOENT => Ok(false),
             errno => {
                 let object = format!("tracked connection {} -> {}", entry.client, entry.destination);
                 Err(HostError::kernel("delete", object, errno))
-            }
-        }
-    }
-
-    /// Sends a question and reads to the end of the answer; returns the kernel's errno, 0 for success.
-    fn ask(
-        &mut self,
-        op: &'static str,
-        question: impl FnOnce(&mut Writer, u32),
-        read: &mut dyn FnMut(Message),
-    ) -> Result<i32, HostError> {
-        self.seq += 1;
-        let seq = self.seq;
-        let mut w = Writer::default();
-        question(&mut w, seq);
-        self.socket.send(&w.bytes, 0).map_err(|error| failed(op, error))?;
-        loop {
-            self.buffer.clear();
-            self.socket.recv(&mut self.buffer, 0).map_err(|error| failed(op, error))?;
-            for message in Messages(&self.buffer).filter(|message| message.header.seq == seq) {
-                match message.header.kind {
-                    NLMSG_DONE => return Ok(0),
-                    NLMSG_ERROR => {
-                        let errno =
-                            message.payload.first_chunk().map_or(0, |bytes| i32::from_ne_bytes(*bytes));
-                        return Ok(-errno);
-                    }
-                    _ => read(message),
-                }
             }
         }
     }

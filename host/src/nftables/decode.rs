@@ -1,10 +1,10 @@
 //! Expressions from netlink attributes. What is not understood whole is kept as [`Expr::Unknown`].
 
-use super::attr::{Attr, Attrs};
 use super::data::Data;
 use super::encode::*;
 use super::expr::*;
 use super::numbers::*;
+use crate::wire::{Attr, Attrs};
 
 /// Warning: the kernel reports it where none was given.
 const DEFAULT_LOG_LEVEL: u32 = 4;

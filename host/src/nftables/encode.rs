@@ -1,9 +1,9 @@
 //! Expressions as netlink attributes. The values in tables are those of linux/netfilter/nf_tables.h.
 
-use super::attr::{NLA_F_NESTED, Writer};
 use super::data::Data;
 use super::expr::*;
 use super::numbers::*;
+use crate::wire::{NLA_F_NESTED, Writer};
 
 impl Reg {
     /// As the kernel writes registers itself: those on a boundary of 16 bytes by their old number.

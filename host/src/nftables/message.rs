@@ -1,6 +1,5 @@
 //! Changes as netlink messages. The flags are those of linux/netfilter/nf_tables.h.
 
-use super::attr::{Header, NLA_F_NESTED, Writer};
 use super::batch::{Batch, Op};
 use super::data::Type;
 use super::encode::write_data;
@@ -9,17 +8,15 @@ use super::numbers::*;
 use super::object::*;
 use super::set::*;
 use super::userdata::{comment, set_userdata};
+use crate::wire::{ACK, Header, NLA_F_NESTED, REQUEST, Writer};
 
 const SUBSYS_NFTABLES: u16 = 10;
 const BATCH_BEGIN: u16 = 0x10;
 const BATCH_END: u16 = 0x11;
 
-const REQUEST: u16 = 0x1;
-const ACK: u16 = 0x4;
 const REPLACE: u16 = 0x100;
 const CREATE: u16 = 0x400;
 const APPEND: u16 = 0x800;
-pub(super) const DUMP: u16 = 0x300;
 
 /// The content of an attribute that holds elements stays below this; an element is far below 4 KiB, and a
 /// length has 16 bits.
@@ -45,7 +42,7 @@ pub(super) struct Encoded {
 
 /// The header of a request that stands alone.
 pub(super) fn request(kind: u16, flags: u16, family: u8, seq: u32) -> Header {
-    Header { kind: SUBSYS_NFTABLES << 8 | kind, flags: REQUEST | flags, seq, family, res_id: 0 }
+    Header::netfilter(SUBSYS_NFTABLES << 8 | kind, REQUEST | flags, seq, family)
 }
 
 /// The kind of one of nf_tables' messages.
@@ -56,7 +53,7 @@ pub(super) fn kind_of(header: &Header) -> Option<u16> {
 pub(super) fn encode(batch: &Batch) -> Encoded {
     let mut w = Writer::default();
     let mut ops = Vec::new();
-    let mark = |kind, seq| Header { kind, flags: REQUEST, seq, family: 0, res_id: SUBSYS_NFTABLES };
+    let mark = |kind, seq| Header { res_id: SUBSYS_NFTABLES, ..Header::netfilter(kind, REQUEST, seq, 0) };
     w.message(mark(BATCH_BEGIN, 0), |w| {
         if let Some(generation) = batch.generation {
             w.u32(batch::GENERATION, generation);

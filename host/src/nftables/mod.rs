@@ -6,7 +6,6 @@
 //!
 //! Only named sets are written; anonymous ones of others read back by the names that the kernel gave them.
 
-pub(crate) mod attr;
 mod batch;
 pub mod build;
 mod data;

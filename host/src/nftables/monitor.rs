@@ -7,12 +7,12 @@ use netlink_sys::protocols::NETLINK_NETFILTER;
 use netlink_sys::{AsyncSocket, AsyncSocketExt, TokioSocket};
 use nix::sys::socket::{setsockopt, sockopt};
 
-use super::attr::{Message, Messages};
 use super::message::kind_of;
 use super::numbers::{any, generation, message};
 use super::object::{Family, TableId};
 use super::writer::Writer;
 use crate::error::HostError;
+use crate::wire::{Message, Messages};
 
 /// `NFNLGRP_NFTABLES` of linux/netfilter/nfnetlink.h
 const GROUP: u32 = 7;

@@ -1,7 +1,6 @@
 //! The ruleset as it is.
 
 use super::Nftables;
-use super::attr::{Attrs, Message};
 use super::data::{Data, Type};
 use super::decode::{Counts, expressions, value, verdict};
 use super::message::*;
@@ -10,6 +9,7 @@ use super::object::*;
 use super::set::*;
 use super::userdata::{read_comment, read_set_comment};
 use crate::error::HostError;
+use crate::wire::{Attrs, Message};
 
 const ANY_FAMILY: u8 = 0;
 
@@ -32,7 +32,7 @@ impl Nftables {
 
     /// The rules of a chain in their order; none where there is no such chain.
     pub fn rules(&mut self, table: &TableId, chain: &str) -> Result<Vec<ListedRule>, HostError> {
-        let question = |w: &mut super::attr::Writer| {
+        let question = |w: &mut crate::wire::Writer| {
             w.string(any::TABLE, &table.name);
             w.string(rule::CHAIN, chain);
         };
@@ -58,7 +58,7 @@ impl Nftables {
 
     /// The elements of a set. No such set is `ENOENT`.
     pub fn elements(&mut self, set: &Set) -> Result<Vec<ListedElement>, HostError> {
-        let question = |w: &mut super::attr::Writer| {
+        let question = |w: &mut crate::wire::Writer| {
             w.string(any::TABLE, &set.table.name);
             w.string(elements::SET, &set.name);
         };
@@ -76,7 +76,7 @@ impl Nftables {
 
     /// One element by its key, for whole keys only; none where the set does not have it.
     pub fn element(&mut self, set: &Set, key: &Data) -> Result<Option<ListedElement>, HostError> {
-        let question = |w: &mut super::attr::Writer| {
+        let question = |w: &mut crate::wire::Writer| {
             w.string(any::TABLE, &set.table.name);
             w.string(elements::SET, &set.name);
             w.nested(elements::LIST, |w| {
@@ -104,7 +104,7 @@ impl Nftables {
     }
 
     fn objects(&mut self, kind: u16, table: &TableId) -> Result<Vec<(Counter, Counts)>, HostError> {
-        let question = |w: &mut super::attr::Writer| {
+        let question = |w: &mut crate::wire::Writer| {
             w.string(any::TABLE, &table.name);
             w.u32(object::TYPE, OBJECT_COUNTER);
         };

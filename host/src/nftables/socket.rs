@@ -5,22 +5,20 @@ use std::io;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 
-use super::attr::{Attrs, HEADER, Header, Message, Messages, Writer};
 use super::batch::{Batch, Op};
-use super::message::{self, DUMP, Encoded, request};
+use super::message::{self, Encoded, request};
 use super::numbers::elements;
 use super::read;
 use crate::error::HostError;
+use crate::wire::{
+    Attrs, DATAGRAM, DUMP, HEADER, Header, Message, Messages, NLMSG_DONE, NLMSG_ERROR, Writer,
+};
 
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
 const NLM_F_MULTI: u16 = 0x2;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 const NLM_F_CAPPED: u16 = 0x100;
 const NLM_F_ACK_TLVS: u16 = 0x200;
 
-/// The kernel fills at most 32 KiB of an answer at once.
-const DATAGRAM: usize = 64 << 10;
 /// What the kernel takes off the send buffer (net/netlink/af_netlink.c).
 const OVERHEAD: usize = 32;
 /// Room for the answers to a batch in which a thousand changes fail.

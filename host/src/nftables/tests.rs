@@ -2,10 +2,10 @@
 
 use proptest::prelude::*;
 
-use super::attr::{Attrs, Messages};
 use super::build::*;
 use super::decode::expressions;
 use super::*;
+use crate::wire::{Attrs, Messages};
 
 /// Attributes of small numbers, nested, so that the reader gets further than the first one.
 fn attributes() -> impl Strategy<Value = Vec<u8>> {
@@ -35,7 +35,7 @@ fn attributes() -> impl Strategy<Value = Vec<u8>> {
     ]);
     let field = (1u16..12, prop::collection::vec(prop_oneof![Just(0u8), 0u8..24, any::<u8>()], 0..20));
     (names, prop::collection::vec(field, 0..8)).prop_map(|(name, fields)| {
-        let mut w = attr::Writer::default();
+        let mut w = crate::wire::Writer::default();
         w.nested(1, |w| {
             w.string(1, name);
             w.nested(2, |w| fields.iter().for_each(|(kind, value)| w.raw(*kind, value)));
@@ -67,7 +67,7 @@ proptest! {
     #[test]
     fn what_is_read_is_written_again(rule in attributes()) {
         let (exprs, _) = expressions(Attrs(&rule));
-        let mut w = attr::Writer::default();
+        let mut w = crate::wire::Writer::default();
         exprs.iter().for_each(|expr| expr.write(&mut w));
         prop_assert_eq!(expressions(Attrs(&w.bytes)).0, exprs);
     }

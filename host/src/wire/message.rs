@@ -1,23 +1,39 @@
 //! Netlink messages and attributes as bytes: a writer that knows lengths and padding, a reader that trusts nothing.
 //!
-//! nf_tables puts its numbers in network byte order (linux/netfilter/nf_tables.h), the headers in the host's.
+//! Headers are in the host's byte order. Netfilter puts its numbers in network byte order (linux/netfilter/nf_tables.h),
+//! generic netlink in the host's: the methods whose names end in `_host` read and write those.
 
-/// Length of `struct nlmsghdr` and `struct nfgenmsg` together.
+/// Length of `struct nlmsghdr` and of what follows it in netfilter's and in generic messages.
 pub(crate) const HEADER: usize = 20;
 const NLA_HEADER: usize = 4;
 /// The kernel asks for this mark on attributes that hold attributes.
 pub(crate) const NLA_F_NESTED: u16 = 1 << 15;
 const NLA_TYPE_MASK: u16 = 0x3fff;
 
-/// The two headers of a message.
+/// The two headers of a message: `struct nlmsghdr`, and `struct nfgenmsg` or `struct genlmsghdr`, both four bytes long.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Header {
     pub kind: u16,
     pub flags: u16,
     pub seq: u32,
+    /// Address family of netfilter's messages, command of generic ones.
     pub family: u8,
-    /// In a batch mark the subsystem; in a message of the kernel the low half of the generation.
+    /// In a batch mark the subsystem; in a message of the kernel the low half of the generation. 0 in generic ones.
     pub res_id: u16,
+    /// Version of a generic family. 0 in netfilter's messages.
+    pub version: u8,
+}
+
+impl Header {
+    /// The header of a message to a subsystem of netfilter.
+    pub const fn netfilter(kind: u16, flags: u16, seq: u32, family: u8) -> Self {
+        Self { kind, flags, seq, family, res_id: 0, version: 0 }
+    }
+
+    /// The header of a command to a generic family.
+    pub const fn generic(family: u16, flags: u16, seq: u32, command: u8, version: u8) -> Self {
+        Self { kind: family, flags, seq, family: command, res_id: 0, version }
+    }
 }
 
 /// Builds messages one behind the other.
@@ -35,7 +51,7 @@ impl Writer {
         self.bytes.extend_from_slice(&header.flags.to_ne_bytes());
         self.bytes.extend_from_slice(&header.seq.to_ne_bytes());
         self.bytes.extend_from_slice(&0u32.to_ne_bytes());
-        self.bytes.extend_from_slice(&[header.family, 0]);
+        self.bytes.extend_from_slice(&[header.family, header.version]);
         self.bytes.extend_from_slice(&header.res_id.to_be_bytes());
         body(self);
         let length = (self.bytes.len() - start) as u32;
@@ -112,6 +128,16 @@ impl<'a> Attr<'a> {
 
     pub fn u64(&self) -> u64 {
         self.value.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+    }
+
+    /// A number in the host's byte order.
+    pub fn u16_host(&self) -> u16 {
+        self.value.first_chunk().map_or(0, |bytes| u16::from_ne_bytes(*bytes))
+    }
+
+    /// A number in the host's byte order.
+    pub fn u32_host(&self) -> u32 {
+        self.value.first_chunk().map_or(0, |bytes| u32::from_ne_bytes(*bytes))
     }
 
     pub fn string(&self) -> String {
@@ -205,6 +231,7 @@ impl<'a> Iterator for Messages<'a> {
             seq: u32::from_ne_bytes([h[8], h[9], h[10], h[11]]),
             family: generic[0],
             res_id: u16::from_be_bytes([generic[2], generic[3]]),
+            version: generic[1],
         };
         let port = u32::from_ne_bytes([h[12], h[13], h[14], h[15]]);
         Some(Message { header, port, payload })
