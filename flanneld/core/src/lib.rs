@@ -1,5 +1,6 @@
 pub mod acquire;
 pub mod book;
+pub mod cleanup;
 pub mod cni_conf;
 pub mod config;
 pub mod docker_opts;
@@ -8,6 +9,7 @@ mod go;
 pub mod iface;
 pub mod lease;
 pub mod mac;
+pub mod network_id;
 pub mod overlay;
 pub mod packet;
 pub mod preflight;

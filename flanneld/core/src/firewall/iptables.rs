@@ -4,7 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 
+use ipnet::IpNet;
+
 use super::{Match, Rule, Rules, Verdict};
+use crate::network_id::NetworkId;
 
 /// flannel's chain for source NAT, in table `nat`.
 pub const POSTROUTING_CHAIN: &str = "FLANNEL-POSTRTG";
@@ -15,47 +18,102 @@ const MASQUERADE_COMMENT: &str = "flanneld masq";
 const FORWARD_COMMENT: &str = "flanneld forward";
 
 /// One of our chains with the built-in chain that jumps to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Place {
     table: &'static str,
     hook: &'static str,
-    chain: &'static str,
+    chain: String,
     comment: &'static str,
 }
 
-const POSTROUTING: Place =
-    Place { table: "nat", hook: "POSTROUTING", chain: POSTROUTING_CHAIN, comment: MASQUERADE_COMMENT };
-const FORWARD: Place =
-    Place { table: "filter", hook: "FORWARD", chain: FORWARD_CHAIN, comment: FORWARD_COMMENT };
-const PLACES: [Place; 2] = [POSTROUTING, FORWARD];
+/// The chains of one network: flannel's own for the default one, so that either daemon replaces what the other left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chains {
+    postrouting: Place,
+    forward: Place,
+}
+
+impl Chains {
+    pub fn of(id: &NetworkId) -> Self {
+        Self {
+            postrouting: Place {
+                table: "nat",
+                hook: "POSTROUTING",
+                chain: id.name(POSTROUTING_CHAIN),
+                comment: MASQUERADE_COMMENT,
+            },
+            forward: Place {
+                table: "filter",
+                hook: "FORWARD",
+                chain: id.name(FORWARD_CHAIN),
+                comment: FORWARD_COMMENT,
+            },
+        }
+    }
+
+    fn all(&self) -> [&Place; 2] {
+        [&self.postrouting, &self.forward]
+    }
+}
+
+impl Default for Chains {
+    fn default() -> Self {
+        Self::of(&NetworkId::default())
+    }
+}
 
 /// What is in the tables now: our two chains, and the rules that concern them. Others are not kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Saved {
-    chains: BTreeSet<&'static str>,
+    ours: Chains,
+    chains: BTreeSet<String>,
     /// Lines `-A CHAIN ...` in their order, by our chain.
-    lines: BTreeMap<&'static str, Vec<String>>,
+    lines: BTreeMap<String, Vec<String>>,
 }
 
 impl Saved {
+    pub fn of(chains: &Chains) -> Self {
+        Self { ours: chains.clone(), ..Self::default() }
+    }
+
     /// Takes note of a chain.
     pub fn chain(&mut self, table: &str, name: &str) {
-        let ours = PLACES.iter().find(|place| place.table == table && place.chain == name);
-        self.chains.extend(ours.map(|place| place.chain));
+        let ours = self.ours.all().into_iter().find(|place| place.table == table && place.chain == name);
+        self.chains.extend(ours.map(|place| place.chain.clone()));
     }
 
     /// Takes note of a rule, as `iptables-save` writes it behind `-A CHAIN `.
     pub fn rule(&mut self, table: &str, chain: &str, spec: &str) {
-        let ours = PLACES.iter().find(|place| {
+        let ours = self.ours.all().into_iter().find(|place| {
             let jump = chain == place.hook && spec.split_whitespace().any(|word| word == place.chain);
             place.table == table && (jump || chain == place.chain)
         });
         if let Some(place) = ours {
-            self.lines.entry(place.chain).or_default().push(format!("-A {chain} {spec}"));
+            self.lines.entry(place.chain.clone()).or_default().push(format!("-A {chain} {spec}"));
         }
     }
 
-    fn of(&self, place: &Place) -> &[String] {
-        self.lines.get(place.chain).map_or(&[], Vec::as_slice)
+    /// Whether these chains hold the rules of one network and of no other: what an earlier release, or the original,
+    /// left under the default names for a network that has names of its own now.
+    pub fn is_only_of(&self, network: IpNet) -> bool {
+        let networks = |line: &str| -> Vec<IpNet> {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let operand = |pair: &[&str]| ["-s", "-d"].contains(&pair[0]).then(|| pair[1].parse().ok());
+            words.windows(2).filter_map(operand).flatten().collect()
+        };
+        let multicast = |net: &IpNet| net.addr().is_multicast();
+        let all: Vec<IpNet> = self
+            .lines
+            .values()
+            .flatten()
+            .flat_map(|line| networks(line))
+            .filter(|net| !multicast(net))
+            .collect();
+        all.contains(&network) && all.iter().all(|net| network.contains(net))
+    }
+
+    fn lines_of(&self, place: &Place) -> &[String] {
+        self.lines.get(&place.chain).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -63,10 +121,11 @@ impl Saved {
 /// are so already. One transaction for each table; nothing of others is named in it.
 pub fn restore(want: &Rules, have: &Saved) -> Option<String> {
     let mut text = String::new();
-    for (place, rules) in [(POSTROUTING, &want.postrouting), (FORWARD, &want.forward)] {
-        let lines = lines(&place, rules);
-        let exists = have.chains.contains(place.chain);
-        if normalised(have.of(&place)) == normalised(&lines) && (exists || lines.is_empty()) {
+    let Chains { postrouting, forward } = &have.ours;
+    for (place, rules) in [(postrouting, &want.postrouting), (forward, &want.forward)] {
+        let lines = lines(place, rules);
+        let exists = have.chains.contains(&place.chain);
+        if normalised(have.lines_of(place)) == normalised(&lines) && (exists || lines.is_empty()) {
             continue;
         }
         let _ = writeln!(text, "*{}", place.table);
@@ -74,7 +133,9 @@ pub fn restore(want: &Rules, have: &Saved) -> Option<String> {
             // Naming a chain makes it, or empties it.
             let _ = writeln!(text, ":{} - [0:0]", place.chain);
         }
-        for jump in have.of(&place).iter().filter(|line| line.starts_with(&format!("-A {} ", place.hook))) {
+        for jump in
+            have.lines_of(place).iter().filter(|line| line.starts_with(&format!("-A {} ", place.hook)))
+        {
             let _ = writeln!(text, "-D{}", &jump[2..]);
         }
         for line in &lines {
@@ -177,7 +238,11 @@ mod tests {
     }
 
     fn saved(text: &str) -> Saved {
-        let (mut saved, mut table) = (Saved::default(), "");
+        saved_of(&Chains::default(), text)
+    }
+
+    fn saved_of(chains: &Chains, text: &str) -> Saved {
+        let (mut saved, mut table) = (Saved::of(chains), "");
         for line in text.lines() {
             if let Some(name) = line.strip_prefix('*') {
                 table = name;
@@ -253,5 +318,30 @@ COMMIT
         COMMIT
         "#);
         assert_eq!(restore(&none, &Saved::default()), None);
+    }
+
+    #[test]
+    fn two_networks_have_chains_of_their_own_and_touch_nothing_of_one_another() {
+        let two = Chains::of(&NetworkId::of_etcd_prefix("/two"));
+        let rules = Rules::of_family("10.43.0.0/16".parse().unwrap(), "10.43.3.0/24".parse().unwrap(), ALL);
+        let text = restore(&rules, &saved_of(&two, SAVED)).unwrap();
+        assert!(
+            text.contains(":FLANNEL-POSTRTG-16d846ac - [0:0]") && text.contains("-j FLANNEL-FWD-16d846ac\n")
+        );
+        let ours = |line: &str| line.starts_with(['*', 'C']) || line.contains("-16d846ac");
+        assert!(text.lines().all(ours), "{text}");
+        assert_eq!(restore(&rules, &saved_of(&two, &format!("{SAVED}{text}"))), None);
+        // And the other way round: the default network's daemon sees none of the second's.
+        assert_eq!(restore(&self::rules(ALL), &saved(&format!("{SAVED}{text}"))), None);
+    }
+
+    #[test]
+    fn rules_under_the_default_names_are_told_by_their_network() {
+        let only_of = |network: &str, text: &str| saved(text).is_only_of(network.parse().unwrap());
+        assert!(only_of("10.42.0.0/16", SAVED));
+        assert!(!only_of("10.43.0.0/16", SAVED));
+        let shared = "-A FLANNEL-FWD -s 10.43.0.0/16 -m comment --comment \"flanneld forward\" -j ACCEPT";
+        assert!(!only_of("10.42.0.0/16", &format!("{SAVED}*filter\n{shared}\n")));
+        assert!(!only_of("10.42.0.0/16", ""));
     }
 }

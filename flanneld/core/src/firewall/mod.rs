@@ -79,6 +79,14 @@ impl Rules {
         Self { ipv6: network.addr().is_ipv6(), postrouting, forward }
     }
 
+    /// The rules that any set with masquerading has for `network`, whatever the node's subnet: what tells whose a table
+    /// is.
+    pub fn masquerades_of(network: IpNet) -> Vec<Rule> {
+        let both = [false, true].map(|random_fully| masquerade(network, network, random_fully));
+        let target = |rule: &Rule| matches!(rule.verdict, Verdict::Masquerade { .. });
+        both.into_iter().flatten().filter(target).collect()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.postrouting.is_empty() && self.forward.is_empty()
     }

@@ -31,7 +31,7 @@ pub trait Overlay: fmt::Display {
     ///
     /// # Errors
     /// A link cannot be named.
-    fn links(&self, _v6: bool) -> Result<BTreeSet<LinkName>, BadLinkName> {
+    fn links(&self, _v6: bool, _node: &Node) -> Result<BTreeSet<LinkName>, BadLinkName> {
         Ok(BTreeSet::new())
     }
 

@@ -8,7 +8,7 @@ use crate::lease::Subnets;
 use crate::tables::{Link, LinkKind, LinkName, Tables};
 
 pub(super) fn node(tables: &mut Tables, name: &LinkName, subnets: &Subnets, mtu: u32) {
-    let link = Link { kind: LinkKind::Bridge, mac: None, mtu: Some(mtu), up: true };
+    let link = Link { kind: LinkKind::Bridge, mac: None, mtu: Some(mtu), up: true, alias: None };
     tables.links.insert(name.clone(), link);
     for subnet in [Some(IpNet::from(subnets.v4)), subnets.v6.map(IpNet::from)].into_iter().flatten() {
         tables.addresses.insert((name.clone(), gateway(subnet)));

@@ -4,6 +4,7 @@
 //! MTUs. Begin at [`wanted()`]; the list of backends is in [`backend`].
 //! Never: looks at the kernel; an answer that only the kernel has ([`View::direct`]) is handed in.
 
+mod admit;
 mod alloc;
 pub mod backend;
 mod bridge;
@@ -23,14 +24,14 @@ use ipnet::IpNet;
 use crate::config::NetworkConfig;
 use crate::lease::{LeaseAttrs, Subnets};
 use crate::mac::Mac;
-use crate::tables::{BadLinkName, LinkName, Ownership, Route, RouteKey, Tables};
+use crate::tables::{BadLinkName, Ownership, Route, RouteKey, Tables};
 
 pub use alloc::Alloc;
 pub use backend::Backend;
 pub use host_gw::HostGw;
 pub use mtu::{pod_mtu, too_small};
-pub use node::{Node, PerFamily, Reach, Underlay, View};
-pub use udp::{Datapath, Udp};
+pub use node::{ForeignRoute, Node, PerFamily, Reach, Underlay, View};
+pub use udp::{Datapath, SeenTun, Udp, choose_tun};
 pub use vxlan::Vxlan;
 pub use wanted::{Ignored, Wanted};
 
@@ -53,22 +54,32 @@ pub fn wanted<'a>(
     if node.blackhole {
         blackhole(&mut wanted.tables, &node.subnets);
     }
+    admit::own_routes(&mut wanted, view);
+    let peers: Vec<_> = peers.into_iter().collect();
+    let guards = admit::Guards::new(config, view, peers.iter().map(|(_, attrs)| *attrs));
     for (subnets, attrs) in peers {
-        if let Err(reason) = peer(&mut wanted, config, node, (subnets, attrs), view) {
+        if let Err(reason) = peer(&mut wanted, config, node, (subnets, attrs), view, &guards) {
             wanted.ignored.push((*subnets, reason));
         }
     }
     Ok(wanted)
 }
 
-/// Which kernel objects belong to this daemon.
+/// Which kernel objects belong to this daemon. `former` are the networks of its earlier configurations, as far as
+/// they are known.
 ///
 /// # Errors
 /// As [`wanted()`].
-pub fn ownership(config: &NetworkConfig, bridge: Option<&LinkName>) -> Result<Ownership, BadLinkName> {
-    let overlay_links = config.backend.overlay().links(config.v6.is_some())?;
-    let networks = [&config.v4, &config.v6].into_iter().flatten().map(|pool| pool.network).collect();
-    Ok(Ownership { overlay_links, bridge: bridge.cloned(), networks })
+pub fn ownership(
+    config: &NetworkConfig,
+    node: &Node,
+    former: impl IntoIterator<Item = IpNet>,
+) -> Result<Ownership, BadLinkName> {
+    let overlay_links = config.backend.overlay().links(config.v6.is_some(), node)?;
+    let PerFamily { v4, v6 } = config.networks();
+    let mut networks: Vec<IpNet> = v4.into_iter().chain(v6).collect();
+    networks.extend(former.into_iter().filter(|network| Some(*network) != v4 && Some(*network) != v6));
+    Ok(Ownership { overlay_links, bridge: node.bridge.clone(), networks })
 }
 
 /// What this node publishes in its lease: flannel's bytes.
@@ -94,6 +105,7 @@ fn peer(
     node: &Node,
     (subnets, attrs): (&Subnets, &LeaseAttrs),
     view: &View,
+    guards: &admit::Guards<'_>,
 ) -> Result<(), Ignored> {
     let overlay = config.backend.overlay();
     if overlay.needs_same_type() && attrs.backend_type != overlay.lease_type() {
@@ -112,7 +124,14 @@ fn peer(
         }),
         _ => None,
     };
-    v4.into_iter().chain(v6).try_for_each(|reach| overlay.peer(wanted, node, &reach, view))
+    let reaches: Vec<Reach<'_>> = v4.into_iter().chain(v6).collect();
+    reaches.iter().try_for_each(|reach| guards.admit(reach.subnet))?;
+    // Of a lease with two families either both are used or none.
+    let mut parts = Wanted::default();
+    reaches.iter().try_for_each(|reach| overlay.peer(&mut parts, node, reach, view))?;
+    admit::claim(&mut parts, view)?;
+    wanted.join(parts);
+    Ok(())
 }
 
 /// Behind every other route to the same subnet, so that a bridge's own route wins (flannel's has metric 0

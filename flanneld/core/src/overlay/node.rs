@@ -1,13 +1,14 @@
 //! This node and its view of the others.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
 use crate::lease::{RawJson, Subnets};
 use crate::mac::Mac;
-use crate::tables::LinkName;
+use crate::network_id::NetworkId;
+use crate::tables::{LinkName, Route};
 
 /// One value for each address family.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,6 +20,10 @@ pub struct PerFamily<T> {
 /// This node: where it stands in the underlay and what it leased.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
+    /// Which network it serves.
+    pub id: NetworkId,
+    /// The TUN of the udp backend.
+    pub tun: LinkName,
     pub underlay: Underlay,
     /// What the other nodes send to. Differs from the underlay's address behind NAT.
     pub public_ip: Ipv4Addr,
@@ -45,11 +50,29 @@ pub struct Underlay {
     pub local: BTreeSet<IpAddr>,
 }
 
-/// What the kernel said about the peers.
+/// What the kernel and the host's configuration say about the world around.
 #[derive(Clone, Debug, Default)]
 pub struct View {
     /// Public addresses that are reached without a gateway. Asked only for `DirectRouting`.
     pub direct: BTreeSet<IpAddr>,
+    /// Routes of others, by destination. As far as one of ours could have the same.
+    pub foreign: BTreeMap<IpNet, Vec<ForeignRoute>>,
+    /// Addresses that no peer may take away from us, with what they are: our own, gateways, etcd.
+    pub guarded: BTreeMap<IpAddr, String>,
+    /// The networks that the underlay's link is part of.
+    pub underlay: Vec<IpNet>,
+}
+
+/// A route that is not ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignRoute {
+    pub metric: u32,
+    /// In our terms, as far as it has any.
+    pub route: Option<Route>,
+    /// `RTPROT_*`.
+    pub protocol: u8,
+    /// As a person would type it.
+    pub text: String,
 }
 
 /// One family of a peer: a subnet, and where to send its packets.

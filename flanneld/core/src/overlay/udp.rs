@@ -12,6 +12,7 @@ use super::wanted::{Ignored, Wanted};
 use super::{Node, PerFamily, Reach, View, host_net};
 use crate::config::ConfigError;
 use crate::config::fields::{Fields, bad};
+use crate::network_id::{NetworkId, is_mark};
 use crate::tables::{BadLinkName, Link, LinkKind, LinkName, Route, RouteKey};
 
 pub(super) const NAME: &str = "udp";
@@ -55,6 +56,38 @@ pub(super) fn read(options: &Fields<'_>, ipv6: bool) -> Result<Udp, ConfigError>
     Ok(Udp { port: port.unwrap_or(Udp::default().port), datapath })
 }
 
+/// A link called `flannelN`, as it is at the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenTun {
+    pub name: String,
+    pub tun: bool,
+    pub alias: Option<String>,
+    pub addresses: Vec<IpAddr>,
+}
+
+/// The TUN to adopt, or to make: the one that bears our mark; else one without a mark, of the original or of an
+/// earlier release, with an address of our network; else, for the default network, a bare `flannel0`, or something
+/// that is no TUN and has to be reported as being in the way; else the first name that is free.
+pub fn choose_tun(seen: &[SeenTun], id: &NetworkId, networks: &[IpNet]) -> LinkName {
+    let numbered =
+        |tun: &&SeenTun| tun.name.strip_prefix("flannel").is_some_and(|n| n.parse::<u32>().is_ok());
+    let unmarked = |tun: &SeenTun| !tun.alias.as_deref().is_some_and(is_mark);
+    let inside = |ip: &IpAddr| networks.iter().any(|network| network.contains(ip));
+    let links = || seen.iter().filter(numbered);
+    let ours = links()
+        .find(|tun| tun.tun && tun.alias.as_deref() == Some(&id.mark()))
+        .or_else(|| links().find(|tun| tun.tun && unmarked(tun) && tun.addresses.iter().any(inside)))
+        .or_else(|| {
+            links().find(|tun| {
+                let bare = !tun.tun || (unmarked(tun) && tun.addresses.is_empty());
+                id.is_default() && tun.name == LinkName::tun(0).as_str() && bare
+            })
+        });
+    let first_free =
+        || (0..).map(LinkName::tun).find(|name| seen.iter().all(|tun| tun.name != name.as_str()));
+    ours.and_then(|tun| tun.name.parse().ok()).or_else(first_free).expect("there are fewer links than names")
+}
+
 impl Default for Udp {
     fn default() -> Self {
         Self { port: 8285, datapath: Datapath::Auto }
@@ -71,8 +104,8 @@ impl Overlay for Udp {
         false
     }
 
-    fn links(&self, _v6: bool) -> Result<BTreeSet<LinkName>, BadLinkName> {
-        Ok(BTreeSet::from([LinkName::tun()]))
+    fn links(&self, _v6: bool, node: &Node) -> Result<BTreeSet<LinkName>, BadLinkName> {
+        Ok(BTreeSet::from([node.tun.clone()]))
     }
 
     fn mtus(&self, underlay: u32) -> PerFamily<u32> {
@@ -94,10 +127,11 @@ impl Overlay for Udp {
         networks: PerFamily<Option<IpNet>>,
         node: &Node,
     ) -> Result<(), BadLinkName> {
-        let tun = LinkName::tun();
+        let tun = node.tun.clone();
         let mtu = Some(self.mtus(node.underlay.mtu).v4);
         let tables = &mut wanted.tables;
-        tables.links.insert(tun.clone(), Link { kind: LinkKind::Tun, mac: None, mtu, up: true });
+        let alias = Some(node.id.mark());
+        tables.links.insert(tun.clone(), Link { kind: LinkKind::Tun, mac: None, mtu, up: true, alias });
         tables.addresses.insert((tun.clone(), host_net(node.subnets.v4.network().into())));
         if let Some(network) = networks.v4 {
             let route = Route::Out { dev: tun, via: None, onlink: false };

@@ -77,7 +77,7 @@ impl Overlay for Vxlan {
         self.mtu
     }
 
-    fn links(&self, v6: bool) -> Result<BTreeSet<LinkName>, BadLinkName> {
+    fn links(&self, v6: bool, _: &Node) -> Result<BTreeSet<LinkName>, BadLinkName> {
         let mut names = BTreeSet::from([LinkName::vxlan(self.vni)]);
         if v6 {
             names.insert(LinkName::vxlan_v6(self.vni)?);
@@ -161,7 +161,7 @@ impl Vxlan {
             learning: self.learning,
             gbp: self.gbp,
         });
-        Link { kind, mac, mtu: Some(mtu), up: true }
+        Link { kind, mac, mtu: Some(mtu), up: true, alias: Some(node.id.mark()) }
     }
 }
 

@@ -22,9 +22,9 @@ impl LinkName {
         &self.0
     }
 
-    /// The TUN of the udp backend, `flannel0` as in flannel.
-    pub fn tun() -> Self {
-        Self("flannel0".to_owned())
+    /// A TUN of the udp backend, `flannel0` and so on as in flannel.
+    pub fn tun(number: u32) -> Self {
+        Self(format!("flannel{number}"))
     }
 
     /// The VXLAN link for IPv4, `flannel.VNI` as in flannel.
@@ -68,6 +68,8 @@ pub struct Link {
     /// `None` in a wanted link: any will do.
     pub mtu: Option<u32>,
     pub up: bool,
+    /// Whose it is: see [`crate::network_id::NetworkId::mark`]. `None` in a wanted link: any will do.
+    pub alias: Option<String>,
 }
 
 /// What a link is, with the parameters that it keeps from birth to death.
@@ -154,6 +156,7 @@ impl fmt::Display for Link {
         if let Some(mtu) = self.mtu {
             write!(f, " mtu {mtu}")?;
         }
-        write!(f, " {}", if self.up { "up" } else { "down" })
+        write!(f, " {}", if self.up { "up" } else { "down" })?;
+        self.alias.as_ref().map_or(Ok(()), |alias| write!(f, " alias {alias:?}"))
     }
 }

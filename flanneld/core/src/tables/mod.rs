@@ -19,7 +19,7 @@ use ipnet::IpNet;
 use crate::mac::Mac;
 
 pub use link::{BadLinkName, IpipLink, Link, LinkKind, LinkName, VxlanLink};
-pub use ownership::{Ownership, PROTOCOL};
+pub use ownership::{Ownership, PROTOCOL, SeenRoute};
 pub use plan::{Conflict, Op, conflicts, plan};
 
 /// A set of kernel tables: what we want, or what we have of it.

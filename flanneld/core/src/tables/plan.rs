@@ -23,6 +23,9 @@ pub enum Op {
     DelFdb(LinkName, Mac, IpAddr),
     SetNeighbour(LinkName, IpAddr, Mac),
     DelNeighbour(LinkName, IpAddr),
+    /// Adds a route where there is none with this key; refused where there is.
+    AddRoute(RouteKey, Route),
+    /// Puts a route in the place of one of ours with the same key.
     SetRoute(RouteKey, Route),
     DelRoute(RouteKey, Route),
 }
@@ -60,7 +63,10 @@ pub fn plan(want: &Tables, have: &Tables) -> Vec<Op> {
     ops.extend(
         new(&want.neighbours, &have.neighbours).map(|((l, ip), mac)| Op::SetNeighbour(l.clone(), *ip, *mac)),
     );
-    ops.extend(new(&want.routes, &have.routes).map(|(key, route)| Op::SetRoute(*key, route.clone())));
+    ops.extend(new(&want.routes, &have.routes).map(|(key, route)| {
+        let replaces = have.routes.contains_key(key);
+        if replaces { Op::SetRoute(*key, route.clone()) } else { Op::AddRoute(*key, route.clone()) }
+    }));
     ops.extend(gone(&want.fdb, &have.fdb).map(|((link, mac), ip)| Op::DelFdb(link.clone(), *mac, *ip)));
     ops
 }
@@ -95,6 +101,7 @@ fn satisfies(have: &Link, want: &Link) -> bool {
     have.up == want.up
         && (want.mac.is_none() || want.mac == have.mac)
         && (want.mtu.is_none() || want.mtu == have.mtu)
+        && (want.alias.is_none() || want.alias == have.alias)
 }
 
 /// The tables after the kernel has deleted some links, with all that hung on them.
@@ -137,6 +144,7 @@ impl fmt::Display for Op {
             Self::DelFdb(link, mac, ip) => write!(f, "fdb del {mac} dev {link} dst {ip}"),
             Self::SetNeighbour(link, ip, mac) => write!(f, "neigh replace {ip} lladdr {mac} dev {link}"),
             Self::DelNeighbour(link, ip) => write!(f, "neigh del {ip} dev {link}"),
+            Self::AddRoute(key, route) => write!(f, "route add {key} {route}"),
             Self::SetRoute(key, route) => write!(f, "route replace {key} {route}"),
             Self::DelRoute(key, route) => write!(f, "route del {key} {route}"),
         }

@@ -39,6 +39,7 @@ fn link() -> impl Strategy<Value = Link> {
         mac: Some(mac),
         mtu: Some(1400 + mtu),
         up,
+        alias: None,
     })
 }
 
@@ -91,7 +92,8 @@ fn run(kernel: &mut Tables, op: &Op) {
         Op::DelFdb(link, mac, ip) => assert_eq!(kernel.fdb.remove(&(link, mac)), Some(ip), "{op}"),
         Op::SetNeighbour(link, ip, mac) => drop(kernel.neighbours.insert((link, ip), mac)),
         Op::DelNeighbour(link, ip) => assert!(kernel.neighbours.remove(&(link, ip)).is_some(), "{op}"),
-        Op::SetRoute(key, route) => {
+        Op::AddRoute(key, _) if kernel.routes.contains_key(&key) => panic!("{op}: there is a route"),
+        Op::AddRoute(key, route) | Op::SetRoute(key, route) => {
             if let Route::Out { dev, .. } = &route {
                 assert!(kernel.links.contains_key(dev), "{op}: no such device");
             }
@@ -128,7 +130,7 @@ fn overlay(mac: u8) -> Tables {
         learning: false,
         gbp: false,
     });
-    let link = Link { kind, mac: Some(Mac([2, 0, 0, 0, 0, 1])), mtu: Some(1450), up: true };
+    let link = Link { kind, mac: Some(Mac([2, 0, 0, 0, 0, 1])), mtu: Some(1450), up: true, alias: None };
     let mac = Mac([2, 0, 0, 0, 0, mac]);
     let mut tables = Tables::default();
     tables.links.insert(dev.clone(), link);
@@ -151,7 +153,7 @@ fn a_new_overlay_is_built_from_the_link_up_and_the_route_comes_last() {
     addr add 10.5.1.0/32 dev flannel.1
     fdb replace 02:00:00:00:00:02 dev flannel.1 dst 192.0.2.2
     neigh replace 10.5.2.0 lladdr 02:00:00:00:00:02 dev flannel.1
-    route replace 10.5.2.0/24 via 10.5.2.0 dev flannel.1 onlink
+    route add 10.5.2.0/24 via 10.5.2.0 dev flannel.1 onlink
     ");
 }
 
@@ -176,7 +178,7 @@ fn a_link_born_otherwise_is_replaced_with_all_that_hung_on_it() {
     addr add 10.5.1.0/32 dev flannel.1
     fdb replace 02:00:00:00:00:02 dev flannel.1 dst 192.0.2.2
     neigh replace 10.5.2.0 lladdr 02:00:00:00:00:02 dev flannel.1
-    route replace 10.5.2.0/24 via 10.5.2.0 dev flannel.1 onlink
+    route add 10.5.2.0/24 via 10.5.2.0 dev flannel.1 onlink
     ");
 }
 
@@ -205,27 +207,56 @@ fn ownership() -> Ownership {
     }
 }
 
-#[test]
-fn only_marked_or_tunnelled_routes_into_our_network_are_ours() {
-    let ours = ownership();
-    let (inside, outside): (IpNet, IpNet) = ("10.5.3.0/24".parse().unwrap(), "10.6.3.0/24".parse().unwrap());
-    let (flannel, eth): (LinkName, LinkName) = ("flannel.1".parse().unwrap(), "eth0".parse().unwrap());
-    assert!(ours.route(&inside, Some(&eth), PROTOCOL), "host-gw route of ours");
-    assert!(ours.route(&inside, Some(&flannel), 3), "the original's route through flannel.1");
-    assert!(!ours.route(&inside, Some(&eth), 3), "an operator's static route");
-    assert!(!ours.route(&outside, Some(&eth), PROTOCOL), "another Weft daemon's network");
-    assert!(!ours.route(&outside, Some(&flannel), 3), "an operator's route through our link");
-    assert!(!ours.route(&inside, Some(&flannel), 2), "the kernel's own");
+fn seen<'a>(destination: &str, dev: &'a LinkName, protocol: u8) -> SeenRoute<'a> {
+    SeenRoute {
+        destination: destination.parse().unwrap(),
+        dev: Some(dev),
+        via: None,
+        onlink: false,
+        protocol,
+    }
 }
 
 #[test]
-fn only_addresses_of_our_network_on_our_links_are_ours() {
+fn only_marked_or_tunnelled_routes_are_ours() {
+    let ours = ownership();
+    let (inside, outside) = ("10.5.3.0/24", "10.6.3.0/24");
+    let (flannel, eth): (LinkName, LinkName) = ("flannel.1".parse().unwrap(), "eth0".parse().unwrap());
+    assert!(ours.route(&seen(inside, &eth, PROTOCOL)), "host-gw route of ours");
+    assert!(ours.route(&seen(inside, &flannel, 3)), "the original's route through flannel.1");
+    assert!(ours.route(&seen(outside, &flannel, PROTOCOL)), "ours, of whatever network it was");
+    let onlink = |via| SeenRoute { via: Some(via), onlink: true, ..seen(outside, &flannel, 3) };
+    assert!(ours.route(&onlink([10, 6, 3, 0].into())), "the original's, of another network");
+    assert!(!ours.route(&onlink([10, 6, 3, 1].into())), "an operator's route through our link");
+    assert!(!ours.route(&seen(inside, &eth, 3)), "an operator's static route");
+    assert!(!ours.route(&seen(outside, &eth, PROTOCOL)), "another Weft daemon's network");
+    assert!(!ours.route(&seen(outside, &flannel, 3)), "an operator's route through our link");
+    assert!(!ours.route(&seen(inside, &flannel, 2)), "the kernel's own");
+}
+
+#[test]
+fn only_addresses_of_our_making_on_our_links_are_ours() {
     let ours = ownership();
     let (flannel, docker): (LinkName, LinkName) = ("flannel.1".parse().unwrap(), "docker0".parse().unwrap());
     let eth: LinkName = "eth0".parse().unwrap();
-    assert!(ours.address(&flannel, &"10.5.1.0/32".parse().unwrap()));
-    assert!(ours.address(&docker, &"10.5.1.1/24".parse().unwrap()));
-    assert!(!ours.address(&docker, &"172.17.0.1/16".parse().unwrap()), "Docker's own default");
-    assert!(!ours.address(&flannel, &"fe80::1/64".parse().unwrap()));
-    assert!(!ours.address(&eth, &"10.5.1.0/32".parse().unwrap()));
+    let address = |link: &LinkName, text: &str| ours.address(link, &text.parse().unwrap());
+    assert!(address(&flannel, "10.5.1.0/32"));
+    assert!(address(&flannel, "10.6.1.0/32"), "of a former network");
+    assert!(address(&flannel, "10.5.7.1/24"), "of our network, whoever put it there");
+    assert!(address(&docker, "10.5.1.1/24"));
+    assert!(!address(&flannel, "10.6.1.1/24"), "somebody's network on our tunnel");
+    assert!(!address(&docker, "172.17.0.1/16"), "Docker's own default");
+    assert!(!address(&docker, "192.0.2.77/32"), "somebody's, on the shared bridge");
+    assert!(!address(&flannel, "fe80::1/64"));
+    assert!(!address(&flannel, "fe80::1/128"));
+    assert!(!address(&eth, "10.5.1.0/32"));
+}
+
+#[test]
+fn neighbours_of_whatever_network_on_our_tunnel_are_ours() {
+    let ours = ownership();
+    let (flannel, docker): (LinkName, LinkName) = ("flannel.1".parse().unwrap(), "docker0".parse().unwrap());
+    assert!(ours.neighbour(&flannel, [10, 6, 3, 0].into()));
+    assert!(!ours.neighbour(&docker, [10, 5, 3, 0].into()));
+    assert!(!ours.neighbour(&flannel, "ff02::1".parse().unwrap()));
 }
