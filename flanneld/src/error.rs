@@ -40,6 +40,15 @@ pub enum FlanneldError {
     Udp(#[source] crate::udp::UdpError),
     #[error("cannot set up the firewall rules")]
     Firewall(#[source] host::error::HostError),
+    #[error(
+        "{by} asks for nftables, and this kernel cannot do what the rules need: load its modules (modprobe -a \
+         nf_tables nft_chain_nat nft_masq), or take --firewall=iptables"
+    )]
+    NoNftables {
+        by: &'static str,
+        #[source]
+        source: host::error::HostError,
+    },
     #[error("cannot look at the kernel's tables")]
     Observe(#[source] host::error::HostError),
     #[error(transparent)]

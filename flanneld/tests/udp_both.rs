@@ -298,7 +298,7 @@ fn programs_are_mended_kept_and_removed() {
     let a = lab.a.start(Datapath::Ebpf);
     assert!(lab.a.ping(TUN_B, &[]).status.success());
     drop(a);
-    lab.a.in_ns(|| UdpPath::cleanup("flannel0", &pins)).unwrap();
+    lab.a.in_ns(|| UdpPath::remove_pins(&pins).and(UdpPath::remove_tun("flannel0"))).unwrap();
     assert!(!lab.a.has_tun() && !pins.exists());
 }
 

@@ -193,9 +193,9 @@ fn the_tun_survives_a_restart_and_goes_when_told() {
 
     drop(a);
     let pins = lab.a.spec(Datapath::Simple).pin_dir;
-    lab.a.in_ns(|| UdpPath::cleanup("flannel0", &pins)).unwrap();
+    lab.a.in_ns(|| UdpPath::remove_pins(&pins).and(UdpPath::remove_tun("flannel0"))).unwrap();
     assert!(!lab.a.has_tun());
-    lab.a.in_ns(|| UdpPath::cleanup("flannel0", &pins)).unwrap();
+    lab.a.in_ns(|| UdpPath::remove_pins(&pins).and(UdpPath::remove_tun("flannel0"))).unwrap();
 }
 
 #[test]

@@ -83,6 +83,11 @@ impl Contention {
         self.due
     }
 
+    /// The last repair has held, so that nothing needs to be remembered.
+    pub fn is_over(&self, now: Instant) -> bool {
+        self.due.is_none() && self.repaired.is_none_or(|at| now.saturating_duration_since(at) >= QUIET)
+    }
+
     /// The repair has been made, early or late.
     pub fn repaired(&mut self, now: Instant) {
         self.due = None;

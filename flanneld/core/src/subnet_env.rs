@@ -96,6 +96,11 @@ impl Earlier {
         }
     }
 
+    /// The networks that it speaks of.
+    pub fn networks(&self) -> Vec<IpNet> {
+        self.network.map(Into::into).into_iter().chain(self.ipv6_network.map(Into::into)).collect()
+    }
+
     /// The subnets to ask for again.
     pub fn previous(&self) -> Previous {
         Previous { v4: self.subnet, v6: self.ipv6_subnet }

@@ -1,41 +1,85 @@
-//! `flanneld --cleanup`: removes what a stopped daemon left running on this host.
+//! `flanneld --cleanup`: removes what a stopped daemon left running on this host. Other daemons, of other networks, may
+//! still run: see [`flanneld_core::cleanup`].
 
-use flanneld_core::config::Vni;
-use flanneld_core::tables::{LinkName, PROTOCOL};
-use host::netlink::{LinkKind, Netlink, Write};
+use flanneld_core::cleanup::{Scope, SeenKind, SeenLink};
+use host::netlink::{Link, LinkKind, Netlink, Write};
 
+use super::identity;
 use crate::error::{FlanneldError, chain};
 use crate::firewall;
 use crate::options::Options;
-use crate::udp;
+use crate::udp::UdpPath;
 
-/// Removes the udp data path (`flannel0`, programs, maps), the VXLAN links, the routes marked as ours, and the
-/// firewall rules. The lease stays in etcd until it ends, so that a daemon that starts again has its subnet
-/// back; `subnet.env` stays for the same reason, and the bridge because pods hang on it.
+/// Removes the udp data path (TUN, programs, maps), the VXLAN links, the routes marked as ours, and the firewall rules,
+/// each as far as it belongs to the network of `--etcd-prefix` and `--subnet-file`. The lease stays in etcd until it
+/// ends, so that a daemon that starts again has its subnet back; `subnet.env` stays for the same reason, and the bridge
+/// because pods hang on it.
 ///
 /// # Errors
 /// The first thing that could not be removed; the others are tried all the same.
 pub async fn cleanup(options: &Options) -> Result<(), FlanneldError> {
     let netlink = Netlink::connect().map_err(FlanneldError::Observe)?;
-    let udp =
-        udp::UdpPath::cleanup(LinkName::tun().as_str(), &options.bpf_pin_dir).map_err(FlanneldError::Udp);
-    let links = remove_links(&netlink).await;
-    let rules = firewall::remove().map_err(FlanneldError::Firewall);
-    udp.and(links).and(rules)?;
+    let id = identity::network_id(options);
+    let scope = Scope { id: id.clone(), networks: identity::recorded_networks(&options.subnet_file) };
+    let links = look(&netlink).await?;
+    let ours = || links.iter().filter(|(_, seen)| scope.owns_link(seen));
+
+    let pins = UdpPath::remove_pins(&identity::pin_dir(options, &id)).map_err(FlanneldError::Udp);
+    let tuns = ours().filter(|(_, seen)| seen.kind == SeenKind::Tun);
+    let tuns: Result<Vec<()>, _> = tuns.map(|(_, seen)| UdpPath::remove_tun(&seen.name)).collect();
+    let vxlans = ours().filter(|(_, seen)| matches!(seen.kind, SeenKind::Vxlan(_)));
+    let vxlans: Vec<Write> = vxlans.map(|(link, _)| Write::DeleteLink(link.index)).collect();
+    let others = links.iter().any(|(_, seen)| scope.is_of_another(seen));
+    let tables = remove(&netlink, &scope, vxlans, others).await;
+    let rules = firewall::remove(&id).map_err(FlanneldError::Firewall);
+    pins.and(tuns.map(drop).map_err(FlanneldError::Udp)).and(tables).and(rules)?;
     tracing::info!("removed the data path, the tunnel links, our routes and the firewall rules");
     Ok(())
 }
 
-/// VXLAN links by flannel's names, and routes by our protocol number.
-async fn remove_links(netlink: &Netlink) -> Result<(), FlanneldError> {
-    let (links, routes) =
-        tokio::try_join!(netlink.links(), netlink.routes()).map_err(FlanneldError::Observe)?;
-    let marked = routes.into_iter().filter(|route| route.protocol == PROTOCOL).map(Write::DeleteRoute);
-    let tunnels = links.into_iter().filter_map(|link| match &link.kind {
-        LinkKind::Vxlan(vxlan) if is_ours(&link.name, vxlan.vni) => Some(Write::DeleteLink(link.index)),
-        _ => None,
+async fn look(netlink: &Netlink) -> Result<Vec<(Link, SeenLink)>, FlanneldError> {
+    let (links, addresses) =
+        tokio::try_join!(netlink.links(), netlink.addresses()).map_err(FlanneldError::Observe)?;
+    let seen = links.into_iter().map(|link| {
+        let of_link = addresses.iter().filter(|address| address.index == link.index);
+        let seen = SeenLink {
+            name: link.name.clone(),
+            kind: match &link.kind {
+                LinkKind::Tun(_) => SeenKind::Tun,
+                LinkKind::Vxlan(vxlan) => SeenKind::Vxlan(vxlan.vni),
+                _ => SeenKind::Other,
+            },
+            alias: link.alias.clone(),
+            addresses: of_link.map(|address| address.net.addr()).collect(),
+        };
+        (link, seen)
     });
-    let writes: Vec<Write> = marked.chain(tunnels).collect();
+    Ok(seen.collect())
+}
+
+/// The routes by our protocol number, and the links.
+async fn remove(
+    netlink: &Netlink,
+    scope: &Scope,
+    links: Vec<Write>,
+    others: bool,
+) -> Result<(), FlanneldError> {
+    let routes = netlink.routes().await.map_err(FlanneldError::Observe)?;
+    let (mut writes, mut unknown) = (Vec::new(), 0);
+    for route in routes {
+        match scope.owns_route(&route.dst, route.protocol, others) {
+            Some(true) => writes.push(Write::DeleteRoute(route)),
+            Some(false) => {}
+            None => unknown += 1,
+        }
+    }
+    if unknown > 0 {
+        tracing::warn!(
+            routes = unknown,
+            "routes of flanneld stay, for nothing tells whose they are: name the network's file with --subnet-file"
+        );
+    }
+    writes.extend(links);
     let mut first = None;
     for (write, result) in writes.iter().zip(netlink.apply(&writes).await) {
         match result {
@@ -48,9 +92,4 @@ async fn remove_links(netlink: &Netlink) -> Result<(), FlanneldError> {
         }
     }
     first.map_or(Ok(()), |error| Err(FlanneldError::Observe(error)))
-}
-
-fn is_ours(name: &str, vni: u32) -> bool {
-    let Ok(vni) = Vni::new(vni) else { return false };
-    name == LinkName::vxlan(vni).as_str() || LinkName::vxlan_v6(vni).is_ok_and(|v6| name == v6.as_str())
 }

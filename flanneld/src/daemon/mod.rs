@@ -6,7 +6,9 @@
 
 mod cleanup;
 mod config;
+mod contests;
 mod files;
+mod identity;
 mod lease;
 mod leases;
 mod reconciler;
@@ -89,6 +91,7 @@ async fn serve(options: Options) -> Result<(), FlanneldError> {
     let mut informed = false;
     let mut stage = Stage::new(health);
     loop {
+        let held = reconciler.held();
         let mut look = tokio::select! {
             look = leases.changed() => {
                 informed = true;
@@ -96,13 +99,14 @@ async fn serve(options: Options) -> Result<(), FlanneldError> {
             }
             () = changes.gather(reconciler.last_pass()), if informed => true,
             () = retry.due(), if informed => true,
+            () = until(held), if informed => true,
             _ = pulse.tick(), if stage.reached() && reconciler.runs_udp() => !reconciler.udp_is_whole(),
             () = firewall.changed(), if stage.reached() => {
                 firewall.sync(reconciler.node()).await;
                 false
             }
             _ = aging.tick(), if stage.reached() => {
-                reconciler.age_udp_peers();
+                reconciler.age();
                 firewall.count(reconciler.counted(&leases.book));
                 false
             }
@@ -165,6 +169,13 @@ impl Changes {
         }
         self.look_at = None;
         while self.watch.ready().is_some() {}
+    }
+}
+
+async fn until(due: Option<std::time::Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -8,14 +8,17 @@ use std::time::{Duration, Instant};
 use flanneld_core::book::LeaseBook;
 use flanneld_core::config::NetworkConfig;
 use flanneld_core::lease::{LeaseAttrs, Subnets};
+use flanneld_core::mac::Mac;
 use flanneld_core::overlay::{self, Ignored, Node, View};
-use flanneld_core::tables::{self, Op, Ownership};
+use flanneld_core::tables::{self, Op, Ownership, RouteKey};
 use host::netlink::Netlink;
+use ipnet::IpNet;
 use tokio::sync::Notify;
 
+use super::contests::Contests;
 use crate::error::{FlanneldError, chain};
 use crate::firewall::accounting::Counted;
-use crate::kernel::{self, Failure, Observed};
+use crate::kernel::{self, Failure, Observed, Shield};
 use crate::metrics::Metrics;
 use crate::peers::Peers;
 use crate::udp::{self, UdpPath, UdpSpec};
@@ -61,6 +64,15 @@ impl Pass {
     }
 }
 
+/// What the start knows of the world around.
+#[derive(Debug, Default)]
+pub struct Surroundings {
+    /// Networks of earlier configurations.
+    pub former: Vec<IpNet>,
+    /// Addresses outside of this host that no lease may cover, with what they are.
+    pub guarded: BTreeMap<IpAddr, String>,
+}
+
 /// Keeps the kernel as the leases want it.
 pub struct Reconciler {
     netlink: Netlink,
@@ -75,6 +87,14 @@ pub struct Reconciler {
     metrics: Metrics,
     /// Leases found useless at the last pass, so that each is reported once.
     reported: BTreeMap<Subnets, Ignored>,
+    /// MAC addresses that several peers share, as reported last.
+    shared: BTreeMap<Mac, BTreeSet<IpAddr>>,
+    contests: Contests,
+    /// When repairs are due that have to wait.
+    held: Option<Instant>,
+    shield: Shield,
+    /// Addresses outside of this host that no lease may cover, with what they are.
+    guarded: BTreeMap<IpAddr, String>,
     last_pass: Duration,
 }
 
@@ -86,8 +106,9 @@ impl Reconciler {
         udp: Option<UdpSpec>,
         peers: Peers,
         metrics: Metrics,
+        surroundings: Surroundings,
     ) -> Result<Self, FlanneldError> {
-        let ours = overlay::ownership(&config, node.bridge.as_ref())?;
+        let ours = overlay::ownership(&config, &node, surroundings.former)?;
         Ok(Self {
             netlink,
             config,
@@ -98,6 +119,11 @@ impl Reconciler {
             peers,
             metrics,
             reported: BTreeMap::new(),
+            shared: BTreeMap::new(),
+            contests: Contests::default(),
+            held: None,
+            shield: Shield::default(),
+            guarded: surroundings.guarded,
             last_pass: Duration::ZERO,
         })
     }
@@ -142,7 +168,7 @@ impl Reconciler {
                 "the underlay interface {name} is gone, so no packet reaches the peers; waiting for it"
             )));
         }
-        let view = self.view(leases).await;
+        let view = self.view(leases, &seen).await;
         let wanted = overlay::wanted(&self.config, &self.node, leases.peers(), &view)?;
         if let Some(conflict) = tables::conflicts(&wanted.tables, &seen.tables).into_iter().next() {
             return Err(conflict.into());
@@ -159,32 +185,69 @@ impl Reconciler {
         };
         self.set_udp_peers(&wanted.udp_peers)?;
         self.sync_udp_bridge(&seen).await;
+        for name in wanted.tables.links.keys().filter(|name| seen.links.contains_key(*name)) {
+            self.shield.cover(name);
+        }
         let plan = tables::plan(&wanted.tables, &seen.tables);
+        let plan = plan.into_iter().map(|op| adopt(op, &wanted.adopted)).collect();
+        let (plan, held) = self.contests.hold_back(plan, Instant::now());
+        self.held = held;
         let ops = plan.len();
         for op in &plan {
             tracing::debug!(%op, "plan");
         }
-        let failures = kernel::apply(&self.netlink, plan, &seen, &self.metrics).await;
+        let failures = kernel::apply(&self.netlink, plan, &seen, &mut self.shield, &self.metrics).await;
+        let refused = failures.iter().map(|failure| failure.op.object()).collect();
+        self.contests.carried_out(wanted.tables, refused, Instant::now());
 
         self.report(wanted.ignored);
+        self.report_shared(wanted.shared_macs);
         self.metrics.leases(leases.peers().len() - self.reported.len(), self.reported.len());
         self.peers.probe(self.probe_targets(leases));
         self.last_pass = start.elapsed();
         self.metrics.pass(self.last_pass);
-        if ops > 0 {
+        // What is refused is said once, by whoever tries again.
+        if ops > failures.len() {
             tracing::info!(ops, failed = failures.len(), took = ?start.elapsed(), "kernel tables brought up to date");
         }
-        Ok(Pass { failures, ..Pass::default() })
+        let missing = wanted.blocked.first().map(|(key, other)| {
+            format!(
+                "the route {key} cannot be made, for another program's leads there: {other}; delete that one"
+            )
+        });
+        Ok(Pass { failures, missing, ..Pass::default() })
     }
 
     async fn observe(&self) -> Result<Observed, FlanneldError> {
         kernel::observe(&self.netlink, &self.ours).await.map_err(FlanneldError::Observe)
     }
 
+    /// When repairs are due that have to wait because somebody undoes them again and again.
+    pub fn held(&self) -> Option<Instant> {
+        self.held
+    }
+
+    /// What the plan has to know of the world around.
+    async fn view(&self, leases: &LeaseBook, seen: &Observed) -> View {
+        let inside = |ip: &IpAddr| self.ours.networks.iter().any(|network| network.contains(ip));
+        let own = seen.addresses_of_others(&self.ours).filter(|(ip, _)| inside(ip));
+        let mut guarded: BTreeMap<IpAddr, String> =
+            own.map(|(ip, link)| (ip, format!("this node's own address on {link}"))).collect();
+        let gateways = seen.gateways.iter().filter(|ip| inside(ip));
+        guarded.extend(gateways.map(|ip| (*ip, "the default gateway".to_owned())));
+        guarded.extend(self.guarded.clone());
+        View {
+            direct: self.direct(leases).await,
+            foreign: seen.foreign.clone(),
+            guarded,
+            underlay: seen.networks_of(self.node.underlay.index),
+        }
+    }
+
     /// What only the kernel can answer: which peers need no gateway.
-    async fn view(&self, leases: &LeaseBook) -> View {
+    async fn direct(&self, leases: &LeaseBook) -> BTreeSet<IpAddr> {
         if !self.config.backend.overlay().asks_direct() {
-            return View::default();
+            return BTreeSet::new();
         }
         let addresses: BTreeSet<IpAddr> =
             leases.peers().flat_map(|(_, attrs)| public_addresses(attrs)).collect();
@@ -192,7 +255,7 @@ impl Reconciler {
             Ok(Some(path)) if path.via.is_none() && !path.local => Some(*ip),
             _ => None,
         });
-        View { direct: futures::future::join_all(asked).await.into_iter().flatten().collect() }
+        futures::future::join_all(asked).await.into_iter().flatten().collect()
     }
 
     /// Whether there is a udp data path to keep whole.
@@ -238,8 +301,12 @@ impl Reconciler {
         self.peers.with_udp(|path| path.as_mut().map_or((), |path| path.sync_bridge(bridge.as_ref())));
     }
 
-    /// The udp data path's trust in silent peers goes with time.
-    pub fn age_udp_peers(&self) {
+    /// What is due from time to time: the udp data path's trust in silent peers goes, and settings of our links are
+    /// looked at of whose change the kernel tells nobody.
+    pub fn age(&mut self) {
+        for link in self.ours.overlay_links.iter().chain(&self.ours.bridge) {
+            self.shield.cover(link);
+        }
         self.peers.with_udp(|path| path.as_mut().map_or((), UdpPath::age));
     }
 
@@ -263,6 +330,28 @@ impl Reconciler {
         self.reported = ignored;
     }
 
+    /// Says once which peers share a MAC, few lines for however many.
+    fn report_shared(&mut self, shared: BTreeMap<Mac, BTreeSet<IpAddr>>) {
+        const SAID: usize = 3;
+        let shared: BTreeMap<_, _> = shared.into_iter().filter(|(_, holders)| holders.len() > 1).collect();
+        let new: Vec<_> =
+            shared.iter().filter(|(mac, holders)| self.shared.get(mac) != Some(holders)).collect();
+        for (mac, holders) in new.iter().take(SAID) {
+            let some: Vec<String> = holders.iter().take(SAID).map(IpAddr::to_string).collect();
+            tracing::warn!(
+                %mac, nodes = holders.len(),
+                "several nodes publish one MAC for their tunnel ({}{}), and only one of them gets packets: on the \
+                 others delete the link flannel.VNI and restart flanneld (machines made from one image?)",
+                some.join(", "),
+                if holders.len() > SAID { ", ..." } else { "" }
+            );
+        }
+        if new.len() > SAID {
+            tracing::warn!("and {} more MAC addresses are shared", new.len() - SAID);
+        }
+        self.shared = shared;
+    }
+
     /// Through the overlay where it has an address of its own there, else the peer itself.
     fn probe_targets(&self, leases: &LeaseBook) -> BTreeMap<IpAddr, IpAddr> {
         let through_overlay = self.config.backend.overlay().answers_inside();
@@ -281,12 +370,21 @@ fn public_addresses(attrs: &LeaseAttrs) -> impl Iterator<Item = IpAddr> {
     [Some(IpAddr::from(attrs.public_ip)), attrs.public_ipv6.map(IpAddr::from)].into_iter().flatten()
 }
 
+/// A route that is as the original made it is not added but replaced, so that it bears our number.
+fn adopt(op: Op, adopted: &BTreeSet<RouteKey>) -> Op {
+    match op {
+        Op::AddRoute(key, route) if adopted.contains(&key) => Op::SetRoute(key, route),
+        op => op,
+    }
+}
+
 /// The first of some writes that were refused, and how many more there are.
 fn describe(Failure { op, error }: &Failure, all: usize) -> String {
     let hint = match (op, error.errno()) {
-        (Op::SetRoute(..), Some(libc::EINVAL | libc::ENETUNREACH | libc::EHOSTUNREACH)) => {
-            " (its gateway is not on the interface's network: host-gw and direct routes need a common link)"
-        }
+        (
+            Op::AddRoute(..) | Op::SetRoute(..),
+            Some(libc::EINVAL | libc::ENETUNREACH | libc::EHOSTUNREACH),
+        ) => " (its gateway is not on the interface's network: host-gw and direct routes need a common link)",
         _ => "",
     };
     let more = match all {

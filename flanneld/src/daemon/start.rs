@@ -8,18 +8,21 @@ use std::time::Duration;
 use flanneld_core::acquire::Identity;
 use flanneld_core::config::{Backend, NetworkConfig};
 use flanneld_core::lease::Subnets;
+use flanneld_core::network_id::NetworkId;
 use flanneld_core::overlay::{self, Node, PerFamily, Underlay};
 use flanneld_core::tables::LinkName;
 use host::netlink::{Netlink, Watch};
+use ipnet::IpNet;
 use telemetry::Ready;
 use telemetry::http::{Health, Server, Texts, WhenTaken};
 
 use super::files::Files;
+use super::identity;
 use super::lease::{Memory, OwnLease};
-use super::reconciler::Reconciler;
+use super::reconciler::{Reconciler, Surroundings};
 use crate::error::{FlanneldError, chain};
 use crate::files::check_writable;
-use crate::firewall::Firewall;
+use crate::firewall::{Firewall, accounting};
 use crate::leases::etcd::EtcdSource;
 use crate::leases::{LeaseSource, Remedy, SourceError};
 use crate::metrics::Metrics;
@@ -70,6 +73,7 @@ pub async fn start(options: &Options) -> Result<Started, FlanneldError> {
     let (health, server) = serve_health(options, &metrics, &peers).await?;
     let source = lease_source(options)?;
     let memory = Memory::of(&options.subnet_file);
+    let former = identity::recorded_networks(&options.subnet_file);
     let config = patiently("the network configuration is not there yet", || source.config()).await?;
     tracing::info!(%config, "network configuration");
 
@@ -91,11 +95,15 @@ pub async fn start(options: &Options) -> Result<Started, FlanneldError> {
     tracing::info!(subnet = %held.lease().subnets, reserved = held.is_reservation(), "lease acquired");
     let own = OwnLease::new(source.clone(), config.clone(), held, who, memory, options.renew_margin);
 
-    let node = node(options, chosen, own.subnets(), vteps)?;
-    let firewall = Firewall::new(options, &config, metrics.clone())?;
+    let id = identity::network_id(options);
+    let networks = config.networks();
+    let all: Vec<IpNet> = networks.v4.into_iter().chain(networks.v6).chain(former.iter().copied()).collect();
+    let tun = patiently(BUSY, async || identity::tun(&netlink, &id, &all).await).await?;
+    let node = Node { id, tun, ..node(options, chosen, own.subnets(), vteps)? };
+    let firewall = Firewall::new(options, &config, &node.id, metrics.clone())?;
     start_probes(options, &peers);
     if options.healthz.is_some() && config.backend.overlay().carried_by_kernel() {
-        peers.counted_by_kernel();
+        peers.counted_by_kernel(accounting::table(&node.id));
     }
     // Listening begins before the first look, so that nothing falls between them.
     let changes = netlink.watch().map_err(FlanneldError::Observe)?;
@@ -104,7 +112,11 @@ pub async fn start(options: &Options) -> Result<Started, FlanneldError> {
         metrics.datapath(config.backend.name(), "kernel");
     }
     let files = Files::new(options, &config, own.subnets());
-    let reconciler = Reconciler::new(netlink, config.clone(), node, udp, peers, metrics.clone())?;
+    let etcd = underlay::addresses_of(&options.etcd.endpoints);
+    let guarded = etcd.into_iter().map(|ip| (ip, "etcd".to_owned())).collect();
+    let surroundings = Surroundings { former, guarded };
+    let reconciler =
+        Reconciler::new(netlink, config.clone(), node, udp, peers, metrics.clone(), surroundings)?;
     Ok(Started { reconciler, firewall, own, source, config, metrics, changes, health, files, server })
 }
 
@@ -255,6 +267,8 @@ async fn identify(
 fn node(options: &Options, chosen: Chosen, subnets: Subnets, vteps: Vteps) -> Result<Node, FlanneldError> {
     let bridge = options.bridge.as_deref().map(str::parse::<LinkName>).transpose()?;
     Ok(Node {
+        id: NetworkId::default(),
+        tun: LinkName::tun(0),
         underlay: chosen.underlay,
         public_ip: chosen.public_ip,
         public_ipv6: chosen.public_ipv6,
@@ -269,7 +283,7 @@ fn node(options: &Options, chosen: Chosen, subnets: Subnets, vteps: Vteps) -> Re
 fn udp_spec(options: &Options, config: &NetworkConfig, node: &Node) -> Option<UdpSpec> {
     let Backend::Udp(udp) = &config.backend else { return None };
     Some(UdpSpec {
-        device: LinkName::tun().to_string(),
+        device: node.tun.to_string(),
         mtu: overlay::pod_mtu(config, &node.underlay),
         underlay: node.underlay.index,
         local: node.underlay.ip?,
@@ -277,7 +291,7 @@ fn udp_spec(options: &Options, config: &NetworkConfig, node: &Node) -> Option<Ud
         subnet: node.subnets.v4,
         datapath: udp.datapath,
         check_source: options.check_source,
-        pin_dir: options.bpf_pin_dir.clone(),
+        pin_dir: identity::pin_dir(options, &node.id),
     })
 }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use flanneld_core::network_id::NetworkId;
 use host::error::HostError;
 use host::nftables::build::{self, Load};
 use host::nftables::{
@@ -17,9 +18,9 @@ use ipnet::Ipv4Net;
 
 use crate::traffic::Traffic;
 
-/// The whole table is ours.
-pub fn table() -> TableId {
-    TableId::new(Family::Ip, "weft-flanneld")
+/// The whole table is ours: one for each network.
+pub fn table(id: &NetworkId) -> TableId {
+    TableId::new(Family::Ip, &id.name("weft-flanneld"))
 }
 
 /// Who is counted: subnet and public address of each peer. `length` is that of all subnets.
@@ -41,19 +42,19 @@ const DIRECTIONS: [Direction; 2] = [
     Direction { map: "from", hook: Hook::Prerouting, address: build::ip_saddr },
 ];
 
-/// Makes the maps hold exactly these peers; the counts of those that stay go on.
-pub fn sync(nft: &mut Nftables, counted: &Counted) -> Result<(), HostError> {
+/// What makes the maps hold exactly these peers; the counts of those that stay go on.
+pub fn plan(nft: &mut Nftables, table: &TableId, counted: &Counted) -> Result<Batch, HostError> {
     let mut batch = Batch::new();
-    let whole = is_whole(nft, counted)?;
+    let whole = is_whole(nft, table, counted)?;
     if !whole {
-        batch.fresh_table(Table::new(&table()).comment("packets of each peer"));
+        batch.fresh_table(Table::new(table).comment("packets of each peer"));
     }
     for direction in &DIRECTIONS {
-        let map = Arc::new(Set::counter_map(&table(), direction.map, &[Type::Ipv4Addr]));
+        let map = Arc::new(Set::counter_map(table, direction.map, &[Type::Ipv4Addr]));
         if !whole {
             let chain =
-                Chain::base(&table(), direction.map, ChainType::Filter, direction.hook, priority::MANGLE);
-            batch.add_set(&map).add_chain(chain).add_rule(rule(direction, counted.length));
+                Chain::base(table, direction.map, ChainType::Filter, direction.hook, priority::MANGLE);
+            batch.add_set(&map).add_chain(chain).add_rule(rule(table, direction, counted.length));
         }
         let have = if whole { elements(nft, &map)? } else { BTreeMap::new() };
         let want: BTreeMap<Ipv4Addr, String> = counted
@@ -64,13 +65,13 @@ pub fn sync(nft: &mut Nftables, counted: &Counted) -> Result<(), HostError> {
             .collect();
         difference(&mut batch, &map, &want, &have);
     }
-    nft.apply(&batch)
+    Ok(batch)
 }
 
 /// What was counted, by the peer's public address. Empty without the table.
-pub fn read(nft: &mut Nftables) -> Result<BTreeMap<IpAddr, Traffic>, HostError> {
+pub fn read(nft: &mut Nftables, table: &TableId) -> Result<BTreeMap<IpAddr, Traffic>, HostError> {
     let mut traffic: BTreeMap<IpAddr, Traffic> = BTreeMap::new();
-    for (Counter { name, .. }, Counts { packets, bytes }) in nft.counters(&table())? {
+    for (Counter { name, .. }, Counts { packets, bytes }) in nft.counters(table)? {
         let Some((direction, peer)) = name.split_once('-') else { continue };
         let Ok(peer) = peer.parse::<IpAddr>() else { continue };
         let entry = traffic.entry(peer).or_default();
@@ -82,33 +83,34 @@ pub fn read(nft: &mut Nftables) -> Result<BTreeMap<IpAddr, Traffic>, HostError> 
     Ok(traffic)
 }
 
-/// Removes the table, if it is there.
-pub fn remove(nft: &mut Nftables) -> Result<(), HostError> {
-    if nft.tables()?.iter().any(|found| found.id == table()) {
-        nft.apply(Batch::new().delete_table(&table()))?;
+/// What removes the table, if it is there.
+pub fn removal(nft: &mut Nftables, table: &TableId) -> Result<Batch, HostError> {
+    let mut batch = Batch::new();
+    if nft.tables()?.iter().any(|found| found.id == *table) {
+        batch.delete_table(table);
     }
-    Ok(())
+    Ok(batch)
 }
 
-fn rule(direction: &Direction, length: u8) -> Rule {
+fn rule(table: &TableId, direction: &Direction, length: u8) -> Rule {
     let mask = Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, length).netmask();
     let subnet = Load::Bits {
         of: Box::new((direction.address)()),
         mask: Data::from(mask),
         xor: Data::from(Ipv4Addr::UNSPECIFIED),
     };
-    Rule::new(&table(), direction.map, [build::counter_map(subnet, direction.map)])
+    Rule::new(table, direction.map, [build::counter_map(subnet, direction.map)])
 }
 
 /// Whether the table stands as we made it, but for its elements.
-fn is_whole(nft: &mut Nftables, counted: &Counted) -> Result<bool, HostError> {
-    if !nft.tables()?.iter().any(|found| found.id == table()) {
+fn is_whole(nft: &mut Nftables, table: &TableId, counted: &Counted) -> Result<bool, HostError> {
+    if !nft.tables()?.iter().any(|found| found.id == *table) {
         return Ok(false);
     }
-    let rules = nft.all_rules(&table())?;
+    let rules = nft.all_rules(table)?;
     Ok(rules.len() == DIRECTIONS.len()
         && DIRECTIONS.iter().all(|direction| {
-            let want = rule(direction, counted.length);
+            let want = rule(table, direction, counted.length);
             rules.iter().any(|listed| listed.rule.chain == want.chain && listed.rule.exprs == want.exprs)
         }))
 }
@@ -141,10 +143,10 @@ fn difference(
     }
     // A peer may hold two subnets: its counter goes with the last of them.
     for (_, name) in gone.iter().filter(|(_, name)| !want.values().any(|other| other == *name)) {
-        batch.push(Op::DeleteCounter(table(), (*name).clone()));
+        batch.push(Op::DeleteCounter(map.table.clone(), (*name).clone()));
     }
     for (_, name) in &new {
-        batch.add_counter(Counter::new(&table(), name));
+        batch.add_counter(Counter::new(&map.table, name));
     }
     if !new.is_empty() {
         batch.add_elements(map, new.iter().map(element).collect());

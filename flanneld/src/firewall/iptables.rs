@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use flanneld_core::firewall::Rules;
-use flanneld_core::firewall::iptables::{Saved, restore};
+use flanneld_core::firewall::iptables::{Chains, Saved, restore};
+use flanneld_core::network_id::NetworkId;
 use host::command::{Runner, System};
 use host::error::HostError;
 use host::iptables::{self, Family, Flavour, Flush, survey};
@@ -51,52 +52,71 @@ impl Iptables {
         self.tools.iter().all(iptables::Iptables::has_random_fully)
     }
 
-    /// Makes the chains what the rules say. True if something was written.
+    /// What makes the chains what the rules say: nothing where they are so.
     ///
     /// # Errors
     /// A program fails, or there is none for a family that has rules.
-    pub fn sync(&self, wanted: &[Rules]) -> Result<bool, HostError> {
-        let mut written = false;
+    pub fn plan(&self, id: &NetworkId, wanted: &[Rules]) -> Result<Restores, HostError> {
+        let mut restores = Vec::new();
         for rules in wanted {
-            written |= self.restore(rules, &self.tool(rules)?.save_all()?)?;
+            let saved = self.tool(rules)?.save_all()?;
+            restores.extend(self.difference(id, rules, &saved));
+            if !id.is_default() {
+                // Of an earlier release, or the original, under the names that are another network's now.
+                let default = NetworkId::default();
+                if ours(&default, &saved).is_only_of(rules.network) {
+                    restores.extend(self.difference(&default, &rules.none(), &saved));
+                }
+            }
         }
-        Ok(written)
+        Ok(Restores(restores))
     }
 
-    /// Lets the pods' packets through where the policy is to drop, and nowhere else.
+    /// What lets the pods' packets through where the policy is to drop, and nowhere else.
     ///
     /// # Errors
-    /// As [`Iptables::sync`].
-    pub fn accept_where_dropped(&self, wanted: &[Rules]) -> Result<bool, HostError> {
-        let mut written = false;
+    /// A program fails.
+    pub fn plan_accepts(&self, id: &NetworkId, wanted: &[Rules]) -> Result<Restores, HostError> {
+        let mut restores = Vec::new();
         for rules in wanted {
             let Ok(tool) = self.tool(rules) else { continue };
             let saved = tool.save_all()?;
             let drops = saved.policy("filter", "FORWARD") == Some("DROP");
             let forward = if drops { rules.forward.clone() } else { Vec::new() };
-            let accept = Rules { ipv6: rules.ipv6, postrouting: Vec::new(), forward };
-            written |= self.restore(&accept, &saved)?;
+            restores.extend(self.difference(id, &Rules { forward, ..rules.none() }, &saved));
         }
-        Ok(written)
+        Ok(Restores(restores))
     }
 
-    /// Removes our chains and their jumps.
+    /// What removes the chains of a network, and the jumps to them.
     ///
     /// # Errors
     /// A program fails.
-    pub fn remove(&self) -> Result<(), HostError> {
+    pub fn removal(&self, id: &NetworkId) -> Result<Restores, HostError> {
+        let mut restores = Vec::new();
         for tool in &self.tools {
             let ipv6 = tool.family == Family::V6;
-            let nothing = Rules { ipv6, postrouting: Vec::new(), forward: Vec::new() };
-            self.restore(&nothing, &tool.save_all()?)?;
+            let network = if ipv6 { "::/0" } else { "0.0.0.0/0" }.parse().expect("a literal network");
+            let nothing = Rules { ipv6, network, postrouting: Vec::new(), forward: Vec::new() };
+            restores.extend(self.difference(id, &nothing, &tool.save_all()?));
         }
-        Ok(())
+        Ok(Restores(restores))
     }
 
-    fn restore(&self, rules: &Rules, saved: &iptables::Saved) -> Result<bool, HostError> {
-        let Some(text) = restore(rules, &ours(saved)) else { return Ok(false) };
-        self.tool(rules)?.restore(&text, Flush::Declared)?;
-        Ok(true)
+    /// Writes.
+    ///
+    /// # Errors
+    /// A program fails; what it was given has then not been written at all.
+    pub fn apply(&self, restores: &Restores) -> Result<(), HostError> {
+        restores.0.iter().try_for_each(|(family, text)| {
+            let tool = self.tools.iter().find(|tool| tool.family == *family);
+            tool.map_or(Ok(()), |tool| tool.restore(text, Flush::Declared))
+        })
+    }
+
+    fn difference(&self, id: &NetworkId, rules: &Rules, saved: &iptables::Saved) -> Option<(Family, String)> {
+        let family = if rules.ipv6 { Family::V6 } else { Family::V4 };
+        restore(rules, &ours(id, saved)).map(|text| (family, text))
     }
 
     fn tool(&self, rules: &Rules) -> Result<&iptables::Iptables, HostError> {
@@ -105,6 +125,16 @@ impl Iptables {
             command: family.program().to_owned(),
             reason: "not installed; install the package iptables, or use --firewall=nftables".to_owned(),
         })
+    }
+}
+
+/// Inputs for `iptables-restore` and `ip6tables-restore`.
+#[derive(Debug, Default)]
+pub struct Restores(Vec<(Family, String)>);
+
+impl Restores {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 
@@ -119,8 +149,8 @@ fn system() -> Arc<dyn Runner> {
     Arc::new(System)
 }
 
-fn ours(saved: &iptables::Saved) -> Saved {
-    let mut ours = Saved::default();
+fn ours(id: &NetworkId, saved: &iptables::Saved) -> Saved {
+    let mut ours = Saved::of(&Chains::of(id));
     for table in &saved.tables {
         for chain in &table.chains {
             ours.chain(&table.name, &chain.name);

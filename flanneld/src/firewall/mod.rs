@@ -5,6 +5,7 @@
 //! Never: touches a chain that is not flannel's by name.
 
 pub mod accounting;
+mod choice;
 mod iptables;
 mod nftables;
 
@@ -13,17 +14,21 @@ use std::time::Duration;
 use flanneld_core::config::NetworkConfig;
 use flanneld_core::firewall::{Rules, Wishes};
 use flanneld_core::lease::Subnets;
+use flanneld_core::network_id::NetworkId;
 use flanneld_core::overlay::Node;
+use host::contention::Contention;
 use host::error::HostError;
-use host::nftables::{Event, Monitor, Nftables, TableId};
+use host::nftables::{Batch, Event, Monitor, Nftables, TableId, Writer};
 use ipnet::IpNet;
 use tokio::time::Instant;
 
 use crate::error::{FlanneldError, chain};
 use crate::metrics::Metrics;
-use crate::options::{FirewallChoice, Options};
+use crate::options::Options;
 use accounting::Counted;
-use iptables::Iptables;
+use choice::Kind;
+use iptables::{Iptables, Restores};
+use nftables::Names;
 
 /// How long changes of others are gathered: a flush and its refill come together.
 const GATHER: Duration = Duration::from_millis(10);
@@ -34,11 +39,18 @@ const RETRY: Duration = Duration::from_secs(1);
 pub struct Firewall {
     wishes: Wishes,
     config: NetworkConfig,
+    id: NetworkId,
+    names: Names,
     tool: Tool,
     /// `None` where the kernel has no nf_tables.
     nft: Option<Nftables>,
     /// Tells of changes in nf_tables, in which the iptables tools may keep their rules too.
     monitor: Option<Monitor>,
+    /// Who made the last change that concerned us.
+    writer: Option<Writer>,
+    /// Of the rules, and of the counters.
+    contention: Contention,
+    counters_contention: Contention,
     /// When to look without being told: after a failure, and with tables that tell nothing.
     look_at: Option<Instant>,
     period: Duration,
@@ -58,45 +70,67 @@ enum Tool {
     Iptables(Iptables),
 }
 
+/// The writes that make the rules what they should be.
+#[derive(Debug, Default)]
+struct Work {
+    nft: Batch,
+    iptables: Restores,
+}
+
+impl Work {
+    fn is_empty(&self) -> bool {
+        self.nft.is_empty() && self.iptables.is_empty()
+    }
+}
+
 impl Firewall {
-    /// Chooses the tool; writes nothing.
+    /// Chooses the tool; leaves nothing written.
     ///
     /// # Errors
     /// The tool that was asked for is not there.
-    pub fn new(options: &Options, config: &NetworkConfig, metrics: Metrics) -> Result<Self, FlanneldError> {
+    pub fn new(
+        options: &Options,
+        config: &NetworkConfig,
+        id: &NetworkId,
+        metrics: Metrics,
+    ) -> Result<Self, FlanneldError> {
         let mut wishes = Wishes {
             masquerade: options.ip_masq,
             forward: options.forward_rules,
             random_fully: options.masq_random_fully,
         };
+        let probe = || {
+            let mut nft = Nftables::connect()?;
+            choice::probe(&mut nft, config, wishes.masquerade)
+        };
+        let kind = choice::choose(options.firewall, config.enable_nftables, probe)?;
         let monitor = Monitor::open().ok();
         let nft = Nftables::connect().and_then(|mut nft| nft.generation().map(|_| nft)).ok();
-        let nftables = match (options.firewall, config.enable_nftables) {
-            (FirewallChoice::Nftables, _) | (FirewallChoice::Auto, Some(true)) => true,
-            (FirewallChoice::Iptables, _) | (FirewallChoice::Auto, Some(false)) => false,
-            (FirewallChoice::Auto, None) => nft.is_some(),
+        let tool = match kind {
+            Kind::Nftables => Tool::Nftables { legacy: Iptables::legacy_in_use() },
+            Kind::Iptables => {
+                let iptables = Iptables::find().map_err(FlanneldError::Firewall)?;
+                wishes.random_fully &= iptables.has_random_fully();
+                Tool::Iptables(iptables)
+            }
         };
-        let tool = if nftables {
-            Tool::Nftables { legacy: Iptables::legacy_in_use() }
-        } else {
-            let iptables = Iptables::find().map_err(FlanneldError::Firewall)?;
-            wishes.random_fully &= iptables.has_random_fully();
-            Tool::Iptables(iptables)
-        };
-        let name = if nftables { "nftables" } else { "iptables" };
         tracing::info!(
-            tool = name,
+            tool = kind.name(),
             masquerade = wishes.masquerade,
             forward = wishes.forward,
             "firewall rules"
         );
-        let config = config.clone();
         Ok(Self {
             wishes,
-            config,
+            config: config.clone(),
+            id: id.clone(),
+            names: Names::of(id),
             tool,
             nft,
             monitor,
+            writer: None,
+            contention: Contention::default(),
+            counters_contention: Contention::default(),
             look_at: None,
             counted: None,
             period: options.iptables_resync,
@@ -111,7 +145,8 @@ impl Firewall {
     /// The kernel or the tool refuses.
     pub async fn start(&mut self, node: &Node) -> Result<(), FlanneldError> {
         let rules = self.rules(&node.subnets);
-        self.write(&rules).await.map_err(FlanneldError::Firewall)?;
+        let work = self.plan(&rules).map_err(FlanneldError::Firewall)?;
+        self.carry_out(&work).map_err(FlanneldError::Firewall)?;
         if self.counted.is_none() {
             // An earlier run may have counted.
             self.account();
@@ -131,9 +166,11 @@ impl Firewall {
                     None => std::future::pending().await,
                 }
             };
+            let (names, counters) = (&self.names, accounting::table(&self.id));
+            let concerns = |table: &TableId| names.concern(table) || *table == counters;
             let told = async {
                 match &mut self.monitor {
-                    Some(monitor) => foreign_change(monitor, own_port).await,
+                    Some(monitor) => foreign_change(monitor, own_port, concerns).await,
                     None => std::future::pending().await,
                 }
             };
@@ -146,30 +183,59 @@ impl Firewall {
                     }
                     continue;
                 }
-                () = told => {}
+                writer = told => self.writer = writer,
             }
             let soon = Instant::now() + GATHER;
             self.look_at = Some(due.map_or(soon, |due| due.min(soon)));
         }
     }
 
-    /// Looks, and writes what is missing. A failure is logged and tried again.
+    /// Looks, and writes what is missing. A failure is logged and tried again. What somebody undoes again and again is
+    /// repaired ever more seldom.
     pub async fn sync(&mut self, node: &Node) {
-        self.account();
+        let writer = self.writer.take();
+        let counters_due = self.sync_counters(writer.as_ref());
         let rules = self.rules(&node.subnets);
-        let wait = match self.write(&rules).await {
-            Ok(written) => {
-                if written {
-                    tracing::info!("firewall rules had been changed; put back");
+        let wait = match self.plan(&rules) {
+            Ok(work) if work.is_empty() => self.tool.tells_nothing().then(|| Instant::now() + self.period),
+            Ok(work) => {
+                let what = "our firewall rules are";
+                match hold_back(&mut self.contention, writer.as_ref(), what) {
+                    Some(due) => Some(due),
+                    None => self.repair(&work),
                 }
-                self.tool.tells_nothing().then_some(self.period)
             }
-            Err(error) => {
-                tracing::warn!(error = chain(&error), "firewall rules could not be written; trying again");
-                Some(RETRY)
-            }
+            Err(error) => Some(self.after_failure(&error)),
         };
-        self.look_at = wait.map(|wait| Instant::now() + wait);
+        self.look_at = wait.into_iter().chain(counters_due).min();
+    }
+
+    fn repair(&mut self, work: &Work) -> Option<Instant> {
+        match self.carry_out(work) {
+            Ok(()) => {
+                tracing::info!("firewall rules had been changed; put back");
+                self.tool.tells_nothing().then(|| Instant::now() + self.period)
+            }
+            Err(error) => Some(self.after_failure(&error)),
+        }
+    }
+
+    fn after_failure(&self, error: &HostError) -> Instant {
+        tracing::warn!(error = chain(error), "firewall rules could not be written; trying again");
+        Instant::now() + RETRY
+    }
+
+    /// The counters after somebody's change. Says when a repair that has to wait is due.
+    fn sync_counters(&mut self, writer: Option<&Writer>) -> Option<Instant> {
+        let batch = self.plan_counters()?;
+        if batch.is_empty() {
+            return None;
+        }
+        let due = hold_back(&mut self.counters_contention, writer, "our counters of the peers' packets are");
+        if due.is_none() {
+            self.write_counters(&batch);
+        }
+        due
     }
 
     /// Counts the packets of these peers from now on; of nobody with `None`.
@@ -181,13 +247,25 @@ impl Firewall {
     }
 
     fn account(&mut self) {
-        let Some(nft) = &mut self.nft else { return };
-        let accounted = tokio::task::block_in_place(|| match &self.counted {
-            Some(counted) => accounting::sync(nft, counted),
-            None => accounting::remove(nft),
+        if let Some(batch) = self.plan_counters() {
+            self.write_counters(&batch);
+        }
+    }
+
+    fn plan_counters(&mut self) -> Option<Batch> {
+        let nft = self.nft.as_mut()?;
+        let table = accounting::table(&self.id);
+        let planned = tokio::task::block_in_place(|| match &self.counted {
+            Some(counted) => accounting::plan(nft, &table, counted),
+            None => accounting::removal(nft, &table),
         });
-        if let Err(error) = accounted {
-            tracing::warn!(error = chain(&error), "the packets of the peers are not counted");
+        planned.map_err(|error| not_counted(&error)).ok()
+    }
+
+    fn write_counters(&mut self, batch: &Batch) {
+        let Some(nft) = self.nft.as_mut().filter(|_| !batch.is_empty()) else { return };
+        if let Err(error) = tokio::task::block_in_place(|| nft.apply(batch)) {
+            not_counted(&error);
         }
     }
 
@@ -200,28 +278,74 @@ impl Firewall {
     }
 
     /// Netlink and the iptables tools block: both run where that hurts nobody.
-    async fn write(&mut self, rules: &[Rules]) -> Result<bool, HostError> {
-        let (tool, nft) = (&mut self.tool, &mut self.nft);
-        let written = tokio::task::block_in_place(|| match (tool, nft) {
+    fn plan(&mut self, rules: &[Rules]) -> Result<Work, HostError> {
+        let (tool, nft, names, id) = (&mut self.tool, &mut self.nft, &self.names, &self.id);
+        tokio::task::block_in_place(|| match (tool, nft) {
             (Tool::Nftables { legacy }, Some(nft)) => {
                 if legacy.is_none() && iptables::legacy_tables_exist() {
                     *legacy = Iptables::legacy_in_use();
                 }
-                let written = nftables::sync(nft, rules)?;
-                let also = legacy.as_ref().map_or(Ok(false), |legacy| legacy.accept_where_dropped(rules))?;
-                Ok(written || also)
+                let iptables = legacy.as_ref().map(|legacy| legacy.plan_accepts(id, rules)).transpose()?;
+                Ok(Work { nft: nftables::plan(nft, names, rules)?, iptables: iptables.unwrap_or_default() })
             }
-            // The error of the connection names the cause.
-            (Tool::Nftables { .. }, None) => Nftables::connect().map(|_| false),
+            // The error of the connection names the cause; if there is none, it is back.
+            (Tool::Nftables { .. }, nft) => {
+                *nft = Some(Nftables::connect()?);
+                Ok(Work::default())
+            }
             (Tool::Iptables(iptables), nft) => {
-                nft.as_mut().map_or(Ok(()), nftables::remove_own_tables)?;
-                iptables.sync(rules)
+                let own = nft.as_mut().map(|nft| nftables::removal_of_own_tables(nft, names, rules));
+                Ok(Work { nft: own.transpose()?.unwrap_or_default(), iptables: iptables.plan(id, rules)? })
+            }
+        })
+    }
+
+    fn carry_out(&mut self, work: &Work) -> Result<(), HostError> {
+        if work.is_empty() {
+            return Ok(());
+        }
+        let (tool, nft) = (&self.tool, &mut self.nft);
+        tokio::task::block_in_place(|| {
+            if let Some(nft) = nft {
+                nft.apply(&work.nft)?;
+            }
+            match tool {
+                Tool::Nftables { legacy: Some(iptables) } | Tool::Iptables(iptables) => {
+                    iptables.apply(&work.iptables)
+                }
+                Tool::Nftables { legacy: None } => Ok(()),
             }
         })?;
-        if written {
-            self.metrics.firewall_written();
+        self.metrics.firewall_written();
+        Ok(())
+    }
+}
+
+/// Counts a change of ours that somebody undid, and says so once if it happens again and again. When the repair is due
+/// that has to wait; `None`: it may be made now.
+fn hold_back(contention: &mut Contention, writer: Option<&Writer>, what: &str) -> Option<Instant> {
+    let now = std::time::Instant::now();
+    let undone = contention.undone(writer, now);
+    if let Some(report) = undone.report {
+        tracing::warn!("{what} {report}");
+    }
+    if undone.at > now {
+        return Some(undone.at.into());
+    }
+    contention.repaired(now);
+    None
+}
+
+fn not_counted(error: &HostError) {
+    tracing::warn!(error = chain(error), "the packets of the peers are not counted");
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Nftables => "nftables",
+            Self::Iptables => "iptables",
         }
-        Ok(written)
     }
 }
 
@@ -240,28 +364,33 @@ impl Tool {
     }
 }
 
-/// Removes all rules of ours, and of flannel, whichever tool wrote them.
+/// Removes all rules of a network, of ours and of flannel, whichever tool wrote them.
 ///
 /// # Errors
 /// The first refusal, after trying all.
-pub fn remove() -> Result<(), HostError> {
-    let nft =
-        Nftables::connect().and_then(|mut nft| nftables::remove(&mut nft).and(accounting::remove(&mut nft)));
-    let legacy = Iptables::legacy_in_use().map_or(Ok(()), |legacy| legacy.remove());
+pub fn remove(id: &NetworkId) -> Result<(), HostError> {
+    let nft = Nftables::connect().and_then(|mut nft| {
+        let rules = nftables::removal(&mut nft, &Names::of(id)).and_then(|batch| nft.apply(&batch));
+        let counters = accounting::removal(&mut nft, &accounting::table(id));
+        rules.and(counters.and_then(|batch| nft.apply(&batch)))
+    });
+    let legacy = Iptables::legacy_in_use()
+        .map_or(Ok(()), |legacy| legacy.removal(id).and_then(|restores| legacy.apply(&restores)));
     nft.and(legacy)
 }
 
-fn concerns(table: &TableId) -> bool {
-    *table == accounting::table() || nftables::concerns(table)
-}
-
-/// Waits for somebody else's change to a table that concerns us.
-async fn foreign_change(monitor: &mut Monitor, own_port: Option<u32>) {
+/// Waits for somebody else's change to a table that concerns us, and says who made it.
+async fn foreign_change(
+    monitor: &mut Monitor,
+    own_port: Option<u32>,
+    concerns: impl Fn(&TableId) -> bool,
+) -> Option<Writer> {
     loop {
         match monitor.next().await {
             Ok(Event::Changed(change)) if Some(change.port) == own_port => {}
-            Ok(Event::Changed(change)) if !change.tables.iter().any(concerns) => {}
-            Ok(Event::Changed(_) | Event::Lost) => return,
+            Ok(Event::Changed(change)) if !change.tables.iter().any(&concerns) => {}
+            Ok(Event::Changed(change)) => return Some(change.writer),
+            Ok(Event::Lost) => return None,
             Err(error) => {
                 tracing::warn!(%error, "no more word of changes in nf_tables");
                 std::future::pending::<()>().await;

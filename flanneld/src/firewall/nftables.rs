@@ -3,6 +3,7 @@
 
 use flanneld_core::firewall::iptables::{FORWARD_CHAIN, POSTROUTING_CHAIN};
 use flanneld_core::firewall::{self as core, Match, Rules};
+use flanneld_core::network_id::NetworkId;
 use host::error::HostError;
 use host::nftables::build::{self, Statement};
 use host::nftables::{
@@ -12,16 +13,34 @@ use host::nftables::{
 /// The comments on our rules in tables of others, as flannel's iptables rules have them.
 const FORWARD_COMMENT: &str = "flanneld forward";
 
-/// flannel's name for its table of a family: either daemon then replaces what the other left.
-pub fn own_table(family: Family) -> TableId {
-    TableId::new(family, if family == Family::Ip6 { "flannel-ipv6" } else { "flannel-ipv4" })
+/// The tables and chains of one network: flannel's own for the default one, so that either daemon replaces what the
+/// other left.
+#[derive(Clone, Debug)]
+pub struct Names {
+    id: NetworkId,
+    postrouting: String,
+    forward: String,
 }
 
-/// The tables in which a change may concern us.
-pub fn concerns(table: &TableId) -> bool {
-    [Family::Ip, Family::Ip6]
-        .iter()
-        .any(|family| *table == own_table(*family) || *table == filter(*family) || *table == nat(*family))
+impl Names {
+    pub fn of(id: &NetworkId) -> Self {
+        Self { id: id.clone(), postrouting: id.name(POSTROUTING_CHAIN), forward: id.name(FORWARD_CHAIN) }
+    }
+
+    /// The table that is ours alone.
+    pub fn own_table(&self, family: Family) -> TableId {
+        TableId::new(
+            family,
+            &self.id.name(if family == Family::Ip6 { "flannel-ipv6" } else { "flannel-ipv4" }),
+        )
+    }
+
+    /// Whether a change in this table may concern us.
+    pub fn concern(&self, table: &TableId) -> bool {
+        [Family::Ip, Family::Ip6].iter().any(|family| {
+            *table == self.own_table(*family) || *table == filter(*family) || *table == nat(*family)
+        })
+    }
 }
 
 fn filter(family: Family) -> TableId {
@@ -32,48 +51,86 @@ fn nat(family: Family) -> TableId {
     TableId::new(family, "nat")
 }
 
-/// Makes the kernel's rules what they should be: one transaction, and none where nothing differs.
-/// True if something was written.
-pub fn sync(nft: &mut Nftables, wanted: &[Rules]) -> Result<bool, HostError> {
+/// What makes the kernel's rules what they should be: one transaction, and an empty one where nothing differs.
+pub fn plan(nft: &mut Nftables, names: &Names, wanted: &[Rules]) -> Result<Batch, HostError> {
     let chains = nft.chains()?;
     let mut batch = Batch::new();
     for rules in wanted {
         let family = family(rules);
-        own(nft, &chains, rules, &mut batch)?;
+        own(nft, names, &chains, rules, &mut batch)?;
         let drops = chains.iter().any(|chain| drops_forwarded(chain, family));
-        let accepts = if drops { guest_rules(rules, &filter(family)) } else { Vec::new() };
-        guest(nft, &chains, &filter(family), "FORWARD", FORWARD_CHAIN, accepts, &mut batch)?;
+        let accepts = if drops { guest_rules(rules, &filter(family), &names.forward) } else { Vec::new() };
+        guest(nft, &chains, &filter(family), "FORWARD", &names.forward, accepts, &mut batch)?;
         // What flannel's iptables mode left: the same packets would be masqueraded by old rules.
-        guest(nft, &chains, &nat(family), "POSTROUTING", POSTROUTING_CHAIN, Vec::new(), &mut batch)?;
-    }
-    nft.apply(&batch)?;
-    Ok(!batch.is_empty())
-}
-
-/// Removes every trace of us, and of flannel, from nf_tables.
-pub fn remove(nft: &mut Nftables) -> Result<(), HostError> {
-    let chains = nft.chains()?;
-    let mut batch = Batch::new();
-    for family in [Family::Ip, Family::Ip6] {
-        if chains.iter().any(|chain| chain.table == own_table(family)) {
-            batch.delete_table(&own_table(family));
-        }
-        guest(nft, &chains, &filter(family), "FORWARD", FORWARD_CHAIN, Vec::new(), &mut batch)?;
-        guest(nft, &chains, &nat(family), "POSTROUTING", POSTROUTING_CHAIN, Vec::new(), &mut batch)?;
-    }
-    nft.apply(&batch)
-}
-
-/// Removes only the tables that are flannel's own: with the iptables tools in use, the others are theirs.
-pub fn remove_own_tables(nft: &mut Nftables) -> Result<(), HostError> {
-    let chains = nft.chains()?;
-    let mut batch = Batch::new();
-    for family in [Family::Ip, Family::Ip6] {
-        if chains.iter().any(|chain| chain.table == own_table(family)) {
-            batch.delete_table(&own_table(family));
+        guest(nft, &chains, &nat(family), "POSTROUTING", &names.postrouting, Vec::new(), &mut batch)?;
+        if !names.id.is_default() {
+            under_default_names(nft, &chains, rules, &mut batch)?;
         }
     }
-    nft.apply(&batch)
+    Ok(batch)
+}
+
+/// What an earlier release, or the original, left of this network under the names that are another network's now.
+fn under_default_names(
+    nft: &mut Nftables,
+    chains: &[Chain],
+    rules: &Rules,
+    batch: &mut Batch,
+) -> Result<(), HostError> {
+    let family = family(rules);
+    let table = Names::of(&NetworkId::default()).own_table(family);
+    if chains.iter().any(|chain| chain.table == table) && is_only_of(nft, &table, rules)? {
+        tracing::info!(table = table.name, "removing the rules of an earlier run for this network");
+        batch.delete_table(&table);
+    }
+    Ok(())
+}
+
+/// Whether a table masquerades for our network and for no other.
+fn is_only_of(nft: &mut Nftables, table: &TableId, rules: &Rules) -> Result<bool, HostError> {
+    let ours: Vec<Rule> = Rules::masquerades_of(rules.network)
+        .iter()
+        .map(|rule| Rule::new(table, "postrtg", statements(rule, table.family)))
+        .collect();
+    let masquerades = |rule: &&Rule| rule.exprs.iter().any(|expr| matches!(expr, Expr::Masquerade { .. }));
+    let listed: Vec<Rule> = nft.all_rules(table)?.into_iter().map(|listed| listed.rule).collect();
+    let mut found = listed.iter().filter(masquerades).peekable();
+    Ok(found.peek().is_some() && found.all(|rule| ours.iter().any(|ours| ours.exprs == rule.exprs)))
+}
+
+/// What removes every trace of this network, whoever of us and flannel wrote it, from nf_tables.
+pub fn removal(nft: &mut Nftables, names: &Names) -> Result<Batch, HostError> {
+    let chains = nft.chains()?;
+    let mut batch = own_tables(&chains, names);
+    for family in [Family::Ip, Family::Ip6] {
+        guest(nft, &chains, &filter(family), "FORWARD", &names.forward, Vec::new(), &mut batch)?;
+        guest(nft, &chains, &nat(family), "POSTROUTING", &names.postrouting, Vec::new(), &mut batch)?;
+    }
+    Ok(batch)
+}
+
+/// What removes only the tables that are our own: with the iptables tools in use, the others are theirs.
+pub fn removal_of_own_tables(
+    nft: &mut Nftables,
+    names: &Names,
+    wanted: &[Rules],
+) -> Result<Batch, HostError> {
+    let chains = nft.chains()?;
+    let mut batch = own_tables(&chains, names);
+    if !names.id.is_default() {
+        wanted.iter().try_for_each(|rules| under_default_names(nft, &chains, rules, &mut batch))?;
+    }
+    Ok(batch)
+}
+
+fn own_tables(chains: &[Chain], names: &Names) -> Batch {
+    let mut batch = Batch::new();
+    for table in [Family::Ip, Family::Ip6].map(|family| names.own_table(family)) {
+        if chains.iter().any(|chain| chain.table == table) {
+            batch.delete_table(&table);
+        }
+    }
+    batch
 }
 
 fn family(rules: &Rules) -> Family {
@@ -88,8 +145,14 @@ fn drops_forwarded(chain: &Chain, family: Family) -> bool {
 }
 
 /// Our own table, rewritten whole where it differs.
-fn own(nft: &mut Nftables, chains: &[Chain], rules: &Rules, batch: &mut Batch) -> Result<(), HostError> {
-    let table = own_table(family(rules));
+fn own(
+    nft: &mut Nftables,
+    names: &Names,
+    chains: &[Chain],
+    rules: &Rules,
+    batch: &mut Batch,
+) -> Result<(), HostError> {
+    let table = names.own_table(family(rules));
     let (want_chains, want_rules) = own_content(rules, &table);
     let present: Vec<&Chain> = chains.iter().filter(|chain| chain.table == table).collect();
     if present.is_empty() && want_chains.is_empty() {
@@ -141,8 +204,8 @@ fn own_content(rules: &Rules, table: &TableId) -> (Vec<Chain>, Vec<Rule>) {
 }
 
 /// As the iptables tools would have written them, comment and all: flannel knows them again.
-fn guest_rules(rules: &Rules, table: &TableId) -> Vec<Rule> {
-    let rules = forward_rules(rules, table, FORWARD_CHAIN).into_iter();
+fn guest_rules(rules: &Rules, table: &TableId, chain: &str) -> Vec<Rule> {
+    let rules = forward_rules(rules, table, chain).into_iter();
     rules.map(|rule| rule.comment(FORWARD_COMMENT)).collect()
 }
 
@@ -233,7 +296,7 @@ mod tests {
         let wishes = Wishes { masquerade: true, forward: true, random_fully: true };
         let rules =
             Rules::of_family("10.42.0.0/16".parse().unwrap(), "10.42.3.0/24".parse().unwrap(), wishes);
-        let (chains, lines) = own_content(&rules, &own_table(Family::Ip));
+        let (chains, lines) = own_content(&rules, &Names::of(&NetworkId::default()).own_table(Family::Ip));
         assert_eq!(chains.len(), 1);
         let text: Vec<String> = lines.iter().map(|rule| format!("{}: {rule}", rule.chain)).collect();
         assert_eq!(

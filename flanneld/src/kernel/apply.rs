@@ -9,7 +9,7 @@ use host::netlink::{
     Write,
 };
 
-use super::Observed;
+use super::{Observed, Shield};
 use crate::metrics::Metrics;
 
 /// A write that the kernel refused.
@@ -21,9 +21,15 @@ pub struct Failure {
 
 /// Carries out all of `plan`, also behind a write that was refused: the others may still help.
 /// What the world already is or no longer has is no failure.
-pub async fn apply(netlink: &Netlink, plan: Vec<Op>, seen: &Observed, metrics: &Metrics) -> Vec<Failure> {
+pub async fn apply(
+    netlink: &Netlink,
+    plan: Vec<Op>,
+    seen: &Observed,
+    shield: &mut Shield,
+    metrics: &Metrics,
+) -> Vec<Failure> {
     let links = seen.links.iter().map(|(name, link)| (name.clone(), link.index)).collect();
-    let mut run = Run { netlink, seen, links, batch: Vec::new(), failures: Vec::new(), metrics };
+    let mut run = Run { netlink, seen, links, batch: Vec::new(), failures: Vec::new(), shield, metrics };
     for op in plan {
         run.op(op).await;
     }
@@ -39,6 +45,7 @@ struct Run<'a> {
     links: BTreeMap<LinkName, u32>,
     batch: Vec<(Op, Write)>,
     failures: Vec<Failure>,
+    shield: &'a mut Shield,
     metrics: &'a Metrics,
 }
 
@@ -48,22 +55,39 @@ impl Run<'_> {
             Op::AddLink(name, link) => match new_link(name, link) {
                 Some(new) => {
                     self.flush().await;
-                    let made = self.netlink.create_link(&new).await;
-                    if let Ok(index) = made {
-                        self.links.insert(name.clone(), index);
-                        ignore_router_advertisements(name, link);
-                    }
-                    self.record(op, made.map(drop));
+                    let made = self.make(name, link, &new).await;
+                    self.record(op, made);
                 }
                 // A TUN is made by opening it: the udp data path has done so before the plan, or will at the next.
                 None => tracing::debug!(%op, "left to the udp data path"),
             },
-            _ => match write(&op, &self.links, self.seen) {
-                Some(write) => self.batch.push((op, write)),
-                // Its link could not be made, which has been reported.
-                None => tracing::debug!(%op, "left out: its link is not there"),
-            },
+            Op::SetLink(name, Link { up: true, .. }) if !self.is_up(name) => {
+                self.shield.cover(name);
+                self.push(op);
+            }
+            _ => self.push(op),
         }
+    }
+
+    fn is_up(&self, name: &LinkName) -> bool {
+        self.seen.links.get(name).is_some_and(|link| link.up)
+    }
+
+    fn push(&mut self, op: Op) {
+        match write(&op, &self.links, self.seen) {
+            Some(write) => self.batch.push((op, write)),
+            // Its link could not be made, which has been reported.
+            None => tracing::debug!(%op, "left out: its link is not there"),
+        }
+    }
+
+    /// First down, so that it takes nothing in before it is told not to.
+    async fn make(&mut self, name: &LinkName, link: &Link, new: &NewLink) -> Result<(), HostError> {
+        let index = self.netlink.create_link(new).await?;
+        self.links.insert(name.clone(), index);
+        self.shield.cover(name);
+        let change = LinkChange { up: Some(link.up), alias: link.alias.clone(), ..LinkChange::default() };
+        self.netlink.set_link(index, &change).await
     }
 
     async fn flush(&mut self) {
@@ -85,23 +109,13 @@ impl Run<'_> {
     }
 }
 
-/// A peer's pod must not be able to give this host a default route through the tunnel (flannel sets this too).
-fn ignore_router_advertisements(name: &LinkName, link: &Link) {
-    if let LinkKind::Vxlan(vxlan) = &link.kind
-        && vxlan.local.is_ipv6()
-        && let Err(error) = host::sysctl::write(&format!("net/ipv6/conf/{name}/accept_ra"), "0")
-    {
-        tracing::warn!(%error, "router advertisements through the tunnel stay accepted");
-    }
-}
-
 fn kind(op: &Op) -> &'static str {
     match op {
         Op::AddLink(..) | Op::DelLink(_) | Op::SetLink(..) => "link",
         Op::AddAddress(..) | Op::DelAddress(..) => "address",
         Op::SetFdb(..) | Op::DelFdb(..) => "fdb",
         Op::SetNeighbour(..) | Op::DelNeighbour(..) => "neighbour",
-        Op::SetRoute(..) | Op::DelRoute(..) => "route",
+        Op::AddRoute(..) | Op::SetRoute(..) | Op::DelRoute(..) => "route",
     }
 }
 
@@ -119,6 +133,7 @@ fn write(op: &Op, links: &BTreeMap<LinkName, u32>, seen: &Observed) -> Option<Wr
             Write::SetNeighbour(Neighbour::permanent(index(name)?, *ip, mac.octets()))
         }
         Op::DelNeighbour(name, ip) => Write::DeleteNeighbour(Neighbour::permanent(index(name)?, *ip, [0; 6])),
+        Op::AddRoute(key, route) => Write::AddRoute(netlink_route(key, route, PROTOCOL, links)?),
         Op::SetRoute(key, route) => Write::ReplaceRoute(netlink_route(key, route, PROTOCOL, links)?),
         // Whoever made it: the observer has found it to be ours.
         Op::DelRoute(key, route) => Write::DeleteRoute(netlink_route(key, route, 0, links)?),
@@ -161,7 +176,6 @@ fn new_link(name: &LinkName, link: &Link) -> Option<NewLink> {
     Some(NewLink {
         mac: link.mac.map(|mac| mac.octets()),
         mtu: link.mtu,
-        up: link.up,
         ..NewLink::new(name.as_str(), kind)
     })
 }
@@ -173,6 +187,7 @@ fn change(want: &Link, have: Option<&host::netlink::Link>) -> LinkChange {
         mac: mac.filter(|_| have.is_none_or(|have| have.mac != mac)),
         mtu: want.mtu.filter(|mtu| have.is_none_or(|have| have.mtu != *mtu)),
         up: Some(want.up),
+        alias: want.alias.clone().filter(|alias| have.is_none_or(|have| have.alias.as_ref() != Some(alias))),
         ..LinkChange::default()
     }
 }

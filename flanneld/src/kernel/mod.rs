@@ -5,6 +5,8 @@
 
 mod apply;
 mod observe;
+mod shield;
 
 pub use apply::{Failure, apply};
 pub use observe::{Observed, observe};
+pub use shield::Shield;

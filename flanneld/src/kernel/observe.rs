@@ -5,8 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use flanneld_core::config::Vni;
 use flanneld_core::mac::Mac;
+use flanneld_core::overlay::ForeignRoute;
 use flanneld_core::tables::{
-    IpipLink, Link, LinkKind, LinkName, Ownership, Route, RouteKey, Tables, VxlanLink,
+    IpipLink, Link, LinkKind, LinkName, Ownership, Route, RouteKey, SeenRoute, Tables, VxlanLink,
 };
 use host::error::HostError;
 use host::netlink::{self, Netlink, RouteKind};
@@ -20,6 +21,10 @@ pub struct Observed {
     pub links: BTreeMap<LinkName, netlink::Link>,
     /// All addresses of the host.
     pub addresses: Vec<netlink::Address>,
+    /// Routes of others into our networks, as far as one of ours could have the same destination.
+    pub foreign: BTreeMap<IpNet, Vec<ForeignRoute>>,
+    /// The gateways of default routes.
+    pub gateways: BTreeSet<IpAddr>,
 }
 
 impl Observed {
@@ -29,6 +34,19 @@ impl Observed {
             |index| self.addresses.iter().any(|a| a.index == index && subnet.contains(&a.net.addr()));
         let bridges = self.links.values().filter(|link| matches!(link.kind, netlink::LinkKind::Bridge));
         bridges.map(|link| link.index).find(|index| in_subnet(*index))
+    }
+
+    /// The networks that a link is part of by its addresses.
+    pub fn networks_of(&self, index: u32) -> Vec<IpNet> {
+        let of_link = self.addresses.iter().filter(|address| address.index == index);
+        of_link.map(|address| address.net.trunc()).collect()
+    }
+
+    /// Addresses of this host that are not of our making, with the name of their link.
+    pub fn addresses_of_others(&self, ours: &Ownership) -> impl Iterator<Item = (IpAddr, &LinkName)> {
+        let name = |index| self.links.iter().find(|(_, link)| link.index == index).map(|(name, _)| name);
+        let named = self.addresses.iter().filter_map(move |a| Some((a.net, name(a.index)?)));
+        named.filter(|(net, name)| !ours.address(name, net)).map(|(net, name)| (net.addr(), name))
     }
 
     /// The addresses that a packet to this host can have.
@@ -60,16 +78,35 @@ pub async fn observe(netlink: &Netlink, ours: &Ownership) -> Result<Observed, Ho
             tables.addresses.insert((name.clone(), address.net));
         }
     }
+    let mut foreign: BTreeMap<IpNet, Vec<ForeignRoute>> = BTreeMap::new();
+    let mut gateways = BTreeSet::new();
     for route in &routes {
         let dev = route.dev.and_then(|index| names.get(&index));
-        if ours.route(&route.dst, dev, route.protocol)
-            && let Some(found) = self::route(route, dev)
+        let seen = SeenRoute {
+            destination: route.dst,
+            dev,
+            via: route.via,
+            onlink: route.onlink,
+            protocol: route.protocol,
+        };
+        if route.dst.prefix_len() == 0 {
+            gateways.extend(route.via);
+        }
+        let found = self::route(route, dev);
+        if ours.route(&seen) {
+            tables.routes.extend(found.map(|found| (RouteKey::with_metric(route.dst, route.metric), found)));
+        } else if ours.networks.iter().any(|network| network.contains(&route.dst))
+            && !ours.goes_with_address(&seen)
         {
-            tables.routes.insert(RouteKey::with_metric(route.dst, route.metric), found);
+            let metric = RouteKey::with_metric(route.dst, route.metric).metric;
+            let text = described(route, dev);
+            let protocol = route.protocol;
+            let found = ForeignRoute { metric, route: found, protocol, text };
+            foreign.entry(route.dst.trunc()).or_default().push(found);
         }
     }
     let links = links.into_iter().filter_map(|link| Some((names.get(&link.index)?.clone(), link))).collect();
-    Ok(Observed { tables, links, addresses })
+    Ok(Observed { tables, links, addresses, foreign, gateways })
 }
 
 async fn end_point(
@@ -89,8 +126,23 @@ async fn end_point(
     Ok(())
 }
 
+/// As `ip route` shows it.
+fn described(route: &netlink::Route, dev: Option<&LinkName>) -> String {
+    let text = netlink::Route { dev: None, ..route.clone() }.to_string();
+    match dev {
+        Some(dev) => text.replacen(" proto ", &format!(" dev {dev} proto "), 1),
+        None => text,
+    }
+}
+
 fn link(link: &netlink::Link) -> Link {
-    Link { kind: kind(&link.kind), mac: link.mac.map(Mac), mtu: Some(link.mtu), up: link.up }
+    Link {
+        kind: kind(&link.kind),
+        mac: link.mac.map(Mac),
+        mtu: Some(link.mtu),
+        up: link.up,
+        alias: link.alias.clone(),
+    }
 }
 
 fn kind(kind: &netlink::LinkKind) -> LinkKind {

@@ -18,6 +18,7 @@ pub use env::{Env, ProcessEnv};
 pub use error::OptionsError;
 pub use help::{help, markdown, version};
 pub use source::{Setting, Settings, Source};
+pub use table::DEFAULT_PIN_DIR;
 pub use values::{Action, EtcdOptions, FirewallChoice, Options, PeerAccounting, Secret};
 
 /// Reads the arguments (without the program's name) and the environment.

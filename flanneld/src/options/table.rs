@@ -137,6 +137,9 @@ use Kind::{Integer, List, Switch, Text};
 use Origin::{NoEffect, Weft};
 
 /// Every flag there is, in the order of the help.
+/// The default of `--bpf-pin-dir`, for the network below flannel's default prefix.
+pub const DEFAULT_PIN_DIR: &str = "/sys/fs/bpf/weft/flanneld";
+
 pub static FLAGS: &[Flag] = &[
     Flag::new("etcd-endpoints", Text, "http://127.0.0.1:4001,http://127.0.0.1:2379", Etcd).metavar("URLS").help(
         "Addresses of etcd, separated by commas. All are tried; the first that answers is used until it fails. \
@@ -219,9 +222,10 @@ pub static FLAGS: &[Flag] = &[
     Flag::new("check-source", Switch, "true", DataPath).origin(Weft).help(
         "Backend udp: drop, and count, packets whose inner source is not in the subnet of the node that sent them.",
     ),
-    Flag::new("bpf-pin-dir", Text, "/sys/fs/bpf/weft/flanneld", DataPath).metavar("DIR").origin(Weft).help(
+    Flag::new("bpf-pin-dir", Text, DEFAULT_PIN_DIR, DataPath).metavar("DIR").origin(Weft).help(
         "Where the programs and maps of the udp data path `ebpf` stay while flanneld restarts. In a BPF file \
-         system, one directory for each flanneld of the machine.",
+         system. A network below another --etcd-prefix than the default one has a directory of its own beside \
+         the default.",
     ),
     Flag::new("probe-interval", Integer, "15", DataPath).metavar("SECONDS").origin(Weft).help(
         "Time between round-trip probes of each other node, 0 to 3600; 0 means none.",

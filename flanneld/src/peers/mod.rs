@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use host::nftables::Nftables;
+use host::nftables::{Nftables, TableId};
 use tokio::sync::Notify;
 
 use crate::firewall::accounting;
@@ -43,8 +43,8 @@ const INTEREST: Duration = Duration::from_secs(600);
 #[derive(Debug, Default)]
 struct Sources {
     udp: Option<UdpPath>,
-    /// Where the kernel carries the packets, it counts them too.
-    kernel: bool,
+    /// Where the kernel carries the packets, it counts them too: in this table.
+    kernel: Option<TableId>,
     prober: Option<Prober>,
     asked: Option<Instant>,
 }
@@ -63,8 +63,8 @@ impl Peers {
                 counters.peers.iter().map(|(peer, counts)| (IpAddr::from(*peer), Traffic::from(counts)));
             report.traffic = traffic.collect();
         }
-        if sources.kernel
-            && let Ok(traffic) = Nftables::connect().and_then(|mut nft| accounting::read(&mut nft))
+        if let Some(table) = &sources.kernel
+            && let Ok(traffic) = Nftables::connect().and_then(|mut nft| accounting::read(&mut nft, table))
         {
             report.traffic.extend(traffic);
         }
@@ -91,14 +91,14 @@ impl Peers {
     }
 
     /// The kernel carries the packets: it is to count them while somebody asks.
-    pub fn counted_by_kernel(&self) {
-        self.lock().kernel = true;
+    pub fn counted_by_kernel(&self, table: TableId) {
+        self.lock().kernel = Some(table);
     }
 
     /// Whether the kernel has to count now.
     pub fn need_kernel_counters(&self) -> bool {
         let sources = self.lock();
-        sources.kernel && sources.asked.is_some_and(|asked| asked.elapsed() < INTEREST)
+        sources.kernel.is_some() && sources.asked.is_some_and(|asked| asked.elapsed() < INTEREST)
     }
 
     /// Wakes up at every question.

@@ -188,12 +188,15 @@ impl UdpPath {
         &self.spec
     }
 
-    /// Removes what a data path leaves behind: the TUN called `device`, and everything pinned in `pin_dir`.
-    /// That nothing is there is no error; that a running flanneld still has the TUN is one.
-    pub fn cleanup(device: &str, pin_dir: &Path) -> Result<(), UdpError> {
-        ebpf::overlay::detach_and_unpin(pin_dir)?;
-        tun::remove(device).map_err(UdpError::Tun)?;
-        Ok(())
+    /// Removes the programs and maps that a data path leaves pinned. That nothing is there is no error.
+    pub fn remove_pins(pin_dir: &Path) -> Result<(), UdpError> {
+        Ok(ebpf::overlay::detach_and_unpin(pin_dir)?)
+    }
+
+    /// Removes the TUN that a data path leaves behind. That it is not there is no error; that a running flanneld still
+    /// has it is one.
+    pub fn remove_tun(device: &str) -> Result<(), UdpError> {
+        tun::remove(device).map(drop).map_err(UdpError::Tun)
     }
 }
 

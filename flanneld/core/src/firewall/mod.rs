@@ -18,6 +18,8 @@ pub const KUBE_MARK: u32 = 0x4000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
     pub ipv6: bool,
+    /// The whole pod network.
+    pub network: IpNet,
     /// For the source NAT of what leaves the host, in order. Empty without `--ip-masq`.
     pub postrouting: Vec<Rule>,
     /// For what the host forwards, in order. Empty without `--iptables-forward-rules`.
@@ -76,7 +78,7 @@ impl Rules {
         } else {
             vec![]
         };
-        Self { ipv6: network.addr().is_ipv6(), postrouting, forward }
+        Self { ipv6: network.addr().is_ipv6(), network, postrouting, forward }
     }
 
     /// The rules that any set with masquerading has for `network`, whatever the node's subnet: what tells whose a table
@@ -85,6 +87,11 @@ impl Rules {
         let both = [false, true].map(|random_fully| masquerade(network, network, random_fully));
         let target = |rule: &Rule| matches!(rule.verdict, Verdict::Masquerade { .. });
         both.into_iter().flatten().filter(target).collect()
+    }
+
+    /// The same family and network, without a rule.
+    pub fn none(&self) -> Self {
+        Self { postrouting: Vec::new(), forward: Vec::new(), ..self.clone() }
     }
 
     pub fn is_empty(&self) -> bool {

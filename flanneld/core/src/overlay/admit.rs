@@ -102,7 +102,13 @@ pub(super) fn claim(parts: &mut Wanted, view: &View) -> Result<(), Ignored> {
 /// Sorts the routes that the node wants for itself.
 pub(super) fn own_routes(wanted: &mut Wanted, view: &View) {
     let (adopted, blocked) = (&mut wanted.adopted, &mut wanted.blocked);
+    // A blackhole is there to be behind all others.
+    let same_key = |key: &RouteKey| {
+        view.foreign.get(&key.destination).into_iter().flatten().any(|foreign| foreign.metric == key.metric)
+    };
+    wanted.tables.routes.retain(|key, route| *route != Route::Blackhole || !same_key(key));
     wanted.tables.routes.retain(|key, route| match look(view, key, route) {
+        _ if *route == Route::Blackhole => true,
         Claim::Free => true,
         Claim::Adopt => {
             adopted.insert(*key);

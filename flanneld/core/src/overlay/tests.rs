@@ -260,6 +260,14 @@ fn the_nodes_own_route_gives_way_to_anothers_and_says_so() {
 }
 
 #[test]
+fn a_blackhole_stands_behind_the_bridges_route() {
+    let node = Node { blackhole: true, ..node("10.5.1.0-24") };
+    let view = among([foreign("10.5.1.0/24", 0, 2, None)]);
+    let text = printed(&vxlan(), &node, &[], &view);
+    assert!(text.contains("route add 10.5.1.0/24 metric 4096 blackhole"), "{text}");
+}
+
+#[test]
 fn peers_with_one_mac_are_told_together() {
     let second = VXLAN_PEER.replace("192.0.2.2", "192.0.2.3");
     let peers = [lease("10.5.2.0-24", VXLAN_PEER), lease("10.5.3.0-24", &second)];

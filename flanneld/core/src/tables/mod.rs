@@ -20,7 +20,7 @@ use crate::mac::Mac;
 
 pub use link::{BadLinkName, IpipLink, Link, LinkKind, LinkName, VxlanLink};
 pub use ownership::{Ownership, PROTOCOL, SeenRoute};
-pub use plan::{Conflict, Op, conflicts, plan};
+pub use plan::{Conflict, Op, conflicts, plan, repairs};
 
 /// A set of kernel tables: what we want, or what we have of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

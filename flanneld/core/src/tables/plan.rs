@@ -71,6 +71,68 @@ pub fn plan(want: &Tables, have: &Tables) -> Vec<Op> {
     ops
 }
 
+impl Op {
+    /// What it changes, as a person would name it. Several operations of a plan may have one object.
+    pub fn object(&self) -> String {
+        match self {
+            Self::DelLink(name) | Self::AddLink(name, _) | Self::SetLink(name, _) => format!("link {name}"),
+            Self::AddAddress(link, address) | Self::DelAddress(link, address) => {
+                format!("address {address} of {link}")
+            }
+            Self::SetFdb(link, mac, _) | Self::DelFdb(link, mac, _) => format!("FDB entry {mac} of {link}"),
+            Self::SetNeighbour(link, ip, _) | Self::DelNeighbour(link, ip) => {
+                format!("neighbour {ip} of {link}")
+            }
+            Self::AddRoute(key, _) | Self::SetRoute(key, _) | Self::DelRoute(key, _) => {
+                format!("route {key}")
+            }
+        }
+    }
+
+    /// Whether it restores what `last` wanted already, so that somebody has changed it since that was carried out.
+    fn restores(&self, last: &Tables) -> bool {
+        match self {
+            Self::DelLink(name) => last.links.contains_key(name),
+            Self::AddLink(name, link) | Self::SetLink(name, link) => last.links.get(name) == Some(link),
+            Self::AddAddress(link, address) => last.addresses.contains(&(link.clone(), *address)),
+            Self::DelAddress(link, address) => !last.addresses.contains(&(link.clone(), *address)),
+            Self::SetFdb(link, mac, ip) => last.fdb.get(&(link.clone(), *mac)) == Some(ip),
+            Self::DelFdb(link, mac, _) => !last.fdb.contains_key(&(link.clone(), *mac)),
+            Self::SetNeighbour(link, ip, mac) => last.neighbours.get(&(link.clone(), *ip)) == Some(mac),
+            Self::DelNeighbour(link, ip) => !last.neighbours.contains_key(&(link.clone(), *ip)),
+            Self::AddRoute(key, route) | Self::SetRoute(key, route) => last.routes.get(key) == Some(route),
+            Self::DelRoute(key, _) => !last.routes.contains_key(key),
+        }
+    }
+
+    /// The link that it changes or that its object hangs on.
+    fn link(&self) -> Option<&LinkName> {
+        match self {
+            Self::DelLink(name) | Self::AddLink(name, _) | Self::SetLink(name, _) => Some(name),
+            Self::AddAddress(link, _)
+            | Self::DelAddress(link, _)
+            | Self::SetFdb(link, ..)
+            | Self::DelFdb(link, ..)
+            | Self::SetNeighbour(link, ..)
+            | Self::DelNeighbour(link, _) => Some(link),
+            Self::AddRoute(_, route) | Self::SetRoute(_, route) | Self::DelRoute(_, route) => match route {
+                Route::Out { dev, .. } => Some(dev),
+                Route::Blackhole => None,
+            },
+        }
+    }
+}
+
+/// The operations of a plan that undo what somebody did since `last` was carried out, by their place. What hangs on a
+/// link that changes in the same plan went with it, and is not counted.
+pub fn repairs(plan: &[Op], last: &Tables) -> Vec<usize> {
+    let is_link = |op: &Op| matches!(op, Op::DelLink(_) | Op::AddLink(..) | Op::SetLink(..));
+    let changing: BTreeSet<&LinkName> = plan.iter().filter(|op| is_link(op)).filter_map(Op::link).collect();
+    let counts = |op: &Op| is_link(op) || op.link().is_none_or(|link| !changing.contains(link));
+    let repair = |(_, op): &(usize, &Op)| counts(op) && op.restores(last);
+    plan.iter().enumerate().filter(repair).map(|(place, _)| place).collect()
+}
+
 /// A tunnel's parameters are fixed at its birth: one of ours with others has to go first.
 fn must_be_reborn(want: &Link, have: Option<&Link>) -> bool {
     have.is_some_and(|have| have.kind != want.kind && have.kind.is_like(&want.kind))

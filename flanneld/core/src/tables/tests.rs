@@ -199,6 +199,21 @@ fn a_link_of_another_type_under_our_name_is_a_conflict_and_not_a_victim() {
     assert!(plan(&overlay(2), &have).iter().all(|op| !matches!(op, Op::DelLink(_))));
 }
 
+#[test]
+fn what_somebody_undid_is_a_repair_and_what_is_newly_wanted_is_not() {
+    let count = |want: &Tables, have: &Tables, last: &Tables| repairs(&plan(want, have), last).len();
+    let want = overlay(2);
+    let mut have = want.clone();
+    have.routes.clear();
+    assert_eq!(count(&want, &have, &want), 1, "a route was deleted");
+    assert_eq!(count(&want, &have, &Tables::default()), 0, "the first pass");
+    assert_eq!(count(&overlay(3), &want, &want), 0, "the peer has another MAC");
+    let mut have = want.clone();
+    have.addresses.insert(("flannel.1".parse().unwrap(), "10.5.99.1/24".parse().unwrap()));
+    assert_eq!(count(&want, &have, &want), 1, "an address was added");
+    assert_eq!(count(&want, &Tables::default(), &want), 1, "the link was deleted, and all with it");
+}
+
 fn ownership() -> Ownership {
     Ownership {
         overlay_links: ["flannel.1".parse().unwrap()].into(),
