@@ -148,7 +148,7 @@ impl Seen {
 }
 
 /// Of the endpoints (`http://10.0.0.1:2379`, or without a scheme) those that are named by address. Names may change.
-fn addresses_of(endpoints: &[String]) -> Vec<IpAddr> {
+pub fn addresses_of(endpoints: &[String]) -> Vec<IpAddr> {
     let address = |endpoint: &String| {
         let place = endpoint.split_once("://").map_or(endpoint.as_str(), |(_, place)| place);
         let place = place.split('/').next()?;

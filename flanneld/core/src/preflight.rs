@@ -14,6 +14,7 @@ use ipnet::IpNet;
 
 use crate::config::{NetworkConfig, Pool};
 use crate::iface::Underlay;
+use crate::tables::LinkName;
 
 pub use refusal::Refusal;
 
@@ -78,7 +79,8 @@ fn pods_bridge(facts: &Facts<'_>, name: &str) -> Result<(), Refusal> {
     if name == underlay {
         return Err(Refusal::BridgeIsUnderlay { bridge: name.to_owned() });
     }
-    let tunnels = facts.config.backend.overlay().links(facts.config.v6.is_some()).unwrap_or_default();
+    let v6 = facts.config.v6.is_some();
+    let tunnels = facts.config.backend.overlay().links(v6, &LinkName::tun(0)).unwrap_or_default();
     if tunnels.iter().any(|tunnel| tunnel.as_str() == name) {
         return Err(Refusal::BridgeIsTunnel { bridge: name.to_owned() });
     }

@@ -1,7 +1,7 @@
 //! Which network this daemon serves, and the names on this host that follow from it.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use flanneld_core::network_id::NetworkId;
@@ -54,17 +54,4 @@ pub(super) async fn tun(
         })
         .collect();
     Ok(choose_tun(&seen, id, networks))
-}
-
-/// The addresses of etcd, as far as they are written as such.
-pub(super) fn etcd_addresses(options: &Options) -> BTreeMap<IpAddr, String> {
-    let host = |endpoint: &str| -> Option<IpAddr> {
-        let rest = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
-        let authority = rest.split('/').next()?;
-        match authority.parse::<SocketAddr>() {
-            Ok(address) => Some(address.ip()),
-            Err(_) => authority.trim_matches(['[', ']']).parse().ok(),
-        }
-    };
-    options.etcd.endpoints.iter().filter_map(|e| Some((host(e)?, "etcd".to_owned()))).collect()
 }

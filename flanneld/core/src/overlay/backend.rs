@@ -27,11 +27,11 @@ pub trait Overlay: fmt::Display {
         true
     }
 
-    /// The links that carry the overlay. Nobody else has a reason to configure them.
+    /// The links that carry the overlay; `tun` is the name of a TUN, where there is one. Nobody else has a reason to configure them.
     ///
     /// # Errors
     /// A link cannot be named.
-    fn links(&self, _v6: bool, _node: &Node) -> Result<BTreeSet<LinkName>, BadLinkName> {
+    fn links(&self, _v6: bool, _tun: &LinkName) -> Result<BTreeSet<LinkName>, BadLinkName> {
         Ok(BTreeSet::new())
     }
 

@@ -75,7 +75,7 @@ pub fn ownership(
     node: &Node,
     former: impl IntoIterator<Item = IpNet>,
 ) -> Result<Ownership, BadLinkName> {
-    let overlay_links = config.backend.overlay().links(config.v6.is_some(), node)?;
+    let overlay_links = config.backend.overlay().links(config.v6.is_some(), &node.tun)?;
     let PerFamily { v4, v6 } = config.networks();
     let mut networks: Vec<IpNet> = v4.into_iter().chain(v6).collect();
     networks.extend(former.into_iter().filter(|network| Some(*network) != v4 && Some(*network) != v6));

@@ -104,8 +104,8 @@ impl Overlay for Udp {
         false
     }
 
-    fn links(&self, _v6: bool, node: &Node) -> Result<BTreeSet<LinkName>, BadLinkName> {
-        Ok(BTreeSet::from([node.tun.clone()]))
+    fn links(&self, _v6: bool, tun: &LinkName) -> Result<BTreeSet<LinkName>, BadLinkName> {
+        Ok(BTreeSet::from([tun.clone()]))
     }
 
     fn mtus(&self, underlay: u32) -> PerFamily<u32> {

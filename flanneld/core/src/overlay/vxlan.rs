@@ -77,7 +77,7 @@ impl Overlay for Vxlan {
         self.mtu
     }
 
-    fn links(&self, v6: bool, _: &Node) -> Result<BTreeSet<LinkName>, BadLinkName> {
+    fn links(&self, v6: bool, _: &LinkName) -> Result<BTreeSet<LinkName>, BadLinkName> {
         let mut names = BTreeSet::from([LinkName::vxlan(self.vni)]);
         if v6 {
             names.insert(LinkName::vxlan_v6(self.vni)?);
