@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use host::netns::Namespace;
 use host::programs::{Etcd, Output, ProgramError, Signal, wait_for};
 
-use crate::check::{self, PairResult};
 use crate::down::{self, Removed};
 use crate::error::LabError;
 use crate::etcd::NetworkKeys;
@@ -14,7 +13,7 @@ use crate::name::LabName;
 use crate::node::{Node, Pod, Proxied};
 use crate::plan::{ETCD_PORT, Plan};
 use crate::progress::Progress;
-use crate::services::{self, Asked, Services};
+use crate::services::{self, Services};
 use crate::spec::{Spec, Topology};
 use crate::state::State;
 use crate::wire::Wiring;
@@ -137,14 +136,14 @@ impl Lab {
     fn start_services(&self, progress: &mut dyn Progress) -> Result<(), LabError> {
         let (Some(services), Some(options)) = (&self.services, &self.spec.proxy) else { return Ok(()) };
         progress.begin("services");
-        services.write(self)?;
+        services.write(&self.spec, &self.nodes)?;
         for node in &self.nodes {
             go_on(progress)?;
             node.start_proxy(options)?;
         }
         go_on(progress)?;
         if self.spec.pods > 0 {
-            services.answer(self, &options.binary.program()?)?;
+            services.answer(&self.spec.name, self.pods(), &options.binary.program()?)?;
         }
         let deadline = Instant::now() + READY_LIMIT;
         for (done, node) in self.nodes.iter().enumerate() {
@@ -152,7 +151,7 @@ impl Lab {
             progress.note(&format!("{} of {} proxies ready", done + 1, self.nodes.len()));
         }
         let ready = format!("{} by a proxy on {}", options.mode, count(self.nodes.len(), "node"));
-        progress.done(&match services::cluster_ips(self).first() {
+        progress.done(&match services::cluster_ips(&self.spec).first() {
             Some(ip) if self.spec.pods > 0 => {
                 format!("{ready}; {} is {ip}:{}", services::SERVICE, services::PORT)
             }
@@ -305,54 +304,9 @@ impl Lab {
         Ok(())
     }
 
-    /// Every pod to every pod and node, and back, by every probe, once.
-    ///
-    /// # Errors
-    /// The probes could not be made. A pair that does not get through is a result, not an error.
-    pub fn check(&self) -> Result<Vec<PairResult>, LabError> {
-        check::check(self)
-    }
-
-    /// [`Lab::check`], again and again until all get through or the limit is over; the last results. Peers hear of
-    /// each other a moment after they are ready.
-    ///
-    /// # Errors
-    /// As [`Lab::check`].
-    pub fn check_within(&self, limit: Duration) -> Result<Vec<PairResult>, LabError> {
-        let deadline = Instant::now() + limit;
-        loop {
-            let results = self.check()?;
-            if Instant::now() >= deadline || results.iter().all(PairResult::passed) {
-                return Ok(results);
-            }
-        }
-    }
-
     /// What feeds the service proxies; None where the lab has none.
     pub fn services(&self) -> Option<&Services> {
         self.services.as_ref()
-    }
-
-    /// The Service to try, asked from every pod and node by each of its addresses; empty without proxies or pods.
-    ///
-    /// # Errors
-    /// Pods that are not connected. What nobody answers is a result, not an error.
-    pub fn check_services(&self) -> Result<Vec<Asked>, LabError> {
-        services::check(self)
-    }
-
-    /// [`Lab::check_services`], again and again until all is answered or the limit is over; the last results.
-    ///
-    /// # Errors
-    /// As [`Lab::check_services`].
-    pub fn check_services_within(&self, limit: Duration) -> Result<Vec<Asked>, LabError> {
-        let deadline = Instant::now() + limit;
-        loop {
-            let results = self.check_services()?;
-            if Instant::now() >= deadline || results.iter().all(Asked::passed) {
-                return Ok(results);
-            }
-        }
     }
 
     /// Takes everything away. The value is of no use afterwards.

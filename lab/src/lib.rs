@@ -16,6 +16,7 @@
 //! # }
 //! ```
 
+pub mod asking;
 pub mod call;
 pub mod check;
 pub mod cli;

@@ -2,12 +2,13 @@
 
 use std::fmt::Write;
 
+use crate::asking::ask::{Target, Transport};
+use crate::asking::{diff_command, explain_command};
 use crate::call;
 use crate::lab::Lab;
 use crate::measure::Measured;
 use crate::node::Pod;
-use crate::services::ask::{Target, Transport};
-use crate::services::{self, diff_command, explain_command};
+use crate::services;
 use crate::status::Status;
 use crate::table::Table;
 
@@ -98,7 +99,7 @@ fn next(lab: &Lab) -> String {
 /// The same for its services.
 fn try_services(lab: &Lab) -> String {
     let (Some(services), Some(pod)) = (lab.services(), lab.pods().next()) else { return String::new() };
-    let cluster_ip = services::cluster_ips(lab).first().copied();
+    let cluster_ip = services::cluster_ips(lab.spec()).first().copied();
     let source = lab.find_node(pod.node()).and_then(|node| Some(*node.pod_addresses(pod).ok()?.first()?));
     let (Some(ip), Some(source)) = (cluster_ip, source) else { return String::new() };
     let (weft_lab, flag) = (call::lab(), crate::cli::name_flag(&lab.spec().name));

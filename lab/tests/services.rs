@@ -8,8 +8,9 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use host::programs::wait_for;
+use lab::asking::{Asked, FrontendKind};
 use lab::flanneld::Binary;
-use lab::services::{Asked, FrontendKind, NODE_PORT, PORT};
+use lab::services::{NODE_PORT, PORT};
 use lab::spec::{Backend, ProxyMode};
 use lab::{FlanneldOptions, LabError, ProxyOptions, ScratchLab, Signal, Spec};
 
@@ -47,7 +48,7 @@ fn text(output: &Output) -> String {
 fn is_reached_from_everywhere(lab: &ScratchLab) {
     let results = lab.check_services_within(LIMIT).unwrap();
     let failed: Vec<&Asked> = results.iter().filter(|asked| !asked.passed()).collect();
-    assert!(failed.is_empty(), "{failed:?}\n{}", lab::services::render(lab, &results));
+    assert!(failed.is_empty(), "{failed:?}\n{}", lab::asking::render(lab, &results));
     let families = if lab.spec().ipv6 { 2 } else { 1 };
     for kind in [FrontendKind::ClusterIp, FrontendKind::NodePort] {
         let frontends = if kind == FrontendKind::ClusterIp { 1 } else { lab.nodes().len() };
@@ -234,7 +235,7 @@ fn twenty_nodes_come_up_with_their_proxies() {
     let failed: Vec<&Asked> = results.iter().filter(|asked| !asked.passed()).collect();
     assert!(failed.is_empty(), "{} of {}, {:?}", failed.len(), results.len(), failed.first());
     assert_eq!(results.len(), (40 + 20) * 2 * (1 + 20));
-    let (address, port) = (lab::services::cluster_ips(&lab)[0], (PORT, NODE_PORT));
+    let (address, port) = (lab::services::cluster_ips(lab.spec())[0], (PORT, NODE_PORT));
     assert_eq!((address.to_string(), port), ("10.96.0.10".to_owned(), (80, 30080)));
     lab.down().unwrap();
     assert!(!lab::State::of(&spec.name).directory().exists());

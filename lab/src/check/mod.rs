@@ -9,7 +9,7 @@ mod report;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use host::netns::Namespace;
 use serde::Serialize;
@@ -29,6 +29,31 @@ const SMALL: usize = 64;
 const PROMPT: Duration = Duration::from_millis(100);
 /// After so many late ones a time is of no interest.
 const GIVE_UP: usize = 5;
+
+impl Lab {
+    /// Every pod to every pod and node, and back, by every probe, once.
+    ///
+    /// # Errors
+    /// The probes could not be made. A pair that does not get through is a result, not an error.
+    pub fn check(&self) -> Result<Vec<PairResult>, LabError> {
+        check(self)
+    }
+
+    /// [`Lab::check`], again and again until all get through or the limit is over; the last results. Peers hear of
+    /// each other a moment after they are ready.
+    ///
+    /// # Errors
+    /// As [`Lab::check`].
+    pub fn check_within(&self, limit: Duration) -> Result<Vec<PairResult>, LabError> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let results = self.check()?;
+            if Instant::now() >= deadline || results.iter().all(PairResult::passed) {
+                return Ok(results);
+            }
+        }
+    }
+}
 
 /// One kind of traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

@@ -11,14 +11,14 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand, ValueEnum};
 use host::netns::Sysfs;
 
+use crate::asking::ask::Target;
+use crate::asking::{self, Asked};
 use crate::call;
 use crate::check::PairResult;
 use crate::down;
 use crate::error::LabError;
 use crate::lab::Lab;
 use crate::name::LabName;
-use crate::services::ask::Target;
-use crate::services::{self, Asked};
 use crate::state;
 use crate::status;
 
@@ -168,7 +168,7 @@ impl LabCli {
             Command::Check(report) => print_check(&report),
             Command::Ask(ask) => ask.run(),
             Command::Answer(chosen) => Lab::open(&chosen.name)
-                .and_then(|lab| services::answer::answer(&lab))
+                .and_then(|lab| asking::answer::answer(&lab))
                 .map(|()| ExitCode::SUCCESS),
             Command::Show(chosen) => Lab::open(&chosen.name).and_then(|lab| show::show(&lab)),
             Command::Exec(exec) => exec.run(),
@@ -194,7 +194,7 @@ fn print_check(report: &Report) -> Result<ExitCode, LabError> {
     match report.output {
         Form::Text => {
             print(&crate::check::render(&report.lab.name, &pairs));
-            let said = services::render(&lab, &services);
+            let said = asking::render(&lab, &services);
             if !said.is_empty() {
                 print(&format!("\n{said}"));
             }
@@ -209,13 +209,13 @@ impl Ask {
     fn run(self) -> Result<ExitCode, LabError> {
         let lab = Lab::open(&self.lab.name)?;
         let from = lab.member(&self.from)?;
-        let ask = || (0..self.times).map(|_| services::ask::ask(self.target)).collect::<Vec<_>>();
+        let ask = || (0..self.times).map(|_| asking::ask::ask(self.target)).collect::<Vec<_>>();
         let results = from.run(ask)?;
-        print(&services::asked(&self.from, &self.target, &results));
+        print(&asking::asked(&self.from, &self.target, &results));
         if results.iter().all(Result::is_ok) {
             return Ok(ExitCode::SUCCESS);
         }
-        if let Some(command) = services::explain_from(&lab, &self.from, &self.target)? {
+        if let Some(command) = asking::explain_from(&lab, &self.from, &self.target)? {
             print(&format!("What should happen: {command}\n"));
         }
         Ok(ExitCode::FAILURE)

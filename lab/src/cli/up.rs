@@ -9,6 +9,7 @@ use ipnet::Ipv4Net;
 
 use super::terminal::Terminal;
 use super::{DEFAULT_NAME, name_flag, print, show};
+use crate::asking::{self, Asked};
 use crate::call;
 use crate::check::{self, PairResult};
 use crate::error::LabError;
@@ -18,7 +19,6 @@ use crate::name::LabName;
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::proxy::{ProxyOptions, SERVICE_CIDR};
-use crate::services::{self, Asked};
 use crate::signals::Signals;
 use crate::spec::{Backend, Datapath, ProxyMode, Spec};
 
@@ -208,7 +208,7 @@ fn check_services(lab: &Lab, terminal: &mut Terminal) -> Result<bool, LabError> 
     let (answered, asked) =
         results.iter().fold((0, 0), |(a, b), asked| (a + asked.answered(), b + asked.asked()));
     terminal.done(&format!("{answered} of {asked} answered"));
-    print(&format!("\n{}", services::render(lab, &results)));
+    print(&format!("\n{}", asking::render(lab, &results)));
     Ok(results.iter().all(Asked::passed))
 }
 

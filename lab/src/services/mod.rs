@@ -2,14 +2,10 @@
 //! every pod answers.
 //!
 //! Owns: `services/` in the lab's directory, where the user's own files may lie beside the lab's ([`NODES`] and
-//! [`WEB`]), and the process that answers in the pods. Begin at [`Services`]; [`check()`] asks from everywhere.
+//! [`WEB`]), and the process that answers in the pods. Begin at [`Services`]. Who asks them is [`crate::asking`].
 
-pub mod answer;
-pub mod ask;
-mod check;
 mod listing;
 mod objects;
-mod report;
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
@@ -19,15 +15,13 @@ use std::time::{Duration, Instant};
 use host::netns::Namespace;
 
 use crate::error::LabError;
-use crate::lab::Lab;
-use crate::node::Node;
+use crate::name::LabName;
+use crate::node::{Node, Pod};
+use crate::spec::Spec;
 use host::programs::Daemon;
 use host::programs::{self, wait_for};
 
-pub use ask::Transport;
-pub use check::{Asked, Frontend, FrontendKind, check};
 pub use listing::{Listing, ServiceLine};
-pub use report::{asked, diff_command, explain_command, explain_from, render, summary};
 
 /// The Service to try, as `NAMESPACE/NAME`.
 pub const SERVICE: &str = "lab/web";
@@ -69,12 +63,12 @@ impl Services {
     }
 
     /// Writes the lab's own objects, for the pods as they are connected now. Files of others stay.
-    pub(crate) fn write(&self, lab: &Lab) -> Result<(), LabError> {
+    pub(crate) fn write(&self, spec: &Spec, nodes: &[Node]) -> Result<(), LabError> {
         fs::create_dir_all(&self.directory).map_err(LabError::io("create", &self.directory))?;
-        let nodes = members(lab)?;
-        self.put(NODES, &objects::nodes(&lab.spec().service_networks(), &nodes))?;
-        if lab.spec().pods > 0 {
-            self.put(WEB, &objects::web(&cluster_ips(lab), &nodes))?;
+        let nodes = nodes.iter().map(member).collect::<Result<Vec<_>, _>>()?;
+        self.put(NODES, &objects::nodes(&spec.service_networks(), &nodes))?;
+        if spec.pods > 0 {
+            self.put(WEB, &objects::web(&cluster_ips(spec), &nodes))?;
         }
         Ok(())
     }
@@ -87,14 +81,19 @@ impl Services {
     }
 
     /// Starts the answers, unless they are there, and waits until every pod gives one.
-    pub(crate) fn answer(&self, lab: &Lab, program: &Path) -> Result<(), LabError> {
+    pub(crate) fn answer<'a>(
+        &self,
+        lab: &LabName,
+        pods: impl Iterator<Item = &'a Pod>,
+        program: &Path,
+    ) -> Result<(), LabError> {
         if self.answers.pid().is_none() {
-            let name = format!("--name={}", lab.spec().name);
+            let name = format!("--name={lab}");
             self.answers.start(program, &["lab".into(), "answer".into(), name.into()], &[])?;
         }
         let here = SocketAddr::from(([127, 0, 0, 1], ANSWER_PORT));
         let deadline = Instant::now() + ANSWER_LIMIT;
-        for pod in lab.pods() {
+        for pod in pods {
             wait_for(deadline, || match programs::get(pod.namespace(), here, "/") {
                 Ok(_) => Ok(Some(())),
                 Err(_) if self.answers.pid().is_none() => Err(LabError::from(self.answers.died())),
@@ -111,19 +110,15 @@ impl Services {
 }
 
 /// The addresses of the Service to try: the tenth of each range.
-pub fn cluster_ips(lab: &Lab) -> Vec<IpAddr> {
+pub fn cluster_ips(spec: &Spec) -> Vec<IpAddr> {
     let tenth = |net: ipnet::IpNet| match net.network() {
         IpAddr::V4(ip) => IpAddr::V4((u32::from(ip) + 10).into()),
         IpAddr::V6(ip) => IpAddr::V6((u128::from(ip) + 0x10).into()),
     };
-    lab.spec().service_networks().into_iter().map(tenth).collect()
+    spec.service_networks().into_iter().map(tenth).collect()
 }
 
-/// The nodes with their pods, as objects tell of them.
-fn members(lab: &Lab) -> Result<Vec<objects::Member>, LabError> {
-    lab.nodes().iter().map(member).collect()
-}
-
+/// A node with its pods, as objects tell of them.
 fn member(node: &Node) -> Result<objects::Member, LabError> {
     let network = node.pods_network();
     let mut pods = Vec::new();

@@ -5,11 +5,12 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use super::ask::{Answer, Target};
-use super::{Asked, FrontendKind, SERVICE};
+use super::{Asked, FrontendKind};
 use crate::call;
 use crate::error::LabError;
 use crate::lab::Lab;
 use crate::proxy::Place;
+use crate::services::SERVICE;
 use crate::spec::Spec;
 use crate::table::Table;
 
@@ -56,7 +57,10 @@ fn not_asked(lab: &Lab) -> String {
         None => String::new(),
         Some(_) if lab.spec().pods == 0 => format!("{SERVICE}: not asked, for there is no pod\n"),
         Some(services) => {
-            format!("{SERVICE}: not asked, for {} is gone\n", services.directory().join(super::WEB).display())
+            format!(
+                "{SERVICE}: not asked, for {} is gone\n",
+                services.directory().join(crate::services::WEB).display()
+            )
         }
     }
 }

@@ -12,9 +12,9 @@ use host::netns::Namespace;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
-use super::ANSWER_PORT;
 use crate::error::LabError;
 use crate::lab::Lab;
+use crate::services::ANSWER_PORT;
 
 /// How long a client may take to ask.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use host::netns::Namespace;
 use serde::Serialize;
 
 use super::ask::{Target, Transport, ask};
-use super::{NODE_PORT, PORT, WEB, cluster_ips};
 use crate::error::LabError;
 use crate::lab::Lab;
+use crate::services::{NODE_PORT, PORT, WEB, cluster_ips};
 
 /// How many pods and nodes ask at the same time.
 const AT_ONCE: usize = 16;
@@ -79,6 +80,30 @@ impl Asker {
     /// Its address of the family of `to`.
     pub fn source(&self, to: IpAddr) -> Option<IpAddr> {
         self.addresses.iter().find(|ip| ip.is_ipv4() == to.is_ipv4()).copied()
+    }
+}
+
+impl Lab {
+    /// The Service to try, asked from every pod and node by each of its addresses; empty without proxies or pods.
+    ///
+    /// # Errors
+    /// Pods that are not connected. What nobody answers is a result, not an error.
+    pub fn check_services(&self) -> Result<Vec<Asked>, LabError> {
+        check(self)
+    }
+
+    /// [`Lab::check_services`], again and again until all is answered or the limit is over; the last results.
+    ///
+    /// # Errors
+    /// As [`Lab::check_services`].
+    pub fn check_services_within(&self, limit: Duration) -> Result<Vec<Asked>, LabError> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let results = self.check_services()?;
+            if Instant::now() >= deadline || results.iter().all(Asked::passed) {
+                return Ok(results);
+            }
+        }
     }
 }
 
@@ -183,7 +208,8 @@ pub(super) fn askers(lab: &Lab) -> Result<Vec<Asker>, LabError> {
 
 /// ClusterIPs, then the nodes in order; TCP and UDP of each.
 fn frontends(lab: &Lab) -> Vec<Frontend> {
-    let inner = cluster_ips(lab).into_iter().map(|ip| (FrontendKind::ClusterIp, SocketAddr::new(ip, PORT)));
+    let inner =
+        cluster_ips(lab.spec()).into_iter().map(|ip| (FrontendKind::ClusterIp, SocketAddr::new(ip, PORT)));
     let nodes = lab.nodes().iter().flat_map(|node| node.addresses());
     let outer = nodes.map(|ip| (FrontendKind::NodePort, SocketAddr::new(ip, NODE_PORT)));
     let both = |(kind, address)| {
