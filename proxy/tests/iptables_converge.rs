@@ -27,11 +27,13 @@ fn fresh(table: &ServiceTable) -> String {
 }
 
 /// What others may have done meanwhile.
-const MEDDLING: [&str; 4] = [
+const MEDDLING: [&str; 5] = [
     "*nat\n-A KUBE-SERVICES -j RETURN\nCOMMIT\n",
     "*nat\n:KUBE-SVC-STALE - [0:0]\n:KUBE-SEP-STALE - [0:0]\n-A KUBE-SVC-STALE -j KUBE-SEP-STALE\nCOMMIT\n",
     "*filter\n:KUBE-EXTERNAL-SERVICES - [0:0]\nCOMMIT\n",
     "*nat\n:PREROUTING ACCEPT [0:0]\nCOMMIT\n",
+    "*filter\n:KUBE-IPVS-FILTER - [0:0]\n:KUBE-NODE-PORT - [0:0]\n-A INPUT -j KUBE-IPVS-FILTER\n\
+     -A KUBE-IPVS-FILTER -j KUBE-NODE-PORT\nCOMMIT\n",
 ];
 
 proptest! {
@@ -148,4 +150,20 @@ fn what_is_of_others_stays() {
     backend.probe().unwrap();
     backend.remove().unwrap();
     assert_eq!(machine.show(), before);
+}
+
+/// What the tool cannot print is not taken for nothing, to be written once more.
+#[test]
+fn a_table_that_the_tool_cannot_read_is_no_empty_table() {
+    let machine = Arc::new(Machine::default());
+    let mut backend = open(&machine);
+    machine.hide("mangle");
+    let error = backend.sync_full(&ServiceTable::default()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "read table mangle of iptables 1.8.9 (nft): it holds what iptables cannot express; \
+         `nft list table ip mangle` shows it; it belongs into a table of its own"
+    );
+    machine.hide("");
+    assert!(backend.sync_full(&ServiceTable::default()).unwrap().writes > 0);
 }

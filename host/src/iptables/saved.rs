@@ -6,7 +6,7 @@ use std::fmt;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Saved {
     pub tables: Vec<Table>,
-    /// Tables that the nft flavour saw but cannot express: somebody uses `nft` on them.
+    /// Tables that the nft flavour saw but cannot express, or not as a whole: somebody uses `nft` on them.
     pub incompatible: Vec<String>,
 }
 
@@ -73,6 +73,11 @@ impl Saved {
         Some(())
     }
 
+    /// Whether a table is there and nothing of it was printed (`iptables-nft-save` before 1.8.8).
+    pub fn is_unreadable(&self, table: &str) -> bool {
+        self.table(table).is_none() && self.incompatible.iter().any(|name| name == table)
+    }
+
     pub fn table(&self, name: &str) -> Option<&Table> {
         self.tables.iter().find(|table| table.name == name)
     }
@@ -88,7 +93,8 @@ impl Saved {
     }
 }
 
-/// ``# Table `nat' is incompatible, use 'nft' tool.``
+/// ``# Table `nat' is incompatible, use 'nft' tool.``; later versions print the rest of the table, and
+/// ``# Table `nat' contains incompatible base-chains, use 'nft' tool to list them.``
 fn incompatible(comment: &str) -> Option<String> {
     let (name, rest) = comment.trim().strip_prefix("Table `")?.split_once('\'')?;
     rest.contains("incompatible").then(|| name.to_owned())
@@ -185,6 +191,7 @@ COMMIT
     fn a_save_is_tables_chains_and_rules() {
         let saved = Saved::parse(TEXT).unwrap();
         assert_eq!(saved.incompatible, ["nat"]);
+        assert!(saved.is_unreadable("nat") && !saved.is_unreadable("filter") && !saved.is_unreadable("mangle"));
         assert_eq!(saved.policy("filter", "FORWARD"), Some("DROP"));
         assert_eq!(saved.policy("filter", "DOCKER-USER"), None);
         assert_eq!(saved.policy("mangle", "FORWARD"), None);
@@ -202,6 +209,14 @@ COMMIT
         assert_eq!(rules[1].argument("-j").as_deref(), Some("ACCEPT"));
         assert_eq!(rules[1].argument("-d"), None);
         assert_eq!(filter.rules_of("DOCKER-USER").next().unwrap().to_string(), "-A DOCKER-USER");
+    }
+
+    #[test]
+    fn a_table_of_which_a_part_is_incompatible_is_read() {
+        let line = "# Table `nat' contains incompatible base-chains, use 'nft' tool to list them.";
+        let saved = Saved::parse(&format!("{line}\n*nat\n:KUBE-SERVICES - [0:0]\nCOMMIT\n")).unwrap();
+        assert_eq!(saved.incompatible, ["nat"]);
+        assert!(!saved.is_unreadable("nat"));
     }
 
     #[test]

@@ -13,6 +13,8 @@ type Tables = BTreeMap<String, BTreeMap<String, Vec<String>>>;
 pub struct Machine {
     /// By family's program.
     tables: Mutex<BTreeMap<String, Tables>>,
+    /// A table that its tool finds and cannot express.
+    hidden: Mutex<String>,
 }
 
 const KERNELS: [(&str, &[&str]); 3] = [
@@ -44,6 +46,12 @@ impl Machine {
         *tables = restored(tables, text).unwrap_or_else(|why| panic!("{why}"));
     }
 
+    /// From now on this table, and no other, is beyond its tool.
+    #[allow(dead_code)] // not every test hides one
+    pub fn hide(&self, table: &str) {
+        *self.hidden.lock().unwrap() = table.to_owned();
+    }
+
     /// Somebody flushes everything.
     pub fn flush(&self) {
         self.tables.lock().unwrap().clear();
@@ -62,7 +70,15 @@ impl Runner for Machine {
             };
         }
         match what {
-            "save" => Ok(Output::of(0, print(tables), "")),
+            "save" => {
+                let hidden = self.hidden.lock().unwrap();
+                let mut shown = tables.clone();
+                let text = match shown.remove(&*hidden) {
+                    Some(_) => format!("# Table `{hidden}' is incompatible, use 'nft' tool.\n"),
+                    None => String::new(),
+                };
+                Ok(Output::of(0, text + &print(&shown), ""))
+            }
             "restore" => {
                 let has = |wanted: &str| asked.arguments.iter().any(|argument| argument == wanted);
                 assert!(has("--noflush"));

@@ -6,6 +6,7 @@ mod daemon;
 mod families;
 mod flows;
 mod iptables;
+mod leftovers;
 mod switch;
 mod testbed;
 mod tools;

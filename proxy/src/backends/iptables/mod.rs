@@ -248,8 +248,7 @@ impl Backend for IptablesBackend {
     }
 
     fn observe(&mut self) -> Result<Observed, BackendError> {
-        let saved = self.tools.iter().map(|(family, tool)| Ok((*family, tool.save_all()?)));
-        saved.collect()
+        self.tools.iter().map(|(family, tool)| Ok((*family, tools::look(tool)?))).collect()
     }
 
     fn plan(&self, want: &ServiceTable, have: &Observed) -> Plan {

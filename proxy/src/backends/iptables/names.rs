@@ -75,6 +75,21 @@ pub const FIREWALL: &str = "KUBE-FIREWALL";
 /// Written and deleted again to see what the kernel can do.
 pub const PROBE: &str = "KUBE-PROXY-PROBE";
 
+/// Of kube-proxy's ipvs mode alone: never written here, and whatever leads to them is kube-proxy's too.
+const IPVS: [&str; 6] = [
+    "KUBE-NODE-PORT",
+    "KUBE-LOAD-BALANCER",
+    "KUBE-LOAD-BALANCER-MARK",
+    "KUBE-IPVS-FILTER",
+    "KUBE-IPVS-OUT-FILTER",
+    "KUBE-SOURCE-RANGES-FIREWALL",
+];
+
+/// Whether a chain is one that only kube-proxy's ipvs mode has.
+pub fn is_of_ipvs(chain: &str) -> bool {
+    IPVS.contains(&chain)
+}
+
 const OWNED: [&str; 13] = [
     SERVICES,
     EXTERNAL_SERVICES,
@@ -96,7 +111,7 @@ const OWNED_PREFIXES: [&str; 6] =
 
 /// Whether a chain is the service proxy's, kube-proxy's or ours, of this or an older version.
 pub fn is_owned(chain: &str) -> bool {
-    OWNED.contains(&chain) || OWNED_PREFIXES.iter().any(|prefix| chain.starts_with(prefix))
+    OWNED.contains(&chain) || is_of_ipvs(chain) || OWNED_PREFIXES.iter().any(|prefix| chain.starts_with(prefix))
 }
 
 /// The names of one service port's chains.
@@ -156,7 +171,7 @@ mod tests {
 
     #[test]
     fn chains_of_others_are_not_ours() {
-        for chain in ["KUBE-SEP-SXIVWICOYRO3J4NJ", "KUBE-SERVICES", "KUBE-PROXY-CANARY", "KUBE-XLB-X"] {
+        for chain in ["KUBE-SEP-SXIVWICOYRO3J4NJ", "KUBE-SERVICES", "KUBE-PROXY-CANARY", "KUBE-XLB-X", "KUBE-NODE-PORT"] {
             assert!(is_owned(chain), "{chain}");
         }
         for chain in ["KUBE-FIREWALL", "KUBE-KUBELET-CANARY", "KUBE-ROUTER-INPUT", "INPUT", "DOCKER"] {

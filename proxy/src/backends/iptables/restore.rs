@@ -9,7 +9,7 @@ use host::iptables::Saved;
 
 use super::dispatch::{Chains, Dispatch};
 use super::frame::Ensured;
-use super::names::{ENDS_IN, FIREWALL, SERVICES, Table, is_owned};
+use super::names::{ENDS_IN, FIREWALL, SERVICES, Table, is_of_ipvs, is_owned};
 use super::render::{At, Part, Place, Shared, Wanted};
 
 /// Changes of one family.
@@ -171,9 +171,12 @@ pub fn converge(want: &Wanted, saved: &Saved) -> Text {
     if want.ensured.iter().any(made) {
         text.table(Table::Filter).lines.insert(0, format!("-N {FIREWALL}"));
     }
+    for (table, chain, rule, _) in have.led_to.iter().filter(|(_, _, _, target)| is_of_ipvs(target)) {
+        text.line(*table, format!("-D {chain} {rule}"));
+    }
     for (table, chain) in have.owned().filter(|place| !chains.contains_key(place)) {
         let in_use = have.led_to.iter().any(|(of, _, _, target)| *of == table && target == chain);
-        if !in_use {
+        if !in_use || is_of_ipvs(chain) {
             text.gone(table, chain);
         } else if have.chains.get(&(table, chain)).is_some_and(|rules| !rules.is_empty()) {
             // Somebody's rule leads here. Without it the chain could go; emptied it does no harm.

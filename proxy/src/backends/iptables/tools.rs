@@ -1,10 +1,10 @@
 //! The programs on a node: which of them to use, and whether they and the kernel can do what we write.
 
 use host::error::HostError;
-use host::iptables::{Flavour, Flush, Found, Iptables};
+use host::iptables::{Flavour, Flush, Found, Iptables, Saved};
 use proxy_core::names::Family;
 
-use super::names::PROBE;
+use super::names::{PROBE, Table};
 use super::{BackendError, MODE};
 
 /// Writes a chain that nothing leads to, with one rule of every kind, and deletes it.
@@ -55,6 +55,24 @@ pub fn program_family(family: Family) -> host::iptables::Family {
     match family {
         Family::V4 => host::iptables::Family::V4,
         Family::V6 => host::iptables::Family::V6,
+    }
+}
+
+/// All tables; an error where one that we write is there and cannot be read.
+pub fn look(tool: &Iptables) -> Result<Saved, HostError> {
+    let saved = tool.save_all()?;
+    match Table::ALL.iter().map(|table| table.as_str()).find(|table| saved.is_unreadable(table)) {
+        None => Ok(saved),
+        Some(table) => {
+            let family = if tool.family == host::iptables::Family::V4 { "ip" } else { "ip6" };
+            Err(HostError::Refused {
+                op: "read",
+                object: format!("table {table} of {tool}"),
+                reason: "it holds what iptables cannot express".to_owned(),
+                advice: format!("`nft list table {family} {table}` shows it; it belongs into a table of its own"),
+                errno: libc::EINVAL,
+            })
+        }
     }
 }
 
