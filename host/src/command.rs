@@ -155,8 +155,8 @@ impl Runner for System {
         let _ = killpg(Pid::from_raw(child.id() as i32), Signal::SIGKILL);
         let _ = child.wait();
         let stderr = finished.map_err(|e| HostError::io("talk to", invocation, e))?;
-        let limit = format!("killed at its time limit of {:?}", invocation.time_limit);
-        Err(HostError::Command { command: invocation.to_string(), reason: with_stderr(limit, &stderr) })
+        let (command, limit) = (invocation.to_string(), invocation.time_limit);
+        Err(HostError::Overran { command, limit, said: with_stderr(String::new(), &stderr) })
     }
 }
 

@@ -26,9 +26,15 @@ pub enum HostError {
         #[source]
         source: io::Error,
     },
-    /// An external command failed or overran its time limit.
+    /// An external command failed.
     #[error("{command}: {reason}")]
     Command { command: String, reason: String },
+    /// An external command overran its time limit and was killed. `said` ends what it complained about, after a colon.
+    #[error("{command}: killed at its time limit of {limit:?}{said}")]
+    Overran { command: String, limit: std::time::Duration, said: String },
+    /// An external command did nothing because of a lock that another program holds. A later attempt may do it.
+    #[error("{command}: another program is holding {lock}; {advice}")]
+    Locked { command: String, lock: &'static str, advice: &'static str },
     /// An external command is not installed. `advice` says how to get it.
     #[error("{program}: no such program in PATH; {advice}")]
     NoProgram { program: String, advice: String },
@@ -73,7 +79,12 @@ impl HostError {
             | Self::Transaction { errno, .. }
             | Self::Refused { errno, .. } => Some(*errno),
             Self::Io { source, .. } => source.raw_os_error(),
-            Self::Command { .. } | Self::NoProgram { .. } | Self::Late { .. } | Self::Protocol { .. } => None,
+            Self::Command { .. }
+            | Self::Overran { .. }
+            | Self::Locked { .. }
+            | Self::NoProgram { .. }
+            | Self::Late { .. }
+            | Self::Protocol { .. } => None,
         }
     }
 

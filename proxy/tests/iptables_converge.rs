@@ -12,9 +12,10 @@ use machine::Machine;
 use proptest::prelude::*;
 use proxy::backends::Backend;
 use proxy::backends::iptables::{IptablesBackend, Settings};
+use proxy_core::cases::{cluster_of, usual_options};
 use proxy_core::cluster::{Cluster, Touched};
 use proxy_core::names::Family;
-use proxy_core::table::ServiceTable;
+use proxy_core::table::{PortChange, ServiceTable, TableDelta};
 
 fn open(machine: &Arc<Machine>) -> IptablesBackend {
     IptablesBackend::with(machine.clone(), &Family::BOTH, Settings::default()).unwrap()
@@ -166,4 +167,32 @@ fn a_table_that_the_tool_cannot_read_is_no_empty_table() {
     );
     machine.hide("");
     assert!(backend.sync_full(&ServiceTable::default()).unwrap().writes > 0);
+}
+
+/// Neither at the start nor at a change is everything in one text.
+#[test]
+fn a_change_among_20000_sticky_endpoints_writes_what_changed() {
+    let ends: Vec<String> =
+        (0..20_000).map(|n| format!("10.{}.{}.{}", 244 + n / 50_000, n / 250, n % 250 + 1)).collect();
+    let build = |ends: &[String]| {
+        let ends = format!("sticky {}", ends.join(" "));
+        let cluster = cluster_of(&["sticky 10.96.0.10 80>8080 affinity=10800"], &[&ends]);
+        ServiceTable::build(&cluster, &usual_options())
+    };
+    let (before, after) = (build(&ends), build(&ends[1..]));
+    let machine = Arc::new(Machine::default());
+    let mut backend = open(&machine);
+    backend.sync_full(&before).unwrap();
+    let longest = machine.longest();
+    assert!((2_000..=4_200).contains(&longest), "{longest} lines in one text");
+    let ports = before.ports.iter().map(|(key, old)| PortChange {
+        key: key.clone(),
+        old: Some(old.clone()),
+        new: after.ports.get(key).cloned(),
+    });
+    let delta = TableDelta { ports: ports.collect(), ..TableDelta::default() };
+    let applied = backend.sync_delta(&after, &delta).unwrap();
+    // Two leaves, and the chances of all leaves.
+    assert!(!applied.full && applied.writes < 1_000, "{applied:?}");
+    assert_eq!(machine.show(), fresh(&after));
 }

@@ -146,3 +146,54 @@ fn a_flush_is_noticed_however_often_the_wait_is_begun_anew() {
         });
     });
 }
+
+/// Names that no API server would admit: a feed from files may have anything.
+fn hostile(flavour: Flavour) {
+    use proptest::strategy::{Strategy, ValueTree};
+    let mut runner = proptest::test_runner::TestRunner::default();
+    let name = proptest::prop_oneof![
+        proptest::prelude::any::<String>(),
+        "[\\x00-\\x7f]{0,40}",
+        "[a-z\"\\\\' /-]{200,600}",
+        "-[jAD] ?[A-Z]{0,20}",
+    ];
+    let names = proptest::collection::vec((name.clone(), name), 60);
+    in_namespace(|| {
+        let mut backend = open(flavour);
+        for round in 0..3 {
+            let names = names.new_tree(&mut runner).unwrap().current();
+            let mut table = proxy_core::table::ServiceTable::default();
+            for (n, (service, port)) in names.iter().enumerate() {
+                let line =
+                    format!("s{n} 10.96.0.{} 80@{} lb=198.51.100.{n} from=192.0.2.0/24", n + 1, 30_000 + n);
+                let ends = format!("s{n} 10.244.1.{n} 10.244.2.{n}");
+                let ends: &[&str] = if n % 3 == 0 { &[] } else { &[&ends] };
+                let options = proxy_core::cases::usual_options();
+                let cluster = proxy_core::cases::cluster_of(&[&line], ends);
+                let one = proxy_core::table::ServiceTable::build(&cluster, &options);
+                table.node = one.node.clone();
+                for known in one.ports.values() {
+                    let mut known = proxy_core::table::ServicePort::clone(known);
+                    known.name.service =
+                        proxy_core::names::ServiceName::new("default", format!("{service}{n}"));
+                    known.name.port = port.as_str().into();
+                    table.ports.insert(known.key(), std::sync::Arc::new(known));
+                }
+            }
+            backend.sync_full(&table).unwrap_or_else(|error| panic!("round {round}: {error}"));
+            let have = backend.observe().unwrap();
+            let again = backend.plan(&table, &have).to_string();
+            assert_eq!(again, "", "round {round}: what is printed is what was written");
+        }
+    });
+}
+
+#[test]
+fn whatever_a_service_is_called_its_rules_are_taken_and_printed_alike_by_nft() {
+    hostile(Flavour::Nft);
+}
+
+#[test]
+fn whatever_a_service_is_called_its_rules_are_taken_and_printed_alike_by_legacy() {
+    hostile(Flavour::Legacy);
+}

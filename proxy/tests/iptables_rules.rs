@@ -2,6 +2,7 @@
 
 mod iptables_common;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use iptables_common::{Rules, style};
@@ -94,4 +95,52 @@ fn where_there_is_no_service_there_is_nothing_to_go_through() {
     let text = Wanted::of(&table, &style(Family::V6, &table)).to_string();
     assert!(!text.contains("KUBE-SVC-") && !text.contains("-j KUBE-CLUSTER-IPS"), "{text}");
     assert!(!table.is_cluster_ip(IpAddr::from([10, 96, 0, 1])));
+}
+
+/// A service of many endpoints stands in several chains, whose chances come to the same for each.
+#[test]
+fn each_of_very_many_endpoints_is_as_likely_as_the_others() {
+    const COUNT: usize = 3_000;
+    let ends: Vec<String> = (0..COUNT).map(|n| format!("10.244.{}.{}", n / 250, n % 250 + 1)).collect();
+    for words in ["wide 10.96.0.10 80>8080", "wide 10.96.0.10 80>8080 affinity=10800"] {
+        let table = ServiceTable::build(
+            &cluster_of(&[words], &[&format!("wide {}", ends.join(" "))]),
+            &usual_options(),
+        );
+        let style = style(Family::V4, &table);
+        let text = Wanted::of(&table, &style).to_string();
+        let rules = |chain: &str| -> Vec<&str> {
+            let start = format!("-A {chain} ");
+            text.lines().filter_map(|line| line.strip_prefix(start.as_str())).collect()
+        };
+        let root = text.lines().find_map(|line| line.strip_prefix(":KUBE-SVC-")?.split(' ').next()).unwrap();
+        let (mut known, mut chances) = (BTreeSet::new(), BTreeMap::new());
+        let mut left = 1.0;
+        for rule in rules(&format!("KUBE-SVC-{root}")) {
+            let Some((_, leaf)) = rule.split_once("-j KUBE-SEP-") else { continue };
+            let leaf = rules(&format!("KUBE-SEP-{leaf}"));
+            assert!((1..256).contains(&leaf.len()), "{}", leaf.len());
+            let to = |rule: &str| rule.rsplit(' ').next().unwrap().to_owned();
+            if leaf[0].contains("--update") {
+                known.extend(leaf.into_iter().map(to));
+                continue;
+            }
+            let chance = |rule: &str| match rule.split_once("--probability ") {
+                Some((_, rest)) => rest.split(' ').next().unwrap().parse::<f64>().unwrap(),
+                None => 1.0,
+            };
+            let mut within = left * chance(rule);
+            left -= within;
+            for rule in leaf {
+                assert_eq!(rule.contains("--set"), words.contains("affinity"), "{rule}");
+                assert_eq!(chances.insert(to(rule), within * chance(rule)), None);
+                within -= within * chance(rule);
+            }
+        }
+        assert_eq!(chances.len(), COUNT);
+        let even = 1.0 / COUNT as f64;
+        assert!(chances.values().all(|chance| (chance / even - 1.0).abs() < 1e-3), "{chances:?}");
+        let all = if words.contains("affinity") { COUNT } else { 0 };
+        assert_eq!(known.len(), all);
+    }
 }

@@ -191,7 +191,9 @@ COMMIT
     fn a_save_is_tables_chains_and_rules() {
         let saved = Saved::parse(TEXT).unwrap();
         assert_eq!(saved.incompatible, ["nat"]);
-        assert!(saved.is_unreadable("nat") && !saved.is_unreadable("filter") && !saved.is_unreadable("mangle"));
+        assert!(
+            saved.is_unreadable("nat") && !saved.is_unreadable("filter") && !saved.is_unreadable("mangle")
+        );
         assert_eq!(saved.policy("filter", "FORWARD"), Some("DROP"));
         assert_eq!(saved.policy("filter", "DOCKER-USER"), None);
         assert_eq!(saved.policy("mangle", "FORWARD"), None);

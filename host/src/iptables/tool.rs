@@ -3,16 +3,22 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::{Family, Flavour, Flush, Saved};
-use crate::command::{Invocation, Runner, with_stderr};
+use crate::command::{Invocation, Output, Runner, with_stderr};
 use crate::error::HostError;
 
 /// For how long the programs wait for `/run/xtables.lock`, in seconds.
 const LOCK_WAIT: u64 = 5;
-/// For a whole table of a great cluster, on a busy machine, and the lock.
+/// For a table of a small cluster, on a busy machine, and the lock.
 const TIME_LIMIT: Duration = Duration::from_secs(30 + LOCK_WAIT);
+/// What each line of a text adds to the limit. The kernel takes up to 0.5 ms for some rules on an idle machine.
+const LINE: Duration = Duration::from_millis(5);
+/// A program that was killed at its limit gets twice as long the next time, up to so many times the limit.
+const LONGEST: u32 = 16;
 
 /// A version of iptables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +39,8 @@ pub struct Iptables {
     /// The prefix of its programs: `iptables-nft`, or `iptables` where that is of this flavour.
     program: String,
     runner: Arc<dyn Runner>,
+    /// How many times the usual limit its programs get. Clones share it.
+    patience: Arc<AtomicU32>,
 }
 
 /// A flavour that is installed, and what it has in the kernel.
@@ -88,7 +96,8 @@ fn installed(runner: &Arc<dyn Runner>, family: Family) -> Result<Vec<(Iptables, 
             continue;
         }
         let default = program == plain;
-        found.push((Iptables { family, flavour, version, program, runner: runner.clone() }, default));
+        let (runner, patience) = (runner.clone(), Arc::new(AtomicU32::new(1)));
+        found.push((Iptables { family, flavour, version, program, runner, patience }, default));
     }
     match missing {
         Some(error) if found.is_empty() => Err(error),
@@ -152,15 +161,35 @@ impl Iptables {
         if self.restore_waits() {
             arguments.push(format!("--wait={LOCK_WAIT}"));
         }
-        let invocation = self.invocation("-restore", arguments).stdin(text);
-        match self.runner.run(&invocation) {
-            Err(HostError::Command { command, reason }) => {
-                let line = blamed_line(&reason).and_then(|n| text.lines().nth(n - 1));
-                let reason = line.map_or(reason.clone(), |line| format!("{reason} ({line})"));
-                Err(HostError::Command { command, reason })
-            }
-            other => other.map(drop),
+        let invocation = self.invocation("-restore", arguments, text.lines().count()).stdin(text);
+        let output = self.run(&invocation)?;
+        if output.status.success() {
+            return Ok(());
         }
+        let reason = with_stderr(output.status.to_string(), &output.stderr);
+        let line = blamed_line(&reason).and_then(|n| text.lines().nth(n - 1));
+        let reason = line.map_or(reason.clone(), |line| format!("{reason} ({line})"));
+        Err(HostError::Command { command: invocation.to_string(), reason })
+    }
+
+    /// Whatever its exit status, unless that tells of the lock. One that is killed has longer the next time.
+    fn run(&self, invocation: &Invocation) -> Result<Output, HostError> {
+        let output = self.runner.try_run(invocation);
+        let patience = match &output {
+            Err(HostError::Overran { .. }) => (self.patience.load(Relaxed) * 2).min(LONGEST),
+            _ => 1,
+        };
+        self.patience.store(patience, Relaxed);
+        let output = output?;
+        let locked = String::from_utf8_lossy(&output.stderr).contains("xtables lock");
+        if locked && !output.status.success() {
+            return Err(HostError::Locked {
+                command: invocation.to_string(),
+                lock: "the xtables lock",
+                advice: "`fuser -v /run/xtables.lock` names it",
+            });
+        }
+        Ok(output)
     }
 
     /// Whether kernel and programs know all that is in a text for [`Iptables::restore`]. Changes nothing.
@@ -177,12 +206,12 @@ impl Iptables {
     fn says_yes(&self, text: &str, arguments: &[&str]) -> Result<bool, HostError> {
         let mut arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         arguments.extend(self.restore_waits().then(|| format!("--wait={LOCK_WAIT}")));
-        let invocation = self.invocation("-restore", arguments).stdin(text);
-        let output = self.runner.try_run(&invocation)?;
+        let invocation = self.invocation("-restore", arguments, text.lines().count()).stdin(text);
+        let output = self.run(&invocation)?;
         match output.status.code() {
             Some(0) => Ok(true),
             Some(1..=3) => Ok(false),
-            // A problem with resources: most often the lock.
+            // A problem with resources.
             _ => {
                 let reason = with_stderr(output.status.to_string(), &output.stderr);
                 Err(HostError::Command { command: invocation.to_string(), reason })
@@ -214,7 +243,12 @@ impl Iptables {
     }
 
     fn read(&self, arguments: Vec<String>) -> Result<Saved, HostError> {
-        let output = self.runner.run(&self.invocation("-save", arguments))?;
+        let invocation = self.invocation("-save", arguments, 0);
+        let output = self.run(&invocation)?;
+        if !output.status.success() {
+            let reason = with_stderr(output.status.to_string(), &output.stderr);
+            return Err(HostError::Command { command: invocation.to_string(), reason });
+        }
         Saved::parse(&output.text())
             .map_err(|error| HostError::Protocol { op: "iptables-save", reason: error.to_string() })
     }
@@ -237,11 +271,13 @@ impl Iptables {
     fn single(&self, table: &str, command: &[&str], rule: &[&str]) -> Invocation {
         let wait = LOCK_WAIT.to_string();
         let arguments = [&["-w", &wait, "-t", table], command, rule].concat();
-        self.invocation("", arguments.into_iter().map(str::to_owned).collect())
+        self.invocation("", arguments.into_iter().map(str::to_owned).collect(), 1)
     }
 
-    fn invocation(&self, suffix: &str, arguments: Vec<String>) -> Invocation {
-        Invocation::new(format!("{}{suffix}", self.program), arguments).time_limit(TIME_LIMIT)
+    fn invocation(&self, suffix: &str, arguments: Vec<String>, lines: usize) -> Invocation {
+        let limit = TIME_LIMIT + LINE * u32::try_from(lines).unwrap_or(u32::MAX);
+        let limit = limit.saturating_mul(self.patience.load(Relaxed));
+        Invocation::new(format!("{}{suffix}", self.program), arguments).time_limit(limit)
     }
 }
 
@@ -267,7 +303,7 @@ impl fmt::Debug for Iptables {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::{Output, Recorder};
+    use crate::command::Recorder;
 
     #[test]
     fn versions_tell_the_flavour() {
@@ -305,7 +341,58 @@ mod tests {
         assert!(error.to_string().ends_with("line 2 failed (-A POSTROUTING -j NOPE)"), "{error}");
         let asked = machine.asked();
         assert_eq!(asked.last().unwrap().to_string(), "iptables-restore --noflush");
-        assert_eq!(asked.last().unwrap().time_limit, TIME_LIMIT);
+        assert_eq!(asked.last().unwrap().time_limit, TIME_LIMIT + 3 * LINE);
+    }
+
+    /// However long a restore takes, it is not killed for ever.
+    #[test]
+    fn a_program_that_was_killed_has_longer_the_next_time() {
+        let killed = Arc::new(AtomicU32::new(6));
+        let left = killed.clone();
+        let machine = Arc::new(Recorder::answering(move |asked| {
+            let (command, limit) = (asked.to_string(), asked.time_limit);
+            match asked.arguments.first().map(String::as_str) {
+                Some("--version") => Ok(Output::of(0, "iptables v1.8.9 (nf_tables)\n", "")),
+                Some("--noflush") if left.load(Relaxed) > 0 => {
+                    left.fetch_sub(1, Relaxed);
+                    Err(HostError::Overran { command, limit, said: String::new() })
+                }
+                _ => Ok(Output::of(0, "", "")),
+            }
+        }));
+        let tool = find(machine.clone(), Family::V4, Flavour::Nft).unwrap();
+        let text = "*nat\n".to_owned() + &"-A A -j B\n".repeat(998) + "COMMIT\n";
+        let once = TIME_LIMIT + Duration::from_secs(5);
+        for times in [1, 2, 4, 8, 16, 16] {
+            let error = tool.restore(&text, Flush::Declared).unwrap_err();
+            assert_eq!(machine.asked().last().unwrap().time_limit, once * times);
+            assert!(error.to_string().ends_with(&format!("killed at its time limit of {:?}", once * times)));
+        }
+        tool.restore(&text, Flush::Declared).unwrap();
+        tool.restore(&text, Flush::Declared).unwrap();
+        assert_eq!(machine.asked().last().unwrap().time_limit, once);
+    }
+
+    #[test]
+    fn a_held_lock_is_told_from_a_refusal() {
+        let machine =
+            Arc::new(Recorder::answering(|asked| match asked.arguments.first().map(String::as_str) {
+                Some("--version") => Ok(Output::of(0, "iptables v1.8.9 (legacy)\n", "")),
+                Some("--noflush") => Ok(Output::of(
+                    4,
+                    "",
+                    "Another app is currently holding the xtables lock; still 1s 0us ahead\n",
+                )),
+                _ => Ok(Output::of(0, "", "")),
+            }));
+        let tool = find(machine, Family::V4, Flavour::Legacy).unwrap();
+        let error = tool.restore("*nat\nCOMMIT\n", Flush::Declared).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "iptables-restore --noflush --wait=5: another program is holding the xtables lock; \
+             `fuser -v /run/xtables.lock` names it"
+        );
+        assert_eq!(error.remedy(), crate::error::Remedy::Resync);
     }
 
     #[test]

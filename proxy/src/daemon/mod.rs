@@ -17,6 +17,7 @@ use std::collections::BTreeSet;
 use std::thread;
 use std::time::Duration;
 
+use host::error::Remedy;
 use proxy_core::objects::Kind;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
@@ -96,7 +97,13 @@ async fn serve(options: &Options) -> Result<(), ProxyError> {
     let mut backend = options.mode.open(options)?;
     let in_use = backend.territory();
     let settings = KernelSettings::apply(options);
-    backend.probe()?;
+    if let Err(error) = backend.probe() {
+        if error.remedy() == Remedy::GiveUp {
+            return Err(error.into());
+        }
+        // A lock that somebody holds, say: the first pass is tried again until it is done.
+        tracing::warn!(error = crate::error::chain(&error), "what the kernel can do is not known yet");
+    }
     let start::Services { health, metrics, ready, ask, mut questions, _servers } =
         start::services(options).await?;
     let mut feed = feeds::start(&options.feed, &options.node_name).await?;

@@ -15,6 +15,8 @@ pub struct Machine {
     tables: Mutex<BTreeMap<String, Tables>>,
     /// A table that its tool finds and cannot express.
     hidden: Mutex<String>,
+    /// Lines of the longest text so far.
+    longest: Mutex<usize>,
 }
 
 const KERNELS: [(&str, &[&str]); 3] = [
@@ -52,6 +54,12 @@ impl Machine {
         *self.hidden.lock().unwrap() = table.to_owned();
     }
 
+    /// How many lines the longest text to be restored has had.
+    #[allow(dead_code)] // not every test asks
+    pub fn longest(&self) -> usize {
+        *self.longest.lock().unwrap()
+    }
+
     /// Somebody flushes everything.
     pub fn flush(&self) {
         self.tables.lock().unwrap().clear();
@@ -82,6 +90,9 @@ impl Runner for Machine {
             "restore" => {
                 let has = |wanted: &str| asked.arguments.iter().any(|argument| argument == wanted);
                 assert!(has("--noflush"));
+                let lines = asked.stdin.iter().filter(|byte| **byte == b'\n').count();
+                let mut longest = self.longest.lock().unwrap();
+                *longest = lines.max(*longest);
                 match restored(tables, std::str::from_utf8(&asked.stdin).unwrap()) {
                     Ok(_) if has("--test") => Ok(Output::of(0, "", "")),
                     Ok(new) => {

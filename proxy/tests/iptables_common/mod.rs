@@ -199,7 +199,7 @@ impl Rules {
                     true
                 }
                 // Somebody may be known or not.
-                "--rcheck" => {
+                "--rcheck" | "--update" => {
                     certain = false;
                     true
                 }

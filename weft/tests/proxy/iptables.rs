@@ -231,6 +231,20 @@ fn a_lock_that_is_held_for_10_seconds_is_told_of_and_waited_for() {
     node.until_whole("the lock");
 }
 
+#[test]
+fn a_lock_held_at_the_start_is_waited_for() {
+    let node = Node::new("iptearly", "legacy");
+    let file = File::options().create(true).append(true).open(node.lock_file()).unwrap();
+    let lock = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno).unwrap();
+    let _proxy = node.testbed.spawn_command(node.proxy(&[]));
+    until("the lock to be told of", || {
+        let log = node.testbed.log();
+        if log.contains("could not be written") && log.contains("fuser -v") { Ok(()) } else { Err(log) }
+    });
+    drop(lock);
+    node.testbed.until_answered_by(CLUSTER_IP, &["one", "two"]);
+}
+
 /// The other flavour has no lock.
 #[test]
 fn a_held_lock_is_no_business_of_the_nft_flavour() {

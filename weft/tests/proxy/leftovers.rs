@@ -98,11 +98,16 @@ fn ipvs_leftovers(mode: &str) {
         let (links, rules) = (ip(&testbed, "link"), saved(&testbed, "nft"));
         let left = ["KUBE-IPVS", "KUBE-NODE-PORT ", "KUBE-LOAD-BALANCER"];
         let left: Vec<_> = left.iter().filter(|chain| rules.contains(**chain)).collect();
-        if left.is_empty() && !links.contains("kube-ipvs0") { Ok(()) } else { Err(format!("{left:?} {links}")) }
+        if left.is_empty() && !links.contains("kube-ipvs0") {
+            Ok(())
+        } else {
+            Err(format!("{left:?} {links}"))
+        }
     });
     until_said(&testbed, &["link kube-ipvs0 (kube-proxy's) removed"]);
     let rules = saved(&testbed, "nft");
-    for kubelets in [":KUBE-KUBELET-CANARY", "-A INPUT -j KUBE-FIREWALL", "-A KUBE-FIREWALL ! -s 127.0.0.0/8"] {
+    for kubelets in [":KUBE-KUBELET-CANARY", "-A INPUT -j KUBE-FIREWALL", "-A KUBE-FIREWALL ! -s 127.0.0.0/8"]
+    {
         assert!(rules.contains(kubelets), "{kubelets} in {rules}");
     }
     testbed.until_answered_by(CLUSTER_IP, &["one", "two"]);
@@ -128,7 +133,10 @@ fn cleanup_removes_leftovers_of_ipvs_mode() {
     assert!(!ip(&testbed, "link").contains("kube-ipvs0"));
     let rules = saved(&testbed, "nft");
     let chains: Vec<_> = rules.lines().filter(|line| line.starts_with(":KUBE")).collect();
-    assert_eq!(chains, [":KUBE-FIREWALL - [0:0]", ":KUBE-KUBELET-CANARY - [0:0]", ":KUBE-KUBELET-CANARY - [0:0]"]);
+    assert_eq!(
+        chains,
+        [":KUBE-FIREWALL - [0:0]", ":KUBE-KUBELET-CANARY - [0:0]", ":KUBE-KUBELET-CANARY - [0:0]"]
+    );
 }
 
 /// Legacy rules can be read by their program alone.
@@ -167,7 +175,10 @@ fn rules_of_legacy_without_its_program_are_told_of_with_its_package() {
     let mut proxy = testbed.proxy(&[]);
     proxy.env("PATH", programs.path());
     let _proxy = testbed.start_command(proxy);
-    until_said(&testbed, &["KUBE- chains of iptables-legacy", "no such program", "apt-get install iptables", "nat"]);
+    until_said(
+        &testbed,
+        &["KUBE- chains of iptables-legacy", "no such program", "apt-get install iptables", "nat"],
+    );
 }
 
 /// The nft flavour's chains are nf_tables': no program is asked, and none can fail.

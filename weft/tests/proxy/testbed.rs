@@ -142,7 +142,8 @@ impl Testbed {
         self.spawn_command(self.proxy(more))
     }
 
-    fn spawn_command(&self, mut command: Command) -> Proxy {
+    /// The same, of a command that is not quite as usual.
+    pub fn spawn_command(&self, mut command: Command) -> Proxy {
         let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
         command.stdin(Stdio::null()).stderr(log.try_clone().unwrap()).stdout(log);
         Proxy { child: command.spawn().unwrap() }

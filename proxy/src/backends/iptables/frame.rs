@@ -98,9 +98,10 @@ impl Wanted {
         let tcp = Rule::new().protocol(Protocol::Tcp).reject(style.family, Some(Protocol::Tcp));
         self.own(Filter, REJECT, vec![tcp, Rule::new().reject(style.family, None)]);
         for (at, net) in (0..).zip(&view.service_cidrs) {
-            let rule = Rule::new().dst(*net).comment("kubernetes service networks").then(CLUSTER_IPS);
-            self.put(Filter, SERVICES, At::Tail(at), rule);
-            let rule = Rule::new().dst(*net).comment("kubernetes unallocated cluster IPs").then("DROP");
+            let rule = untranslated(Rule::new().dst(*net).comment("kubernetes service networks"));
+            self.put(Filter, SERVICES, At::Tail(at), rule.then(CLUSTER_IPS));
+            let rule = Rule::new().dst(*net).comment("kubernetes unallocated cluster IPs");
+            let rule = rule.with("-m addrtype ! --dst-type LOCAL").then("DROP");
             self.put(Filter, CLUSTER_IPS, At::Tail(at), rule);
         }
         let comment = "kubernetes service nodeports; NOTE: this must be the last rule in this chain";
@@ -136,6 +137,11 @@ impl Wanted {
             self.own(Nat, MARK_UNLESS_POD, rules);
         }
     }
+}
+
+/// What nat has led to an endpoint is none of this table's business, whatever address the endpoint has.
+pub(super) fn untranslated(rule: Rule) -> Rule {
+    rule.with("-m conntrack ! --ctstate DNAT")
 }
 
 fn forward(style: &Style) -> Vec<String> {

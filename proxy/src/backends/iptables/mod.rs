@@ -16,7 +16,7 @@ use host::error::HostError;
 use host::iptables::{Flavour, Flush, Iptables, Saved, survey};
 use host::netns::Namespace;
 use proxy_core::names::Family;
-use proxy_core::table::{PortKey, ServiceTable, TableDelta};
+use proxy_core::table::{PortKey, ServicePort, ServiceTable, TableDelta};
 
 use super::{Applied, Backend, BackendError, Territory};
 
@@ -44,8 +44,11 @@ pub fn territory(family: Family, flavour: Flavour) -> Territory {
     Territory(format!("{}-{flavour}", program_family(family).program()))
 }
 
-/// Chains that the nft flavour gets at once.
-const AT_ONCE: usize = 1000;
+/// So many endpoints of a service with affinity are worth a warning.
+const SLOW: usize = 1000;
+
+/// Lines that the nft flavour gets at once.
+const AT_ONCE: usize = 4000;
 
 /// What the operator chose.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +80,8 @@ pub struct IptablesBackend {
     hairpin_at_once: BTreeSet<Family>,
     counts: Counts,
     looking: Looking,
+    /// Of these it has been said that their affinity is slow.
+    slow: BTreeSet<PortKey>,
     /// None: look at everything.
     known: Option<Known>,
 }
@@ -142,8 +147,18 @@ impl IptablesBackend {
         let able = tools.iter().filter(|(family, tool)| able(*family, tool));
         let hairpin_at_once = able.map(|(family, _)| *family).collect();
         let looking = Looking::From(Instant::now());
-        let counts = Counts::default();
-        Ok(Self { settings, tools, installed, namespace, hairpin_at_once, counts, looking, known: None })
+        let (counts, slow) = (Counts::default(), BTreeSet::new());
+        Ok(Self {
+            settings,
+            tools,
+            installed,
+            namespace,
+            hairpin_at_once,
+            counts,
+            looking,
+            slow,
+            known: None,
+        })
     }
 
     /// What to look for, as far as it is known.
@@ -182,6 +197,21 @@ impl IptablesBackend {
             format!("# {family}\n{}", Wanted::of(want, &style))
         };
         families.iter().map(of).collect()
+    }
+
+    /// Says once of each port that its affinity costs more than it should.
+    fn tell_of_slow<'a>(&mut self, ports: impl Iterator<Item = &'a Arc<ServicePort>>) {
+        for port in ports.filter(|port| port.affinity.is_some()) {
+            let endpoints = port.cluster.len().max(port.local.len());
+            if endpoints >= SLOW && self.slow.insert(port.key()) {
+                tracing::warn!(
+                    service = %port.name,
+                    endpoints,
+                    "affinity of so many endpoints is slow in iptables mode: the kernel goes through a list of clients for \
+                     each endpoint, to write them and at each new connection; the nftables mode looks a client up once"
+                );
+            }
+        }
     }
 
     fn write(&self, family: Family, text: Text) -> Result<usize, HostError> {
@@ -286,7 +316,16 @@ impl Backend for IptablesBackend {
         Ok(Applied { full: true, writes })
     }
 
+    fn sync_full(&mut self, want: &ServiceTable) -> Result<Applied, BackendError> {
+        self.slow.retain(|key| want.ports.contains_key(key));
+        self.tell_of_slow(want.ports.values());
+        let have = self.observe()?;
+        let plan = self.plan(want, &have);
+        self.apply(plan)
+    }
+
     fn sync_delta(&mut self, want: &ServiceTable, delta: &TableDelta) -> Result<Applied, BackendError> {
+        self.tell_of_slow(delta.ports.iter().filter_map(|change| change.new.as_ref()));
         // Taken: on any error it is not known any more.
         let known = self.known.take().filter(|known| known.comments == has_comments(want));
         let Some(known) = known.filter(|_| delta.node_before.is_none()) else { return self.sync_full(want) };

@@ -111,7 +111,9 @@ const OWNED_PREFIXES: [&str; 6] =
 
 /// Whether a chain is the service proxy's, kube-proxy's or ours, of this or an older version.
 pub fn is_owned(chain: &str) -> bool {
-    OWNED.contains(&chain) || is_of_ipvs(chain) || OWNED_PREFIXES.iter().any(|prefix| chain.starts_with(prefix))
+    OWNED.contains(&chain)
+        || is_of_ipvs(chain)
+        || OWNED_PREFIXES.iter().any(|prefix| chain.starts_with(prefix))
 }
 
 /// The names of one service port's chains.
@@ -138,6 +140,12 @@ impl Names {
 
     pub fn endpoint(&self, endpoint: &Endpoint) -> String {
         format!("KUBE-SEP-{}", hash(&format!("{}{endpoint}", self.text)))
+    }
+
+    /// A chain for some of the endpoints of a wide group. Ours alone, with a beginning by which kube-proxy takes it for an
+    /// endpoint's and deletes it when nothing leads there.
+    pub fn leaf(&self, of: Kind, what: &str, number: usize) -> String {
+        format!("KUBE-SEP-{}", hash(&format!("{} {}{what}-{number}", self.text, of.prefix())))
     }
 }
 
@@ -171,7 +179,13 @@ mod tests {
 
     #[test]
     fn chains_of_others_are_not_ours() {
-        for chain in ["KUBE-SEP-SXIVWICOYRO3J4NJ", "KUBE-SERVICES", "KUBE-PROXY-CANARY", "KUBE-XLB-X", "KUBE-NODE-PORT"] {
+        for chain in [
+            "KUBE-SEP-SXIVWICOYRO3J4NJ",
+            "KUBE-SERVICES",
+            "KUBE-PROXY-CANARY",
+            "KUBE-XLB-X",
+            "KUBE-NODE-PORT",
+        ] {
             assert!(is_owned(chain), "{chain}");
         }
         for chain in ["KUBE-FIREWALL", "KUBE-KUBELET-CANARY", "KUBE-ROUTER-INPUT", "INPUT", "DOCKER"] {

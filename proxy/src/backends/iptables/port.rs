@@ -12,6 +12,7 @@ use proxy_core::table::{
     Action, Branch, Endpoint, FamilyView, Frontend, FrontendKind, Masquerade, Scope, ServicePort, Source,
 };
 
+use super::frame::untranslated;
 use super::names::*;
 use super::render::{At, Part, Place, Style};
 use super::rule::{NotPods, Rule, from_pods, host, not_from_pods};
@@ -130,25 +131,78 @@ impl Writer<'_> {
 
     fn balance(&mut self, scope: Scope, rules: &mut Vec<String>) {
         let group = self.port.group(scope).clone();
-        let remark = |writer: &Self, endpoint: &Endpoint| {
-            writer.remark(Rule::new(), format_args!("{} -> {endpoint}", writer.port.name))
-        };
-        if let Some(timeout) = self.port.affinity {
-            for endpoint in group.iter() {
-                let chain = self.names.endpoint(endpoint);
-                let known = format!("-m recent --rcheck --seconds {} --reap", timeout.as_secs());
-                let rule = remark(self, endpoint).with(known).with(self.remembered(&chain));
-                rules.push(rule.then(chain));
+        if group.len() <= WIDE || !self.style.hairpin_at_once {
+            rules.extend(self.known(&group));
+            let choice = self.choice(&group);
+            rules.extend(choice);
+            return;
+        }
+        let leaves = Leaves::of(&group);
+        if self.port.affinity.is_some() {
+            for (number, endpoints) in leaves.each() {
+                let chain = self.names.leaf(kind_of(scope), "known", number);
+                self.own(chain.clone(), self.known(endpoints));
+                rules.push(Rule::new().then(chain));
             }
         }
-        for (left, endpoint) in (1..=group.len()).rev().zip(group.iter()) {
-            let rule = remark(self, endpoint);
-            let rule = if left == 1 { rule } else { rule.with(chance(left)) };
-            if self.port.affinity.is_none() && self.style.hairpin_at_once {
+        let mut left = group.len();
+        for (number, endpoints) in leaves.each() {
+            let chain = self.names.leaf(kind_of(scope), "choice", number);
+            let choice = self.choice(endpoints);
+            self.own(chain.clone(), choice);
+            let rule = if left == endpoints.len() {
+                Rule::new()
+            } else {
+                Rule::new().with(chance(endpoints.len(), left))
+            };
+            rules.push(rule.then(chain));
+            left -= endpoints.len();
+        }
+    }
+
+    fn to(&self, endpoint: &Endpoint) -> Rule {
+        self.remark(Rule::new(), format_args!("{} -> {endpoint}", self.port.name))
+    }
+
+    /// Leads clients that are known to the endpoint that they had.
+    ///
+    /// Never `--update` with `--reap`: kernels before 5.11 read freed memory then. What has expired does not match, and a
+    /// list has few entries.
+    fn known(&self, group: &[Endpoint]) -> Vec<String> {
+        let Some(timeout) = self.port.affinity else { return Vec::new() };
+        let seconds = timeout.as_secs();
+        let lead = |endpoint: &Endpoint| {
+            let chain = self.names.endpoint(endpoint);
+            if self.style.hairpin_at_once {
+                let known = format!("-m recent --update --seconds {seconds} {}", self.remembered(&chain));
+                return self
+                    .to(endpoint)
+                    .protocol(self.port.protocol())
+                    .with(known)
+                    .then(translation(endpoint));
+            }
+            let known = format!("-m recent --rcheck --seconds {seconds} --reap {}", self.remembered(&chain));
+            self.to(endpoint).with(known).then(chain)
+        };
+        group.iter().map(lead).collect()
+    }
+
+    /// Leads to any endpoint, each as likely as the others.
+    fn choice(&mut self, group: &[Endpoint]) -> Vec<String> {
+        let mut rules = Vec::new();
+        for (left, endpoint) in (1..=group.len()).rev().zip(group) {
+            let rule = self.to(endpoint);
+            let rule = if left == 1 { rule } else { rule.with(chance(1, left)) };
+            let chain = self.names.endpoint(endpoint);
+            if self.style.hairpin_at_once {
+                let rule = if self.port.affinity.is_some() {
+                    rule.with(format_args!("-m recent --set {}", self.remembered(&chain)))
+                } else {
+                    rule
+                };
                 rules.push(rule.protocol(self.port.protocol()).then(translation(endpoint)));
                 continue;
             }
-            let chain = self.names.endpoint(endpoint);
             let to = self.translate(endpoint, &chain);
             if left == 1 && self.port.affinity.is_none() {
                 rules.extend(to);
@@ -157,19 +211,20 @@ impl Writer<'_> {
                 self.own(chain, to);
             }
         }
+        rules
     }
 
+    /// For a chain of the endpoint's own: a kernel without xt_bpf marks clients that are their own endpoints there, as
+    /// they would get answers that they did not ask for.
     fn translate(&self, to: &Endpoint, chain: &str) -> Vec<String> {
         let rule = || self.remark(Rule::new(), &self.port.name);
-        // A client that is its own endpoint would get answers that it did not ask for.
-        let hairpin = (!self.style.hairpin_at_once).then(|| rule().src(host(to.ip)).then(MARK_MASQ));
         let sticky = if self.port.affinity.is_some() {
             rule().with("-m recent --set").with(self.remembered(chain))
         } else {
             rule()
         };
         let translate = sticky.protocol(self.port.protocol()).then(translation(to));
-        hairpin.into_iter().chain([translate]).collect()
+        vec![rule().src(host(to.ip)).then(MARK_MASQ), translate]
     }
 
     fn remembered(&self, chain: &str) -> String {
@@ -288,11 +343,44 @@ impl Writer<'_> {
             if !self.view.service_cidrs.iter().any(|net| net.contains(&ip)) {
                 // Nobody says which network it is from; not every connection is to go through all such addresses.
                 let net = around(ip);
-                let leads = Rule::new().dst(net).then(CLUSTER_IPS);
+                let leads = untranslated(Rule::new().dst(net)).then(CLUSTER_IPS);
                 self.part.shared.push(((Filter, SERVICES), At::Net(net), leads));
             }
         }
     }
+}
+
+/// More endpoints stand in several chains, so that a change writes one of them, a packet meets few rules, and no single
+/// transaction carries them all.
+const WIDE: usize = 256;
+
+/// So many endpoints stand in one of those chains, or up to twice as many, more or less.
+const LEAF: usize = 64;
+
+/// The endpoints of a wide group, each in a leaf that depends on nothing but itself and how many leaves there are.
+struct Leaves(Vec<Vec<Endpoint>>);
+
+impl Leaves {
+    fn of(group: &[Endpoint]) -> Self {
+        let count = 1 << (group.len() / LEAF).max(1).ilog2();
+        let mut leaves = vec![Vec::new(); count];
+        for endpoint in group {
+            leaves[spread(endpoint) % count].push(*endpoint);
+        }
+        Self(leaves)
+    }
+
+    fn each(&self) -> impl Iterator<Item = (usize, &[Endpoint])> {
+        self.0.iter().map(Vec::as_slice).enumerate().filter(|(_, endpoints)| !endpoints.is_empty())
+    }
+}
+
+/// FNV-1a over address and port, the same on every machine and in every run.
+fn spread(endpoint: &Endpoint) -> usize {
+    let step = |sum: u32, byte: u8| (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+    let sum = endpoint.to_string().bytes().fold(0x811c_9dc5, step);
+    // The low bits alone are spread badly.
+    (sum ^ sum >> 16) as usize
 }
 
 fn translation(to: &Endpoint) -> String {
@@ -315,9 +403,9 @@ fn around(ip: IpAddr) -> IpNet {
     IpNet::new(ip, kept).expect("shorter than an address").trunc()
 }
 
-/// One in `of`, as the kernel keeps it: in 31 bits.
-fn chance(of: usize) -> String {
+/// `some` in `of`, as the kernel keeps it: in 31 bits.
+fn chance(some: usize, of: usize) -> String {
     let whole = f64::from(1u32 << 31);
-    let kept = (whole / of as f64).round() / whole;
+    let kept = (whole * some as f64 / of as f64).round() / whole;
     format!("-m statistic --mode random --probability {kept:.11}")
 }

@@ -59,12 +59,12 @@ impl Text {
         self.tables.values().map(of).sum()
     }
 
-    /// The same in several texts, to be restored one after the other: each with at most `limit` chains that belong to
-    /// services, what they lead to before what leads to them, and all that many share in the last. The nft flavour
-    /// takes time with the square of what one text carries.
+    /// The same in several texts, to be restored one after the other: each with at most `limit` rules of chains that
+    /// belong to services, or one such chain; what they lead to before what leads to them, and all that many share in the
+    /// last. The nft flavour takes time with the square of what one text carries.
     pub fn parts(mut self, limit: usize) -> Vec<Text> {
         let Some(nat) = self.tables.get_mut(&Table::Nat) else { return vec![self] };
-        if nat.whole.len() <= limit {
+        if nat.whole.values().map(lines).sum::<usize>() <= limit {
             return vec![self];
         }
         let whole = std::mem::take(&mut nat.whole).into_iter();
@@ -72,15 +72,24 @@ impl Text {
         nat.whole = last.into_iter().collect();
         own.sort_by_key(|(chain, _)| depth(chain));
         let mut parts = Vec::new();
-        while !own.is_empty() {
-            let rest = own.split_off(own.len().min(limit));
-            let changes = Changes { whole: own.into_iter().collect(), ..Changes::default() };
-            parts.push(Text { tables: [(Table::Nat, changes)].into() });
-            own = rest;
+        let (mut part, mut size) = (Changes::default(), 0);
+        for (chain, rules) in own {
+            if size + lines(&rules) > limit && size > 0 {
+                parts.push(std::mem::take(&mut part));
+                size = 0;
+            }
+            size += lines(&rules);
+            part.whole.insert(chain, rules);
         }
-        parts.push(self);
-        parts
+        parts.push(part);
+        let parts = parts.into_iter().map(|part| Text { tables: [(Table::Nat, part)].into() });
+        parts.chain([self]).collect()
     }
+}
+
+/// Of a chain: its rules, and the line that makes it.
+fn lines(rules: &Vec<String>) -> usize {
+    rules.len() + 1
 }
 
 const SHARED: u8 = 6;

@@ -66,9 +66,9 @@ impl Rule {
         self
     }
 
-    /// Of at most 255 bytes. Quoted as names of services have to be: `/` is enough for that.
+    /// Whatever the text, the rule is one that `iptables-restore` takes: see [`comment`].
     pub fn comment(self, text: impl std::fmt::Display) -> Self {
-        self.with(format_args!("-m comment --comment \"{text}\""))
+        self.with(format_args!("-m comment --comment {}", comment(&text.to_string())))
     }
 
     pub fn port(self, protocol: Protocol, port: u16) -> Self {
@@ -106,6 +106,22 @@ pub fn host(ip: IpAddr) -> IpNet {
     ip.into()
 }
 
+/// What the kernel keeps of a comment, in bytes (XT_MAX_COMMENT_LEN is 256, with the zero at its end).
+const LONGEST_COMMENT: usize = 255;
+
+/// A comment as `iptables-save` prints it: quoted, unless it is one plain word. What would have to be escaped, and what is
+/// no printable ASCII, is replaced by `?`, and what is too long is cut: names of objects are anybody's.
+fn comment(text: &str) -> String {
+    let harmless = |c: char| match c {
+        '"' | '\\' | '\'' => '?',
+        ' '..='~' => c,
+        _ => '?',
+    };
+    let kept: String = text.chars().take(LONGEST_COMMENT).map(harmless).collect();
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if !kept.is_empty() && kept.chars().all(plain) { kept } else { format!("\"{kept}\"") }
+}
+
 /// This rule for what pods send; several where there are several networks.
 pub fn from_pods(pods: &PodSource, rule: &Rule) -> Vec<Rule> {
     match pods {
@@ -135,5 +151,20 @@ pub fn not_from_pods(pods: &PodSource, rule: &Rule) -> NotPods {
         },
         PodSource::Interface(name) => NotPods::Rule(rule.input("! ", name, "")),
         PodSource::InterfacePrefix(prefix) => NotPods::Rule(rule.input("! ", prefix, "+")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comments_are_as_iptables_save_prints_them_whatever_they_say() {
+        assert_eq!(comment("default/web:http cluster IP"), "\"default/web:http cluster IP\"");
+        assert_eq!(comment("probe"), "probe");
+        assert_eq!(comment("a\" -j ACCEPT\n-A INPUT -j DROP\\"), "\"a? -j ACCEPT?-A INPUT -j DROP?\"");
+        assert_eq!(comment("naïve/\u{1f600}'s"), "\"na?ve/??s\"");
+        assert_eq!(comment(&"x/".repeat(300)).len(), 2 + LONGEST_COMMENT);
+        assert_eq!(comment(""), "\"\"");
     }
 }

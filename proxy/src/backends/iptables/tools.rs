@@ -33,14 +33,18 @@ pub fn probe(family: Family, tool: &Iptables, mark_bit: u8) -> Result<(), Backen
     let tried = tool.restore(&write, Flush::Declared);
     // Where the first failed, one of the chains may not be there: making it harms nobody.
     tool.restore(&(clean("filter") + &clean("nat")), Flush::Declared)?;
-    tried.map_err(|source| BackendError::Missing {
-        mode: MODE,
-        missing: format!("{tool} refuses a rule: {source}"),
-        advice: "it takes a kernel with xt_comment, xt_conntrack, xt_addrtype, xt_statistic, xt_recent, \
+    match tried {
+        Ok(()) => Ok(()),
+        // Nobody has looked at the rules yet.
+        Err(error @ (HostError::Locked { .. } | HostError::Overran { .. })) => Err(error.into()),
+        Err(source) => Err(BackendError::Missing {
+            mode: MODE,
+            missing: format!("{tool} refuses a rule: {source}"),
+            advice: "it takes a kernel with xt_comment, xt_conntrack, xt_addrtype, xt_statistic, xt_recent, \
                      xt_mark, xt_MASQUERADE and REJECT; the nftables mode may work",
-        source: Box::new(source),
-    })?;
-    Ok(())
+            source: Box::new(source),
+        }),
+    }
 }
 
 /// From the networks for documentation.
@@ -69,7 +73,9 @@ pub fn look(tool: &Iptables) -> Result<Saved, HostError> {
                 op: "read",
                 object: format!("table {table} of {tool}"),
                 reason: "it holds what iptables cannot express".to_owned(),
-                advice: format!("`nft list table {family} {table}` shows it; it belongs into a table of its own"),
+                advice: format!(
+                    "`nft list table {family} {table}` shows it; it belongs into a table of its own"
+                ),
                 errno: libc::EINVAL,
             })
         }
