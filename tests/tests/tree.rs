@@ -217,7 +217,16 @@ fn documents_link_to_files_that_exist() {
 #[test]
 fn scripts_are_well_formed_and_executable() {
     use std::os::unix::fs::PermissionsExt;
-    for name in ["scripts/setup", "scripts/lab", "scripts/test", "scripts/peers", ".ci/run"] {
+    for name in [
+        "scripts/setup",
+        "scripts/lab",
+        "scripts/test",
+        "scripts/peers",
+        "scripts/compare",
+        "scripts/release",
+        "scripts/audit",
+        ".ci/run",
+    ] {
         let path = root().join(name);
         let mode = fs::metadata(&path).unwrap_or_else(|error| panic!("{name}: {error}")).permissions().mode();
         assert!(mode & 0o111 != 0, "{name} is executable");
