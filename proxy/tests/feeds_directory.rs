@@ -259,3 +259,41 @@ async fn no_directory_is_an_error_at_once() {
         feeds::start(&options::Feed::Directory("/nowhere/at/all".into()), "node").await.expect_err("none");
     assert_eq!(error.to_string(), "cannot watch the directory /nowhere/at/all; check --feed-dir");
 }
+
+#[tokio::test]
+async fn what_is_not_quite_an_object_for_a_proxy_is_named_with_what_is_expected() {
+    let dir = TempDir::new().expect("a directory");
+    let slice = |version: &str| {
+        format!(
+            "apiVersion: {version}\nkind: EndpointSlice\nmetadata: {{name: a-1, labels: {{kubernetes.io/service-name: a}}}}\n\
+             addressType: IPv4\nports: [{{port: 80}}]\nendpoints: [{{addresses: [10.244.0.5]}}]\n"
+        )
+    };
+    let others = "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n---\napiVersion: v1\nkind: Namespace\n";
+    replace(
+        &dir,
+        "a.yaml",
+        &(service("a", "10.0.0.1") + "---\n" + &slice("discovery.k8s.io/v1beta1") + others),
+    );
+    let mut reader = Reader::start(dir.path()).await;
+    assert_eq!(reader.troubles.len(), 1, "what others read is no trouble: {reader}");
+    assert!(
+        reader.said(
+            "a.yaml: line 6: a-1: left out: apiVersion of this EndpointSlice is \"discovery.k8s.io/v1beta1\", want discovery.k8s.io/v1"
+        ),
+        "{reader}"
+    );
+    replace(&dir, "b.yaml", &service("b", "10.0.0.2").replace("kind: Service", "kind: Servcie"));
+    reader
+        .until("a report", |reader| {
+            reader.said("\"Servcie\" is not a kind that is known; did you mean Service?")
+        })
+        .await;
+    replace(&dir, "a.yaml", &(service("a", "10.0.0.1") + "---\n" + &slice("discovery.k8s.io/v1")));
+    reader
+        .until("the slice", |reader| {
+            reader.cluster.services().any(|service| reader.cluster.slices(&service.name).count() == 1)
+        })
+        .await;
+    assert_eq!(reader.troubles.len(), 2, "{reader}");
+}

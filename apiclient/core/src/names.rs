@@ -58,6 +58,15 @@ pub fn quoted(text: &str) -> String {
     }
 }
 
+/// A name as a message may hold it: as it is where it is one of letters, digits and `-_.:`, else quoted.
+pub fn printable(name: &str) -> std::borrow::Cow<'_, str> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+    match name.len() <= SUBDOMAIN && name.bytes().all(plain) {
+        true => name.into(),
+        false => quoted(name).into(),
+    }
+}
+
 const LABEL_RULE: &str = "want lower-case letters, digits and '-', with a letter or digit at both ends";
 const DNS1035_RULE: &str =
     "want lower-case letters, digits and '-', with a letter first and a letter or digit last";

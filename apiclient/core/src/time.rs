@@ -53,6 +53,12 @@ pub fn micros(time: SystemTime) -> String {
     format!("{}.{:06}Z", date(time), since(time).subsec_micros())
 }
 
+/// `2026-01-01T00:00:00.5Z`: as many digits as it takes, as Go's `RFC3339Nano`.
+pub fn nanos(time: SystemTime) -> String {
+    let fraction = format!(".{:09}", since(time).subsec_nanos());
+    format!("{}{}Z", date(time), fraction.trim_end_matches(['0', '.']))
+}
+
 fn since(time: SystemTime) -> Duration {
     time.duration_since(UNIX_EPOCH).unwrap_or_default()
 }
@@ -132,6 +138,7 @@ mod tests {
             let time = UNIX_EPOCH + Duration::new(seconds_since, micro * 1000);
             if seconds_since < 250_000_000_000 && micros(time).len() == 27 {
                 prop_assert_eq!(parse(&micros(time)), Some(time));
+                prop_assert_eq!(parse(&nanos(time)), Some(time));
                 prop_assert_eq!(parse(&seconds(time)), Some(UNIX_EPOCH + Duration::from_secs(seconds_since)));
             }
         }

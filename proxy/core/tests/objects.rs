@@ -378,3 +378,56 @@ fn what_a_change_touches() {
     assert_eq!(touched(&mut cluster, Change::Replace(Kind::EndpointSlice, vec![])), ["b"]);
     assert!(touched(&mut cluster, Change::Delete(Kind::EndpointSlice, name())).is_empty(), "long gone");
 }
+
+/// Whatever an object holds, what a rule may be written from is a name as of DNS.
+#[test]
+fn names_that_an_api_server_refuses_are_refused_with_object_field_and_rule() {
+    let long = "a".repeat(64);
+    let service = |namespace: &str, name: &str, port: &str| {
+        let object = json!({"metadata": {"namespace": namespace, "name": name},
+            "spec": {"clusterIP": "10.96.0.1", "ports": [{"name": port, "port": 80}]}});
+        Kind::Service.decode(object.to_string().as_bytes()).map(|_| ()).map_err(|error| error.to_string())
+    };
+    assert_eq!(service(&long[1..], &long[1..], &long[1..]), Ok(()));
+    assert_eq!(service("n", "1s", ""), Ok(()), "as servers from 1.34 on");
+    for hostile in
+        ["a\" -j DROP", "a\nCOMMIT", "a\\", "a'b", "A", "a_b", "a.b", "-a", "é", " ", long.as_str()]
+    {
+        let quoted = format!("{hostile:?} is not a DNS label");
+        for (namespace, name, port, field) in [
+            (hostile, "s", "p", "metadata.namespace"),
+            ("n", hostile, "p", "metadata.name"),
+            ("n", "s", hostile, "spec.ports[0].name"),
+        ] {
+            let error = service(namespace, name, port).expect_err(hostile);
+            assert!(error.contains(&format!("{field}: {quoted}")), "{error}");
+            assert!(!error.contains('\n') && error.starts_with("Service "), "{error}");
+        }
+    }
+    let refused = |kind: Kind, object: Value, want: &str| {
+        let error = kind.decode(object.to_string().as_bytes()).expect_err(want).to_string();
+        assert!(error.contains(want), "{error}");
+    };
+    refused(
+        Kind::EndpointSlice,
+        json!({"metadata": {"namespace": "n", "name": "s-1", "labels": {"kubernetes.io/service-name": "a\nb"}}, "addressType": "IPv4"}),
+        "metadata.labels[\"kubernetes.io/service-name\"]: \"a\\nb\" is not a label value",
+    );
+    refused(
+        Kind::EndpointSlice,
+        json!({"metadata": {"namespace": "n", "name": "s-1", "labels": {"a b": "c"}}, "addressType": "IPv4"}),
+        "metadata.labels: \"a b\" is not a label key",
+    );
+    refused(
+        Kind::EndpointSlice,
+        json!({"metadata": {"namespace": "n", "name": "s-1", "labels": {"kubernetes.io/service-name": "s"}},
+               "addressType": "IPv4", "ports": [{"name": "a b", "port": 1}]}),
+        "ports[0].name: \"a b\" is not a DNS label",
+    );
+    refused(
+        Kind::Node,
+        json!({"metadata": {"name": "a/b"}}),
+        "metadata.name: \"a/b\" is not a DNS subdomain",
+    );
+    refused(Kind::ServiceCidr, json!({"metadata": {"name": "A"}}), "metadata.name: \"A\"");
+}

@@ -38,7 +38,7 @@ pub struct Health {
 /// Go writes a time that never was as the first of January of the year one.
 fn rfc3339<S: serde::Serializer>(time: &Option<SystemTime>, to: S) -> Result<S::Ok, S::Error> {
     match time {
-        Some(time) => to.serialize_str(&time::micros(*time)),
+        Some(time) => to.serialize_str(&time::nanos(*time)),
         None => to.serialize_str("0001-01-01T00:00:00Z"),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use apiclient_core::names::dns1123_subdomain;
 use ipnet::IpNet;
 
 use super::address::{parse_ip, parse_net};
@@ -34,9 +35,7 @@ impl raw::Node {
     pub fn check(self) -> Result<Checked<NodeInfo>, ObjectError> {
         let name = self.metadata.name();
         let blame = Blame { kind: Kind::Node, name: &name };
-        if name.name.is_empty() {
-            return Err(blame.field("metadata", "a name is needed"));
-        }
+        blame.metadata(&self.metadata, None, dns1123_subdomain)?;
         let mut written = self.spec.pod_cidrs;
         if written.is_empty() {
             written.extend(self.spec.pod_cidr.filter(|cidr| !cidr.is_empty()));
@@ -69,9 +68,7 @@ impl raw::ServiceCidr {
     pub fn check(self) -> Result<Checked<ServiceCidr>, ObjectError> {
         let name = self.metadata.name();
         let blame = Blame { kind: Kind::ServiceCidr, name: &name };
-        if name.name.is_empty() {
-            return Err(blame.field("metadata", "a name is needed"));
-        }
+        blame.metadata(&self.metadata, None, dns1123_subdomain)?;
         let cidrs = nets("spec.cidrs", &self.spec.cidrs, &blame)?;
         Ok(Checked { object: ServiceCidr { name: name.name.clone(), cidrs }, left_out: Vec::new() })
     }

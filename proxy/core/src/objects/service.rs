@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use apiclient_core::names::dns1123_label;
 use ipnet::IpNet;
 
 use super::address::{parse_ip, parse_net};
@@ -71,9 +72,8 @@ impl raw::Service {
     pub fn check(self) -> Result<Checked<Service>, ObjectError> {
         let name = self.metadata.name();
         let blame = Blame { kind: Kind::Service, name: &name };
-        if name.namespace.is_empty() || name.name.is_empty() {
-            return Err(blame.field("metadata", "namespace and name are needed"));
-        }
+        // A label of RFC 1123: servers from 1.34 on let a Service begin with a digit.
+        blame.metadata(&self.metadata, Some(dns1123_label), dns1123_label)?;
         let spec = self.spec;
         let kind = spec.kind.as_deref().unwrap_or("ClusterIP");
         let mut left_out = Vec::new();
@@ -185,6 +185,9 @@ fn ports(written: &[raw::ServicePort], blame: &Blame) -> Result<Box<[Port]>, Obj
                 None => None,
             },
         };
+        if !port.name.is_empty() {
+            dns1123_label(&port.name).map_err(|error| blame.field(field("name"), error))?;
+        }
         if !names.insert((port.name.clone(), port.protocol)) {
             return Err(blame.field(field("name"), format!("{:?} is there twice", port.name)));
         }

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use apiclient_core::names::{dns1123_label, dns1123_subdomain};
+
 use super::address::parse_ip;
 use super::error::Blame;
 use super::service::port_number;
@@ -52,9 +54,7 @@ impl raw::EndpointSlice {
     pub fn check(self) -> Result<Checked<EndpointSlice>, ObjectError> {
         let name = self.metadata.name();
         let blame = Blame { kind: Kind::EndpointSlice, name: &name };
-        if name.namespace.is_empty() || name.name.is_empty() {
-            return Err(blame.field("metadata", "namespace and name are needed"));
-        }
+        blame.metadata(&self.metadata, Some(dns1123_label), dns1123_subdomain)?;
         let labels = &self.metadata.labels;
         let service = labels.get(SERVICE).filter(|name| !name.is_empty() && !labels.contains_key(HEADLESS));
         let service = service.map(|service| ObjectName::new(name.namespace.clone(), service.as_str()));
@@ -91,8 +91,12 @@ fn ports(written: &[raw::EndpointPort], blame: &Blame) -> Result<Box<[SlicePort]
         Some(number) => Some((index, port, number)),
     });
     let checked = numbered.map(|(index, port, number)| {
+        let name = port.name.as_deref().unwrap_or_default();
+        if !name.is_empty() {
+            dns1123_label(name).map_err(|error| blame.field(format!("ports[{index}].name"), error))?;
+        }
         Ok(SlicePort {
-            name: port.name.as_deref().unwrap_or_default().into(),
+            name: name.into(),
             protocol: port.protocol.unwrap_or_default(),
             port: port_number(number, &format!("ports[{index}].port"), blame)?,
         })

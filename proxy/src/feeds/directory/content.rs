@@ -1,6 +1,7 @@
 //! What one file says.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use proxy_core::names::ObjectName;
@@ -9,7 +10,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::super::object::{Decoded, is_ours};
+use super::super::object::{Decoded, Recognised, recognise};
+use apiclient_core::names::{printable, quoted};
 use apiclient_core::yaml::{self, YamlError};
 
 /// Which object it is.
@@ -22,6 +24,8 @@ pub struct Content {
     pub objects: Vec<(Key, u64, Object)>,
     /// Objects and parts of objects that are left out.
     pub problems: Vec<String>,
+    /// Kinds that a proxy has no use for, as `apps/v1 Deployment`.
+    pub passed_over: BTreeSet<String>,
 }
 
 #[derive(Deserialize)]
@@ -70,11 +74,14 @@ impl Content {
             }
             return;
         }
-        if kind.is_empty() {
-            self.problems.push(format!("line {line}: this object has no kind"));
-        }
-        if let Some(kind) = Kind::from_api(kind).filter(|kind| is_ours(*kind, api_version)) {
-            self.object(kind, json);
+        match recognise(kind, api_version) {
+            Recognised::Ours(kind) => self.object(kind, json),
+            Recognised::Other => {
+                _ = self.passed_over.insert(format!("{} {}", shown(api_version), shown(kind)))
+            }
+            Recognised::Mistaken(problem) => {
+                self.problems.push(format!("line {line}: {}left out: {problem}", named(json)));
+            }
         }
     }
 
@@ -91,6 +98,24 @@ impl Content {
             json.hash(&mut hasher);
             self.objects.push(((kind, object.name()), hasher.finish(), object));
         }
+    }
+}
+
+/// As a message may hold it, and not empty.
+fn shown(word: &str) -> String {
+    if word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-./".contains(&byte)) && !word.is_empty() {
+        word.to_owned()
+    } else {
+        quoted(word)
+    }
+}
+
+/// The name of whatever object, for a message.
+fn named(json: &str) -> String {
+    let value: Value = serde_json::from_str(json).unwrap_or_default();
+    match value["metadata"]["name"].as_str() {
+        Some(name) => format!("{}: ", printable(name)),
+        None => String::new(),
     }
 }
 

@@ -56,6 +56,7 @@ struct File {
     objects: BTreeMap<Key, u64>,
     /// Said already.
     problems: BTreeSet<String>,
+    passed_over: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -134,6 +135,7 @@ impl Files {
                 return self.keep(name, stamp, format!("is neither YAML nor JSON: {error}"), findings);
             }
         };
+        self.pass_over(name, &content);
         let problems = self.replace(name, content, findings);
         match stamp {
             Some(_) => self.say(name, stamp, problems, findings),
@@ -150,6 +152,17 @@ impl Files {
             format!("its last good version stays ({kept} objects)")
         };
         self.say(name, stamp, vec![format!("{problem}; {stays}")], findings);
+    }
+
+    /// Mentions once what is in a file for others.
+    fn pass_over(&mut self, name: &OsStr, content: &Content) {
+        let known = &mut self.files.entry(name.to_owned()).or_default().passed_over;
+        let new: Vec<_> = content.passed_over.difference(known).map(String::as_str).collect();
+        if !new.is_empty() {
+            let (place, kinds) = (self.directory.join(name), new.join(", "));
+            tracing::info!(place = %place.display(), kinds, "a proxy has no use for these kinds: passed over");
+        }
+        known.clone_from(&content.passed_over);
     }
 
     /// Reports what was not said about this file before.
