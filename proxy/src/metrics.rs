@@ -1,29 +1,28 @@
 //! What the proxy tells Prometheus: kube-proxy's names, labels and buckets, and two things that kube-proxy lacks.
 //!
-//! Names of kube-proxy 1.36 (pkg/proxy/metrics/metrics.go) begin with `kubeproxy_`, ours with `weft_proxy_`. Metrics
-//! of a mode that is not in use are there without values. The label `ip_family` is `IPv4` or `IPv6`.
+//! Names of kube-proxy 1.36 (pkg/proxy/metrics/metrics.go) begin with `kubeproxy_`, ours with `weft_proxy_`. Those
+//! of one mode are there in that mode only. The label `ip_family` is `IPv4` or `IPv6`.
 //! Nothing here reads the kernel, but for the counters of services, which are asked for at each scrape.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use proxy_core::names::{Family as IpFamily, PortName};
+use proxy_core::names::Family as IpFamily;
 use telemetry::metrics::Registry;
-use telemetry::metrics::collector::Collector;
-use telemetry::metrics::encoding::{DescriptorEncoder, EncodeMetric};
-use telemetry::metrics::metrics::MetricType;
-use telemetry::metrics::metrics::counter::{ConstCounter, Counter};
-use telemetry::metrics::metrics::family::{Family, MetricConstructor};
+use telemetry::metrics::metrics::counter::Counter;
+use telemetry::metrics::metrics::family::Family;
 use telemetry::metrics::metrics::gauge::Gauge;
-use telemetry::metrics::metrics::histogram::Histogram;
+use telemetry::process;
 
-type Label = [(&'static str, &'static str); 1];
-type Labels = [(&'static str, &'static str); 2];
-type Times = Family<Label, Histogram, Buckets>;
+mod build;
+mod labels;
+mod modes;
+mod services;
 
-/// A gauge of seconds since 1970, with their fractions.
-type Clock = Gauge<f64, std::sync::atomic::AtomicU64>;
+use labels::{Buckets, Clock, Label, Labels, Times, name, of, times};
+use services::Services;
+pub use services::{ServiceCount, ServiceCounts};
 
 /// What one pass over a family's tables was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,18 +32,6 @@ pub enum Sync {
     /// Only what changed.
     Partial,
 }
-
-/// What was counted for one port of a Service since its rules are there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServiceCount {
-    pub family: IpFamily,
-    pub port: PortName,
-    /// Connections (of UDP: flows) that were sent to an endpoint.
-    pub connections: u64,
-}
-
-/// Reads all counters of services; called once for each scrape, on a thread that may block.
-pub type ServiceCounts = Box<dyn Fn() -> Vec<ServiceCount> + Send + std::marker::Sync>;
 
 /// The proxy's counters. Clones share them.
 #[derive(Clone, Debug)]
@@ -63,60 +50,15 @@ pub struct Metrics {
     no_local_endpoints: Family<Labels, Gauge>,
     healthz: Family<Label, Counter>,
     livez: Family<Label, Counter>,
-    iptables_restore_failures: Family<Label, Counter>,
-    iptables_partial_restore_failures: Family<Label, Counter>,
-    iptables_rules: Family<Labels, Gauge>,
-    iptables_rules_last: Family<Labels, Gauge>,
-    nftables_sync_failures: Family<Label, Counter>,
-    nftables_cleanup_failures: Family<Label, Counter>,
+    iptables: modes::Iptables,
+    nftables: modes::Nftables,
     conntrack: Times,
     conntrack_deleted: Family<Label, Counter>,
     registry: Arc<Mutex<Registry>>,
 }
 
-/// Which buckets a histogram has.
-#[derive(Clone, Copy, Debug)]
-enum Buckets {
-    /// A pass: 1 ms to 16 s, doubling.
-    Sync,
-    /// From a change of a pod to the kernel: kube-proxy's, up to five minutes.
-    Programming,
-    /// From the arrival of a change to the kernel: 100 µs to 3.3 s, doubling.
-    Change,
-}
-
-impl Buckets {
-    fn bounds(self) -> Vec<f64> {
-        let doubling = |first: f64, count: i32| (0..count).map(move |nth| first * 2f64.powi(nth)).collect();
-        match self {
-            Buckets::Sync => doubling(0.001, 15),
-            Buckets::Change => doubling(0.000_1, 16),
-            Buckets::Programming => [0.25, 0.5]
-                .into_iter()
-                .chain((1..60).map(f64::from))
-                .chain((60..120).step_by(5).map(f64::from))
-                .chain((120..=300).step_by(30).map(f64::from))
-                .collect(),
-        }
-    }
-}
-
-impl MetricConstructor<Histogram> for Buckets {
-    fn new_metric(&self) -> Histogram {
-        Histogram::new(self.bounds())
-    }
-}
-
-const fn of(family: IpFamily) -> Label {
-    [("ip_family", name(family))]
-}
-
-const fn name(family: IpFamily) -> &'static str {
-    match family {
-        IpFamily::V4 => "IPv4",
-        IpFamily::V6 => "IPv6",
-    }
-}
+/// What the names of kube-proxy's own metrics begin with.
+const KUBE_PROXY: &str = "kubeproxy";
 
 impl Default for Metrics {
     fn default() -> Self {
@@ -127,7 +69,6 @@ impl Default for Metrics {
 impl Metrics {
     /// All at zero.
     pub fn new() -> Self {
-        let times = Times::new_with_constructor;
         let metrics = Self {
             sync: times(Buckets::Sync),
             sync_full: times(Buckets::Sync),
@@ -143,12 +84,8 @@ impl Metrics {
             no_local_endpoints: Family::default(),
             healthz: Family::default(),
             livez: Family::default(),
-            iptables_restore_failures: Family::default(),
-            iptables_partial_restore_failures: Family::default(),
-            iptables_rules: Family::default(),
-            iptables_rules_last: Family::default(),
-            nftables_sync_failures: Family::default(),
-            nftables_cleanup_failures: Family::default(),
+            iptables: modes::Iptables::default(),
+            nftables: modes::Nftables::default(),
             conntrack: times(Buckets::Sync),
             conntrack_deleted: Family::default(),
             registry: Arc::default(),
@@ -159,7 +96,9 @@ impl Metrics {
 
     /// The text adds `_total` to the names of counters.
     fn register(&self, root: &mut Registry) {
-        let to = root.sub_registry_with_prefix("kubeproxy");
+        process::register(root);
+        build::register(root);
+        let to = root.sub_registry_with_prefix(KUBE_PROXY);
         to.register("sync_proxy_rules_duration_seconds", "Time of a sync", self.sync.clone());
         to.register("sync_full_proxy_rules_duration_seconds", "Time of a full sync", self.sync_full.clone());
         to.register(
@@ -206,36 +145,6 @@ impl Metrics {
         to.register("proxy_healthz", "Answers of /healthz, by status", self.healthz.clone());
         to.register("proxy_livez", "Answers of /livez, by status", self.livez.clone());
         to.register(
-            "sync_proxy_rules_iptables_restore_failures",
-            "Failures of iptables-restore",
-            self.iptables_restore_failures.clone(),
-        );
-        to.register(
-            "sync_proxy_rules_iptables_partial_restore_failures",
-            "Failures of iptables-restore in a partial sync",
-            self.iptables_partial_restore_failures.clone(),
-        );
-        to.register(
-            "sync_proxy_rules_iptables_total",
-            "iptables rules of this proxy",
-            self.iptables_rules.clone(),
-        );
-        to.register(
-            "sync_proxy_rules_iptables_last",
-            "iptables rules written by the last sync",
-            self.iptables_rules_last.clone(),
-        );
-        to.register(
-            "sync_proxy_rules_nftables_sync_failures",
-            "Failures of nftables syncs",
-            self.nftables_sync_failures.clone(),
-        );
-        to.register(
-            "sync_proxy_rules_nftables_cleanup_failures",
-            "Failures to remove what is not used any more",
-            self.nftables_cleanup_failures.clone(),
-        );
-        to.register(
             "conntrack_reconciler_sync_duration_seconds",
             "Time to find and delete stale conntrack entries",
             self.conntrack.clone(),
@@ -250,6 +159,16 @@ impl Metrics {
             "Time from the arrival of a change to the kernel",
             self.change_to_kernel.clone(),
         );
+    }
+
+    /// Adds what only iptables mode has. To be called once.
+    pub fn register_iptables(&self) {
+        self.with_registry(|registry| self.iptables.register(registry.sub_registry_with_prefix(KUBE_PROXY)));
+    }
+
+    /// Adds what only nftables mode has. To be called once.
+    pub fn register_nftables(&self) {
+        self.with_registry(|registry| self.nftables.register(registry.sub_registry_with_prefix(KUBE_PROXY)));
     }
 
     /// Adds the counters of services, as `weft_proxy_service_connections_total`. To be called once.
@@ -321,27 +240,24 @@ impl Metrics {
 
     /// iptables-restore failed.
     pub fn iptables_failed(&self, family: IpFamily, kind: Sync) {
-        self.iptables_restore_failures.get_or_create(&of(family)).inc();
+        self.iptables.restore_failures.get_or_create(&of(family)).inc();
         if kind == Sync::Partial {
-            self.iptables_partial_restore_failures.get_or_create(&of(family)).inc();
+            self.iptables.partial_restore_failures.get_or_create(&of(family)).inc();
         }
     }
 
-    /// Rules of ours in a table (`nat`, `filter`), and how many of them the last sync wrote.
-    pub fn iptables_rules(&self, family: IpFamily, table: &'static str, all: usize, last: usize) {
+    /// Rules of ours in a table (`nat`, `filter`), where they were counted, and how many of them the last sync wrote.
+    pub fn iptables_rules(&self, family: IpFamily, table: &'static str, all: Option<usize>, last: usize) {
         let labels = [("table", table), ("ip_family", name(family))];
-        self.iptables_rules.get_or_create(&labels).set(all as i64);
-        self.iptables_rules_last.get_or_create(&labels).set(last as i64);
+        if let Some(all) = all {
+            self.iptables.rules.get_or_create(&labels).set(all as i64);
+        }
+        self.iptables.rules_last.get_or_create(&labels).set(last as i64);
     }
 
     /// An nftables transaction failed.
     pub fn nftables_failed(&self, family: IpFamily) {
-        self.nftables_sync_failures.get_or_create(&of(family)).inc();
-    }
-
-    /// Removing what nftables does not need any more failed.
-    pub fn nftables_cleanup_failed(&self, family: IpFamily) {
-        self.nftables_cleanup_failures.get_or_create(&of(family)).inc();
+        self.nftables.sync_failures.get_or_create(&of(family)).inc();
     }
 
     /// Stale conntrack entries were looked for.
@@ -368,50 +284,16 @@ fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
-struct Services(ServiceCounts);
-
-impl fmt::Debug for Services {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Services")
-    }
-}
-
-impl Collector for Services {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let counts = (self.0)();
-        if counts.is_empty() {
-            return Ok(());
-        }
-        let mut descriptor = encoder.encode_descriptor(
-            "weft_proxy_service_connections",
-            "Connections that were sent to an endpoint, by port of a service",
-            None,
-            MetricType::Counter,
-        )?;
-        for count in counts {
-            let service = &count.port.service;
-            let labels = [
-                ("namespace", &*service.namespace),
-                ("service", &*service.name),
-                ("port", &*count.port.port),
-                ("protocol", count.port.protocol.as_str()),
-                ("ip_family", name(count.family)),
-            ];
-            let metric = descriptor.encode_family(&labels)?;
-            ConstCounter::new(count.connections).encode(metric)?;
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proxy_core::names::{Protocol, ServiceName};
+    use proxy_core::names::{PortName, Protocol, ServiceName};
 
     #[test]
     fn names_labels_and_buckets_are_kube_proxys() {
         let metrics = Metrics::new();
+        metrics.register_iptables();
+        metrics.register_nftables();
         let v4 = IpFamily::V4;
         metrics.synced(v4, Sync::Full, Duration::from_millis(3));
         metrics.synced(v4, Sync::Partial, Duration::from_millis(1));
@@ -424,9 +306,8 @@ mod tests {
         metrics.healthz(200);
         metrics.livez(503);
         metrics.iptables_failed(v4, Sync::Partial);
-        metrics.iptables_rules(v4, "nat", 50, 3);
+        metrics.iptables_rules(v4, "nat", Some(50), 3);
         metrics.nftables_failed(v4);
-        metrics.nftables_cleanup_failed(v4);
         metrics.conntrack_cleaned(v4, Duration::from_millis(1), 7);
         let text = metrics.encode().expect("text");
         for line in [
@@ -451,7 +332,6 @@ mod tests {
             "kubeproxy_sync_proxy_rules_iptables_total{table=\"nat\",ip_family=\"IPv4\"} 50",
             "kubeproxy_sync_proxy_rules_iptables_last{table=\"nat\",ip_family=\"IPv4\"} 3",
             "kubeproxy_sync_proxy_rules_nftables_sync_failures_total{ip_family=\"IPv4\"} 1",
-            "kubeproxy_sync_proxy_rules_nftables_cleanup_failures_total{ip_family=\"IPv4\"} 1",
             "kubeproxy_conntrack_reconciler_sync_duration_seconds_count{ip_family=\"IPv4\"} 1",
             "kubeproxy_conntrack_reconciler_deleted_entries_total{ip_family=\"IPv4\"} 7",
             "weft_proxy_change_to_kernel_seconds_bucket{le=\"0.0016\",ip_family=\"IPv4\"} 1",
@@ -459,6 +339,19 @@ mod tests {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
         assert_eq!(Buckets::Programming.bounds().len(), 80);
+    }
+
+    #[test]
+    fn a_mode_that_is_not_in_use_has_no_metrics() {
+        let metrics = Metrics::new();
+        metrics.register_nftables();
+        metrics.iptables_rules(IpFamily::V4, "nat", Some(50), 3);
+        metrics.nftables_failed(IpFamily::V4);
+        let text = metrics.encode().expect("text");
+        assert!(!text.contains("iptables") && text.contains("nftables_sync_failures"), "{text}");
+        for name in ["kubernetes_build_info{", "weft_build_info{", "process_open_fds "] {
+            assert!(text.contains(name), "{name} is not in\n{text}");
+        }
     }
 
     #[test]

@@ -5,11 +5,17 @@
 
 use std::future::pending;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use telemetry::Backoff;
 
 use host::inotify::{Notice, Watch};
 
 use crate::error::ProxyError;
 use crate::options::{self, Machine, Options};
+
+/// Pauses after the watch failed: the directory was moved away, or there are no inotify instances left.
+const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 
 /// Returns when --config names a file whose content has come to mean something else than it did at the start; never
 /// where no file was given. Needs a tokio runtime.
@@ -17,12 +23,20 @@ pub async fn reconfigured(started: Options, arguments: Vec<String>) -> ProxyErro
     let path = PathBuf::from(started.settings.get("config").text());
     let Some(directory) = path.parent() else { return pending().await };
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-    match follow(&path, directory, &started, &arguments).await {
-        Ok(()) => ProxyError::Reconfigured { path },
-        Err(error) => {
-            tracing::warn!(%error, path = %path.display(), "changes of the configuration file are not noticed");
-            pending().await
+    let (mut backoff, mut said, mut useless) = (Backoff::new(RETRY.0, RETRY.1), String::new(), String::new());
+    loop {
+        let follow = follow(&path, directory, &started, &arguments, &mut useless);
+        let Err(error) = follow.await else { return ProxyError::Reconfigured { path } };
+        let error = error.to_string();
+        if error != said {
+            tracing::warn!(
+                error,
+                path = %path.display(),
+                "changes of the configuration file are noticed only when this works again; trying again"
+            );
+            said = error;
         }
+        tokio::time::sleep(backoff.step()).await;
     }
 }
 
@@ -31,21 +45,21 @@ async fn follow(
     directory: &Path,
     started: &Options,
     arguments: &[String],
+    said: &mut String,
 ) -> std::io::Result<()> {
     let watch = Watch::new(directory)?;
-    let mut said = String::new();
     loop {
         match options::resolve(arguments, &Machine) {
             Ok(now) if now.settings != started.settings => return Ok(()),
             Ok(_) => said.clear(),
             Err(error) => {
                 let problem = error.to_string();
-                if problem != said {
+                if problem != *said {
                     tracing::warn!(
                         problem,
                         "the configuration file has changed, and is of no use: going on as before"
                     );
-                    said = problem;
+                    *said = problem;
                 }
             }
         }
@@ -62,5 +76,36 @@ async fn follow(
                 break;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_directory_that_goes_and_comes_back_costs_no_change_of_the_configuration_file() {
+        let around = tempfile::tempdir().expect("a directory");
+        let (here, away) = (around.path().join("here"), around.path().join("away"));
+        std::fs::create_dir(&here).expect("a directory");
+        let path = here.join("config.yaml");
+        let write = |directory: &Path, mode: &str| {
+            let text = format!(
+                "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nmode: {mode}\n"
+            );
+            std::fs::write(directory.join("config.yaml"), text).expect("a file");
+        };
+        write(&here, "nftables");
+        let arguments = vec![format!("--config={}", path.display()), "--feed-dir=/nowhere".to_owned()];
+        let started = options::resolve(&arguments, &Machine).expect("options");
+        let mut following = tokio::spawn(reconfigured(started, arguments));
+        std::fs::rename(&here, &away).expect("to move it");
+        let early = tokio::time::timeout(Duration::from_millis(500), &mut following).await;
+        assert!(early.is_err(), "nothing has changed: {early:?}");
+        write(&away, "iptables");
+        std::fs::rename(&away, &here).expect("to move it back");
+        let end =
+            tokio::time::timeout(Duration::from_secs(60), following).await.expect("the change is noticed");
+        assert!(matches!(end, Ok(ProxyError::Reconfigured { .. })), "{end:?}");
     }
 }

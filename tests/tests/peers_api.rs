@@ -2,6 +2,8 @@
 //!
 //! Needs the originals in WEFT_PEERS (or peers/bin), and etcd.
 
+#[path = "peers_api/metrics.rs"]
+mod metrics;
 #[path = "peers_api/testbed.rs"]
 mod testbed;
 

@@ -9,6 +9,7 @@ use std::fmt;
 use std::pin::Pin;
 
 use host::error::{HostError, Remedy};
+use proxy_core::names::Family;
 use proxy_core::table::{PortKey, ServiceTable, TableDelta};
 
 pub mod iptables;
@@ -55,6 +56,11 @@ pub trait Backend {
     /// New connections to each service port since the kernel counts them, where this backend can tell.
     fn connections(&mut self, of: &ServiceTable) -> Result<BTreeMap<PortKey, u64>, BackendError>;
 
+    /// How many rules there are of each table, where the backend's rules are counted like that.
+    fn rules(&self) -> Vec<RuleCount> {
+        Vec::new()
+    }
+
     /// Leaves nothing of this backend in the kernel, whoever wrote it. Connections that there are go on.
     fn remove(&mut self) -> Result<(), BackendError>;
 
@@ -88,6 +94,9 @@ pub trait AnyBackend {
     /// See [`Backend::connections`].
     fn connections(&mut self, of: &ServiceTable) -> Result<BTreeMap<PortKey, u64>, BackendError>;
 
+    /// See [`Backend::rules`].
+    fn rules(&self) -> Vec<RuleCount>;
+
     /// See [`Backend::territory`].
     fn territory(&self) -> Vec<Territory>;
 }
@@ -118,9 +127,24 @@ impl<B: Backend> AnyBackend for B {
         Backend::connections(self, of)
     }
 
+    fn rules(&self) -> Vec<RuleCount> {
+        Backend::rules(self)
+    }
+
     fn territory(&self) -> Vec<Territory> {
         Backend::territory(self)
     }
+}
+
+/// Rules of one family in one table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleCount {
+    pub family: Family,
+    pub table: &'static str,
+    /// In the kernel, when they were counted last; none before that.
+    pub all: Option<usize>,
+    /// Written by the last pass.
+    pub last: usize,
 }
 
 /// What a pass did.

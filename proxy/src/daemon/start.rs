@@ -27,6 +27,7 @@ pub(super) struct Services {
 pub(super) async fn services(options: &Options) -> Result<Services, ProxyError> {
     let health = ProxyHealth::new(options.sync_period);
     let metrics = Metrics::new();
+    options.mode.register(&metrics);
     let ready = Ready::default();
     let (ask, questions) = questions::channel();
     metrics.count_services(questions::counts(ask.clone()));

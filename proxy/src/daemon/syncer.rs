@@ -234,9 +234,17 @@ impl<B: AnyBackend + ?Sized> Syncer<B> {
         whole
     }
 
+    fn count_rules(&self) {
+        for count in self.backend.rules() {
+            self.metrics.iptables_rules(count.family, count.table, count.all, count.last);
+        }
+    }
+
     /// New connections of each service port, for the metrics.
     fn connections(&mut self) -> Vec<ServiceCount> {
-        match self.backend.connections(&self.table) {
+        let counted = self.backend.connections(&self.table);
+        self.count_rules();
+        match counted {
             Ok(counts) => counts
                 .into_iter()
                 .map(|((family, port), connections)| ServiceCount { family, port, connections })
@@ -282,6 +290,7 @@ impl<B: AnyBackend + ?Sized> Syncer<B> {
             }
         }
         self.metrics.nothing_pending();
+        self.count_rules();
     }
 
     fn sweep(&mut self) {

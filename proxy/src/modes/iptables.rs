@@ -56,6 +56,10 @@ impl Definition for Ipt {
         true
     }
 
+    fn register(&self, metrics: &Metrics) {
+        metrics.register_iptables();
+    }
+
     fn count_failure(&self, metrics: &Metrics, family: Family, pass: metrics::Sync) {
         metrics.iptables_failed(family, pass);
     }

@@ -49,6 +49,9 @@ pub trait Definition: Leftovers {
     /// Whether node ports can be served at 127.0.0.0/8, where kube-proxy does that too.
     fn serves_loopback(&self) -> bool;
 
+    /// Registers the metrics that only this mode has.
+    fn register(&self, metrics: &Metrics);
+
     /// Counts a pass that failed, under the name that kube-proxy has for it.
     fn count_failure(&self, metrics: &Metrics, family: Family, pass: metrics::Sync);
 }

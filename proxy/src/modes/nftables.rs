@@ -45,6 +45,10 @@ impl Definition for Nft {
         false
     }
 
+    fn register(&self, metrics: &Metrics) {
+        metrics.register_nftables();
+    }
+
     fn count_failure(&self, metrics: &Metrics, family: Family, _: metrics::Sync) {
         metrics.nftables_failed(family);
     }

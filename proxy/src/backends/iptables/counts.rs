@@ -15,7 +15,7 @@ use host::netns::Namespace;
 use proxy_core::names::Family;
 use proxy_core::table::{PortKey, ServiceTable};
 
-use super::names::{ENDS_IN, Kind, NODE_PORTS, Names, SERVICES, Table};
+use super::names::{ENDS_IN, Kind, NODE_PORTS, Names, SERVICES, Table, is_owned};
 
 /// For how long a reading is good enough at least.
 pub const FRESH: Duration = Duration::from_secs(10);
@@ -29,7 +29,14 @@ fn pause(took: Duration) -> Duration {
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// A rule that leads to a service port: which rule, the digits of the port's chains, and its packets.
-type Reading = Vec<(u64, (Family, String), u64)>;
+type Lead = (u64, (Family, String), u64);
+
+/// Of all families.
+struct Reading {
+    leads: Vec<Lead>,
+    /// Rules of ours.
+    rules: BTreeMap<(Family, Table), usize>,
+}
 
 /// A reading, and how long it took.
 type Timed = (Reading, Duration);
@@ -43,6 +50,8 @@ pub struct Counts {
     /// Packets of each rule at the last reading.
     seen: HashMap<u64, u64>,
     totals: HashMap<(Family, String), u64>,
+    /// Of the last reading.
+    rules: BTreeMap<(Family, Table), usize>,
 }
 
 impl Counts {
@@ -75,10 +84,16 @@ impl Counts {
         table.ports.keys().map(|key| (key.clone(), total(key).unwrap_or(0))).collect()
     }
 
+    /// Rules of ours in a table; none before the first reading.
+    pub fn rules(&self, family: Family, table: Table) -> Option<usize> {
+        self.rules.get(&(family, table)).copied()
+    }
+
     fn take(&mut self, reading: Reading) {
+        self.rules = reading.rules;
         let mut totals = HashMap::new();
         let mut seen = HashMap::new();
-        for (rule, port, packets) in reading {
+        for (rule, port, packets) in reading.leads {
             let before = self.seen.get(&rule).copied().unwrap_or(0);
             // Fewer than before: it was written again meanwhile.
             let more = if packets >= before { packets - before } else { packets };
@@ -97,22 +112,34 @@ fn begin(tools: Vec<(Family, Iptables)>, namespace: Namespace) -> Receiver<Resul
     std::thread::spawn(move || {
         let start = Instant::now();
         let read = || {
-            let saved =
-                tools.iter().map(|(family, tool)| Ok((*family, tool.save_counted(Table::Nat.as_str())?)));
-            saved.collect::<Result<Vec<_>, HostError>>()
+            let mut saved = Vec::new();
+            for (family, tool) in &tools {
+                for table in [Table::Filter, Table::Nat] {
+                    saved.push((*family, table, tool.save_counted(table.as_str())?));
+                }
+            }
+            Ok(saved)
         };
-        let saved = namespace.run(read).and_then(|saved| saved);
+        let saved: Result<Vec<_>, HostError> = namespace.run(read).and_then(|saved| saved);
         // Who asked may be gone.
         let _ = to.send(saved.map(|saved| {
-            let leads = saved.iter().flat_map(|(family, saved)| leads(*family, saved).collect::<Vec<_>>());
-            (leads.collect(), start.elapsed())
+            let nat = saved.iter().filter(|(_, table, _)| *table == Table::Nat);
+            let leads = nat.flat_map(|(family, _, saved)| leads(*family, saved).collect::<Vec<_>>());
+            let rules = saved.iter().map(|(family, table, saved)| ((*family, *table), ours(*table, saved)));
+            (Reading { leads: leads.collect(), rules: rules.collect() }, start.elapsed())
         }));
     });
     from
 }
 
+/// How many rules of a table are in chains of ours.
+fn ours(table: Table, saved: &Saved) -> usize {
+    let rules = saved.table(table.as_str()).into_iter().flat_map(|table| &table.rules);
+    rules.filter(|rule| is_owned(&rule.chain)).count()
+}
+
 /// The rules by which connections come to service ports from outside of the services' own chains.
-fn leads(family: Family, saved: &Saved) -> impl Iterator<Item = (u64, (Family, String), u64)> {
+fn leads(family: Family, saved: &Saved) -> impl Iterator<Item = Lead> {
     let rules = saved.table(Table::Nat.as_str()).into_iter().flat_map(|table| &table.rules);
     rules.filter_map(move |rule| {
         let digits = port_of(rule)?;
@@ -141,7 +168,9 @@ mod tests {
     use super::*;
 
     fn reading(text: &str) -> Reading {
-        leads(Family::V4, &Saved::parse(text).unwrap()).collect()
+        let saved = Saved::parse(text).unwrap();
+        let rules = [((Family::V4, Table::Nat), ours(Table::Nat, &saved))].into();
+        Reading { leads: leads(Family::V4, &saved).collect(), rules }
     }
 
     #[test]
@@ -165,6 +194,7 @@ mod tests {
         counts.take(reading(text));
         let port = |digits: &str| counts.totals[&(Family::V4, digits.to_owned())];
         assert_eq!((port("AAAA"), port("BBBB"), counts.totals.len()), (3 + 1, 7 + 4, 2));
+        assert_eq!(counts.rules(Family::V4, Table::Nat), Some(7));
     }
 
     #[test]

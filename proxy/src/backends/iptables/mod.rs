@@ -15,10 +15,11 @@ use host::command::{Runner, System};
 use host::error::HostError;
 use host::iptables::{Flavour, Flush, Iptables, Saved, survey};
 use host::netns::Namespace;
+use names::Table;
 use proxy_core::names::Family;
 use proxy_core::table::{PortKey, ServicePort, ServiceTable, TableDelta};
 
-use super::{Applied, Backend, BackendError, Territory};
+use super::{Applied, Backend, BackendError, RuleCount, Territory};
 
 pub mod counts;
 mod digest;
@@ -82,6 +83,8 @@ pub struct IptablesBackend {
     looking: Looking,
     /// Of these it has been said that their affinity is slow.
     slow: BTreeSet<PortKey>,
+    /// Rules that the last pass wrote.
+    last: BTreeMap<(Family, Table), usize>,
     /// None: look at everything.
     known: Option<Known>,
 }
@@ -157,6 +160,7 @@ impl IptablesBackend {
             counts,
             looking,
             slow,
+            last: BTreeMap::new(),
             known: None,
         })
     }
@@ -214,8 +218,9 @@ impl IptablesBackend {
         }
     }
 
-    fn write(&self, family: Family, text: Text) -> Result<usize, HostError> {
+    fn write(&mut self, family: Family, text: Text) -> Result<usize, HostError> {
         let writes = text.writes();
+        text.rules().for_each(|(table, rules)| *self.last.entry((family, table)).or_default() += rules);
         if text.is_empty() {
             return Ok(0);
         }
@@ -237,7 +242,8 @@ impl IptablesBackend {
         known: Known,
     ) -> Result<Applied, HostError> {
         let mut known = known;
-        let mut writes = 0;
+        self.last.clear();
+        let mut texts = Vec::new();
         for (family, tool) in &self.tools {
             let (view, style) = (want.node.family(*family), self.style(*family, tool, known.comments));
             let changes = delta.ports.iter().filter(|change| change.key.0 == *family);
@@ -249,7 +255,11 @@ impl IptablesBackend {
             let dispatch = known.dispatch.entry(*family).or_default();
             let text = restore::change(known.shared.entry(*family).or_default(), dispatch, parts);
             tracing::debug!(mode = MODE, %family, writes = text.writes(), "change\n{text}");
-            writes += self.write(*family, text)?;
+            texts.push((*family, text));
+        }
+        let mut writes = 0;
+        for (family, text) in texts {
+            writes += self.write(family, text)?;
         }
         self.known = Some(known);
         Ok(Applied { full: false, writes })
@@ -306,6 +316,7 @@ impl Backend for IptablesBackend {
         if plan.loopback {
             self.allow_loopback();
         }
+        self.last.clear();
         let mut writes = 0;
         for (family, text) in plan.texts {
             writes += self.write(family, text)?;
@@ -365,6 +376,17 @@ impl Backend for IptablesBackend {
 
     fn connections(&mut self, of: &ServiceTable) -> Result<BTreeMap<PortKey, u64>, BackendError> {
         Ok(self.counts.of(of, &self.tools, &self.namespace))
+    }
+
+    fn rules(&self) -> Vec<RuleCount> {
+        let tables = |family: &Family| [(*family, Table::Filter), (*family, Table::Nat)];
+        let count = |(family, table): (Family, Table)| RuleCount {
+            family,
+            table: table.as_str(),
+            all: self.counts.rules(family, table),
+            last: self.last.get(&(family, table)).copied().unwrap_or(0),
+        };
+        self.tools.iter().flat_map(|(family, _)| tables(family)).map(count).collect()
     }
 
     /// In every flavour that is installed. [`names::FIREWALL`] stays: it is kubelet's too.

@@ -59,6 +59,15 @@ impl Text {
         self.tables.values().map(of).sum()
     }
 
+    /// Rules written to each table.
+    pub fn rules(&self) -> impl Iterator<Item = (Table, usize)> {
+        let adds = |line: &&String| line.starts_with("-A ") || line.starts_with("-I ");
+        self.tables.iter().map(move |(table, changes)| {
+            let whole: usize = changes.whole.values().map(Vec::len).sum();
+            (*table, whole + changes.lines.iter().filter(adds).count())
+        })
+    }
+
     /// The same in several texts, to be restored one after the other: each with at most `limit` rules of chains that
     /// belong to services, or one such chain; what they lead to before what leads to them, and all that many share in the
     /// last. The nft flavour takes time with the square of what one text carries.
@@ -357,4 +366,20 @@ fn drop_one(chain: &mut Shared, at: &At) -> bool {
         chain.remove(at);
     }
     last
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_written_are_counted_by_table() {
+        let mut text = Text::default();
+        text.whole(Table::Nat, "KUBE-SVC-A", ["-j RETURN", "-j DROP"]);
+        text.line(Table::Nat, "-I KUBE-SERVICES 1 -j KUBE-SVC-A".to_owned());
+        text.line(Table::Nat, "-D KUBE-SERVICES -j KUBE-SVC-B".to_owned());
+        text.line(Table::Filter, "-A KUBE-FORWARD -j ACCEPT".to_owned());
+        text.gone(Table::Nat, "KUBE-SVC-B");
+        assert_eq!(text.rules().collect::<Vec<_>>(), [(Table::Filter, 1), (Table::Nat, 3)]);
+    }
 }
