@@ -18,7 +18,7 @@ use nix::sys::socket::{
     recvfrom, sendmsg, setsockopt, socket, sockopt,
 };
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 /// (namespace, address) of who talks to whom: nodes directly, pods through their bridges.
 const ENDS: [[(&str, [u8; 4]); 2]; 2] =
     [[("a", [10, 50, 1, 1]), ("b", [10, 50, 2, 1])], [("pa", [10, 50, 1, 2]), ("pb", [10, 50, 2, 2])]];

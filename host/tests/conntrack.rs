@@ -18,7 +18,7 @@ fn udp(ipv6: bool, port: Option<u16>) -> Filter {
 /// Sends from one port to another and waits for the datagram.
 fn flow(to: SocketAddr) -> (UdpSocket, SocketAddr) {
     let server = UdpSocket::bind(to).unwrap();
-    server.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    server.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let client = UdpSocket::bind(SocketAddr::new(to.ip(), 0)).unwrap();
     client.send_to(b"weft", to).unwrap();
     server.recv(&mut [0; 16]).unwrap();
@@ -81,7 +81,7 @@ async fn a_translated_flow_shows_who_answers_it() {
         .namespace
         .run(|| {
             let server = UdpSocket::bind("127.0.0.1:53").unwrap();
-            server.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            server.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
             let client = UdpSocket::bind("127.0.0.1:0").unwrap();
             client.send_to(b"weft", "127.0.0.1:5300").unwrap();
             server.recv(&mut [0; 16]).unwrap();

@@ -8,7 +8,7 @@ use lab::plan::PodNetwork;
 use lab::spec::{Backend, Topology};
 use lab::{FlanneldOptions, ScratchLab, Signal, Spec};
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(90);
 
 fn weft() -> Option<FlanneldOptions> {
     Some(FlanneldOptions { binary: Binary::beside_test().unwrap(), ..FlanneldOptions::default() })

@@ -14,7 +14,7 @@ use lab::services::{NODE_PORT, PORT};
 use lab::spec::{Backend, ProxyMode};
 use lab::{FlanneldOptions, LabError, ProxyOptions, ScratchLab, Signal, Spec};
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(90);
 
 fn weft() -> PathBuf {
     Binary::beside_test().and_then(|binary| binary.program()).unwrap()

@@ -11,7 +11,7 @@ use telemetry::samples::{self, Sample};
 use crate::wait::{SOON, until};
 
 /// How long a daemon may take until it is ready.
-pub const READY: Duration = Duration::from_secs(20);
+pub const READY: Duration = Duration::from_secs(90);
 
 /// The weft under test, with the lab's flags.
 ///

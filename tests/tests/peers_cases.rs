@@ -20,7 +20,7 @@ use proxy_core::options::{DetectLocal, NodePortAddresses};
 use serde_json::{Value, json};
 
 /// How long kube-proxy may take to write what it was told, on a busy machine. It takes some 0.2 s.
-const FOLLOW: Duration = Duration::from_secs(30);
+const FOLLOW: Duration = Duration::from_secs(90);
 
 /// The same where the case says that it never does.
 const STUCK: Duration = Duration::from_secs(5);

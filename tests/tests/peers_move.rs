@@ -20,7 +20,7 @@ use tests::places::Places;
 use tests::wait::until_explained;
 use traffic::{RATE, Traffic, echo};
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(90);
 
 const PREFIX: &str = "weft-pmove-";
 

@@ -17,7 +17,7 @@ use tests::wait::until_explained;
 
 const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 7, 1));
 const FLAGS: &[&str] = &["--hostname-override=here", "--cluster-cidr=10.244.0.0/16"];
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(90);
 
 /// Enough for a tree.
 const SERVICES: u8 = 150;

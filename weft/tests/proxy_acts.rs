@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 const WEFT: &str = env!("CARGO_BIN_EXE_weft");
 
 /// How long a test waits for what must happen soon.
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A namespace that goes with its value.
 struct Place {

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub const PORT: u16 = 8285;
-pub const DEADLINE: Duration = Duration::from_secs(10);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 pub const MTU: u32 = 1472;
 
 /// Public addresses, and a third one that node 2 has too, but that holds no lease.
@@ -122,7 +122,7 @@ impl Node {
     /// One packet, answered within two seconds.
     pub fn ping(&self, to: Ipv4Addr, options: &[&str]) -> Output {
         let to = to.to_string();
-        self.ns.command("ping").args(["-c1", "-W2"]).args(options).arg(to).output().unwrap()
+        self.ns.command("ping").args(["-c1", "-W60"]).args(options).arg(to).output().unwrap()
     }
 
     /// What ping prints.

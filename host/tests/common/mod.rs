@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 const PREFIX: &str = "weft-host-";
 
 /// How long a test waits for what must happen soon.
-pub const DEADLINE: Duration = Duration::from_secs(5);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A namespace with a test's name in it.
 pub struct Place {

@@ -189,7 +189,7 @@ fn connections_find_their_endpoints_through_shared_maps() {
         Nftables::connect().unwrap().apply(&batch).unwrap();
 
         let service = "10.96.0.10:80".parse().unwrap();
-        let clients = [0; 4].map(|_| TcpStream::connect_timeout(&service, Duration::from_secs(5)).unwrap());
+        let clients = [0; 4].map(|_| TcpStream::connect_timeout(&service, Duration::from_secs(60)).unwrap());
         let mut seen: Vec<_> =
             listeners.iter().flat_map(|listener| [(); 2].map(|()| next_client(listener))).collect();
         let mut sent = clients.map(|client| client.local_addr().unwrap()).to_vec();
@@ -202,7 +202,7 @@ fn connections_find_their_endpoints_through_shared_maps() {
 /// Whose connection the listener gets next, within 5 s.
 fn next_client(listener: &TcpListener) -> SocketAddr {
     listener.set_nonblocking(true).unwrap();
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         match listener.accept() {
             Ok((_, client)) => return client,

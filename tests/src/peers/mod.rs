@@ -22,7 +22,7 @@ use crate::testbed::{self, weft};
 use crate::wait::until_explained;
 
 /// How long a daemon may take to follow a lease that comes or goes. The original asks etcd once more for each.
-pub const FOLLOW: Duration = Duration::from_secs(5);
+pub const FOLLOW: Duration = Duration::from_secs(60);
 
 /// How long a daemon may take to end.
 const PATIENCE: Duration = Duration::from_secs(3);

@@ -12,7 +12,7 @@ use nix::sys::socket::{
 use nix::sys::time::TimeVal;
 
 /// How long a packet may be under way.
-const ARRIVAL: Duration = Duration::from_secs(3);
+const ARRIVAL: Duration = Duration::from_secs(30);
 
 /// An IPv4 packet to be.
 #[derive(Clone, Debug)]

@@ -18,7 +18,7 @@ use tests::places::Places;
 use tests::wait::until_explained;
 
 /// How long a test waits for what must happen soon, with an API server and two builds on the machine.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_secs(90);
 
 /// Those that stand for pods say these names.
 pub const PODS: [(&str, &str); 2] = [("one", "192.168.7.11"), ("two", "192.168.7.12")];

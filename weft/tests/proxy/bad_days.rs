@@ -352,7 +352,7 @@ fn a_pass_that_waits_for_a_lock_keeps_neither_health_nor_the_end_waiting() {
     command.env("XTABLES_LOCKFILE", &lock);
     let proxy = testbed.start_command(command);
     testbed.until_answered_by(CLUSTER_IP, &["one", "two"]);
-    let mut holder = Command::new("flock").arg(&lock).args(["sleep", "60"]).spawn().unwrap();
+    let mut holder = Command::new("flock").arg(&lock).args(["sleep", "600"]).spawn().unwrap();
     until("the lock to be held", || {
         let free = Command::new("flock").arg("-n").arg(&lock).arg("true").status().unwrap().success();
         if free { Err("free".to_owned()) } else { Ok(()) }
@@ -370,12 +370,10 @@ fn a_pass_that_waits_for_a_lock_keeps_neither_health_nor_the_end_waiting() {
         let (code, text) = super::daemon::get(&testbed, port, path);
         assert_eq!(code, 200, "{path}: {text}");
     }
-    let asked = std::time::Instant::now();
     assert_eq!(proxy.end(Signal::SIGTERM), Some(0));
-    let took = asked.elapsed();
+    assert!(holder.try_wait().unwrap().is_none(), "it ends while the lock is still held");
     holder.kill().unwrap();
     holder.wait().unwrap();
-    assert!(took < Duration::from_secs(9), "{took:?}");
     // What was left is made good.
     let _proxy = testbed.start_with(IPTABLES);
     testbed.until_answered_by(CLUSTER_IP, &["two"]);
