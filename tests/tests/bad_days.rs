@@ -11,7 +11,7 @@ use lab::spec::{Backend, Datapath};
 use lab::{Node, Signal, Spec};
 use tests::leases;
 use tests::stream::Stream;
-use tests::testbed::{READY, assert_all_reach_all, bare, metric, said, sh, spec, start, up, weft};
+use tests::testbed::{READY, assert_all_reach_all, bare, metric, said, sh, spec, start, up, warned, weft};
 use tests::view::View;
 use tests::wait::{until, until_true};
 
@@ -92,6 +92,77 @@ fn while_etcd_is_dead_packets_flow_and_afterwards_nodes_join() {
     }
     println!("joined {:?} after etcd's start, {:?} after it served", back.elapsed(), served.elapsed());
     last.connect_pods().unwrap();
+    assert_all_reach_all(&lab);
+}
+
+/// Originals publish their leases again only when they renew them, hours later (flannel issues 29 and 610).
+#[test]
+fn an_etcd_that_comes_back_empty_costs_no_peer() {
+    let lab = up(&spec("badempty", Backend::Vxlan));
+    let node = lab.node("n1");
+    // Two that publish nothing again, and revisions that an empty etcd has not reached.
+    for n in [231, 232] {
+        let mac = format!("02:00:00:00:02:{}", n - 200);
+        leases::put(&lab, &format!("10.244.{n}.0-24"), &leases::vxlan(&format!("172.30.0.{n}"), &mac));
+    }
+    for n in 0..20 {
+        lab.etcd().put("/elsewhere", &n.to_string()).unwrap();
+    }
+    let all = |now: &View| now.has("route", "10.244.231.0") && now.has("route", "10.244.232.0");
+    until_true("the silent peers", || all(&View::of(node)));
+    let own = leases::of(&lab, "172.30.0.11").unwrap();
+    let before = View::of(node);
+    let from = node.log().len();
+    let stream = Stream::between(lab.pod("n1-p1"), lab.pod("n2-p1"));
+
+    lab.stop_etcd(Signal::SIGKILL).unwrap();
+    lab.etcd().wipe().unwrap();
+    lab.start_etcd().unwrap();
+    let line = said(node, from, "is kept for 24 hours");
+    assert!(line.contains("WARN") && line.contains("10.244.231.0-24, 10.244.232.0-24"), "{line}");
+    // Those that run publish at once, under the keys that they had.
+    assert_eq!(until("our own lease", || leases::of(&lab, "172.30.0.11")), own);
+    until("the other's lease", || leases::of(&lab, "172.30.0.12"));
+    said(node, from, "/coreos.com/network/config was deleted");
+    assert_eq!(View::of(node), before, "no peer was lost");
+    stream.wait_for_flow();
+    let tally = stream.end();
+    assert_eq!(tally.lost, 0, "{tally:?}");
+
+    // One is another's now; one comes back at another place; what is deleted before our eyes goes at once.
+    leases::put(&lab, "10.244.231.0-24", &leases::vxlan("172.30.0.233", "02:00:00:00:02:33"));
+    leases::put(&lab, "10.244.234.0-24", &leases::vxlan("172.30.0.232", "02:00:00:00:02:32"));
+    until_true("the new holders", || {
+        let now = View::of(node);
+        now.has("fdb", "dst 172.30.0.233")
+            && !now.has("fdb", "dst 172.30.0.231")
+            && now.has("route", "10.244.234.0")
+            && !now.has("route", "10.244.232.0")
+    });
+    leases::delete(&lab, "10.244.234.0-24");
+    until_true("the end of a deleted lease", || !View::of(node).has("route", "10.244.234.0"));
+}
+
+#[test]
+fn a_configuration_that_changes_while_running_is_told_once_and_drops_nothing() {
+    let lab = up(&spec("badconf", Backend::Vxlan));
+    let node = lab.node("n1");
+    let good = lab.spec().network_config_json();
+    let before = View::of(node);
+    let from = node.log().len();
+    lab.etcd().put_network_config(r#"{"Network":"10.99.0.0/16","Backend":{"Type":"vxlan","VNI":5}}"#).unwrap();
+    let line = warned(node, from, "the network configuration has changed");
+    for part in ["10.244.0.0/16", "10.99.0.0/16", "VNI 5", "restart flanneld on every node"] {
+        assert!(line.contains(part), "{part:?} in {line}");
+    }
+    lab.etcdctl(["del", "/coreos.com/network/config"]).unwrap().ok().unwrap();
+    warned(node, from, "/coreos.com/network/config was deleted");
+    lab.etcd().put_network_config("{").unwrap();
+    warned(node, from, "has become unusable");
+    lab.etcd().put_network_config(&good).unwrap();
+    said(node, from, "is again the one that this daemon runs with");
+    assert_eq!(node.log()[from..].matches("the network configuration has changed").count(), 1);
+    assert_eq!(View::of(node), before);
     assert_all_reach_all(&lab);
 }
 

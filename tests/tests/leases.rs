@@ -97,6 +97,36 @@ fn the_previous_subnet_is_taken_again_if_nobody_has_it() {
     assert!(view.has("route", &old) && !view.has("address", &format!("{old}/32")), "{view}");
 }
 
+/// A node that got another address while flanneld did not run (DHCP), or that was moved to another interface.
+#[test]
+fn a_lease_under_a_former_address_is_taken_back() {
+    let lab = up(&bare("leasefor", Backend::Vxlan));
+    let node = lab.node("n1");
+    start(node, &weft());
+    let (own, value) = leases::of(&lab, "172.30.0.11").unwrap();
+    let move_to = |address: &str| {
+        node.stop_flanneld(Signal::SIGTERM).unwrap();
+        let dev = sh(node, "ip -o -4 addr show to 172.30.0.0/24 | awk '{print $2}'").trim().to_owned();
+        sh(node, &format!("ip -4 addr flush dev {dev}; ip addr add {address}/24 dev {dev}"));
+    };
+    move_to("172.30.0.111");
+    start(node, &weft());
+    assert_eq!(subnet_key(node), own);
+    assert!(node.log().contains("which we held at 172.30.0.11"), "{}", node.log());
+    let moved = value.replace("172.30.0.11", "172.30.0.111");
+    assert_eq!(leases::of(&lab, "172.30.0.111"), Some((own.clone(), moved)));
+    assert_eq!(leases::of(&lab, "172.30.0.11"), None);
+    assert_eq!(View::of(node).count("route"), 0, "no way to ourselves");
+
+    // Somebody else has it by now, even with our MAC: then it is his.
+    node.stop_flanneld(Signal::SIGTERM).unwrap();
+    let (_, value) = leases::of(&lab, "172.30.0.111").unwrap();
+    leases::put(&lab, &own, &value.replace("172.30.0.111", "172.30.0.99"));
+    start(node, &weft());
+    assert_ne!(subnet_key(node), own);
+    assert_eq!(leases::of(&lab, "172.30.0.99").unwrap().0, own);
+}
+
 #[test]
 fn two_nodes_race_for_the_last_free_subnet() {
     // 10.244.1.0, .2.0 and .3.0: the first subnet of a network is never used.

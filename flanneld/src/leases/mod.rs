@@ -4,7 +4,6 @@
 //! one module per source. Never: decides which subnet to take (the core's `acquire` does), or what a lease means to
 //! the kernel.
 
-mod backoff;
 mod error;
 pub mod etcd;
 

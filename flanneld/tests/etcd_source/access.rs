@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use etcd::EtcdError;
 use flanneld::leases::etcd::EtcdSource;
@@ -76,10 +75,8 @@ async fn refusal_and_silence_are_told_apart() {
 
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
-    let start = Instant::now();
     let said = config_error(&source(&url, &[])).await.to_string();
     assert_eq!(said, format!("etcd cannot be reached: {url}: no answer within 3s"));
-    assert!(start.elapsed() < Duration::from_secs(5));
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use flanneld::leases::SourceError;
+use flanneld_core::acquire::{Identity, Note};
 use flanneld_core::lease::{LeaseAttrs, RawJson};
 
 use crate::server::*;
@@ -102,6 +103,27 @@ async fn the_subnet_of_a_former_run_is_taken_again_unless_somebody_has_it() {
     assert_eq!(mine.key, key("10.5.72.0-24"));
     let other = source.acquire(&slash16(), &node(2), &who_had(&node(2), "10.5.72.0/24")).await.unwrap();
     assert_ne!(other.key, mine.key);
+}
+
+/// The node's address changed while flanneld did not run.
+#[tokio::test]
+async fn a_lease_under_a_former_address_is_written_again_unless_somebody_wrote_it_since() {
+    let etcd = Etcd::start().await;
+    let mut admin = admin(&etcd).await;
+    let source = source(&etcd.url(), &[]);
+    let first = source.acquire(&slash16(), &node(1), &who_had(&node(1), "10.5.72.0/24")).await.unwrap();
+    let note = Note { subnets: first.lease.subnets, written: first.mod_revision };
+    let moved = Identity { note: Some(note), ..who_had(&node(9), "10.5.72.0/24") };
+    let own = source.acquire(&slash16(), &node(9), &moved).await.unwrap();
+    assert_eq!(own.key, first.key);
+    assert_eq!(read(&mut admin, &own.key).await.unwrap().0, node(9).to_json());
+    let leases: Vec<i64> = admin.leases().await.unwrap().leases().iter().map(|one| one.id()).collect();
+    assert_eq!(leases, [own.etcd_lease.unwrap().id.get()], "the first etcd lease should be revoked");
+
+    // The same note once more: that write is not the last one any more.
+    let other = source.acquire(&slash16(), &node(7), &Identity { public_ip: node(7).public_ip, ..moved }).await;
+    assert_ne!(other.unwrap().key, own.key);
+    assert_eq!(read(&mut admin, &own.key).await.unwrap().0, node(9).to_json());
 }
 
 #[tokio::test]

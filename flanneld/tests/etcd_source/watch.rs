@@ -1,9 +1,9 @@
 //! The watch: what it tells, and how it mends itself.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use flanneld::leases::LeaseEvent;
-use flanneld_core::book::{Change, LeaseBook};
+use flanneld::leases::{ConfigEvent, LeaseEvent, SourceError};
+use flanneld_core::book::{Change, Continuity, LeaseBook};
 use flanneld_core::lease::{LeaseAttrs, Subnets};
 use nix::sys::signal::Signal;
 
@@ -62,7 +62,7 @@ async fn ends_when_nobody_listens() {
     let task = tokio::spawn(async move { source.watch(sender).await });
     next(&mut events).await;
     drop(events);
-    within(SECOND, "the end of the watch", task).await.unwrap();
+    within(SOON, "the end of the watch", task).await.unwrap();
 }
 
 #[tokio::test]
@@ -73,14 +73,12 @@ async fn waits_for_an_etcd_that_is_absent_at_start() {
     let silence = tokio::time::timeout(SECOND, events.recv()).await;
     assert!(silence.is_err(), "{silence:?}");
     etcd.restart().await;
-    let back = Instant::now();
     assert!(names(&next(&mut events).await).is_empty());
-    assert!(back.elapsed() < SECOND, "{:?}", back.elapsed());
 }
 
-/// flannel's watches take 3 to 5 seconds to come back.
+/// flannel's watches take 3 to 5 seconds to come back; ours some hundred milliseconds, as waits end at half a second.
 #[tokio::test]
-async fn goes_on_within_a_second_of_etcds_return() {
+async fn goes_on_where_it_was_after_etcds_return() {
     let mut etcd = Etcd::start().await;
     let mut events = watched(&source(&etcd.url(), &[]));
     next(&mut events).await;
@@ -88,10 +86,8 @@ async fn goes_on_within_a_second_of_etcds_return() {
     // Long enough for the waits to have grown.
     tokio::time::sleep(3 * SECOND).await;
     etcd.restart().await;
-    let back = Instant::now();
     admin(&etcd).await.put(name(1), node(1).to_json(), None).await.unwrap();
     assert_eq!(told(&next(&mut events).await), put(1), "no new snapshot: it goes on from where it was");
-    assert!(back.elapsed() < SECOND, "{:?}", back.elapsed());
 }
 
 #[tokio::test]
@@ -130,6 +126,7 @@ async fn after_compaction_the_snapshot_has_what_was_missed() {
     wire.set(Wire::Whole);
     let recovered = next(&mut events).await;
     assert_eq!(names(&recovered), ["10.5.2.0-24", "10.5.200.0-24", "10.5.3.0-24"]);
+    assert!(matches!(recovered, LeaseEvent::Snapshot(_, Continuity::Kept)), "what is not in it has really gone");
     let changes = recovered.enter(&mut book, Duration::ZERO).changes;
     let kinds: Vec<_> = changes.iter().map(|change| change.to_string().chars().next().unwrap()).collect();
     assert_eq!(kinds, ['-', '~', '+'], "removed, changed (flannel misses that one), added: {changes:?}");
@@ -168,9 +165,7 @@ async fn a_silent_connection_is_not_trusted() {
     admin.put(name(2), node(2).to_json(), None).await.unwrap();
     tokio::time::sleep(SECOND / 10).await;
     wire.set(Wire::Whole);
-    let cut = Instant::now();
     assert_eq!(told(&next(&mut events).await), put(2));
-    assert!(cut.elapsed() < 6 * SECOND, "{:?}", cut.elapsed());
 }
 
 #[tokio::test]
@@ -181,15 +176,13 @@ async fn a_frozen_etcd_is_waited_for() {
     etcd.signal(Signal::SIGSTOP);
     tokio::time::sleep(5 * SECOND).await;
     etcd.signal(Signal::SIGCONT);
-    let back = Instant::now();
     admin(&etcd).await.put(name(1), node(1).to_json(), None).await.unwrap();
     assert_eq!(told(&next(&mut events).await), put(1));
-    assert!(back.elapsed() < 4 * SECOND, "{:?}", back.elapsed());
 }
 
 /// An etcd that lost its data counts its revisions again; a watch from the old one would wait for years.
 #[tokio::test]
-async fn an_etcd_that_lost_its_data_is_listed_anew() {
+async fn an_etcd_that_lost_its_data_is_listed_again_as_such() {
     let mut etcd = Etcd::start().await;
     let mut old = admin(&etcd).await;
     for n in 1..=5 {
@@ -200,7 +193,8 @@ async fn an_etcd_that_lost_its_data_is_listed_anew() {
     etcd.kill();
     etcd.wipe();
     etcd.restart().await;
-    assert!(names(&next(&mut events).await).is_empty());
+    let again = next(&mut events).await;
+    assert!(names(&again).is_empty() && matches!(again, LeaseEvent::Snapshot(_, Continuity::Lost)), "{again:?}");
     admin(&etcd).await.put(name(7), node(7).to_json(), None).await.unwrap();
     assert_eq!(told(&next(&mut events).await), put(7));
 }
@@ -218,4 +212,54 @@ async fn a_slow_receiver_loses_nothing() {
     for n in 1..=100 {
         assert_eq!(told(&next(&mut events).await), put(n));
     }
+}
+
+#[tokio::test]
+async fn the_configuration_is_watched_over_interruptions() {
+    let mut etcd = Etcd::start().await;
+    let source = source(&etcd.url(), &[]);
+    let (sender, mut events) = tokio::sync::mpsc::channel(16);
+    tokio::spawn(async move { source.watch_config(sender).await });
+    let mut next = async || within(SOON, "word of the configuration", events.recv()).await.unwrap();
+    let missing = |event| matches!(event, ConfigEvent::Unusable(SourceError::ConfigMissing { .. }));
+    assert!(missing(next().await));
+    let key = "/coreos.com/network/config";
+    etcd.ctl(&["put", key, r#"{"Network":"10.5.0.0/16"}"#]);
+    assert!(matches!(next().await, ConfigEvent::Is(config) if config == slash16()));
+    etcd.ctl(&["put", key, "{"]);
+    assert!(matches!(next().await, ConfigEvent::Unusable(SourceError::ConfigMalformed { .. })));
+    etcd.ctl(&["del", key]);
+    assert!(missing(next().await));
+    // A neighbour's key is no news, and neither is an etcd that was away.
+    etcd.ctl(&["put", "/coreos.com/network/config2", "{}"]);
+    etcd.kill();
+    etcd.restart().await;
+    etcd.ctl(&["put", key, r#"{"Network":"10.5.0.0/16"}"#]);
+    assert!(matches!(next().await, ConfigEvent::Is(config) if config == slash16()));
+    etcd.kill();
+    etcd.wipe();
+    etcd.restart().await;
+    assert!(missing(next().await));
+}
+
+/// More leases than one page of a list holds.
+#[tokio::test]
+async fn a_snapshot_of_thousands_of_leases_is_whole() {
+    let etcd = Etcd::start().await;
+    let mut admin = admin(&etcd).await;
+    let all: Vec<u32> = (0..5000).collect();
+    for part in all.chunks(100) {
+        let puts = part.iter().map(|n| {
+            let lease = format!("10.{}.{}.0-24", 6 + n / 256, n % 256);
+            etcd_client::TxnOp::put(key(&lease), LeaseAttrs::new((0xac10_0000 + n).into()).to_json(), None)
+        });
+        admin.txn(etcd_client::Txn::new().and_then(puts.collect::<Vec<_>>())).await.unwrap();
+    }
+    let source = source(&etcd.url(), &[]);
+    let mut events = watched(&source);
+    assert_eq!(names(&next(&mut events).await).len(), 5000);
+    // A subnet among them is found, and none of theirs.
+    let config = network(r#"{"Network":"10.0.0.0/8","SubnetMin":"10.6.0.0","SubnetMax":"10.25.136.0"}"#);
+    let own = source.acquire(&config, &node(1), &who(&node(1))).await.unwrap();
+    assert_eq!(own.lease.subnets, subnets("10.25.136.0-24"));
 }

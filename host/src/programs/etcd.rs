@@ -123,6 +123,15 @@ impl Etcd {
         self.daemon.stop(signal)
     }
 
+    /// Deletes its data. It must have ended.
+    ///
+    /// # Errors
+    /// They cannot be deleted.
+    pub fn wipe(&self) -> Result<(), ProgramError> {
+        let data = self.directory.join("data");
+        fs::remove_dir_all(&data).map_err(ProgramError::io("delete", &data))
+    }
+
     /// Its log.
     pub fn log(&self) -> String {
         self.daemon.log()

@@ -4,16 +4,24 @@ use std::time::Duration;
 
 use etcd::{Change, Header, Span, Stale, Watch, WatchError, WatchEvent};
 use flanneld_core::book::Continuity;
+use telemetry::backoff::Backoff;
 use tokio::sync::mpsc::Sender;
 use tokio::time::{Instant, sleep};
 
 use super::EtcdSource;
-use crate::leases::backoff::Backoff;
 use crate::leases::error::SourceError;
 use crate::leases::{ConfigEvent, LeaseEvent};
 
 /// A watch that lasted this long was a good one: the next list is not held back.
 const CALM: Duration = Duration::from_secs(10);
+
+/// The first wait after a failure, and the longest where etcd answers with an error. A fifth of a wait is chance, so
+/// that nodes do not come back in step.
+const FAILING: Backoff =
+    Backoff::new(Duration::from_millis(100), Duration::from_secs(5)).jitter(0.2);
+/// The longest wait where etcd does not answer at all: a connection attempt is cheap, and an etcd that is back should
+/// be found within a second.
+const ABSENT: Duration = Duration::from_millis(500);
 
 /// What was heard of etcd last, to see whether a list continues its history.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +61,7 @@ impl EtcdSource {
     /// Ends only when the receiver is gone.
     async fn tell(&self, events: &Sender<LeaseEvent>) {
         let mut interruption = Interruption::new("the watch of the leases", false);
-        let mut relist = Backoff::new();
+        let mut relist = FAILING;
         let mut heard: Option<Heard> = None;
         loop {
             let snapshot = match self.list().await {
@@ -75,9 +83,9 @@ impl EtcdSource {
             heard = Some(Heard { cluster: snapshot.header.cluster, revision: watch.revision(), stale });
             tracing::warn!(reason = %stale, "listing all leases again");
             if listed.elapsed() > CALM {
-                relist = Backoff::new();
+                relist.reset();
             }
-            sleep(relist.wait(false)).await;
+            sleep(relist.wait(rand::random())).await;
         }
     }
 
@@ -130,7 +138,7 @@ impl EtcdSource {
     async fn tell_config(&self, events: &Sender<ConfigEvent>) {
         let span = Span::key(self.prefix.config());
         let mut interruption = Interruption::new("the watch of the network configuration", true);
-        let mut relist = Backoff::new();
+        let mut relist = FAILING;
         let tell = async |value: Option<&[u8]>| {
             let event = match self.parse_config(value) {
                 Ok(config) => ConfigEvent::Is(config),
@@ -161,9 +169,9 @@ impl EtcdSource {
                         return;
                     }
                 }
-                relist = Backoff::new();
+                relist.reset();
             }
-            sleep(relist.wait(false)).await;
+            sleep(relist.wait(rand::random())).await;
         }
     }
 }
@@ -180,11 +188,12 @@ struct Interruption {
 
 impl Interruption {
     fn new(what: &'static str, quiet: bool) -> Self {
-        Self { what, quiet, since: None, backoff: Backoff::new() }
+        Self { what, quiet, since: None, backoff: FAILING }
     }
 
     async fn wait(&mut self, error: &SourceError) {
-        let wait = self.backoff.wait(error.is_absence());
+        let wait = self.backoff.wait(rand::random());
+        let wait = if error.is_absence() { wait.min(ABSENT.mul_f64(rand::random_range(0.8..=1.0))) } else { wait };
         let first = self.since.is_none();
         self.since.get_or_insert_with(Instant::now);
         if first && !self.quiet {
@@ -201,6 +210,6 @@ impl Interruption {
                 tracing::info!(after = ?since.elapsed(), "{} goes on", self.what);
             }
         }
-        self.backoff = Backoff::new();
+        self.backoff.reset();
     }
 }
