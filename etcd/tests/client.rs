@@ -35,7 +35,8 @@ async fn a_list_of_several_pages_is_of_one_revision() {
     let writer = tokio::spawn(async move {
         let mut admin = etcd_client::Client::connect([url], None).await.unwrap();
         for round in 0.. {
-            let both = ["a/00000", "a/04499"].map(|key| etcd_client::TxnOp::put(key, round.to_string(), None));
+            let both =
+                ["a/00000", "a/04499"].map(|key| etcd_client::TxnOp::put(key, round.to_string(), None));
             admin.txn(etcd_client::Txn::new().and_then(both)).await.unwrap();
         }
     });
@@ -45,7 +46,9 @@ async fn a_list_of_several_pages_is_of_one_revision() {
         assert_eq!((all.kvs.len(), all.more), (4500, false));
         assert!(all.kvs.is_sorted_by(|a, b| a.key < b.key));
         assert_eq!(all.kvs[0].value, all.kvs[4499].value, "one revision");
-        assert!(all.header.revision >= last && all.kvs.iter().all(|kv| kv.mod_revision <= all.header.revision));
+        assert!(
+            all.header.revision >= last && all.kvs.iter().all(|kv| kv.mod_revision <= all.header.revision)
+        );
         last = all.header.revision;
     }
     writer.abort();

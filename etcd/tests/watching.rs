@@ -47,9 +47,13 @@ async fn changes(watch: &mut Watch) -> Vec<String> {
                 .iter()
                 .map(|change| match change {
                     Change::Put { kv, before: None } => format!("+{}", text(&kv.key)),
-                    Change::Put { kv, before: Some(was) } => format!("+{}({})", text(&kv.key), text(&was.value)),
+                    Change::Put { kv, before: Some(was) } => {
+                        format!("+{}({})", text(&kv.key), text(&was.value))
+                    }
                     Change::Delete { kv, before: None } => format!("-{}", text(&kv.key)),
-                    Change::Delete { kv, before: Some(was) } => format!("-{}({})", text(&kv.key), text(&was.value)),
+                    Change::Delete { kv, before: Some(was) } => {
+                        format!("-{}({})", text(&kv.key), text(&was.value))
+                    }
                 })
                 .collect();
         }

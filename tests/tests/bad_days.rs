@@ -150,7 +150,9 @@ fn a_configuration_that_changes_while_running_is_told_once_and_drops_nothing() {
     let good = lab.spec().network_config_json();
     let before = View::of(node);
     let from = node.log().len();
-    lab.etcd().put_network_config(r#"{"Network":"10.99.0.0/16","Backend":{"Type":"vxlan","VNI":5}}"#).unwrap();
+    lab.etcd()
+        .put_network_config(r#"{"Network":"10.99.0.0/16","Backend":{"Type":"vxlan","VNI":5}}"#)
+        .unwrap();
     let line = warned(node, from, "the network configuration has changed");
     for part in ["10.244.0.0/16", "10.99.0.0/16", "VNI 5", "restart flanneld on every node"] {
         assert!(line.contains(part), "{part:?} in {line}");

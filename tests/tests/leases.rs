@@ -110,7 +110,9 @@ fn a_lease_under_a_former_address_is_taken_back() {
         sh(node, &format!("ip -4 addr flush dev {dev}; ip addr add {address}/24 dev {dev}"));
     };
     move_to("172.30.0.111");
-    start(node, &weft());
+    // The default route went with the address.
+    let options = weft().arg("--iface=172.30.0.111");
+    start(node, &options);
     assert_eq!(subnet_key(node), own);
     assert!(node.log().contains("which we held at 172.30.0.11"), "{}", node.log());
     let moved = value.replace("172.30.0.11", "172.30.0.111");
@@ -122,7 +124,7 @@ fn a_lease_under_a_former_address_is_taken_back() {
     node.stop_flanneld(Signal::SIGTERM).unwrap();
     let (_, value) = leases::of(&lab, "172.30.0.111").unwrap();
     leases::put(&lab, &own, &value.replace("172.30.0.111", "172.30.0.99"));
-    start(node, &weft());
+    start(node, &options);
     assert_ne!(subnet_key(node), own);
     assert_eq!(leases::of(&lab, "172.30.0.99").unwrap().0, own);
 }

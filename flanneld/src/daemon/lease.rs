@@ -94,6 +94,7 @@ impl OwnLease {
     /// to its key.
     pub async fn keep(mut self, mut hints: mpsc::Receiver<()>, metrics: Metrics) -> FlanneldError {
         let mut wait: Option<Duration> = None;
+        let mut last_hint: Option<Instant> = None;
         loop {
             let expiry = self.held.expiry();
             metrics.lease_ends(expiry.map(|expiry| expiry.at.saturating_duration_since(Instant::now())));
@@ -101,10 +102,14 @@ impl OwnLease {
                 Some(wait) => Some(Instant::now() + wait),
                 None => expiry.map(|expiry| expiry.renew_at(self.margin)),
             };
-            let renewed = Instant::now();
             tokio::select! {
                 () = until(due) => {}
-                Some(()) = hints.recv() => until(Some(renewed + HINTS_APART)).await,
+                Some(()) = hints.recv() => {
+                    if let Some(last) = last_hint {
+                        until(Some(last + HINTS_APART)).await;
+                    }
+                    last_hint = Some(Instant::now());
+                }
             }
             while hints.try_recv().is_ok() {}
             match self.renew().await {

@@ -156,3 +156,142 @@ async fn until(due: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    use flanneld_core::acquire::Identity;
+    use flanneld_core::lease::{Lease, LeaseAttrs, Stored, Subnets};
+    use futures::future::BoxFuture;
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::daemon::lease::Memory;
+    use crate::leases::{ConfigEvent, Expiry, HeldLease, SourceError};
+    use crate::peers::Peers;
+
+    const MANY: usize = 5000;
+
+    fn peer(n: usize) -> Stored {
+        let n = u32::try_from(n).unwrap();
+        Stored {
+            subnets: Subnets::v4(ipnet::Ipv4Net::new((0x0a06_0000 + (n << 8)).into(), 24).unwrap()),
+            attrs: Ok(LeaseAttrs::new((0xac10_0000 + n).into())),
+            reserved: false,
+            written: 1,
+        }
+    }
+
+    fn own() -> Lease {
+        Lease { subnets: "10.5.1.0-24".parse().unwrap(), attrs: LeaseAttrs::new(Ipv4Addr::new(192, 0, 2, 1)) }
+    }
+
+    /// A source whose leases last for 100 ms, and whose watch has much to say.
+    #[derive(Debug)]
+    struct Busy {
+        renewals: watch::Sender<usize>,
+    }
+
+    #[derive(Debug)]
+    struct Held {
+        lease: Lease,
+        expires: Instant,
+        renewals: watch::Sender<usize>,
+    }
+
+    impl LeaseSource for Busy {
+        fn config(&self) -> BoxFuture<'_, Result<NetworkConfig, SourceError>> {
+            Box::pin(async { Ok(NetworkConfig::parse(r#"{"Network":"10.0.0.0/8"}"#).unwrap()) })
+        }
+
+        fn published<'a>(
+            &'a self,
+            _: &'a Identity,
+        ) -> BoxFuture<'a, Result<Option<LeaseAttrs>, SourceError>> {
+            Box::pin(async { Ok(None) })
+        }
+
+        fn acquire<'a>(
+            &'a self,
+            _: &'a NetworkConfig,
+            attrs: &'a LeaseAttrs,
+            _: &'a Identity,
+        ) -> BoxFuture<'a, Result<Box<dyn HeldLease>, SourceError>> {
+            let lease = Lease { attrs: attrs.clone(), ..own() };
+            let held = Held { lease, expires: Instant::now(), renewals: self.renewals.clone() };
+            Box::pin(async { Ok(Box::new(held) as Box<dyn HeldLease>) })
+        }
+
+        fn watch(self: Arc<Self>, events: mpsc::Sender<LeaseEvent>) -> BoxFuture<'static, ()> {
+            Box::pin(async move {
+                let Lease { subnets, attrs } = own();
+                let own = Stored { subnets, attrs: Ok(attrs), reserved: false, written: 1 };
+                events.send(LeaseEvent::Snapshot(vec![own], Continuity::Kept)).await.unwrap();
+                for n in 0..MANY {
+                    events.send(LeaseEvent::Put(peer(n))).await.unwrap();
+                }
+                events.closed().await;
+            })
+        }
+
+        fn watch_config(self: Arc<Self>, events: mpsc::Sender<ConfigEvent>) -> BoxFuture<'static, ()> {
+            Box::pin(async move { events.closed().await })
+        }
+    }
+
+    impl HeldLease for Held {
+        fn lease(&self) -> &Lease {
+            &self.lease
+        }
+
+        fn is_reservation(&self) -> bool {
+            false
+        }
+
+        fn expiry(&self) -> Option<Expiry> {
+            Some(Expiry { at: self.expires, ttl: Duration::from_millis(100) })
+        }
+
+        fn written(&self) -> i64 {
+            1
+        }
+
+        fn renew(&mut self) -> BoxFuture<'_, Result<(), SourceError>> {
+            self.expires = Instant::now() + Duration::from_millis(100);
+            self.renewals.send_modify(|count| *count += 1);
+            Box::pin(async { Ok(()) })
+        }
+    }
+
+    /// As while a pass over the tables of tens of thousands of peers goes on for a minute.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn while_nobody_takes_events_the_lease_is_renewed_and_no_event_is_lost() {
+        let (renewals, mut renewed) = watch::channel(0);
+        let source = Arc::new(Busy { renewals });
+        let config = source.config().await.unwrap();
+        let who = Identity::new(own().attrs.public_ip);
+        let held = source.acquire(&config, &own().attrs, &who).await.unwrap();
+        let files = tempfile::tempdir().unwrap();
+        let memory = Memory::of(&files.path().join("subnet.env"));
+        let margin = Duration::from_millis(50);
+        let own_lease = OwnLease::new(source.clone(), config.clone(), held, who, memory, margin);
+        let book = LeaseBook::new(own().subnets, own().attrs.public_ip);
+        let metrics = Metrics::new(Peers::default());
+        let mut leases = Leases::start(source, config, own_lease, book, metrics);
+
+        let limit = Duration::from_secs(60);
+        tokio::time::timeout(limit, renewed.wait_for(|count| *count >= 5)).await.expect("renewals").unwrap();
+        assert_eq!(leases.book.peers().len(), 0, "nobody has taken an event yet");
+        while leases.book.peers().len() < MANY {
+            tokio::time::timeout(limit, leases.changed()).await.expect("events").unwrap();
+            leases.drain();
+        }
+        assert_eq!(leases.book.peers().map(|(subnets, _)| *subnets).last(), Some(peer(MANY - 1).subnets));
+        assert_eq!(
+            std::fs::read_to_string(files.path().join("subnet.env.lease")).unwrap(),
+            "10.5.1.0-24 1\n"
+        );
+    }
+}

@@ -121,7 +121,8 @@ async fn a_lease_under_a_former_address_is_written_again_unless_somebody_wrote_i
     assert_eq!(leases, [own.etcd_lease.unwrap().id.get()], "the first etcd lease should be revoked");
 
     // The same note once more: that write is not the last one any more.
-    let other = source.acquire(&slash16(), &node(7), &Identity { public_ip: node(7).public_ip, ..moved }).await;
+    let other =
+        source.acquire(&slash16(), &node(7), &Identity { public_ip: node(7).public_ip, ..moved }).await;
     assert_ne!(other.unwrap().key, own.key);
     assert_eq!(read(&mut admin, &own.key).await.unwrap().0, node(9).to_json());
 }

@@ -126,7 +126,10 @@ async fn after_compaction_the_snapshot_has_what_was_missed() {
     wire.set(Wire::Whole);
     let recovered = next(&mut events).await;
     assert_eq!(names(&recovered), ["10.5.2.0-24", "10.5.200.0-24", "10.5.3.0-24"]);
-    assert!(matches!(recovered, LeaseEvent::Snapshot(_, Continuity::Kept)), "what is not in it has really gone");
+    assert!(
+        matches!(recovered, LeaseEvent::Snapshot(_, Continuity::Kept)),
+        "what is not in it has really gone"
+    );
     let changes = recovered.enter(&mut book, Duration::ZERO).changes;
     let kinds: Vec<_> = changes.iter().map(|change| change.to_string().chars().next().unwrap()).collect();
     assert_eq!(kinds, ['-', '~', '+'], "removed, changed (flannel misses that one), added: {changes:?}");
@@ -194,7 +197,10 @@ async fn an_etcd_that_lost_its_data_is_listed_again_as_such() {
     etcd.wipe();
     etcd.restart().await;
     let again = next(&mut events).await;
-    assert!(names(&again).is_empty() && matches!(again, LeaseEvent::Snapshot(_, Continuity::Lost)), "{again:?}");
+    assert!(
+        names(&again).is_empty() && matches!(again, LeaseEvent::Snapshot(_, Continuity::Lost)),
+        "{again:?}"
+    );
     admin(&etcd).await.put(name(7), node(7).to_json(), None).await.unwrap();
     assert_eq!(told(&next(&mut events).await), put(7));
 }

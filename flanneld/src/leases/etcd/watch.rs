@@ -17,8 +17,7 @@ const CALM: Duration = Duration::from_secs(10);
 
 /// The first wait after a failure, and the longest where etcd answers with an error. A fifth of a wait is chance, so
 /// that nodes do not come back in step.
-const FAILING: Backoff =
-    Backoff::new(Duration::from_millis(100), Duration::from_secs(5)).jitter(0.2);
+const FAILING: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5)).jitter(0.2);
 /// The longest wait where etcd does not answer at all: a connection attempt is cheap, and an etcd that is back should
 /// be found within a second.
 const ABSENT: Duration = Duration::from_millis(500);
@@ -193,7 +192,8 @@ impl Interruption {
 
     async fn wait(&mut self, error: &SourceError) {
         let wait = self.backoff.wait(rand::random());
-        let wait = if error.is_absence() { wait.min(ABSENT.mul_f64(rand::random_range(0.8..=1.0))) } else { wait };
+        let wait =
+            if error.is_absence() { wait.min(ABSENT.mul_f64(rand::random_range(0.8..=1.0))) } else { wait };
         let first = self.since.is_none();
         self.since.get_or_insert_with(Instant::now);
         if first && !self.quiet {
