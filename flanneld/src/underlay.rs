@@ -1,6 +1,7 @@
 //! The interface that carries the overlay's packets: found at start, followed afterwards.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
 
 use flanneld_core::config::NetworkConfig;
 use flanneld_core::iface;
@@ -158,18 +159,85 @@ pub fn addresses_of(endpoints: &[String]) -> Vec<IpAddr> {
     endpoints.iter().filter_map(address).collect()
 }
 
-/// Brings what may change while we run up to date: index (the interface was made again), MTU, the host's
-/// addresses. False where the interface is gone. Its own address is kept while it has none: a link that is
-/// down may lose it for a moment.
-pub fn refresh(underlay: &mut Underlay, seen: &Observed) -> bool {
-    let Some(link) = seen.links.get(&underlay.name) else { return false };
+/// How the underlay stands at a look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    Fine,
+    Gone,
+    /// Somebody has switched it off.
+    Down,
+    /// An address that peers send to, or that our packets leave with, is this host's no more.
+    Unaddressed(IpAddr),
+}
+
+/// Brings what may change while we run up to date: index (the interface was made again), MTU, the host's addresses.
+pub fn refresh(underlay: &mut Underlay, seen: &Observed) -> Standing {
+    let Some(link) = seen.links.get(&underlay.name) else { return Standing::Gone };
     underlay.index = link.index;
     underlay.mtu = link.mtu;
     underlay.local = seen.local();
-    underlay
-        .local
-        .extend([underlay.ip.map(IpAddr::from), underlay.ipv6.map(IpAddr::from)].into_iter().flatten());
-    true
+    let own = [underlay.ip.map(IpAddr::from), underlay.ipv6.map(IpAddr::from)];
+    let lost = own.into_iter().flatten().find(|ip| !underlay.local.contains(ip));
+    // The tunnel stays as it is until another address takes the place: it may be back in a moment.
+    underlay.local.extend(own.into_iter().flatten());
+    match lost {
+        _ if !link.up => Standing::Down,
+        Some(ip) => Standing::Unaddressed(ip),
+        None => Standing::Fine,
+    }
+}
+
+/// Another address is believed when it has stayed for so long: a renewed DHCP lease takes the old one away for a moment.
+const SETTLING: Duration = Duration::from_secs(2);
+
+/// What would be chosen if flanneld started now.
+pub struct Successor {
+    options: Options,
+    config: NetworkConfig,
+    /// The choice of the last looks, and since when.
+    candidate: Option<(Chosen, Instant)>,
+}
+
+impl Successor {
+    pub fn new(options: &Options, config: &NetworkConfig) -> Self {
+        Self { options: options.clone(), config: config.clone(), candidate: None }
+    }
+
+    /// Nothing has to take the place any more.
+    pub fn forget(&mut self) {
+        self.candidate = None;
+    }
+
+    /// Looks for what takes the place of the address that was lost. Once it has settled, that is the answer; before,
+    /// a description of what there is.
+    pub async fn find(&mut self, netlink: &Netlink) -> Result<Chosen, String> {
+        let now = Instant::now();
+        match choose(netlink, &self.options, &self.config).await {
+            Ok(chosen) => {
+                let since = match &self.candidate {
+                    Some((before, since)) if same_place(before, &chosen) => *since,
+                    _ => now,
+                };
+                self.candidate = Some((chosen.clone(), since));
+                if now.duration_since(since) >= SETTLING {
+                    return Ok(chosen);
+                }
+                Err(format!("{} with {} takes its place if it stays", chosen.underlay.name, chosen.public_ip))
+            }
+            Err(error) => {
+                self.candidate = None;
+                Err(format!("nothing can take its place: {}", error.chain()))
+            }
+        }
+    }
+}
+
+fn same_place(one: &Chosen, other: &Chosen) -> bool {
+    let place = |chosen: &Chosen| {
+        let Underlay { name, ip, ipv6, .. } = &chosen.underlay;
+        (name.clone(), *ip, *ipv6, chosen.public_ip, chosen.public_ipv6)
+    };
+    place(one) == place(other)
 }
 
 #[cfg(test)]

@@ -5,9 +5,6 @@ use std::time::{Duration, Instant};
 /// How long a test waits for what has to happen soon, on a busy machine.
 pub const SOON: Duration = Duration::from_secs(60);
 
-/// The product's promise for every repair.
-pub const REPAIR: Duration = Duration::from_secs(1);
-
 /// Asks until there is an answer.
 ///
 /// # Panics

@@ -14,7 +14,7 @@ use tests::foreign::Foreign;
 use tests::stream::address;
 use tests::testbed::{assert_all_reach_all, sh, spec, start, up, weft};
 use tests::view::View;
-use tests::wait::{REPAIR, SOON, until, until_explained, until_true};
+use tests::wait::{SOON, until, until_explained, until_true};
 
 /// The source that a datagram has when it arrives. `from` is the address that it is sent from.
 fn seen(from: &Namespace, source: IpAddr, to: &Namespace, target: IpAddr) -> IpAddr {
@@ -152,7 +152,6 @@ fn every_tool_masquerades_alike_and_leaves_nothing_to_the_next() {
     sh(node, "iptables-nft -w -F FLANNEL-FWD; iptables-nft -w -t nat -D FLANNEL-POSTRTG 1");
     until_true("the chains", || shown(node, "iptables-nft") == rules);
     println!("iptables-nft repaired in {:?}", cut.elapsed());
-    assert!(cut.elapsed() < REPAIR * 2);
 
     // The rules of one tool do not outlive the choice of another.
     restart(&lab, &weft().arg("--firewall=nftables"));

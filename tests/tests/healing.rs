@@ -1,5 +1,4 @@
-//! Whatever is changed behind flanneld's back is put back within a second, by notification; what belongs to others
-//! stays as it is.
+//! Whatever is changed behind flanneld's back is put back, by notification; what belongs to others stays as it is.
 //!
 //! Needs root, etcd, and the `weft` that `cargo build -p weft` makes.
 
@@ -12,7 +11,7 @@ use lab::{Node, ScratchLab, Signal, Spec};
 use tests::foreign::Foreign;
 use tests::testbed::{assert_all_reach_all, metric, sh, spec, up, weft, writes};
 use tests::view::View;
-use tests::wait::{REPAIR, until_explained, until_true};
+use tests::wait::{SOON, until_explained, until_true};
 
 /// A node whose tables are broken again and again.
 struct Patient<'a> {
@@ -30,22 +29,8 @@ impl<'a> Patient<'a> {
         Self { node, foreign, well: View::of(node) }
     }
 
-    /// Runs a script that breaks something, and sees it repaired in time, by writes of flanneld's. The promise is
-    /// flanneld's and not that of a machine which other tests keep busy: one of three times has to keep it.
+    /// Runs a script that breaks something, and sees it repaired by writes of flanneld's.
     fn heals(&self, what: &str, script: &str) {
-        let mut best = Duration::MAX;
-        for _ in 0..3 {
-            best = best.min(self.heals_once(what, script));
-            self.foreign.assert_untouched(what);
-            if best < REPAIR {
-                println!("{best:>8.0?} {what}");
-                return;
-            }
-        }
-        panic!("{what}: repaired after {best:?} at best");
-    }
-
-    fn heals_once(&self, what: &str, script: &str) -> Duration {
         let before = writes(self.node);
         // The daemon stands still meanwhile: a damage of several steps is done whole before it is repaired.
         let pid = self.node.flanneld_pid().expect("flanneld runs");
@@ -53,11 +38,12 @@ impl<'a> Patient<'a> {
         let took = self.well_again(what);
         until_explained(
             "the writes to be counted",
-            REPAIR,
+            SOON,
             || (writes(self.node) > before).then_some(()),
             || format!("after {what}"),
         );
-        took
+        self.foreign.assert_untouched(what);
+        println!("{took:>8.0?} {what}");
     }
 
     /// How long after the end of the damage everything is as it was.
@@ -66,7 +52,7 @@ impl<'a> Patient<'a> {
         let last = RefCell::new(String::new());
         until_explained(
             &format!("the repair of: {what}"),
-            REPAIR * 5,
+            SOON,
             || {
                 let now = View::of(self.node);
                 last.replace(now.difference(&self.well));
@@ -100,6 +86,11 @@ impl<'a> Patient<'a> {
     }
 }
 
+/// Nothing is looked at by the clock while a test runs: what is repaired, flanneld was told of.
+fn told(spec: Spec) -> Spec {
+    Spec { flanneld: Some(weft().arg("--iptables-resync=86400")), ..spec }
+}
+
 /// The default route and the static ones through eth0 are not flanneld's to restore.
 const UNDERLAY_BACK: &str = "ip route replace default via 172.30.0.1";
 
@@ -118,8 +109,8 @@ fn remake_underlay(lab: &ScratchLab, node: &Node) -> String {
 }
 
 #[test]
-fn vxlan_is_repaired_within_a_second() {
-    let lab = up(&spec("healvx", Backend::Vxlan));
+fn vxlan_is_repaired_when_it_is_told() {
+    let lab = up(&told(spec("healvx", Backend::Vxlan)));
     let node = lab.node("n1");
     let peer = lab.node("n2").subnet_env().unwrap().get("FLANNEL_SUBNET").unwrap().replace(".1/24", ".0");
     let patient = Patient::of(&lab);
@@ -186,8 +177,8 @@ fn vxlan_is_repaired_within_a_second() {
 }
 
 #[test]
-fn host_gw_is_repaired_within_a_second() {
-    let lab = up(&spec("healgw", Backend::HostGw));
+fn host_gw_is_repaired_when_it_is_told() {
+    let lab = up(&told(spec("healgw", Backend::HostGw)));
     let patient = Patient::of(&lab);
     patient.heals("routes flushed", "ip route flush proto 87");
     patient.heals(
@@ -207,7 +198,7 @@ fn are_pinned(pins: &Path) -> bool {
 }
 
 fn udp(prefix: &str, datapath: Datapath) -> ScratchLab {
-    up(&Spec { datapath, ..spec(prefix, Backend::Udp) })
+    up(&told(Spec { datapath, ..spec(prefix, Backend::Udp) }))
 }
 
 fn udp_heals(lab: &ScratchLab) {
@@ -226,12 +217,12 @@ fn udp_heals(lab: &ScratchLab) {
 }
 
 #[test]
-fn udp_simple_is_repaired_within_a_second() {
+fn udp_simple_is_repaired_when_it_is_told() {
     udp_heals(&udp("healus", Datapath::Simple));
 }
 
 #[test]
-fn udp_ebpf_is_repaired_within_a_second() {
+fn udp_ebpf_is_repaired_when_it_is_told() {
     let lab = udp("healue", Datapath::Ebpf);
     udp_heals(&lab);
     let node = lab.node("n1");
@@ -242,7 +233,6 @@ fn udp_ebpf_is_repaired_within_a_second() {
         let start = Instant::now();
         until_true(what, || are_pinned(&pins));
         println!("{:>8.0?} {what}", start.elapsed());
-        assert!(start.elapsed() < REPAIR, "{what}: {:?}", start.elapsed());
         assert_all_reach_all(&lab);
     }
     // What was pinned again serves the next daemon as well.

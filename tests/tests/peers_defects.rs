@@ -14,7 +14,7 @@ use tests::leases;
 use tests::peers::{Race, knows, lease, original, until_knows};
 use tests::testbed::{self, sh, up, weft};
 use tests::view::View;
-use tests::wait::{REPAIR, SOON, until, until_explained, until_true};
+use tests::wait::{SOON, until, until_explained, until_true};
 
 /// Two nodes without pods: n1 is for the original, n2 for ours.
 fn side_by_side(prefix: &str, backend: Backend) -> (ScratchLab, [(&'static str, FlanneldOptions); 2]) {
@@ -60,7 +60,7 @@ fn deleting_flannel_1_ends_the_original_and_is_healed_by_ours() {
     sh(ours, "ip link delete flannel.1");
     until_explained(
         "flannel.1 with its peer",
-        REPAIR,
+        SOON,
         || (knows(ours, &peer, &theirs.underlay().to_string()) == [true; 3]).then_some(()),
         || ours.log(),
     );
@@ -85,7 +85,7 @@ fn flushed_routes_stay_away_with_the_original_and_come_back_with_ours() {
     let routes = |node: &Node| sh(node, "ip route show dev flannel.1 || true");
     until_explained(
         "the route to the peer",
-        REPAIR,
+        SOON,
         || (!routes(ours).is_empty()).then_some(()),
         || ours.log(),
     );

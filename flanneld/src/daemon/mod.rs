@@ -44,6 +44,9 @@ const GATHER_LAST: Duration = Duration::from_millis(500);
 /// How often the udp data path is asked whether it is whole: packet programs are detached without a word.
 const PULSE: Duration = Duration::from_millis(250);
 
+/// Between two attempts to begin again.
+const RESTART: Duration = Duration::from_secs(5);
+
 /// Runs flanneld until it is told to end.
 ///
 /// # Errors
@@ -52,7 +55,7 @@ pub async fn run(options: Options) -> Result<(), FlanneldError> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(FlanneldError::Signals)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(FlanneldError::Signals)?;
     tokio::select! {
-        outcome = serve(options) => outcome,
+        error = lives(&options) => Err(error),
         _ = interrupt.recv() => leave(),
         _ = terminate.recv() => leave(),
     }
@@ -65,7 +68,30 @@ fn leave() -> Result<(), FlanneldError> {
     Ok(())
 }
 
-async fn serve(options: Options) -> Result<(), FlanneldError> {
+/// One life after the other: where the underlay has got another address, everything begins again there, as after a
+/// restart. The lease, the kernel's tables and the data path are taken over.
+async fn lives(options: &Options) -> FlanneldError {
+    let mut lived = false;
+    loop {
+        match serve(options).await {
+            Ok(Moved(how)) => {
+                tracing::warn!("{how}: the lease is published and the tunnel made again, as after a restart");
+                lived = true;
+            }
+            // The host may still be getting its addresses.
+            Err(error @ (FlanneldError::Interface(_) | FlanneldError::Refused(_))) if lived => {
+                tracing::warn!(error = error.chain(), "cannot go on with these addresses; trying again");
+                tokio::time::sleep(RESTART).await;
+            }
+            Err(error) => return error,
+        }
+    }
+}
+
+/// The underlay has another address.
+struct Moved(String);
+
+async fn serve(options: &Options) -> Result<Moved, FlanneldError> {
     let Started {
         mut reconciler,
         mut firewall,
@@ -76,8 +102,8 @@ async fn serve(options: Options) -> Result<(), FlanneldError> {
         changes,
         health,
         mut files,
-        server: _server,
-    } = start::start(&options).await?;
+        server,
+    } = start::start(options).await?;
     let book = LeaseBook::new(own.subnets(), reconciler.node().public_ip);
     let mut leases = Leases::start(source, config, own, book, metrics);
 
@@ -105,6 +131,7 @@ async fn serve(options: Options) -> Result<(), FlanneldError> {
                 firewall.sync(reconciler.node()).await;
                 false
             }
+            () = files.changed(), if stage.reached() => true,
             _ = aging.tick(), if stage.reached() => {
                 reconciler.age();
                 firewall.count(reconciler.counted(&leases.book));
@@ -125,6 +152,13 @@ async fn serve(options: Options) -> Result<(), FlanneldError> {
             Err(error) if stage.reached() || error.heals() => Pass::failed(error.chain()),
             Err(error) => return Err(error),
         };
+        if let Some(how) = pass.moved {
+            if let Some(server) = server {
+                // The next life wants the port.
+                server.stop().await;
+            }
+            return Ok(Moved(how));
+        }
         firewall.count(reconciler.counted(&leases.book));
         let trouble =
             stage.after(&pass, &mut firewall, &mut files, &reconciler, leases.book.peers().len()).await?;

@@ -22,7 +22,7 @@ use crate::kernel::{self, Failure, Observed, Shield};
 use crate::metrics::Metrics;
 use crate::peers::Peers;
 use crate::udp::{self, UdpPath, UdpSpec};
-use crate::underlay;
+use crate::underlay::{self, Standing, Successor};
 
 /// What a pass found out.
 #[derive(Debug, Default)]
@@ -31,6 +31,8 @@ pub struct Pass {
     pub failures: Vec<Failure>,
     /// What keeps the overlay from working although nothing was refused: the underlay or the data path is not there.
     pub missing: Option<String>,
+    /// The underlay has another address for good: everything begins again there.
+    pub moved: Option<String>,
     /// The pass could not be made; nothing is known of the tables.
     pub failed: Option<String>,
 }
@@ -85,6 +87,8 @@ pub struct Reconciler {
     ran_udp: bool,
     peers: Peers,
     metrics: Metrics,
+    /// Finds what takes the place of an address that this host loses.
+    successor: Successor,
     /// Leases found useless at the last pass, so that each is reported once.
     reported: BTreeMap<Subnets, Ignored>,
     /// MAC addresses that several peers share, as reported last.
@@ -104,6 +108,7 @@ impl Reconciler {
         config: NetworkConfig,
         node: Node,
         udp: Option<UdpSpec>,
+        successor: Successor,
         peers: Peers,
         metrics: Metrics,
         surroundings: Surroundings,
@@ -116,6 +121,7 @@ impl Reconciler {
             node,
             udp,
             ran_udp: false,
+            successor,
             peers,
             metrics,
             reported: BTreeMap::new(),
@@ -162,12 +168,10 @@ impl Reconciler {
     pub async fn pass(&mut self, leases: &LeaseBook) -> Result<Pass, FlanneldError> {
         let start = Instant::now();
         let seen = self.observe().await?;
-        if !underlay::refresh(&mut self.node.underlay, &seen) {
-            let name = &self.node.underlay.name;
-            return Ok(Pass::without(format!(
-                "the underlay interface {name} is gone, so no packet reaches the peers; waiting for it"
-            )));
-        }
+        let missing = match self.standing(&seen).await {
+            Ok(missing) => missing,
+            Err(pass) => return Ok(pass),
+        };
         let view = self.view(leases, &seen).await;
         let wanted = overlay::wanted(&self.config, &self.node, leases.peers(), &view)?;
         if let Some(conflict) = tables::conflicts(&wanted.tables, &seen.tables).into_iter().next() {
@@ -210,16 +214,49 @@ impl Reconciler {
         if ops > failures.len() {
             tracing::info!(ops, failed = failures.len(), took = ?start.elapsed(), "kernel tables brought up to date");
         }
-        let missing = wanted.blocked.first().map(|(key, other)| {
+        let blocked = wanted.blocked.first().map(|(key, other)| {
             format!(
                 "the route {key} cannot be made, for another program's leads there: {other}; delete that one"
             )
         });
+        let missing = missing.or(blocked);
         Ok(Pass { failures, missing, ..Pass::default() })
     }
 
     async fn observe(&self) -> Result<Observed, FlanneldError> {
         kernel::observe(&self.netlink, &self.ours).await.map_err(FlanneldError::Observe)
+    }
+
+    /// What keeps packets from the peers although the tables can be kept as they should be; or a pass that ends here.
+    async fn standing(&mut self, seen: &Observed) -> Result<Option<String>, Pass> {
+        let standing = underlay::refresh(&mut self.node.underlay, seen);
+        let name = &self.node.underlay.name;
+        let lost = match standing {
+            Standing::Unaddressed(lost) => lost,
+            Standing::Gone => {
+                return Err(Pass::without(format!(
+                    "the underlay interface {name} is gone, so no packet reaches the peers; waiting for it"
+                )));
+            }
+            Standing::Fine | Standing::Down => {
+                self.successor.forget();
+                let down =
+                    || format!("the underlay interface {name} is down, so no packet reaches the peers");
+                return Ok((standing == Standing::Down).then(down));
+            }
+        };
+        match self.successor.find(&self.netlink).await {
+            Ok(new) => Err(Pass {
+                moved: Some(format!(
+                    "this host has lost {lost}; {} with {} takes its place",
+                    new.underlay.name, new.public_ip
+                )),
+                ..Pass::default()
+            }),
+            Err(prospects) => Err(Pass::without(format!(
+                "interface {name} has lost {lost}, which the overlay's packets need; {prospects}"
+            ))),
+        }
     }
 
     /// When repairs are due that have to wait because somebody undoes them again and again.

@@ -44,13 +44,16 @@ impl Stage {
             return Ok(trouble);
         }
         if !pass.carries_packets() {
-            self.health.set(false);
+            self.health.unset(trouble.clone().unwrap_or_default());
             return Ok(trouble);
         }
         if !self.rules {
             match firewall.start(reconciler.node()).await {
                 Ok(()) => self.rules = true,
-                Err(error) if error.heals() => return Ok(Some(error.chain())),
+                Err(error) if error.heals() => {
+                    self.health.unset(error.chain());
+                    return Ok(Some(error.chain()));
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -58,6 +61,7 @@ impl Stage {
         if let Err(error) = &published
             && !self.reached
         {
+            self.health.unset(chain(error));
             return Ok(Some(chain(error)));
         }
         self.health.set(true);

@@ -29,7 +29,7 @@ use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::peers::{Peers, Prober};
 use crate::udp::UdpSpec;
-use crate::underlay::{self, Chosen};
+use crate::underlay::{self, Chosen, Successor};
 use crate::vtep::{self, Vteps};
 
 /// flannel's answers, which probes may compare.
@@ -114,9 +114,10 @@ pub async fn start(options: &Options) -> Result<Started, FlanneldError> {
     let files = Files::new(options, &config, own.subnets());
     let etcd = underlay::addresses_of(&options.etcd.endpoints);
     let guarded = etcd.into_iter().map(|ip| (ip, "etcd".to_owned())).collect();
+    let successor = Successor::new(options, &config);
     let surroundings = Surroundings { former, guarded };
     let reconciler =
-        Reconciler::new(netlink, config.clone(), node, udp, peers, metrics.clone(), surroundings)?;
+        Reconciler::new(netlink, config.clone(), node, udp, successor, peers, metrics.clone(), surroundings)?;
     Ok(Started { reconciler, firewall, own, source, config, metrics, changes, health, files, server })
 }
 

@@ -50,7 +50,10 @@ impl Health {
             .any("/healthz", move |_| Answer::text(StatusCode::OK, texts.alive))
             .any("/readyz", move |_| match ready.get() {
                 true => Answer::text(StatusCode::OK, texts.ready),
-                false => Answer::text(StatusCode::SERVICE_UNAVAILABLE, texts.not_ready),
+                false => {
+                    let why = ready.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
+                    Answer::text(StatusCode::SERVICE_UNAVAILABLE, format!("{}{why}", texts.not_ready))
+                }
             })
             .get("/metrics", move |request| metrics_answer(request, metrics(request)))
     }
