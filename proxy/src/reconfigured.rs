@@ -13,7 +13,6 @@ use host::inotify::{Notice, Watch};
 
 use crate::error::ProxyError;
 use crate::options::{self, Machine, Options};
-use host::inotify::{Notice, Watch};
 
 /// Pauses after the watch failed: the directory was moved away, or there are no inotify instances left.
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));

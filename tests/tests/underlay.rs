@@ -95,14 +95,16 @@ fn files_that_somebody_takes_away_are_put_back() {
     back("the changed configuration");
     fs::rename(&env, folder.join("aside")).unwrap();
     back("the subnet file that was moved away");
-    fs::remove_dir_all(&folder).unwrap();
-    back("the removed folder");
+    let aside = |number: u32| fs::rename(&folder, node.directory().join(format!("aside{number}"))).unwrap();
+    aside(1);
+    back("the folder that was moved away");
     // A write that fails ends nothing, is told, and is tried again.
     let from = node.log().len();
-    fs::remove_dir_all(&folder).unwrap();
-    until_true("something in the folder's place", || {
-        fs::remove_dir_all(&folder).is_ok() | fs::write(&folder, "").is_ok()
-    });
+    let pid = node.flanneld_pid().unwrap();
+    sh(node, &format!("kill -STOP {pid}"));
+    aside(2);
+    fs::write(&folder, "in the way").unwrap();
+    sh(node, &format!("kill -CONT {pid}"));
     said(node, from, "cannot write");
     fs::remove_file(&folder).unwrap();
     back("the files after the obstacle");
