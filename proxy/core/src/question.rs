@@ -187,6 +187,9 @@ pub fn ask(table: &ServiceTable, packet: &Packet) -> Answer {
         return Answer::WrongPort;
     }
     let cidrs = &table.node.family(family).service_cidrs;
+    if is_this_node(table, packet.dst) {
+        return Answer::Pass;
+    }
     match cidrs.iter().find(|net| net.contains(&packet.dst)) {
         Some(net) => Answer::Unallocated(*net),
         None => Answer::Pass,

@@ -60,8 +60,10 @@ fn what_is_wrong_with_objects_is_said() {
     each(|case, wrong| {
         let complaints: Vec<String> = case.cluster().1.iter().map(ToString::to_string).collect();
         compare(&case.expect.refused, &complaints, wrong);
-        let reports: BTreeSet<String> =
-            case.table().reports.values().flatten().map(ToString::to_string).collect();
+        let table = case.table();
+        let overlaps = table.overlaps.iter().map(ToString::to_string);
+        let reports = table.reports.values().flatten().map(ToString::to_string);
+        let reports: BTreeSet<String> = reports.chain(overlaps).collect();
         compare(&case.expect.reports, &reports.into_iter().collect::<Vec<_>>(), wrong);
     });
 }

@@ -31,6 +31,7 @@ fn same(kept: &ServiceTable, fresh: &ServiceTable) -> Result<(), TestCaseError> 
     prop_assert_eq!(&kept.node, &fresh.node);
     prop_assert_eq!(&kept.health, &fresh.health);
     prop_assert_eq!(&kept.reports, &fresh.reports);
+    prop_assert_eq!(&kept.overlaps, &fresh.overlaps);
     prop_assert_eq!(kept.cluster_ips(), fresh.cluster_ips());
     Ok(())
 }
@@ -172,4 +173,37 @@ fn the_same_object_again_touches_nothing() {
     let (mut cluster, _) = common::large(10);
     assert!(!cluster.apply(common::put_endpoint(7, "10.9.9.9")).is_empty());
     assert!(cluster.apply(common::put_endpoint(7, "10.9.9.9")).is_empty());
+}
+
+#[test]
+fn an_overlap_is_reported_once_and_again_when_it_returns() {
+    let (mut cluster, options) = common::large(10);
+    let mut table = ServiceTable::build(&cluster, &options);
+    let mut step = |object| {
+        let touched = cluster.apply(Change::Put(common::decoded(object)));
+        let delta = table.rebuild(&cluster, &options, &touched);
+        let reports: Vec<String> = delta.reports.iter().map(ToString::to_string).collect();
+        (reports, table.node.v4.service_cidrs.len())
+    };
+    let range =
+        |net: &str| json!({"kind": "ServiceCIDR", "metadata": {"name": "k"}, "spec": {"cidrs": [net]}});
+    let node = |name: &str, address: &str| {
+        json!({
+            "kind": "Node", "metadata": {"name": name},
+            "status": {"addresses": [{"type": "InternalIP", "address": address}]},
+        })
+    };
+    assert_eq!(step(range("10.96.0.0/12")), (vec![], 1));
+    let (reports, used) = step(node("there", "10.100.0.2"));
+    assert_eq!(used, 0);
+    let text = "the range 10.96.0.0/12 of ClusterIPs overlaps with address 10.100.0.2 of node there";
+    assert!(
+        reports.len() == 1 && reports[0].starts_with(text) && reports[0].contains("ServiceCIDR"),
+        "{reports:?}"
+    );
+    // Whatever else overlaps with it then is no news.
+    assert_eq!(step(node("elsewhere", "10.100.0.3")), (vec![], 0));
+    assert_eq!(step(node("there", "192.168.0.2")), (vec![], 0));
+    assert_eq!(step(node("elsewhere", "192.168.0.3")), (vec![], 1));
+    assert_eq!(step(node("there", "10.100.0.2")).0.len(), 1);
 }

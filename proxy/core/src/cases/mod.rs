@@ -119,6 +119,7 @@ files! {
     "no-endpoints.yaml"
     "node-port.yaml"
     "not-ours.yaml"
+    "overlap.yaml"
     "terminating.yaml"
     "topology.yaml"
     "wrong-address.yaml"

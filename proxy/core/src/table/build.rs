@@ -4,12 +4,15 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 use crate::cluster::{Cluster, Touched};
 use crate::names::{Family, Name, PortName, Protocol, ServiceName};
 use crate::options::Options;
 use crate::table::index::Looked;
+use crate::table::overlap::{WithNodes, overlaps};
 use crate::table::port::{Made, make};
-use crate::table::{NodeView, PortChange, PortKey, Report, ServiceTable, TableDelta};
+use crate::table::{NodeView, Overlap, PortChange, PortKey, Report, ServiceTable, TableDelta};
 
 impl ServiceTable {
     pub fn build(cluster: &Cluster, options: &Options) -> Self {
@@ -24,7 +27,8 @@ impl ServiceTable {
     pub fn rebuild(&mut self, cluster: &Cluster, options: &Options, touched: &Touched) -> TableDelta {
         let Looked { mut again, cluster_ips } = self.index.look(cluster, &touched.services);
         let mut delta = TableDelta { cluster_ips, ..TableDelta::default() };
-        let node = NodeView::new(cluster, options);
+        let service_cidrs = self.service_cidrs(cluster, options, touched, &mut delta);
+        let node = NodeView::new(cluster, options, &service_cidrs);
         if node != self.node {
             if !node.serves_alike(&self.node) {
                 again.extend(self.index.services().cloned());
@@ -41,6 +45,28 @@ impl ServiceTable {
         }
         delta.ports.sort_unstable_by(|one, other| one.key.cmp(&other.key));
         delta
+    }
+
+    /// The ranges of ClusterIPs that overlap with nothing. Says which of the others are new.
+    fn service_cidrs(
+        &mut self,
+        cluster: &Cluster,
+        options: &Options,
+        touched: &Touched,
+        delta: &mut TableDelta,
+    ) -> Vec<IpNet> {
+        let mut cidrs = cluster.service_cidrs();
+        if touched.cidrs || !touched.nodes.is_empty() {
+            self.with_nodes = None;
+        }
+        let nodes = self.with_nodes.get_or_insert_with(|| WithNodes::new(cluster, &cidrs));
+        let overlaps = overlaps(&cidrs, options, nodes, &self.index);
+        let known = |new: &&Overlap| self.overlaps.iter().any(|old| old.cidr == new.cidr);
+        let new = overlaps.iter().filter(|new| !known(new));
+        delta.reports.extend(new.cloned().map(Report::Overlap));
+        cidrs.retain(|cidr| overlaps.iter().all(|overlap| overlap.cidr != *cidr));
+        self.overlaps = overlaps;
+        cidrs
     }
 
     /// Whether a service has this ClusterIP. Connections to other ports of it are refused.

@@ -1,9 +1,10 @@
 //! What must be found again when something changes: who wants which address, and what each service was last seen as.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+
+use ipnet::IpNet;
 
 use crate::cluster::Cluster;
 use crate::names::{Family, Name, Protocol, ServiceName};
@@ -15,9 +16,9 @@ pub(super) struct Index {
     /// The first claim for a destination has it.
     claims: BTreeSet<Claim>,
     /// How many claims of their services there are for each ClusterIP.
-    cluster_ips: HashMap<IpAddr, u32>,
+    cluster_ips: BTreeMap<IpAddr, u32>,
     /// How many endpoints have each address.
-    endpoints: HashMap<IpAddr, u32>,
+    endpoints: BTreeMap<IpAddr, u32>,
     seen: BTreeMap<ServiceName, Seen>,
 }
 
@@ -115,6 +116,12 @@ impl Index {
 
     pub fn is_cluster_ip(&self, ip: IpAddr) -> bool {
         self.cluster_ips.contains_key(&ip)
+    }
+
+    /// An endpoint with an address of the range that is no ClusterIP.
+    pub fn endpoint_within(&self, net: IpNet) -> Option<IpAddr> {
+        let mut within = self.endpoints.range(net.network()..=net.broadcast()).map(|(ip, _)| *ip);
+        within.find(|ip| !self.is_cluster_ip(*ip))
     }
 
     /// Sorted.
@@ -218,15 +225,15 @@ impl Seen {
     }
 }
 
-fn up(counts: &mut HashMap<IpAddr, u32>, ip: IpAddr) {
+fn up(counts: &mut BTreeMap<IpAddr, u32>, ip: IpAddr) {
     *counts.entry(ip).or_default() += 1;
 }
 
-fn down(counts: &mut HashMap<IpAddr, u32>, ip: IpAddr) {
-    if let Entry::Occupied(mut count) = counts.entry(ip) {
-        *count.get_mut() -= 1;
-        if *count.get() == 0 {
-            count.remove();
+fn down(counts: &mut BTreeMap<IpAddr, u32>, ip: IpAddr) {
+    if let Some(count) = counts.get_mut(&ip) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&ip);
         }
     }
 }

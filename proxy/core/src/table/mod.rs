@@ -6,6 +6,7 @@
 mod build;
 mod index;
 mod node;
+mod overlap;
 mod port;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,8 @@ use std::time::Duration;
 
 use index::Index;
 use ipnet::IpNet;
+use overlap::WithNodes;
+pub use overlap::{Overlap, Taken};
 
 use crate::names::{Family, Name, PortName, Protocol, ServiceName};
 
@@ -28,6 +31,9 @@ pub struct ServiceTable {
     pub health: BTreeMap<(Family, ServiceName), HealthCheck>,
     /// What cannot be done as written.
     pub reports: BTreeMap<ServiceName, Vec<Report>>,
+    /// Ranges of ClusterIPs that are not in [`FamilyView::service_cidrs`].
+    pub overlaps: Vec<Overlap>,
+    with_nodes: Option<WithNodes>,
     index: Index,
 }
 
@@ -62,7 +68,8 @@ pub struct NodeView {
 pub struct FamilyView {
     pub pods: PodSource,
     pub node_ports: NodePortsAt,
-    /// From ServiceCIDR objects. New connections to an address within, which is no service's ClusterIP, are dropped.
+    /// From ServiceCIDR objects, without those in [`ServiceTable::overlaps`]. New connections to an address within, which
+    /// is neither a service's ClusterIP nor this node's own (backends ask the kernel), are dropped; never what was translated.
     pub service_cidrs: Vec<IpNet>,
 }
 
@@ -329,6 +336,8 @@ pub enum Report {
     },
     /// An endpoint of this service is some service's ClusterIP: left out.
     EndpointIsClusterIp { service: ServiceName, endpoint: IpAddr },
+    /// A range of ClusterIPs has addresses of something else.
+    Overlap(Overlap),
 }
 
 impl fmt::Display for Report {
@@ -344,6 +353,7 @@ impl fmt::Display for Report {
             Report::EndpointIsClusterIp { service, endpoint } => {
                 write!(f, "endpoint {endpoint} of service {service} is left out: it is a ClusterIP")
             }
+            Report::Overlap(overlap) => overlap.fmt(f),
         }
     }
 }

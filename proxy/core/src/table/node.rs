@@ -12,14 +12,14 @@ use crate::options::{DetectLocal, NodePortAddresses, Options};
 use crate::table::{FamilyView, NodePortsAt, NodeView, PodSource};
 
 impl NodeView {
-    pub fn new(cluster: &Cluster, options: &Options) -> Self {
+    /// `service_cidrs`: the ranges of ClusterIPs that overlap with nothing.
+    pub(super) fn new(cluster: &Cluster, options: &Options, service_cidrs: &[IpNet]) -> Self {
         let node = cluster.node(&options.node_name);
         let addresses = addresses(node, options);
-        let cidrs = cluster.service_cidrs();
         let family = |family| FamilyView {
             pods: pods(node, options, family),
             node_ports: node_ports(&addresses, options, family),
-            service_cidrs: of(family, &cidrs),
+            service_cidrs: of(family, service_cidrs),
         };
         NodeView {
             name: options.node_name.clone(),

@@ -121,8 +121,10 @@ fn node() -> impl Strategy<Value = Object> {
 }
 
 fn cidr() -> impl Strategy<Value = Object> {
-    select(vec!["10.96.0.0/16", "fd00::/64"]).prop_map(|net| {
-        decoded(json!({"kind": "ServiceCIDR", "metadata": {"name": "k"}, "spec": {"cidrs": [net]}}))
+    // The last ones have addresses of endpoints or nodes in them.
+    let nets = select(vec!["10.96.0.0/16", "fd00::/64", "10.1.0.0/30", "10.0.0.0/8", "192.168.0.0/24"]);
+    (select(vec!["k", "l"]), nets).prop_map(|(name, net)| {
+        decoded(json!({"kind": "ServiceCIDR", "metadata": {"name": name}, "spec": {"cidrs": [net]}}))
     })
 }
 

@@ -153,7 +153,15 @@ impl Layout {
         let chain = "cluster-ips-check";
         vec![
             self.rule(chain, [self.daddr().is_in(Kept::ClusterIps.name()), goto("reject-at-once")]),
-            self.rule(chain, [self.daddr().is_in(Kept::ServiceCidrs.name()), discard()]),
+            // This host may have an address in there that no Node object tells of.
+            self.rule(
+                chain,
+                [
+                    self.daddr().is_in(Kept::ServiceCidrs.name()),
+                    fib_daddr_type().is_not(addr_type::LOCAL),
+                    discard(),
+                ],
+            ),
         ]
     }
 
