@@ -217,28 +217,87 @@ fn a_disturbance_is_heard_of() {
     });
 }
 
+const CLIENTS: &str = "affinity/10.96.0.15/tcp/80/8080";
+
 #[test]
-fn clients_do_not_keep_an_endpoint_that_is_gone() {
+fn what_the_rules_remember_of_clients_is_left_to_them() {
     in_namespace(|| {
         let mut backend = open();
         let web = ["10.244.1.7:8080", "10.244.2.3:8080"];
         let first = table([sticky(service("cart", "10.96.0.15", 80, &web), 10_800)]);
         backend.sync_full(&first).unwrap();
-        let known = "add element ip weft-proxy affinity { \
-                     10.96.0.15 . tcp . 80 . 10.244.9.1 timeout 1h : 10.244.1.7 . 8080, \
-                     10.96.0.15 . tcp . 80 . 10.244.9.2 timeout 1h : 10.244.2.3 . 8080 }";
-        nft(&[known]);
+        let known = "10.244.9.1 timeout 1h : 10.244.1.7, 10.244.9.2 timeout 1h : 10.244.2.3";
+        nft(&[&format!("add element ip weft-proxy {CLIENTS} {{ {known} }}")]);
         assert!(backend.sync_full(&first).unwrap().writes == 0, "what the rules write is not ours to judge");
+        // The first of them finds out when it comes again: see the tests of affinity.
         let second = table([sticky(service("cart", "10.96.0.15", 80, &web[1..]), 10_800)]);
         backend.sync_delta(&second, &delta(&first, &second)).unwrap();
-        let text = nft(&["list", "map", "ip", "weft-proxy", "affinity"]);
-        assert!(text.contains("10.244.9.2") && !text.contains("10.244.9.1"), "{text}");
+        let text = nft(&["list", "map", "ip", "weft-proxy", CLIENTS]);
+        assert!(text.contains("10.244.9.2") && text.contains("10.244.9.1"), "{text}");
         is_there(&second);
-        // The next change knows the right generation.
+        // Without affinity nobody is remembered.
         let third = table([service("cart", "10.96.0.15", 80, &web[1..])]);
         let applied = backend.sync_delta(&third, &delta(&second, &third)).unwrap();
         assert!(!applied.full, "{applied:?}");
         is_there(&third);
+        assert!(!nft(&["list", "ruleset"]).contains("10.244.9.2"));
+    });
+}
+
+#[test]
+fn another_timeout_holds_at_once_for_remembered_clients() {
+    in_namespace(|| {
+        let mut backend = open();
+        let with =
+            |seconds| table([sticky(service("cart", "10.96.0.15", 80, &["10.244.1.7:8080"]), seconds)]);
+        let (long, short) = (with(10_800), with(600));
+        backend.sync_full(&long).unwrap();
+        // The one was here a minute ago, the other two hours ago.
+        let known =
+            "10.244.9.1 timeout 3h expires 179m : 10.244.1.7, 10.244.9.2 timeout 3h expires 1h : 10.244.1.7";
+        nft(&[&format!("add element ip weft-proxy {CLIENTS} {{ {known} }}")]);
+        let list = || nft(&["list", "map", "ip", "weft-proxy", CLIENTS]);
+        assert!(list().contains("10.244.9.1") && list().contains("10.244.9.2"));
+        assert!(!backend.sync_delta(&short, &delta(&long, &short)).unwrap().full);
+        let text = list();
+        assert!(text.contains("expires 8m") && !text.contains("10.244.9.2"), "{text}");
+        assert!(!backend.sync_delta(&long, &delta(&short, &long)).unwrap().full);
+        assert!(list().contains("expires 2h58m"), "{}", list());
+        is_there(&long);
+    });
+}
+
+#[test]
+fn a_count_does_not_pass_to_the_next_service_at_the_address() {
+    in_namespace(|| {
+        for args in ["link set lo up", "address add 10.244.0.1/32 dev lo", "route add 10.96.0.0/16 dev lo"] {
+            assert!(std::process::Command::new("ip").args(args.split(' ')).status().unwrap().success());
+        }
+        let _listener = std::net::TcpListener::bind("10.244.0.1:8080").unwrap();
+        let of = |name: &str| table([service(name, "10.96.0.10", 80, &["10.244.0.1:8080"])]);
+        let count = |backend: &mut proxy::backends::nftables::NftablesBackend, of: &ServiceTable| {
+            *backend.connections(of).unwrap().values().next().unwrap()
+        };
+        let (one, two, none) = (of("one"), of("two"), table([]));
+        let mut backend = open();
+        backend.sync_full(&one).unwrap();
+        let connect = || drop(std::net::TcpStream::connect("10.96.0.10:80").unwrap());
+        (0..3).for_each(|_| connect());
+        // In one pass, and in two.
+        backend.sync_delta(&two, &delta(&one, &two)).unwrap();
+        assert_eq!(count(&mut backend, &two), 0);
+        (0..2).for_each(|_| connect());
+        assert_eq!(count(&mut backend, &two), 2);
+        backend.sync_delta(&none, &delta(&two, &none)).unwrap();
+        backend.sync_delta(&one, &delta(&none, &one)).unwrap();
+        assert_eq!(count(&mut backend, &one), 0);
+        // While nobody serves, a service keeps what it has.
+        connect();
+        let empty = table([service("one", "10.96.0.10", 80, &[])]);
+        backend.sync_delta(&empty, &delta(&one, &empty)).unwrap();
+        backend.sync_delta(&one, &delta(&empty, &one)).unwrap();
+        connect();
+        assert_eq!(count(&mut backend, &one), 2);
     });
 }
 

@@ -182,16 +182,19 @@ fn a_process_that_ends_between_two_transactions_leaves_whole_services() {
                 let mut nf = Nftables::connect().unwrap();
                 let (first, _) = &steps[0];
                 open().sync_full(first).unwrap();
-                let mut uses: BTreeMap<Family, Uses> = Family::BOTH
-                    .map(|family| (family, Wanted::of(first, family, Settings::default()).uses))
+                let mut known: BTreeMap<Family, (Layout, Uses)> = Family::BOTH
+                    .map(|family| {
+                        let Wanted { layout, uses, .. } = Wanted::of(first, family, Settings::default());
+                        (family, (layout, uses))
+                    })
                     .into();
                 // Each change by a process that ends before it has tidied up.
                 for (want, delta) in steps.iter().skip(1).take_while(|(_, delta)| delta.node_before.is_none())
                 {
                     let mut batch = host::nftables::Batch::new();
-                    for (family, uses) in &mut uses {
-                        let layout = Layout::new(*family, want.node.family(*family), Settings::default());
-                        batch.ops.extend(Delta::of(&layout, uses, &delta.ports).batch.ops);
+                    for (family, (layout, uses)) in &mut known {
+                        let view = want.node.family(*family);
+                        batch.ops.extend(Delta::of(layout, view, uses, &delta.ports).batch.ops);
                     }
                     nf.apply(&batch).unwrap();
                     let have = open().observe().unwrap();

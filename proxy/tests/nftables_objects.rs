@@ -4,14 +4,14 @@ mod nftables_common;
 #[path = "../core/tests/common/mod.rs"]
 mod objects;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use host::nftables::{Batch, Chain, Data, Element, Op, Rule, Value, Verdict};
 use nftables_common::{in_namespace, open};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use proxy::backends::Backend;
-use proxy::backends::nftables::delta::Delta;
+use proxy::backends::nftables::delta::{Delta, same_rules};
 use proxy::backends::nftables::layout::{Layout, Settings};
 use proxy::backends::nftables::render::{Uses, Wanted};
 use proxy_core::cluster::{Change, Cluster, Touched};
@@ -43,19 +43,25 @@ impl Follower {
 /// A table of the kernel, as strict as the kernel is.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Model {
+    /// Those beside the ones that are always there.
+    sets: BTreeSet<String>,
     chains: BTreeMap<String, (Chain, Vec<Rule>)>,
     elements: BTreeMap<(String, Data), Element>,
 }
 
 impl Model {
     fn of(want: &Wanted) -> Self {
+        let others = want.sets.values().flat_map(|(set, elements)| {
+            elements.iter().map(|element| ((set.name.clone(), element.key.clone()), element.clone()))
+        });
         let elements = want.elements.iter().map(|((kept, key), held)| {
             let mut batch = Batch::new();
             batch.add_elements(want.layout.set(*kept), vec![held.element(key)]);
             let [Op::AddElements(set, elements)] = &batch.ops[..] else { panic!("{batch}") };
             ((set.name.clone(), key.clone()), elements[0].clone())
         });
-        Self { chains: want.chains.clone(), elements: elements.collect() }
+        let elements = elements.chain(others).collect();
+        Self { sets: want.sets.keys().cloned().collect(), chains: want.chains.clone(), elements }
     }
 
     fn apply(&mut self, batch: &Batch) {
@@ -85,6 +91,18 @@ impl Model {
                         assert!(self.elements.remove(&key).is_some(), "not there: {key:?}");
                     }
                 }
+                Op::AddSet(set) => _ = self.sets.insert(set.name.clone()),
+                Op::FlushSet(set) => self.elements.retain(|(name, _), _| *name != set.name),
+                Op::DeleteSet(set) => {
+                    assert!(self.sets.remove(&set.name), "no set {}", set.name);
+                    self.elements.retain(|(name, _), _| *name != set.name);
+                    let names = |rule: &Rule| rule.to_string().contains(&format!("@{} ", set.name));
+                    assert!(
+                        !self.chains.values().any(|(_, rules)| rules.iter().any(names)),
+                        "{} is in use",
+                        set.name
+                    );
+                }
                 other => panic!("no change needs {other}"),
             }
         }
@@ -102,21 +120,21 @@ proptest! {
     #[test]
     fn changes_written_one_by_one_make_the_rules_of_a_fresh_start(steps in steps(16)) {
         let mut follower = Follower::default();
-        let mut kept: BTreeMap<Family, (Uses, Model)> = BTreeMap::new();
+        let mut kept: BTreeMap<Family, (Layout, Uses, Model)> = BTreeMap::new();
         for step in steps {
             let delta = follower.step(step);
             for family in Family::BOTH {
                 let want = Wanted::of(&follower.table, family, Settings::default());
                 let fresh = (want.uses.clone(), Model::of(&want));
-                match kept.get_mut(&family).filter(|_| delta.node_before.is_none()) {
-                    None => _ = kept.insert(family, fresh),
-                    Some((uses, model)) => {
-                        let view = follower.table.node.family(family);
-                        let layout = Layout::new(family, view, Settings::default());
-                        let change = Delta::of(&layout, uses, &delta.ports);
+                let view = follower.table.node.family(family);
+                match kept.get_mut(&family).filter(|(layout, ..)| same_rules(layout, view)) {
+                    None => _ = kept.insert(family, (want.layout, fresh.0, fresh.1)),
+                    Some((layout, uses, model)) => {
+                        let change = Delta::of(layout, view, uses, &delta.ports);
                         model.apply(&change.batch);
                         // Whoever looks between the two, or starts again there, finds everything that is wanted.
-                        prop_assert_eq!(&model.elements, &fresh.1.elements);
+                        let missing = fresh.1.elements.iter().find(|(key, held)| model.elements.get(*key) != Some(*held));
+                        prop_assert_eq!(missing, None);
                         model.apply(&change.tidy);
                         prop_assert_eq!(&*uses, &fresh.0);
                         prop_assert_eq!(&*model, &fresh.1);
@@ -139,7 +157,7 @@ fn any_changes_of_objects_end_in_the_kernel_like_a_fresh_start() {
                 for step in steps {
                     let delta = follower.step(step);
                     let applied = backend.sync_delta(&follower.table, &delta).unwrap();
-                    if delta.ports.is_empty() && !applied.full {
+                    if delta.ports.is_empty() && delta.node_before.is_none() && !applied.full {
                         prop_assert_eq!(applied.writes, 0);
                     }
                     let mut other = open();

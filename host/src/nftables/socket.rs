@@ -38,6 +38,8 @@ pub struct Nftables {
     buffer: Vec<u8>,
     /// See [`Nftables::tolerate_changes`].
     tolerant: bool,
+    /// See [`Nftables::messages`].
+    messages: u64,
 }
 
 /// What an answer is of.
@@ -75,12 +77,25 @@ impl Nftables {
         // Without the privilege the default stays; only batches with very many errors would miss it.
         let _ = setsockopt(&socket, sockopt::RcvBufForce, &ANSWERS);
         let room = getsockopt(&socket, sockopt::SndBuf).unwrap_or(0).saturating_sub(OVERHEAD);
-        Ok(Self { socket, port, room, seq: 0, buffer: Vec::with_capacity(DATAGRAM), tolerant: false })
+        Ok(Self {
+            socket,
+            port,
+            room,
+            seq: 0,
+            buffer: Vec::with_capacity(DATAGRAM),
+            tolerant: false,
+            messages: 0,
+        })
     }
 
     /// The port by which events name this socket: see [`super::Change::port`].
     pub fn port(&self) -> u32 {
         self.port
+    }
+
+    /// How many messages the kernel has answered with so far: what looking has cost.
+    pub fn messages(&self) -> u64 {
+        self.messages
     }
 
     /// Carries out a batch: all of it, or on an error nothing. The error names the first change that the
@@ -107,6 +122,7 @@ impl Nftables {
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => continue,
                 Err(error) => return Err(io_error("receive", error)),
             }
+            self.messages += Messages(&self.buffer).count() as u64;
             for answer in Messages(&self.buffer).filter_map(answer) {
                 answered |= answer.seq == encoded.ops.len() as u32;
                 if answer.errno != 0 && failure.is_none() {
@@ -214,6 +230,7 @@ impl Nftables {
         loop {
             self.buffer.clear();
             self.socket.recv(&mut self.buffer, 0).map_err(|error| io_error("receive", error))?;
+            self.messages += Messages(&self.buffer).count() as u64;
             for message in Messages(&self.buffer).filter(|message| message.header.seq == seq) {
                 if message.header.flags & NLM_F_DUMP_INTR != 0 {
                     whole = Whole::Several;

@@ -182,5 +182,8 @@ pub fn sample() -> ServiceTable {
         sticky(open_to_all(service("bag", "10.96.0.16", 80, &web), NodePort, ports, 30082), 60),
         sticky(open_to_all(service("bag", "fd00:10:96::16", 80, &web6), NodePort, ports, 30082), 60),
         service("big", "10.96.0.17", 53, &many),
+        sticky(local(service("den", "10.96.0.18", 80, &web), NodePort, ports, 30083), 30),
+        sticky(local(service("den", "fd00:10:96::18", 80, &web6), NodePort, ports, 30083), 30),
+        sticky(service("odd", "10.96.0.19", 80, &["*10.244.1.7:8080", "10.244.2.3:9090"]), 60),
     ])
 }

@@ -3,7 +3,7 @@
 //! An interpreter of nf_tables' expressions as far as we render them; anything else is a panic, so that no rule goes
 //! unread. Connections are new, and nobody has affinity yet.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use host::nftables::expr::*;
@@ -178,18 +178,18 @@ impl Tracer<'_> {
     }
 
     fn set(&self, name: &str) -> &Set {
-        self.want.layout.sets().find(|set| set.name == name).unwrap_or_else(|| panic!("no set {name}"))
+        self.want.all_sets().find(|set| set.name == name).unwrap_or_else(|| panic!("no set {name}"))
     }
 
     fn find(&self, name: &str, regs: &[u8]) -> Option<Held> {
         let set = self.set(name);
-        let kept = Kept::ALL.into_iter().find(|kept| kept.name() == name)?;
         let len = match &set.key[..] {
             [one] => one.size(),
             many => many.iter().map(|kind| kind.size().next_multiple_of(4)).sum(),
         };
         let key = &regs[..len];
-        if let Some(held) = self.want.elements.get(&(kept, Data::new(key))) {
+        let held = self.held(name);
+        if let Some(held) = held.get(&Data::new(key)) {
             return Some(held.clone());
         }
         let within = |first: &[u8], last: &[u8]| {
@@ -200,10 +200,19 @@ impl Tracer<'_> {
                 (&first[field.clone()]..=&last[field.clone()]).contains(&&key[field])
             })
         };
-        self.want.of_set(kept).find_map(|(first, held)| match held {
+        held.iter().find_map(|(first, held)| match held {
             Held::UpTo(last) if set.interval && within(first.bytes(), last.bytes()) => Some(Held::Nothing),
             _ => None,
         })
+    }
+
+    /// The elements of a set.
+    fn held(&self, name: &str) -> BTreeMap<Data, Held> {
+        if let Some(kept) = Kept::ALL.into_iter().find(|kept| kept.name() == name) {
+            return self.want.of_set(kept).map(|(key, held)| (key.clone(), held.clone())).collect();
+        }
+        let elements = self.want.sets[name].1.iter().cloned();
+        elements.map(|element| (element.key, element.last.map_or(Held::Nothing, Held::UpTo))).collect()
     }
 
     fn step(&self, exprs: &[Expr], mut regs: [u8; 64], mut state: State, out: &mut Vec<(State, End)>) {

@@ -150,6 +150,8 @@ pub mod state {
 
 /// Bits of [`ct_status`] for [`Load::has`].
 pub mod status {
+    /// The connection's first packet has left.
+    pub const CONFIRMED: u32 = 8;
     pub const SNAT: u32 = 16;
     pub const DNAT: u32 = 32;
 }
@@ -196,7 +198,7 @@ pub fn symhash(modulus: u32) -> Load {
 }
 
 /// A key or value of several fields, `a . b . c`.
-pub fn concat<const N: usize>(fields: [Load; N]) -> Load {
+pub fn concat(fields: impl Into<Vec<Load>>) -> Load {
     Load::Concat(fields.into())
 }
 

@@ -122,6 +122,21 @@ pub fn dnat_addr_port(family: Family, to: Load) -> Statement {
     nat_loaded(NatKind::Dnat, family, to, true)
 }
 
+/// A new destination: an address that `to` yields, and this port. Match [`l4proto`](super::l4proto) first.
+pub fn dnat_addr_to_port(family: Family, to: Load, port: Port) -> Statement {
+    let mut exprs = to.load();
+    let (addr, port_reg) = (Reg::FIRST, Reg::FIRST.after_aligned(16));
+    exprs.push(Expr::Immediate { value: port.into(), to: port_reg });
+    exprs.push(Expr::Nat {
+        kind: NatKind::Dnat,
+        family: family.code(),
+        addr: Some((addr, addr)),
+        port: Some((port_reg, port_reg)),
+        flags: NatFlags::default(),
+    });
+    Statement(exprs)
+}
+
 /// A new source address that `to` yields.
 pub fn snat_addr(family: Family, to: Load) -> Statement {
     nat_loaded(NatKind::Snat, family, to, false)
@@ -193,6 +208,11 @@ pub fn update(set: &str, key: Load, timeout: Option<u64>) -> Statement {
 /// value that is there stays (nf_tables never replaces one).
 pub fn update_map(set: &str, key: Load, data: Load, timeout: Option<u64>) -> Statement {
     dynset(DynsetOp::Update, set, key, Some(data), timeout)
+}
+
+/// Deletes a key from a dynamic map. nf_tables asks for a value even so.
+pub fn delete_from_map(set: &str, key: Load, data: Load) -> Statement {
+    dynset(DynsetOp::Delete, set, key, Some(data), None)
 }
 
 fn dynset(op: DynsetOp, set: &str, key: Load, data: Option<Load>, timeout: Option<u64>) -> Statement {

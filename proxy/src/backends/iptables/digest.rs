@@ -55,7 +55,7 @@ const fn roots(degree: u32) -> [u32; 64] {
 const ROUNDS: [u32; 64] = roots(3);
 const START: [u32; 64] = roots(2);
 
-pub(super) fn sha256(text: &[u8]) -> [u8; 32] {
+pub(in crate::backends) fn sha256(text: &[u8]) -> [u8; 32] {
     let mut state: [u32; 8] = std::array::from_fn(|index| START[index]);
     let mut padded = text.to_vec();
     padded.push(0x80);

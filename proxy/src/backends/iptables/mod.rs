@@ -6,6 +6,7 @@
 //!
 //! Which programs: the flavour asked for, else the one that kubelet uses here, else what plain `iptables` is.
 
+pub(super) use digest::sha256;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;

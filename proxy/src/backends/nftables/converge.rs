@@ -17,18 +17,30 @@ pub struct Observed {
     pub sets: Vec<Set>,
     /// Elements of those sets that are as we declare them.
     pub elements: Elements,
+    /// Of other sets that are not for rules to write: by name, sorted.
+    pub others: BTreeMap<String, BTreeMap<Data, Held>>,
 }
 
 impl Observed {
     /// Adds the elements of a set; of a set that is not ours they do not matter.
     pub fn put(&mut self, kept: Kept, listed: Vec<ListedElement>) {
-        self.elements
-            .extend(listed.into_iter().map(|listed| ((kept, listed.element.key.clone()), held(listed))));
+        self.elements.extend(
+            listed.into_iter().map(|listed| ((kept, listed.element.key.clone()), held(listed.element))),
+        );
+    }
+
+    /// The same of a set that some service ports need.
+    pub fn put_other(&mut self, name: &str, listed: Vec<ListedElement>) {
+        self.others.insert(name.to_owned(), by_key(listed.into_iter().map(|listed| listed.element)));
     }
 }
 
-fn held(listed: ListedElement) -> Held {
-    let Element { last, value, .. } = listed.element;
+fn by_key(elements: impl Iterator<Item = Element>) -> BTreeMap<Data, Held> {
+    elements.map(|element| (element.key.clone(), held(element))).collect()
+}
+
+fn held(element: Element) -> Held {
+    let Element { last, value, .. } = element;
     match (last, value) {
         (Some(last), _) => Held::UpTo(last),
         (None, Some(Value::Data(data))) => Held::Data(data),
@@ -61,7 +73,7 @@ pub fn converge(want: &Wanted, have: &Observed) -> Batch {
 
 /// Whether what is there of our sets and base chains is as we declare it.
 fn same_frame(want: &Wanted, have: &Observed) -> bool {
-    let sets: BTreeMap<&str, &Set> = want.layout.sets().map(|set| (set.name.as_str(), &**set)).collect();
+    let sets: BTreeMap<&str, &Set> = want.all_sets().map(|set| (set.name.as_str(), &**set)).collect();
     let chain_fits = |chain: &Chain| match want.chains.get(&chain.name) {
         Some((wanted, _)) => wanted.base == chain.base,
         None => true,
@@ -73,7 +85,7 @@ fn same_frame(want: &Wanted, have: &Observed) -> bool {
 fn fill(batch: &mut Batch, want: &Wanted, have: &Observed) {
     let table = &want.layout.table;
     let sets: BTreeSet<&str> = have.sets.iter().map(|set| set.name.as_str()).collect();
-    for set in want.layout.sets().filter(|set| !sets.contains(set.name.as_str())) {
+    for set in want.all_sets().filter(|set| !sets.contains(set.name.as_str())) {
         batch.add_set(set);
     }
     let chains: BTreeSet<&str> = have.chains.iter().map(|chain| chain.name.as_str()).collect();
@@ -100,11 +112,24 @@ fn fill(batch: &mut Batch, want: &Wanted, have: &Observed) {
             batch.add_rule(rule.clone());
         }
     }
+    for (set, elements) in want.sets.values() {
+        let there = have.others.get(&set.name);
+        // What rules write to is none of our business.
+        if set.dynamic || there.is_some_and(|there| *there == by_key(elements.iter().cloned())) {
+            continue;
+        }
+        if there.is_some_and(|there| !there.is_empty()) {
+            batch.push(Op::FlushSet(set.clone()));
+        }
+        if !elements.is_empty() {
+            batch.add_elements(set, elements.clone());
+        }
+    }
     elements(batch, want, have);
     for chain in have.chains.iter().filter(nobody) {
         batch.delete_chain(table, &chain.name);
     }
-    let ours: BTreeSet<&str> = want.layout.sets().map(|set| set.name.as_str()).collect();
+    let ours: BTreeSet<&str> = want.all_sets().map(|set| set.name.as_str()).collect();
     for set in have.sets.iter().filter(|set| !ours.contains(set.name.as_str())) {
         batch.push(Op::DeleteSet(set.clone().into()));
     }

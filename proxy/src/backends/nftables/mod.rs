@@ -10,7 +10,7 @@
 //! as well.
 //!
 //! What a change needs is one transaction, so that nobody ever meets half of it. Behind it may come others that
-//! nothing depends on: chains that no element leads to are deleted, and affinity to what is gone.
+//! nothing depends on: chains that no element leads to are deleted, with their sets.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -118,6 +118,11 @@ impl NftablesBackend {
     /// What [`Backend::sync_full`] would make of an empty kernel, for people to read.
     pub fn render(want: &ServiceTable, families: &[Family], settings: Settings) -> String {
         families.iter().map(|&family| Wanted::of(want, family, settings).to_string()).collect()
+    }
+
+    /// How many messages of the kernel have been read: the cost of looking, for tests and benchmarks.
+    pub fn messages(&self) -> u64 {
+        self.nf.messages()
     }
 
     /// The tables that are ours.
@@ -243,10 +248,7 @@ impl Backend for NftablesBackend {
 
     fn sync_delta(&mut self, want: &ServiceTable, delta: &TableDelta) -> Result<Applied, BackendError> {
         self.hear()?;
-        if self.known.is_none() || delta.node_before.is_some() {
-            return self.sync_full(want);
-        }
-        match self.change(&delta.ports)? {
+        match self.change(&want.node, &delta.ports)? {
             Some(applied) => Ok(applied),
             None => self.sync_full(want),
         }
@@ -333,7 +335,6 @@ impl NftablesBackend {
         if writes > MANY {
             self.monitor = None;
         }
-        self.forget(&batch);
         if self.listen()? {
             let generation = self.nf.generation()?;
             // Somebody wrote before we listened: to which table, nobody tells.

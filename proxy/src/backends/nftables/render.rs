@@ -1,16 +1,18 @@
 //! What the table should hold: pure, from the service table to plain data.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
-use host::nftables::{Chain, Data, Element, Op, Port, Proto, Rule, Table, Verdict};
+use host::nftables::{Chain, Data, Element, Op, Port, Proto, Rule, Set, Table, Verdict};
 use ipnet::IpNet;
 use proxy_core::names::{Family, Protocol};
 use proxy_core::table::{Frontend, FrontendAddress, FrontendKind, Group, Scope, ServicePort, ServiceTable};
 
-use super::layout::shape::{Affinity, AffinityKey, Balance, By, Refused};
-use super::layout::{Kept, Layout, SCOPES, Settings, Shape, Slots};
+use super::layout::shape::{Affinity, AffinityKey, Balance, By, Refused, Remember, Sources};
+use super::layout::{Kept, Layout, OwnSet, SCOPES, Settings, Shape, Slots, net_elements};
 
 /// What an element holds beside its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,8 +47,12 @@ pub struct Needs {
     pub own: Elements,
     /// Of [`Kept::ClusterIps`]: the ports of a service share theirs.
     pub cluster_ips: Vec<IpAddr>,
+    /// Of [`Kept::Hairpin`]: each once.
+    pub endpoints: BTreeSet<IpAddr>,
     /// Chains that others may need as well.
     pub shapes: Vec<(String, Shape)>,
+    /// Sets that others may need as well, by name.
+    pub sets: BTreeMap<String, OwnSet>,
 }
 
 /// `address . protocol . port`
@@ -68,35 +74,24 @@ fn disjoint(nets: &[IpNet], family: Family) -> Vec<IpNet> {
     IpNet::aggregate(&own)
 }
 
+/// How the clients of a service port are remembered, and for how long.
+pub(super) fn affinity(port: &ServicePort) -> Option<(Affinity, Duration)> {
+    let (key, timeout) = (AffinityKey::of(port)?, port.affinity?);
+    let groups = SCOPES.map(|scope| port.group(scope));
+    let targets: BTreeSet<u16> =
+        groups.into_iter().flat_map(|group| group.iter().map(|endpoint| endpoint.port)).collect();
+    Some((Affinity { key, targets: targets.into_iter().collect() }, timeout))
+}
+
 impl Needs {
     pub fn of(port: &ServicePort) -> Self {
         let mut needs = Needs::default();
         for frontend in &port.frontends {
             needs.frontend(port, frontend);
         }
-        if let (Some(affinity_key), Some(_)) = (AffinityKey::of(port), port.affinity) {
-            for scope in SCOPES {
-                needs.sticky(affinity_key, port.family, port.group(scope), scope);
-            }
-        }
+        let groups = SCOPES.map(|scope| port.group(scope));
+        needs.endpoints = groups.into_iter().flat_map(|group| group.iter().map(|end| end.ip)).collect();
         needs
-    }
-
-    /// Where clients of any frontend may be led to again.
-    fn sticky(&mut self, affinity_key: AffinityKey, family: Family, group: &Group, scope: Scope) {
-        let unspecified = match family {
-            Family::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            Family::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        };
-        let affinity_key = frontend_key(
-            affinity_key.address.unwrap_or(unspecified),
-            affinity_key.protocol,
-            affinity_key.port,
-        );
-        for endpoint in group.iter() {
-            let end: Data = (endpoint.ip, Port(endpoint.port)).into();
-            self.own.insert((Kept::sticky(scope), Data::concat(&[&affinity_key, &end])), Held::Nothing);
-        }
     }
 
     fn frontend(&mut self, port: &ServicePort, frontend: &Frontend) {
@@ -105,22 +100,17 @@ impl Needs {
             FrontendAddress::Ip(_) => (Kept::Services, Kept::Refused, By::Destination),
             FrontendAddress::NodePorts => (Kept::NodePorts, Kept::RefusedNodePorts, By::NodePort),
         };
-        let sticky = match (AffinityKey::of(port), port.affinity) {
-            (Some(affinity_key), Some(_)) => affinity_key.sticky(frontend),
-            _ => Affinity::No,
-        };
+        let sticky = affinity(port);
         let (shape, refused) = Shape::of(&frontend.branches, |scope, masquerade| {
             let slots = Slots::for_group(port.group(scope).len());
-            Balance { by, scope, slots, masquerade, sticky }
+            Balance { by, scope, slots, masquerade, sticky: sticky.clone().map(|(affinity, _)| affinity) }
         });
         if let Some(shape) = shape {
             for scope in shape.scopes() {
                 self.endpoints(&key, port.group(scope), by, scope);
             }
-            if let Some(timeout) = port.affinity {
-                let chain = self.shape(Shape::Remember(sticky, timeout.as_millis() as u64));
-                let map = if by == By::Destination { Kept::StickyServices } else { Kept::StickyNodePorts };
-                self.own.insert((map, key.clone()), Held::Verdict(Verdict::Goto(chain)));
+            if let Some((affinity, timeout)) = sticky {
+                self.affinity(port, &key, by, affinity, timeout);
             }
             let chain = self.shape(shape);
             self.own.insert((served, key.clone()), Held::Verdict(Verdict::Goto(chain)));
@@ -136,18 +126,51 @@ impl Needs {
             self.cluster_ips.push(ip);
         }
         if let Some(sources) = &frontend.sources {
-            self.own.insert((Kept::Restricted, key.clone()), Held::Nothing);
-            for net in disjoint(sources, port.family) {
-                let range = |ip: IpAddr| Data::concat(&[&key, &ip.into()]);
-                let (first, last) = (range(net.network()), range(net.broadcast()));
-                let held = if first == last { Held::Nothing } else { Held::UpTo(last) };
-                self.own.insert((Kept::SourceRanges, first), held);
-            }
+            let own = |net: &&IpNet| Family::of(net.addr()) == port.family;
+            let sources = Sources::new(sources.iter().filter(own).copied().collect());
+            self.set(OwnSet::Sources(sources.clone()));
+            let chain = self.shape(Shape::Sources(sources));
+            self.own.insert((Kept::Restricted, key), Held::Verdict(Verdict::Goto(chain)));
         }
     }
 
+    /// Clients keep their endpoints by this frontend.
+    fn affinity(
+        &mut self,
+        port: &ServicePort,
+        frontend: &Data,
+        by: By,
+        affinity: Affinity,
+        timeout: Duration,
+    ) {
+        let scopes: Vec<Scope> = SCOPES.into_iter().filter(|scope| !port.group(*scope).is_empty()).collect();
+        for &scope in &scopes {
+            for endpoint in port.group(scope).iter() {
+                let key = Data::concat(&[frontend, &endpoint.ip.into()]);
+                self.own.insert((Kept::sticky(by, scope), key), Held::Nothing);
+            }
+            for &target in &*affinity.targets {
+                self.set(OwnSet::Clients(affinity.key.clients(scope, target)));
+            }
+        }
+        let remember = Remember { affinity, by, scopes, timeout: timeout.as_millis() as u64 };
+        if remember.affinity.targets.len() > 1 {
+            for target in remember.affinity.targets.iter() {
+                let affinity = Affinity { targets: [*target].into(), ..remember.affinity.clone() };
+                self.shape(Shape::Remember(Remember { affinity, ..remember.clone() }));
+            }
+        }
+        let chain = self.shape(Shape::Remember(remember));
+        let map = if by == By::Destination { Kept::StickyServices } else { Kept::StickyNodePorts };
+        self.own.insert((map, frontend.clone()), Held::Verdict(Verdict::Goto(chain)));
+    }
+
+    fn set(&mut self, set: OwnSet) {
+        self.sets.insert(set.name().to_owned(), set);
+    }
+
     fn shape(&mut self, shape: Shape) -> String {
-        let name = shape.to_string();
+        let name = shape.name();
         if self.shapes.iter().all(|(known, _)| *known != name) {
             self.shapes.push((name.clone(), shape));
         }
@@ -170,7 +193,9 @@ pub struct Wanted {
     /// By name, with their rules.
     pub chains: BTreeMap<String, (Chain, Vec<Rule>)>,
     pub elements: Elements,
-    /// How many ports need a shared element or a chain.
+    /// By name, with what we write to them.
+    pub sets: BTreeMap<String, (Arc<Set>, Vec<Element>)>,
+    /// How many ports need a shared element, a chain or a set.
     pub uses: Uses,
 }
 
@@ -178,27 +203,33 @@ pub struct Wanted {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Uses {
     pub cluster_ips: BTreeMap<IpAddr, usize>,
+    pub endpoints: BTreeMap<IpAddr, usize>,
     pub shapes: BTreeMap<String, usize>,
+    pub sets: BTreeMap<String, usize>,
+}
+
+/// The element of [`Kept::Hairpin`] for an endpoint.
+pub(super) fn itself(ip: IpAddr) -> (Kept, Data) {
+    (Kept::Hairpin, Data::concat(&[&ip.into(), &ip.into()]))
+}
+
+/// The networks of the service network.
+pub(super) fn service_cidrs(layout: &Layout) -> Elements {
+    nets(Kept::ServiceCidrs, &layout.view.service_cidrs, layout.family).collect()
+}
+
+fn nets(kept: Kept, nets: &[IpNet], family: Family) -> impl Iterator<Item = ((Kept, Data), Held)> {
+    net_elements(&disjoint(nets, family)).into_iter().map(move |element| {
+        let held = element.last.map_or(Held::Nothing, Held::UpTo);
+        ((kept, element.key), held)
+    })
 }
 
 /// Elements of the sets that belong to the node and not to a service.
 fn node_elements(layout: &Layout) -> Elements {
-    let mut elements = Elements::new();
-    let nets = [
-        (Kept::Pods, layout.pod_nets()),
-        (Kept::ServiceCidrs, layout.view.service_cidrs.clone()),
-        (Kept::NodePortAddresses, layout.node_port_nets()),
-    ];
-    for (kept, nets) in nets {
-        for net in disjoint(&nets, layout.family) {
-            let (first, last) = (net.network(), net.broadcast());
-            let held = if first == last { Held::Nothing } else { Held::UpTo(last.into()) };
-            elements.insert((kept, first.into()), held);
-        }
-    }
-    for byte in 0..=255u8 {
-        elements.insert((Kept::EqualBytes, (Proto(byte), Proto(byte)).into()), Held::Nothing);
-    }
+    let mut elements = service_cidrs(layout);
+    elements.extend(nets(Kept::Pods, &layout.pod_nets(), layout.family));
+    elements.extend(nets(Kept::NodePortAddresses, &layout.node_port_nets(), layout.family));
     elements
 }
 
@@ -210,7 +241,7 @@ impl Wanted {
         for (chain, rules) in layout.chains() {
             chains.insert(chain.name.clone(), (chain, rules));
         }
-        let mut uses = Uses::default();
+        let (mut uses, mut sets) = (Uses::default(), BTreeMap::new());
         for ((of, _), port) in &table.ports {
             if *of != family {
                 continue;
@@ -220,6 +251,13 @@ impl Wanted {
             for ip in needs.cluster_ips {
                 *uses.cluster_ips.entry(ip).or_default() += 1;
             }
+            for ip in needs.endpoints {
+                *uses.endpoints.entry(ip).or_default() += 1;
+            }
+            for (name, set) in needs.sets {
+                *uses.sets.entry(name.clone()).or_default() += 1;
+                sets.entry(name).or_insert_with(|| layout.own_set(&set));
+            }
             for (name, shape) in needs.shapes {
                 *uses.shapes.entry(name.clone()).or_default() += 1;
                 chains.entry(name).or_insert_with(|| layout.chain(&shape));
@@ -228,11 +266,17 @@ impl Wanted {
         for ip in uses.cluster_ips.keys() {
             elements.insert((Kept::ClusterIps, (*ip).into()), Held::Nothing);
         }
-        Self { layout, chains, elements, uses }
+        elements.extend(uses.endpoints.keys().map(|ip| (itself(*ip), Held::Nothing)));
+        Self { layout, chains, elements, sets, uses }
     }
 
     pub fn table(&self) -> Table {
         Table::new(&self.layout.table).comment("Kubernetes services, kept by weft proxy")
+    }
+
+    /// Everything that has to be declared.
+    pub fn all_sets(&self) -> impl Iterator<Item = &Arc<Set>> {
+        self.layout.sets().chain(self.sets.values().map(|(set, _)| set))
     }
 
     /// The elements of one set.
@@ -248,16 +292,18 @@ impl Wanted {
 impl fmt::Display for Wanted {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         writeln!(f, "{}", Op::AddTable(self.table()))?;
-        self.layout.sets().try_for_each(|set| writeln!(f, "{}", Op::AddSet(set.clone())))?;
+        self.all_sets().try_for_each(|set| writeln!(f, "{}", Op::AddSet(set.clone())))?;
         self.chains.values().try_for_each(|(chain, _)| writeln!(f, "{}", Op::AddChain(chain.clone())))?;
         for rule in self.chains.values().flat_map(|(_, rules)| rules) {
             writeln!(f, "{}", Op::AddRule(rule.clone(), host::nftables::Place::Last))?;
         }
         for ((kept, key), held) in &self.elements {
-            // The same 256 pairs everywhere say nothing.
-            if *kept != Kept::EqualBytes {
-                let op = Op::AddElements(self.layout.set(*kept).clone(), vec![held.element(key)]);
-                writeln!(f, "{op}")?;
+            let op = Op::AddElements(self.layout.set(*kept).clone(), vec![held.element(key)]);
+            writeln!(f, "{op}")?;
+        }
+        for (set, elements) in self.sets.values() {
+            for element in elements {
+                writeln!(f, "{}", Op::AddElements(set.clone(), vec![element.clone()]))?;
             }
         }
         Ok(())

@@ -1,17 +1,17 @@
 //! What needs the kernel: looking, trying, changing.
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use host::error::HostError;
-use host::nftables::{Batch, Data, Element, Event, Monitor, Nftables, Op, Set, TableId, Value};
+use host::nftables::{Batch, Element, Event, ListedElement, Monitor, Nftables, Op, Set, TableId};
 use proxy_core::names::{Family, Protocol};
-use proxy_core::table::{FamilyView, Masquerade, PortChange, Scope};
+use proxy_core::table::{FamilyView, Masquerade, NodeView, PortChange, Scope};
 
 use super::converge::{Observed, afresh};
-use super::delta::Delta;
-use super::layout::shape::{Affinity, AffinityKey, Balance, By};
-use super::layout::{self, Kept, Layout, Settings, Shape, Slots};
+use super::delta::{Counted, Delta, Retimed, same_rules};
+use super::layout::shape::{Affinity, AffinityKey, Balance, By, Remember, Sources};
+use super::layout::{self, Kept, Layout, OwnSet, Settings, Shape, Slots};
 use super::render::{Uses, Wanted};
 use super::{Applied, BackendError, MODE, NftablesBackend, REFUSALS, Seen, TRIES, next, size};
 
@@ -49,9 +49,11 @@ fn read(nf: &mut Nftables, families: &[Family]) -> Result<Vec<Observed>, HostErr
             sets: nf.sets(&id)?,
             ..Observed::default()
         };
-        for kept in Kept::ALL {
-            if let Some(set) = have.sets.iter().find(|set| set.name == kept.name()) {
-                have.put(kept, nf.elements(set)?);
+        let kept: BTreeMap<&str, Kept> = Kept::ALL.into_iter().map(|kept| (kept.name(), kept)).collect();
+        for set in have.sets.clone().iter().filter(|set| !set.dynamic) {
+            match kept.get(set.name.as_str()) {
+                Some(kept) => have.put(*kept, nf.elements(set)?),
+                None => have.put_other(&set.name, nf.elements(set)?),
             }
         }
         seen.push(have);
@@ -67,18 +69,27 @@ pub(super) fn probe(nf: &mut Nftables, families: &[Family], settings: Settings) 
             layout: Layout::named("weft-proxy-probe", family, &FamilyView::default(), settings),
             chains: Default::default(),
             elements: Default::default(),
+            sets: Default::default(),
             uses: Uses::default(),
         };
-        let at = Affinity::At(AffinityKey { address: None, protocol: Protocol::Tcp, port: 1 });
-        let sticky = Balance {
-            by: By::NodePort,
+        let (by, scopes) = (By::NodePort, layout::SCOPES.to_vec());
+        let key = AffinityKey { address: None, protocol: Protocol::Tcp, port: 1 };
+        let affinity = Affinity { key, targets: [1].into() };
+        let balance = Balance {
+            by,
             scope: Scope::Local,
             slots: Slots::for_group(2),
             masquerade: Masquerade::Always,
-            sticky: at,
+            sticky: Some(affinity.clone()),
         };
-        let shapes =
-            [Shape::Balance(sticky), Shape::Remember(Affinity::Here, 60_000), Shape::Remember(at, 60_000)];
+        let everywhere = if family == Family::V4 { "10.0.0.0/8" } else { "fd00::/8" };
+        let sources = Sources::new(vec![everywhere.parse().expect("a network")]);
+        let sets = scopes.iter().map(|&scope| OwnSet::Clients(key.clients(scope, 1)));
+        for set in sets.chain([OwnSet::Sources(sources.clone())]) {
+            want.sets.insert(set.name().to_owned(), want.layout.own_set(&set));
+        }
+        let remember = Remember { affinity, by, scopes, timeout: 60_000 };
+        let shapes = [Shape::Balance(balance), Shape::Remember(remember), Shape::Sources(sources)];
         let shapes = shapes.map(|shape| want.layout.chain(&shape));
         for (chain, rules) in want.layout.chains().into_iter().chain(shapes) {
             want.chains.insert(chain.name.clone(), (chain, rules));
@@ -110,19 +121,33 @@ pub(super) fn size_of(op: &Op) -> usize {
 
 impl NftablesBackend {
     /// Carries changes out on what is known; none where that turns out not to hold.
-    pub(super) fn change(&mut self, changes: &[PortChange]) -> Result<Option<Applied>, BackendError> {
+    pub(super) fn change(
+        &mut self,
+        node: &NodeView,
+        changes: &[PortChange],
+    ) -> Result<Option<Applied>, BackendError> {
+        let alike = |(layout, _): &(Layout, Uses)| same_rules(layout, node.family(layout.family));
         // Taken: on any error it is not known any more.
-        let Some(mut known) = self.known.take() else { return Ok(None) };
+        let Some(mut known) = self.known.take().filter(|known| known.tables.iter().all(alike)) else {
+            return Ok(None);
+        };
         let (mut batch, mut tidy) = (Batch::new(), std::mem::take(&mut self.leftover));
+        let mut retimed = Vec::new();
         for (layout, uses) in &mut known.tables {
-            let delta = Delta::of(layout, uses, changes);
-            for (kept, key) in &delta.counters {
+            let view = node.family(layout.family);
+            let delta = Delta::of(layout, view, uses, changes);
+            for Counted { kept, key, goes_on } in &delta.counters {
+                let of = (layout.family, *kept, key.clone());
+                if !goes_on {
+                    self.counted.remove(&of);
+                    continue;
+                }
                 let counts = self.nf.element(layout.set(*kept), key)?.and_then(|listed| listed.counts);
-                let sum = self.counted.entry((layout.family, *kept, key.clone())).or_default();
-                *sum += counts.map_or(0, |counts| counts.packets);
+                *self.counted.entry(of).or_default() += counts.map_or(0, |counts| counts.packets);
             }
             batch.ops.extend(delta.batch.ops);
             tidy.extend(delta.tidy.ops);
+            retimed.extend(delta.retimed.into_iter().map(|one| (layout.own_set(&one.set).0, one)));
         }
         tracing::debug!(mode = MODE, writes = size(&batch), "change\n{batch}");
         self.known = Some(known);
@@ -130,11 +155,19 @@ impl NftablesBackend {
             return Ok(None);
         }
         let mut writes = size(&batch);
-        // A chain that is needed again is not to be deleted.
+        // A chain or set that is needed again is not to be deleted.
         let comes = |table: &TableId, name: &str| {
-            batch.ops.iter().any(|op| matches!(op, Op::AddChain(c) if c.name == name && c.table == *table))
+            batch.ops.iter().any(|op| match op {
+                Op::AddChain(chain) => chain.name == name && chain.table == *table,
+                Op::AddSet(set) => set.name == name && set.table == *table,
+                _ => false,
+            })
         };
-        tidy.retain(|op| !matches!(op, Op::FlushChain(t, name) | Op::DeleteChain(t, name) if comes(t, name)));
+        tidy.retain(|op| match op {
+            Op::FlushChain(table, name) | Op::DeleteChain(table, name) => !comes(table, name),
+            Op::DeleteSet(set) => !comes(&set.table, &set.name),
+            _ => true,
+        });
         if !tidy.is_empty() {
             match self.follow_up(tidy.into_iter().collect()) {
                 Ok(written) => writes += written,
@@ -145,7 +178,9 @@ impl NftablesBackend {
                 }
             }
         }
-        self.forget(&batch);
+        for (set, Retimed { before, now, .. }) in retimed {
+            writes += self.retime(&set, before, now);
+        }
         Ok(Some(Applied { full: false, writes }))
     }
 
@@ -163,41 +198,34 @@ impl NftablesBackend {
         }
     }
 
-    /// Deletes the affinity of clients to endpoints that the batch took away. What this misses the rules find when
-    /// such a client comes again, at the price of that connection.
-    pub(super) fn forget(&mut self, batch: &Batch) {
-        for family in self.families.clone() {
-            let layout = Layout::new(family, &FamilyView::default(), self.settings);
-            for scope in layout::SCOPES {
-                let gone = gone(batch, &layout, scope);
-                if !gone.is_empty() {
-                    self.forget_in(layout.affinity(scope), &gone, family);
-                }
-            }
-        }
-    }
-
-    fn forget_in(&mut self, affinity: &Arc<Set>, gone: &HashSet<Data>, family: Family) {
+    /// Has clients remembered for another time since their last new connections. The rules do it by themselves for
+    /// those that come again. Says how much it wrote.
+    fn retime(&mut self, clients: &Arc<Set>, before: u64, now: u64) -> usize {
         for _ in 0..TRIES {
-            let listed = match self.nf.elements(affinity) {
+            let listed = match self.nf.elements(clients) {
                 Ok(listed) => listed,
                 Err(error) => {
-                    tracing::warn!(mode = MODE, %error, "clients may keep an endpoint that is gone");
-                    break;
+                    tracing::warn!(mode = MODE, %error, "clients keep their endpoints for the former timeout");
+                    return 0;
                 }
             };
-            let stale: Vec<Element> = listed
-                .into_iter()
-                .filter(|listed| leads_to(&listed.element, gone, family))
-                .map(|listed| Element { timeout: None, value: None, ..listed.element })
-                .collect();
-            if stale.is_empty() {
-                break;
+            let (mut gone, mut come) = (Vec::new(), Vec::new());
+            for ListedElement { element, expires, .. } in listed {
+                let Some(left) = expires else { continue };
+                gone.push(Element { timeout: None, value: None, ..element.clone() });
+                let left = now.saturating_sub(before.saturating_sub(left));
+                come.extend((left > 0).then_some(Element { timeout: Some(left), ..element }));
+            }
+            if gone.is_empty() {
+                return 0;
             }
             let mut batch = Batch::new();
-            batch.delete_elements(affinity, stale);
+            batch.delete_elements(clients, gone);
+            if !come.is_empty() {
+                batch.add_elements(clients, come);
+            }
             match self.follow_up(batch) {
-                Ok(_) => break,
+                Ok(written) => return written,
                 // Somebody else wrote, or one of them has expired meanwhile.
                 Err(refused) => {
                     let error = &refused.1;
@@ -208,6 +236,7 @@ impl NftablesBackend {
                 break;
             }
         }
+        0
     }
 
     /// Writes if what is known holds, and knows what holds then. False: it does not.
@@ -283,32 +312,4 @@ impl NftablesBackend {
 pub(super) fn refused(batch: &Batch) -> HostError {
     let change = format!("batch of {} changes", batch.ops.len());
     HostError::Transaction { op: "nftables", change, errno: libc::ERESTART }
-}
-
-/// Pairs of a frontend and an endpoint that the batch takes away from [`Kept::StickyEndpoints`] or its like.
-fn gone(batch: &Batch, layout: &Layout, scope: Scope) -> HashSet<Data> {
-    let (mut gone, mut come) = (HashSet::new(), HashSet::new());
-    for op in &batch.ops {
-        let (set, elements, list) = match op {
-            Op::DeleteElements(set, elements) => (set, elements, &mut gone),
-            Op::AddElements(set, elements) => (set, elements, &mut come),
-            _ => continue,
-        };
-        if set.table == layout.table && Kept::sticky(scope).name() == set.name {
-            list.extend(elements.iter().map(|element| element.key.clone()));
-        }
-    }
-    gone.retain(|key| !come.contains(key));
-    gone
-}
-
-/// Whether an element of the affinity map, `frontend . client : endpoint`, leads to such a pair.
-fn leads_to(element: &Element, gone: &HashSet<Data>, family: Family) -> bool {
-    let address = if family == Family::V4 { 4 } else { 16 };
-    match (&element.value, element.key.bytes().get(..address + 8)) {
-        (Some(Value::Data(endpoint)), Some(frontend)) => {
-            gone.contains(&Data::concat(&[&Data::new(frontend), endpoint]))
-        }
-        _ => false,
-    }
 }

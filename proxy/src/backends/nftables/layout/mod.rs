@@ -8,23 +8,32 @@
 //!
 //! A service is elements of shared maps and nothing else. Its endpoints are kept under its frontend and a slot; a chain
 //! draws the slot. So there is one chain for each way of balancing (how many slots, which masquerading, which
-//! affinity), made when the first service needs it: see [`shape`]. Only a service port with affinity and several frontends
-//! has chains of its own, which say under which of them its clients are remembered.
+//! affinity), made when the first service needs it: see [`shape`]. A service port with affinity has chains of its own and
+//! maps of its own, which the rules write: who was served by which endpoint. A list of source ranges has a set of its own,
+//! and its frontends share it. So nothing that one service has much of is touched when another changes.
+//!
+//! An endpoint that is gone is not looked for among the remembered clients. A client that is led there again is forgotten
+//! by its first packet, which is dropped: the next one, which the client sends by itself, begins again.
+//!
+//! All of it reads back through `nft list ruleset` and `nft -f` of nft 1.0.6, which decides how keys are put together: a
+//! port asked for before translation stands only beside a matched protocol, and never in a rule that loads another port.
 //!
 //! What a packet meets: source ranges at -110, before anything is translated; translation at -100; refusal of what
 //! was not translated at 0; masquerading at 100. All but masquerading concerns a connection's first packet only.
 
-mod program;
 mod rules;
 pub mod shape;
 
 use std::sync::Arc;
 
-use host::nftables::{Chain, ChainType, Family as NftFamily, Hook, Rule, Set, TableId, Type, priority};
+use host::nftables::{
+    Chain, ChainType, Element, Family as NftFamily, Hook, Rule, Set, TableId, Type, priority,
+};
+use ipnet::IpNet;
 use proxy_core::names::Family;
 use proxy_core::table::{FamilyView, PodSource, Scope};
 
-use shape::By;
+use shape::{By, Sources};
 pub use shape::{Shape, Slots};
 
 /// The table's name, in both families.
@@ -38,17 +47,15 @@ pub(super) const SCOPES: [Scope; 2] = [Scope::Cluster, Scope::Local];
 /// Clients with affinity that a node remembers, per family. A client beyond these is served without it.
 const AFFINITY_SIZE: u32 = 1 << 20;
 
-/// The sets and maps whose elements are ours. Those of affinity are not
-/// among them: their elements are the kernel's.
+/// The sets and maps that are always there. Their elements are ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kept {
     ClusterIps,
-    EqualBytes,
+    Hairpin,
     ServiceCidrs,
     Pods,
     NodePortAddresses,
     Restricted,
-    SourceRanges,
     Refused,
     RefusedNodePorts,
     Endpoints,
@@ -57,6 +64,8 @@ pub enum Kept {
     NodePortLocalEndpoints,
     StickyEndpoints,
     StickyLocalEndpoints,
+    StickyNodePortEndpoints,
+    StickyNodePortLocalEndpoints,
     StickyServices,
     StickyNodePorts,
     NodePorts,
@@ -64,14 +73,13 @@ pub enum Kept {
 }
 
 impl Kept {
-    pub const ALL: [Kept; 19] = [
+    pub const ALL: [Kept; 20] = [
         Kept::ClusterIps,
-        Kept::EqualBytes,
+        Kept::Hairpin,
         Kept::ServiceCidrs,
         Kept::Pods,
         Kept::NodePortAddresses,
         Kept::Restricted,
-        Kept::SourceRanges,
         Kept::Refused,
         Kept::RefusedNodePorts,
         Kept::Endpoints,
@@ -80,6 +88,8 @@ impl Kept {
         Kept::NodePortLocalEndpoints,
         Kept::StickyEndpoints,
         Kept::StickyLocalEndpoints,
+        Kept::StickyNodePortEndpoints,
+        Kept::StickyNodePortLocalEndpoints,
         Kept::StickyServices,
         Kept::StickyNodePorts,
         Kept::NodePorts,
@@ -87,10 +97,12 @@ impl Kept {
     ];
 
     /// Where affinity finds out whether an endpoint is one still.
-    pub(super) fn sticky(scope: Scope) -> Self {
-        match scope {
-            Scope::Cluster => Kept::StickyEndpoints,
-            Scope::Local => Kept::StickyLocalEndpoints,
+    pub(super) fn sticky(by: By, scope: Scope) -> Self {
+        match (by, scope) {
+            (By::Destination, Scope::Cluster) => Kept::StickyEndpoints,
+            (By::Destination, Scope::Local) => Kept::StickyLocalEndpoints,
+            (By::NodePort, Scope::Cluster) => Kept::StickyNodePortEndpoints,
+            (By::NodePort, Scope::Local) => Kept::StickyNodePortLocalEndpoints,
         }
     }
 
@@ -107,12 +119,11 @@ impl Kept {
     pub fn name(self) -> &'static str {
         match self {
             Kept::ClusterIps => "cluster-ips",
-            Kept::EqualBytes => "equal-bytes",
+            Kept::Hairpin => "hairpin",
             Kept::ServiceCidrs => "service-cidrs",
             Kept::Pods => "pods",
             Kept::NodePortAddresses => "node-port-addresses",
             Kept::Restricted => "restricted",
-            Kept::SourceRanges => "source-ranges",
             Kept::Refused => "refused",
             Kept::RefusedNodePorts => "refused-node-ports",
             Kept::Endpoints => "endpoints",
@@ -121,6 +132,8 @@ impl Kept {
             Kept::NodePortLocalEndpoints => "node-port-local-endpoints",
             Kept::StickyEndpoints => "sticky-endpoints",
             Kept::StickyLocalEndpoints => "sticky-local-endpoints",
+            Kept::StickyNodePortEndpoints => "sticky-node-port-endpoints",
+            Kept::StickyNodePortLocalEndpoints => "sticky-node-port-local-endpoints",
             Kept::StickyServices => "sticky-services",
             Kept::StickyNodePorts => "sticky-node-ports",
             Kept::NodePorts => "node-ports",
@@ -129,13 +142,23 @@ impl Kept {
     }
 }
 
-/// Who was served by which endpoint, where all are balanced over and where this node's alone: a client keeps one of
-/// each, and the same where it can. All frontends of a service port share it, as in kube-proxy. The rules write these maps,
-/// we only declare them.
-pub(super) fn affinity(scope: Scope) -> &'static str {
-    match scope {
-        Scope::Cluster => "affinity",
-        Scope::Local => "local-affinity",
+/// A set beside those of [`Kept`], which some service ports need. Its name tells what is in it, or nothing of ours is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OwnSet {
+    /// The networks of a list of source ranges, so that a change of one list costs nothing of another.
+    Sources(Sources),
+    /// Who was served by which endpoint. The rules write it, we only declare it. A client keeps one endpoint where all are
+    /// balanced over and one where this node's alone, and the same where it can; all frontends of a service port share them,
+    /// as in kube-proxy.
+    Clients(String),
+}
+
+impl OwnSet {
+    pub fn name(&self) -> &str {
+        match self {
+            OwnSet::Sources(sources) => sources.name(),
+            OwnSet::Clients(name) => name,
+        }
     }
 }
 
@@ -163,7 +186,6 @@ pub struct Layout {
     pub view: FamilyView,
     pub settings: Settings,
     sets: Vec<Arc<Set>>,
-    affinity: [Arc<Set>; 2],
 }
 
 pub(super) fn nft_family(family: Family) -> NftFamily {
@@ -182,14 +204,7 @@ impl Layout {
     pub(super) fn named(name: &str, family: Family, view: &FamilyView, settings: Settings) -> Self {
         let table = TableId::new(nft_family(family), name);
         let sets = Kept::ALL.map(|kept| Arc::new(declare(&table, kept, settings))).into();
-        let (addr, frontend) = types(family);
-        let client: Vec<Type> = frontend.iter().copied().chain([addr]).collect();
-        let affinity = SCOPES.map(|scope| {
-            let set = Set::map(&table, affinity(scope), &client, &[addr, Type::InetService]);
-            let about = "first frontend of a service port . client : its endpoint; written by the rules";
-            Arc::new(set.dynamic().timeouts().size(AFFINITY_SIZE).comment(about))
-        });
-        Self { table, family, view: view.clone(), settings, sets, affinity }
+        Self { table, family, view: view.clone(), settings, sets }
     }
 
     /// Declared and filled by us.
@@ -197,14 +212,25 @@ impl Layout {
         &self.sets[kept as usize]
     }
 
-    /// Declared by us and filled by the rules.
-    pub fn affinity(&self, scope: Scope) -> &Arc<Set> {
-        &self.affinity[scope as usize]
+    /// The sets of [`Kept`].
+    pub fn sets(&self) -> impl Iterator<Item = &Arc<Set>> {
+        self.sets.iter()
     }
 
-    /// Everything that has to be declared.
-    pub fn sets(&self) -> impl Iterator<Item = &Arc<Set>> {
-        self.sets.iter().chain(&self.affinity)
+    /// The declaration of another set, and what we write to it.
+    pub fn own_set(&self, of: &OwnSet) -> (Arc<Set>, Vec<Element>) {
+        let (addr, _) = types(self.family);
+        match of {
+            OwnSet::Sources(sources) => {
+                let set = Set::new(&self.table, sources.name(), &[addr]).interval();
+                (Arc::new(set.comment("who may use some frontends")), net_elements(&sources.nets))
+            }
+            OwnSet::Clients(name) => {
+                let set = Set::map(&self.table, name, &[addr], &[addr]);
+                let set = set.dynamic().timeouts().size(AFFINITY_SIZE);
+                (Arc::new(set.comment("client : its endpoint; written by the rules")), Vec::new())
+            }
+        }
     }
 
     fn regular(&self, name: &str, about: &str) -> Chain {
@@ -227,7 +253,6 @@ impl Layout {
                 base("filter-output-first", Filter, Output, BEFORE_DSTNAT, "source ranges"),
                 self.admit("filter-output-first"),
             ),
-            (self.regular("source-ranges-check", "only who is listed may pass"), self.source_ranges()),
             (
                 base("nat-prerouting", Nat, Prerouting, priority::DSTNAT, "what comes from elsewhere"),
                 self.translate("nat-prerouting"),
@@ -276,9 +301,9 @@ fn declare(table: &TableId, kept: Kept, settings: Settings) -> Set {
     let counting = |set: Set| if settings.counters { set.counting() } else { set };
     match kept {
         Kept::ClusterIps => Set::new(table, name, &[addr]).comment("other ports of these are refused"),
-        // Single bytes: nft has no neutral name for a type of that length.
-        Kept::EqualBytes => Set::new(table, name, &[Type::NfProto, Type::NfProto])
-            .comment("pairs of equal bytes, to find packets whose source is their destination"),
+        Kept::Hairpin => {
+            Set::new(table, name, &[addr, addr]).comment("pairs of equal addresses, one for each endpoint")
+        }
         Kept::ServiceCidrs => {
             Set::new(table, name, &[addr]).interval().comment("no new connection to what is no service's")
         }
@@ -286,12 +311,8 @@ fn declare(table: &TableId, kept: Kept, settings: Settings) -> Set {
         Kept::NodePortAddresses => Set::new(table, name, &[addr])
             .interval()
             .comment("where node ports are served, if not everywhere"),
-        Kept::Restricted => {
-            Set::new(table, name, &frontend).comment("frontends with loadBalancerSourceRanges")
-        }
-        Kept::SourceRanges => {
-            Set::new(table, name, &with(&[addr])).interval().comment("frontend . source: who may use them")
-        }
+        Kept::Restricted => Set::verdict_map(table, name, &frontend)
+            .comment("frontends with loadBalancerSourceRanges, and the chain of each list"),
         Kept::Refused => {
             Set::verdict_map(table, name, &frontend).comment("frontends without an endpoint to serve them")
         }
@@ -310,10 +331,16 @@ fn declare(table: &TableId, kept: Kept, settings: Settings) -> Set {
         Kept::NodePortLocalEndpoints => {
             Set::map(table, name, &port_with(&[Type::Integer]), &end).comment("the same, of this node alone")
         }
-        Kept::StickyEndpoints => Set::new(table, name, &with(&end))
-            .comment("first frontend of a service port . endpoint: where affinity may lead to"),
+        Kept::StickyEndpoints => {
+            Set::new(table, name, &with(&[addr])).comment("frontend . endpoint: where affinity may lead to")
+        }
         Kept::StickyLocalEndpoints => {
-            Set::new(table, name, &with(&end)).comment("the same, of this node alone")
+            Set::new(table, name, &with(&[addr])).comment("the same, of this node alone")
+        }
+        Kept::StickyNodePortEndpoints => Set::new(table, name, &port_with(&[addr]))
+            .comment("node port . endpoint: where affinity may lead to"),
+        Kept::StickyNodePortLocalEndpoints => {
+            Set::new(table, name, &port_with(&[addr])).comment("the same, of this node alone")
         }
         Kept::StickyServices => {
             Set::verdict_map(table, name, &frontend).comment("frontends with affinity, and for how long")
@@ -333,4 +360,13 @@ fn declare(table: &TableId, kept: Kept, settings: Settings) -> Set {
 /// Whether rules ask [`Kept::Pods`].
 fn by_nets(view: &FamilyView) -> bool {
     matches!(view.pods, PodSource::Nets(_))
+}
+
+/// Networks that do not overlap, as elements of an interval set.
+pub(super) fn net_elements(nets: &[IpNet]) -> Vec<Element> {
+    let element = |net: &IpNet| {
+        let (first, last) = (net.network(), net.broadcast());
+        if first == last { Element::new(first) } else { Element::range(first, last) }
+    };
+    nets.iter().map(element).collect()
 }

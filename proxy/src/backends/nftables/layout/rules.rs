@@ -1,33 +1,18 @@
 //! The rules of the chains.
 
 use host::nftables::build::*;
-use host::nftables::{Chain, Family as NftFamily, Proto, Rule};
+use host::nftables::{Chain, Family as NftFamily, Port, Proto, Rule};
 use ipnet::IpNet;
-use proxy_core::names::Family;
-use proxy_core::table::{Masquerade, PodSource, Source};
+use proxy_core::names::{Family, Protocol};
+use proxy_core::table::{Masquerade, PodSource, Scope, Source};
 
-use super::program::Program;
-use super::shape::{Affinity, AffinityKey, Balance, By, Shape};
-use super::{Kept, Layout, SCOPES, by_nets, nft_family};
+use super::shape::{Affinity, Balance, By, Remember, Shape};
+use super::{Kept, Layout, by_nets, nft_family};
 
 /// Loopback addresses, at which node ports are served only where asked.
 fn loopback(family: Family) -> IpNet {
     let net = if family == Family::V4 { "127.0.0.0/8" } else { "::1/128" };
     net.parse().expect("a network")
-}
-
-/// What a chain of one service port says of the frontend under which clients are remembered: nft prints its rules without
-/// the types of what they compare with.
-fn under(sticky: Affinity) -> String {
-    match sticky {
-        Affinity::At(AffinityKey { address: Some(ip), protocol, port }) => {
-            format!("; clients as of {}/{protocol}", std::net::SocketAddr::new(ip, port))
-        }
-        Affinity::At(AffinityKey { address: None, protocol, port }) => {
-            format!("; clients as of node port {port}/{protocol}")
-        }
-        Affinity::No | Affinity::Here => String::new(),
-    }
 }
 
 impl Layout {
@@ -60,21 +45,12 @@ impl Layout {
     }
 
     pub(super) fn admit(&self, chain: &str) -> Vec<Rule> {
-        let parts = [
-            ct_state().has(state::NEW),
-            self.frontend().is_in(Kept::Restricted.name()),
-            goto("source-ranges-check"),
-        ];
+        let parts = [ct_state().has(state::NEW), self.frontend().vmap(Kept::Restricted.name())];
         vec![self.rule(chain, parts)]
     }
 
-    pub(super) fn source_ranges(&self) -> Vec<Rule> {
-        let chain = "source-ranges-check";
-        let source = concat([self.daddr(), l4proto(), th_dport(), self.saddr()]);
-        vec![
-            self.rule(chain, [source.is_in(Kept::SourceRanges.name()), go_back()]),
-            self.rule(chain, [discard()]),
-        ]
+    fn sources(&self, chain: &str) -> Vec<Rule> {
+        vec![self.rule(chain, [self.saddr().is_in(chain), go_back()]), self.rule(chain, [discard()])]
     }
 
     pub(super) fn translate(&self, chain: &str) -> Vec<Rule> {
@@ -176,7 +152,7 @@ impl Layout {
     pub(super) fn masquerade(&self) -> Vec<Rule> {
         let chain = "nat-postrouting";
         let bit = self.settings.masquerade_mark;
-        let itself = self.program().hairpin();
+        let itself = concat([self.saddr(), self.daddr()]).is_in(Kept::Hairpin.name());
         vec![
             self.rule(chain, [mark().has(bit), set_mark(mark().xor(bit)), masquerade_fully_random()])
                 .comment("asked for at translation"),
@@ -209,12 +185,9 @@ impl Layout {
 
     /// A chain that services asked for, with its rules.
     pub fn chain(&self, shape: &Shape) -> (Chain, Vec<Rule>) {
-        let name = shape.to_string();
+        let name = shape.name();
         let (about, rules) = match shape {
-            Shape::Balance(balance) => {
-                let about = format!("to a random endpoint{}", under(balance.sticky));
-                (about, self.balance(&name, balance))
-            }
+            Shape::Balance(balance) => ("to a random endpoint".to_owned(), self.balance(&name, balance)),
             Shape::Split(ways) => {
                 let rules = ways.iter().flat_map(|(source, way)| self.way(&name, *source, way.as_ref()));
                 ("by who asks".to_owned(), rules.collect())
@@ -227,10 +200,10 @@ impl Layout {
                 });
                 ("by who asks".to_owned(), rules.collect())
             }
-            Shape::Remember(sticky, timeout) => {
-                let about = format!("affinity: for so long after the last connection{}", under(*sticky));
-                (about, self.remember(&name, *sticky, *timeout))
+            Shape::Remember(remember) => {
+                ("affinity: for so long after the last connection".to_owned(), self.remember(&name, remember))
             }
+            Shape::Sources(_) => ("only who is listed may pass".to_owned(), self.sources(&name)),
         };
         (self.regular(&name, &about), rules)
     }
@@ -271,39 +244,81 @@ impl Layout {
         let endpoints = Kept::endpoints(balance.by, balance.scope);
         let rule = |statement: Statement| self.rule_of(chain, [from.to_vec(), vec![statement]].concat());
         let mut rules = Vec::new();
-        if balance.sticky != Affinity::No {
-            let again = self.program().again(balance.sticky, balance.scope);
-            rules.push(rule(again).comment("the endpoint that the client had"));
+        for (affinity, target) in
+            balance.sticky.iter().flat_map(|sticky| sticky.targets.iter().map(move |port| (sticky, *port)))
+        {
+            let map = affinity.key.clients(balance.scope, target);
+            let again = dnat_addr_to_port(self.nft(), self.saddr().map(&map), Port(target));
+            let again = [l4proto().is(Proto(affinity.key.protocol.number())), again];
+            let parts = [from.to_vec(), again.into()].concat();
+            rules.push(self.rule_of(chain, parts).comment("the endpoint that the client had"));
         }
-        let draw = |&slots: &u32| rule(self.program().balance(balance.by, endpoints, slots));
+        let draw = |&slots: &u32| {
+            let frontend = match balance.by {
+                By::Destination => vec![self.daddr(), l4proto(), th_dport()],
+                By::NodePort => vec![l4proto(), th_dport()],
+            };
+            let slot = concat([frontend, vec![numgen_random(slots)]].concat());
+            rule(dnat_addr_port(self.nft(), slot.map(endpoints.name())))
+        };
         rules.extend(balance.slots.draws().iter().map(draw));
         rules
     }
 
-    fn program(&self) -> Program {
-        Program::new(self.family)
+    /// The frontend that a translated packet's connection asked for.
+    fn asked_for(&self, by: By) -> Vec<Load> {
+        let port = [l4proto(), ct_original_proto_dst()];
+        match by {
+            By::Destination => [vec![ct_original_daddr(self.nft())], port.into()].concat(),
+            By::NodePort => port.into(),
+        }
     }
 
     pub(super) fn affinity_check(&self) -> Vec<Rule> {
-        let chain = "affinity-check";
-        vec![
-            self.rule(chain, [self.program().asked_for(By::Destination, Kept::StickyServices)]),
-            self.rule(chain, [self.program().asked_for(By::NodePort, Kept::StickyNodePorts)]),
-        ]
+        let maps = [(By::Destination, Kept::StickyServices), (By::NodePort, Kept::StickyNodePorts)];
+        let rules = maps.into_iter().flat_map(|(by, map)| {
+            // nft knows what a port is only beside a protocol.
+            [Protocol::Tcp, Protocol::Udp, Protocol::Sctp].map(|protocol| {
+                let asked_for = concat(self.asked_for(by)).vmap(map.name());
+                self.rule("affinity-check", [l4proto().is(Proto(protocol.number())), asked_for])
+            })
+        });
+        rules.collect()
     }
 
-    fn remember(&self, chain: &str, sticky: Affinity, timeout: u64) -> Vec<Rule> {
-        let right = SCOPES.map(|scope| {
-            let parts =
-                [self.program().rightly(sticky, scope), self.program().remember(sticky, scope, timeout)];
-            self.rule(chain, parts)
+    fn remember(&self, chain: &str, remember: &Remember) -> Vec<Rule> {
+        let Remember { affinity, by, scopes, timeout } = remember;
+        if affinity.targets.len() > 1 {
+            let each = affinity.targets.iter().map(|&target| {
+                let one = Affinity { targets: [target].into(), ..affinity.clone() };
+                let name = Shape::Remember(Remember { affinity: one, ..remember.clone() }).name();
+                self.rule(chain, [th_dport().is(Port(target)), goto(&name)])
+            });
+            return each.collect();
+        }
+        let target = affinity.targets[0];
+        let known = |scope: Scope| {
+            let endpoint = concat([self.asked_for(*by), vec![self.daddr()]].concat());
+            let protocol = l4proto().is(Proto(affinity.key.protocol.number()));
+            [protocol, endpoint.is_in(Kept::sticky(*by, scope).name())]
+        };
+        let map = |scope: Scope| affinity.key.clients(scope, target);
+        let right = scopes.iter().map(|&scope| {
+            let [protocol, known] = known(scope);
+            let write = update_map(&map(scope), self.saddr(), self.daddr(), Some(*timeout));
+            self.rule(chain, [protocol, known, write])
         });
-        // To an endpoint that has just left: whatever becomes of this connection, not the next one too.
-        let wrong = SCOPES.map(|scope| {
-            let parts = [self.program().wrongly(sticky), self.program().forget(sticky, scope)];
-            self.rule(chain, parts)
+        let known = scopes.iter().map(|&scope| {
+            let [protocol, known] = known(scope);
+            self.rule(chain, [protocol, known, go_back()])
         });
-        right.into_iter().chain(wrong).collect()
+        let wrong = scopes.iter().map(|&scope| {
+            let forget = delete_from_map(&map(scope), self.saddr(), self.daddr());
+            self.rule(chain, [forget]).comment("led to an endpoint that is gone")
+        });
+        // Nothing has been sent yet: the client begins again by itself.
+        let again = self.rule(chain, [ct_status().lacks(status::CONFIRMED), discard()]);
+        right.chain(known).chain(wrong).chain([again]).collect()
     }
 
     /// What the set of pods holds.

@@ -2,10 +2,17 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use host::nftables::Verdict;
+use ipnet::IpNet;
 use proxy_core::names::Protocol;
-use proxy_core::table::{Action, Branch, Frontend, FrontendAddress, Masquerade, Scope, ServicePort, Source};
+use proxy_core::table::{Action, Branch, Masquerade, Scope, ServicePort, Source};
+
+use crate::backends::iptables::sha256;
+
+/// The kernel takes 255 bytes.
+const LONGEST_NAME: usize = 200;
 
 /// Up to this many endpoints a chain draws among exactly as many slots as there are.
 const EXACT: u32 = 64;
@@ -59,8 +66,8 @@ pub enum By {
     NodePort,
 }
 
-/// Under what the clients of a service port with affinity are remembered, whichever of its frontends they use: its first
-/// frontend.
+/// What a service port with affinity is known by: its first frontend. Whichever of its frontends clients use, they are
+/// remembered together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AffinityKey {
     /// None: a service port with node ports alone.
@@ -76,18 +83,17 @@ impl AffinityKey {
         Some(Self { address: frontend.address.ip(), protocol: port.protocol(), port: frontend.port })
     }
 
-    /// How this frontend's clients are remembered.
-    pub fn sticky(self, frontend: &Frontend) -> Affinity {
-        match frontend.address {
-            FrontendAddress::Ip(ip) if (Some(ip), frontend.port) == (self.address, self.port) => {
-                Affinity::Here
-            }
-            _ => Affinity::At(self),
-        }
+    /// The map from clients to addresses of endpoints with this port.
+    pub fn clients(self, scope: Scope, target: u16) -> String {
+        let kind = match scope {
+            Scope::Cluster => "affinity",
+            Scope::Local => "local-affinity",
+        };
+        format!("{kind}/{self}/{target}")
     }
 }
 
-/// As part of a chain's name, in which nft allows no colons.
+/// As part of a name, in which nft allows no colons.
 impl fmt::Display for AffinityKey {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self.address {
@@ -98,34 +104,73 @@ impl fmt::Display for AffinityKey {
     }
 }
 
-/// Whether a client keeps its endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Affinity {
-    No,
-    /// By the frontend that it asks for, which is its service port's [`AffinityKey`].
-    Here,
-    /// By another.
-    At(AffinityKey),
+/// A service port whose clients keep their endpoints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Affinity {
+    pub key: AffinityKey,
+    /// The ports of its endpoints: sorted, unique, most often one. Each has maps of its own, because nft 1.0.6 cannot load
+    /// a rule that writes an IPv6 address and a port to a map.
+    pub targets: Arc<[u16]>,
 }
 
 impl fmt::Display for Affinity {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            Affinity::No => Ok(()),
-            Affinity::Here => f.write_str("-sticky"),
-            Affinity::At(key) => write!(f, "-sticky/{key}"),
+        write!(f, "-sticky/{}/", self.key)?;
+        for (n, target) in self.targets.iter().enumerate() {
+            write!(f, "{}{target}", if n == 0 { "" } else { "." })?;
         }
+        Ok(())
     }
 }
 
+/// Remembers which endpoint a client has got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remember {
+    pub affinity: Affinity,
+    pub by: By,
+    /// The groups that any frontend balances over.
+    pub scopes: Vec<Scope>,
+    /// Milliseconds.
+    pub timeout: u64,
+}
+
+/// Which sources a frontend admits. One list serves all frontends that have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sources {
+    /// Sorted; none within another.
+    pub nets: Arc<[IpNet]>,
+    name: String,
+}
+
+impl Sources {
+    /// Networks of one family.
+    pub fn new(nets: Vec<IpNet>) -> Self {
+        let mut nets = IpNet::aggregate(&nets);
+        nets.sort_unstable();
+        let text: Vec<String> = nets.iter().map(IpNet::to_string).collect();
+        Self { name: format!("sources-{}", short(&text.join(","))), nets: nets.into() }
+    }
+
+    /// The name of the set and of the chain.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// A hash to name things by, of 100 bits.
+fn short(text: &str) -> String {
+    sha256(text.as_bytes()).iter().take(13).map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A chain that ends in an endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Balance {
     pub by: By,
     pub scope: Scope,
     pub slots: Slots,
     pub masquerade: Masquerade,
-    pub sticky: Affinity,
+    /// Whether a client keeps its endpoint.
+    pub sticky: Option<Affinity>,
 }
 
 /// What a branch that does not balance does.
@@ -153,8 +198,9 @@ pub enum Shape {
     Split(Vec<(Source, Option<Balance>)>),
     /// Asks who is refused in which way; `None` was served before it came here.
     Refuse(Vec<(Source, Option<Refusal>)>),
-    /// Remembers for so many milliseconds which endpoint a client has got.
-    Remember(Affinity, u64),
+    Remember(Remember),
+    /// Lets the sources of a list pass.
+    Sources(Sources),
 }
 
 impl Shape {
@@ -175,22 +221,31 @@ impl Shape {
             })
             .collect();
         let served = match &ways[..] {
-            [(Source::Any, Ok(balance)), ..] => Some(Shape::Balance(*balance)),
+            [(Source::Any, Ok(balance)), ..] => Some(Shape::Balance(balance.clone())),
             ways if ways.iter().any(|(_, way)| way.is_ok()) => {
-                Some(Shape::Split(ways.iter().map(|(source, way)| (*source, way.ok())).collect()))
+                Some(Shape::Split(ways.iter().map(|(source, way)| (*source, way.clone().ok())).collect()))
             }
             _ => None,
         };
-        let mut refusals: Vec<Refusal> = ways.iter().filter_map(|(_, way)| way.err()).collect();
+        let mut refusals: Vec<Refusal> = ways.iter().filter_map(|(_, way)| way.clone().err()).collect();
         refusals.dedup();
         let refused = match refusals[..] {
             [] => None,
             [one] => Some(Refused::Plainly(one)),
             _ => Some(Refused::By(Shape::Refuse(
-                ways.iter().map(|(source, way)| (*source, way.err())).collect(),
+                ways.into_iter().map(|(source, way)| (source, way.err())).collect(),
             ))),
         };
         (served, refused)
+    }
+
+    /// The name of the chain: equal shapes have equal names, different ones different names.
+    pub fn name(&self) -> String {
+        let name = self.to_string();
+        match name.len() {
+            ..=LONGEST_NAME => name,
+            _ => format!("chain-{}", short(&name)),
+        }
     }
 
     /// The groups over which it balances, each once.
@@ -198,7 +253,7 @@ impl Shape {
         let mut scopes: Vec<Scope> = match self {
             Shape::Balance(balance) => vec![balance.scope],
             Shape::Split(ways) => ways.iter().filter_map(|(_, way)| Some(way.as_ref()?.scope)).collect(),
-            Shape::Refuse(_) | Shape::Remember(..) => Vec::new(),
+            Shape::Refuse(_) | Shape::Remember(_) | Shape::Sources(_) => Vec::new(),
         };
         scopes.dedup();
         scopes
@@ -212,7 +267,6 @@ pub enum Refused {
     By(Shape),
 }
 
-/// The name of the chain: equal shapes have equal names, different ones different names.
 impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
@@ -235,9 +289,13 @@ impl fmt::Display for Shape {
                     write!(f, "/{}-{action}", word(*source))
                 })
             }
-            Shape::Remember(sticky, timeout) => {
-                write!(f, "remember-{}s{sticky}", *timeout as f64 / 1000.0)
+            Shape::Remember(Remember { affinity, by, scopes, timeout }) => {
+                let by = if *by == By::NodePort { "node-port-" } else { "" };
+                let only = if let [Scope::Local] = scopes[..] { "local-" } else { "" };
+                let both = if scopes.len() > 1 { "both-" } else { "" };
+                write!(f, "{by}{only}{both}remember-{}s{affinity}", *timeout as f64 / 1000.0)
             }
+            Shape::Sources(sources) => f.write_str(&sources.name),
         }
     }
 }
@@ -258,7 +316,7 @@ impl fmt::Display for Balance {
             Masquerade::UnlessPods => f.write_str("-masquerade-unless-pod")?,
             Masquerade::Never => {}
         }
-        self.sticky.fmt(f)
+        self.sticky.iter().try_for_each(|sticky| sticky.fmt(f))
     }
 }
 
