@@ -256,6 +256,7 @@ fn another_timeout_holds_at_once_for_remembered_clients() {
         let known =
             "10.244.9.1 timeout 3h expires 179m : 10.244.1.7, 10.244.9.2 timeout 3h expires 1h : 10.244.1.7";
         nft(&[&format!("add element ip weft-proxy {CLIENTS} {{ {known} }}")]);
+        backend.sync_full(&long).unwrap();
         let list = || nft(&["list", "map", "ip", "weft-proxy", CLIENTS]);
         assert!(list().contains("10.244.9.1") && list().contains("10.244.9.2"));
         assert!(!backend.sync_delta(&short, &delta(&long, &short)).unwrap().full);

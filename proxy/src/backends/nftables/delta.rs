@@ -47,7 +47,8 @@ type Owners = BTreeMap<(Kept, Data), [Option<PortName>; 2]>;
 struct Turned {
     cluster_ips: BTreeMap<std::net::IpAddr, isize>,
     endpoints: BTreeMap<std::net::IpAddr, isize>,
-    shapes: BTreeMap<String, (isize, Shape)>,
+    /// By how much, and what it was and is.
+    shapes: BTreeMap<String, (isize, [Option<Shape>; 2])>,
     sets: BTreeMap<String, (isize, OwnSet)>,
 }
 
@@ -57,7 +58,9 @@ impl Turned {
         needs.cluster_ips.into_iter().for_each(|ip| *self.cluster_ips.entry(ip).or_default() += sign);
         needs.endpoints.into_iter().for_each(|ip| *self.endpoints.entry(ip).or_default() += sign);
         for (name, shape) in needs.shapes {
-            self.shapes.entry(name).or_insert((0, shape)).0 += sign;
+            let (by, shapes) = self.shapes.entry(name).or_default();
+            *by += sign;
+            shapes[usize::from(sign > 0)] = Some(shape);
         }
         for (name, set) in needs.sets {
             self.sets.entry(name).or_insert((0, set)).0 += sign;
@@ -122,11 +125,16 @@ impl Delta {
         }
         // Chains may lead to one another: all are there before any has rules.
         let (mut come, mut gone) = (Vec::new(), Vec::new());
-        for (name, (by, shape)) in turned.shapes {
-            match count(&mut uses.shapes, name.clone(), by) {
-                Turn::Comes => come.push(layout.chain(&shape)),
-                Turn::Goes => gone.push(name),
-                Turn::Stays => {}
+        for (name, (by, [before, now])) in turned.shapes {
+            let turn = count(&mut uses.shapes, name.clone(), by);
+            match (turn, now) {
+                (Turn::Comes, Some(now)) => come.push(layout.chain(&now)),
+                (Turn::Goes, _) => gone.push(name),
+                // The rules of a chain with affinity change in their place.
+                (Turn::Stays, Some(now)) if before.is_some_and(|before| before != now) => {
+                    come.push(layout.chain(&now));
+                }
+                _ => {}
             }
         }
         for (chain, _) in &come {

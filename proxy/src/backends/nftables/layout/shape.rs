@@ -239,7 +239,8 @@ impl Shape {
         (served, refused)
     }
 
-    /// The name of the chain: equal shapes have equal names, different ones different names.
+    /// The name of the chain: equal shapes have equal names, different ones different names. With affinity it is the same
+    /// for whatever number of slots: the chain belongs to one service port, and its rules change.
     pub fn name(&self) -> String {
         let name = self.to_string();
         match name.len() {
@@ -310,7 +311,11 @@ impl fmt::Display for Balance {
             Scope::Cluster => "lb",
             Scope::Local => "local",
         };
-        write!(f, "{by}{scope}-{}", self.slots.0)?;
+        write!(f, "{by}{scope}")?;
+        // Binding a rule of another chain to a map has the kernel walk all that is in it, all remembered clients that is.
+        if self.sticky.is_none() {
+            write!(f, "-{}", self.slots.0)?;
+        }
         match self.masquerade {
             Masquerade::Always => f.write_str("-masquerade")?,
             Masquerade::UnlessPods => f.write_str("-masquerade-unless-pod")?,
