@@ -82,10 +82,10 @@ impl BenchCli {
         match outcome {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("error: {error}");
+                telemetry::note!("error: {error}");
                 let mut cause = std::error::Error::source(&error);
                 while let Some(error) = cause {
-                    eprintln!("  {error}");
+                    telemetry::note!("  {error}");
                     cause = error.source();
                 }
                 ExitCode::from(error.exit_status())

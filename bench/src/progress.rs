@@ -17,7 +17,7 @@ pub struct Progress {
 impl Progress {
     /// Says what is to come.
     pub fn new(what: &str, expected: Vec<Duration>) -> Self {
-        eprintln!("{what}, about {}", minutes(expected.iter().sum()));
+        telemetry::note!("{what}, about {}", minutes(expected.iter().sum()));
         Self { begun: Instant::now(), expected, done: 0 }
     }
 
@@ -35,7 +35,7 @@ impl Progress {
             let value = sample.values.get(metric).map_or_else(|| "-".to_owned(), |value| metric.show(*value));
             format!("{} {value}", metric.title())
         });
-        eprintln!(
+        telemetry::note!(
             "[{}/{}] repetition {}, {}: {}; {} left",
             self.done,
             self.expected.len(),

@@ -30,26 +30,29 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
     let options = match options::resolve(&arguments, &ProcessEnv) {
         Ok(options) => options,
         Err(error) => {
-            eprintln!("flanneld: {error}");
+            telemetry::note!("flanneld: {error}");
             return ExitCode::from(error.exit_code());
         }
     };
     match options.action {
         Action::Help => {
-            print!("{}", options::help());
+            telemetry::put!("{}", options::help());
             return ExitCode::SUCCESS;
         }
         Action::Version => {
-            eprintln!("{}", options::version());
+            telemetry::note!("{}", options::version());
             return ExitCode::SUCCESS;
         }
         Action::Run | Action::Cleanup => {}
     }
     telemetry::logs::init(options.log_level().parse().expect("a level's own name"));
+    if let Err(error) = host::limits::raise_open_files() {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("flanneld: cannot start threads: {error}");
+            telemetry::note!("flanneld: cannot start threads: {error}");
             return ExitCode::FAILURE;
         }
     };
@@ -60,6 +63,8 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
             daemon::run(options).await
         }
     });
+    // What still blocks on a thread, a name server that does not answer for instance, must not keep the end waiting.
+    runtime.shutdown_background();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -19,6 +19,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use crate::error::HostError;
+use crate::limits;
 use crate::netns::{Namespace, Sysfs};
 
 /// How long a command may take unless it says otherwise.
@@ -172,10 +173,12 @@ fn spawn(invocation: &Invocation) -> Result<Child, HostError> {
     if let Some(namespace) = &invocation.namespace {
         namespace.enter_on_spawn(&mut command, Sysfs::Keep);
     }
-    command.spawn().map_err(|e| match e.kind() {
+    let child = command.spawn().map_err(|e| match e.kind() {
         io::ErrorKind::NotFound => missing(&invocation.program),
         _ => HostError::io("start", invocation, e),
-    })
+    })?;
+    limits::lower_again(&child);
+    Ok(child)
 }
 
 /// The error that a program is not there.

@@ -26,6 +26,7 @@ pub mod generic;
 pub mod inotify;
 pub mod ipset;
 pub mod iptables;
+pub mod limits;
 pub mod netlink;
 pub mod netns;
 pub mod nftables;

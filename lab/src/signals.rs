@@ -40,11 +40,11 @@ impl Signals {
                         _ = hangup.recv() => {}
                     }
                     if let Some(words) = &*last_words.lock().unwrap_or_else(PoisonError::into_inner) {
-                        eprintln!("\n{words}");
+                        telemetry::note!("\n{words}");
                         std::process::exit(130);
                     }
                     if !cancelled.swap(true, Ordering::Relaxed) {
-                        eprintln!("\nremoving what has been made ...");
+                        telemetry::note!("\nremoving what has been made ...");
                     }
                 }
             });
@@ -62,7 +62,7 @@ impl Signals {
         *self.last_words.lock().unwrap_or_else(PoisonError::into_inner) = Some(words.to_owned());
         // One that came before is not lost.
         if self.cancelled.load(Ordering::Relaxed) {
-            eprintln!("{words}");
+            telemetry::note!("{words}");
             std::process::exit(130);
         }
     }

@@ -31,26 +31,29 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
     let options = match options::resolve(&arguments, &Machine) {
         Ok(options) => options,
         Err(error) => {
-            eprintln!("weft proxy: {error}");
+            telemetry::note!("weft proxy: {error}");
             return ExitCode::from(error.exit_code());
         }
     };
     match &options.action {
         Action::Help => {
-            print!("{}", options::help());
+            telemetry::put!("{}", options::help());
             return ExitCode::SUCCESS;
         }
         Action::Version => {
-            println!("{}", options::version());
+            telemetry::say!("{}", options::version());
             return ExitCode::SUCCESS;
         }
         Action::Run | Action::Cleanup | Action::InitOnly | Action::WriteConfig(_) => {}
     }
     telemetry::logs::init(options.log_level().parse().expect("a level's own name"));
+    if let Err(error) = host::limits::raise_open_files() {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("weft proxy: cannot start threads: {error}");
+            telemetry::note!("weft proxy: cannot start threads: {error}");
             return ExitCode::FAILURE;
         }
     };

@@ -149,6 +149,37 @@ fn files(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
     }
 }
 
+/// Fixtures of tests, whose output the test harness catches, and an example.
+const MAY_PRINT: [&str; 4] = [
+    "lab/src/scratch.rs",
+    "originals/src/control_plane.rs",
+    "proxy/src/cases/mod.rs",
+    "ebpf/examples/overlay.rs",
+];
+
+#[test]
+fn nothing_prints_with_macros_that_panic_on_a_full_or_closed_output() {
+    let mut sources = Vec::new();
+    files(&root(), ".rs", &mut sources);
+    let mut found = Vec::new();
+    for path in sources {
+        let place = path.strip_prefix(root()).expect("below the root").to_string_lossy().into_owned();
+        let for_tests = place.split('/').any(|part| part == "tests" || part == "build.rs" || part == "fuzz");
+        if for_tests || MAY_PRINT.contains(&&*place) {
+            continue;
+        }
+        let text = fs::read_to_string(&path).expect("a source file");
+        // Tests inside a file stand at its end.
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for (nth, line) in code.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")) {
+            if ["print!(", "println!("].iter().any(|call| line.contains(call)) {
+                found.push(format!("{place}:{}: {}", nth + 1, line.trim()));
+            }
+        }
+    }
+    assert!(found.is_empty(), "use telemetry's put!, say! and note!:\n{}", found.join("\n"));
+}
+
 /// The names of all test functions in the tree.
 fn tests() -> BTreeSet<String> {
     let mut sources = Vec::new();

@@ -41,10 +41,14 @@ struct Cli {
 /// The command as a program: arguments (without its name) to exit code.
 pub fn main(arguments: &[OsString]) -> ExitCode {
     let name = OsString::from("weft docker-opts");
-    match run(&Cli::parse_from(std::iter::once(&name).chain(arguments))) {
+    let cli = match Cli::try_parse_from(std::iter::once(&name).chain(arguments)) {
+        Ok(cli) => cli,
+        Err(answer) => return crate::cli::answer(&answer),
+    };
+    match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("weft docker-opts: {error:#}");
+            telemetry::note!("weft docker-opts: {error:#}");
             ExitCode::FAILURE
         }
     }

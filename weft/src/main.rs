@@ -10,24 +10,20 @@ mod services;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches};
+use clap::Parser;
 
 use names::Program;
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    match names::called_as(&arguments) {
+    let code = match names::called_as(&arguments) {
         Some((Program::Flanneld, rest)) => flanneld::main(rest),
         Some((Program::DockerOpts, rest)) => docker_opts::main(rest),
         Some((Program::Proxy, rest)) => proxy::main(rest),
-        None => subcommand(&arguments),
-    }
-}
-
-fn subcommand(arguments: &[OsString]) -> ExitCode {
-    let matches = cli::Cli::command().get_matches_from(arguments);
-    match cli::Cli::from_arg_matches(&matches) {
-        Ok(cli) => cli.run(),
-        Err(error) => error.exit(),
-    }
+        None => match cli::Cli::try_parse_from(&arguments) {
+            Ok(cli) => cli.run(),
+            Err(answer) => cli::answer(&answer),
+        },
+    };
+    telemetry::output::finish("weft", code)
 }

@@ -82,7 +82,7 @@ impl Around {
         let options = self.options()?;
         let world = World::read(&options).await?;
         for trouble in &world.troubles {
-            eprintln!("{trouble}");
+            telemetry::note!("{trouble}");
         }
         Ok((world, options))
     }
@@ -113,8 +113,8 @@ impl ExplainCli {
             let (world, _) = self.around.world().await?;
             let answer = proxy::tools::explain(&world, &self.packet);
             match self.output {
-                Output::Text => print!("{answer}"),
-                Output::Json => println!("{:#}", answer.json()),
+                Output::Text => telemetry::put!("{answer}"),
+                Output::Json => telemetry::say!("{:#}", answer.json()),
             }
             Ok(ExitCode::SUCCESS)
         })
@@ -143,13 +143,13 @@ impl ProxyCli {
             None => proxy::main(&[]),
             Some(ProxyTool::Render(around)) => finish("weft proxy render", async {
                 let (world, options) = around.world().await?;
-                print!("{}", proxy::tools::render(&world, &options));
+                telemetry::put!("{}", proxy::tools::render(&world, &options));
                 Ok(ExitCode::SUCCESS)
             }),
             Some(ProxyTool::Diff(around)) => finish("weft proxy diff", async {
                 let (world, options) = around.world().await?;
                 let difference = proxy::tools::diff(&world, &options)?;
-                print!("{}", difference.text);
+                telemetry::put!("{}", difference.text);
                 Ok(if difference.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
             }),
         }
@@ -159,8 +159,13 @@ impl ProxyCli {
 fn finish(name: &str, work: impl Future<Output = anyhow::Result<ExitCode>>) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let outcome = runtime.context("cannot start").and_then(|runtime| runtime.block_on(work));
+    let outcome = outcome.and_then(|code| match telemetry::output::failure() {
+        // An exit status of 1 is an answer here.
+        Some(_) => Ok(ExitCode::from(TROUBLE)),
+        None => Ok(code),
+    });
     outcome.unwrap_or_else(|error| {
-        eprintln!("{name}: {error:#}");
+        telemetry::note!("{name}: {error:#}");
         ExitCode::from(TROUBLE)
     })
 }

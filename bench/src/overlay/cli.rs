@@ -43,7 +43,7 @@ impl Overlay {
             Some(report) => report,
             None => run::overlay(&self.wanted()?, &mut Interrupt::watch()?)?,
         };
-        print!("{}", table::render(&report));
+        telemetry::put!("{}", table::render(&report));
         self.files.write(&report)?;
         match &self.plot {
             Some(file) => plot::draw(&report, file),
@@ -55,7 +55,7 @@ impl Overlay {
         let original = peer(self.peers.as_deref(), "flanneld");
         let modes = modes(&self.modes, original.is_some())?;
         if original.is_none() && self.modes.is_empty() {
-            eprintln!("without the original flanneld, which is not built (scripts/peers builds it)");
+            telemetry::note!("without the original flanneld, which is not built (scripts/peers builds it)");
         }
         let (repetitions, seconds) = if self.quick { (1, 1) } else { (self.reps, self.seconds) };
         Ok(Wanted {

@@ -50,7 +50,7 @@ pub fn overlay(wanted: &Wanted, interrupt: &mut Interrupt) -> Result<Report, Lab
     let mut report = Report { machine: machine::this(), settings, samples: Vec::new(), failures: Vec::new() };
     let mut made = Vec::new();
     for mode in &wanted.settings.modes {
-        eprintln!("lab for {mode}");
+        telemetry::note!("lab for {mode}");
         made.push(Testbed::make(*mode, wanted.original.as_deref(), interrupt)?);
     }
     let all = made.len() * wanted.settings.repetitions as usize;
@@ -71,7 +71,7 @@ pub fn overlay(wanted: &Wanted, interrupt: &mut Interrupt) -> Result<Report, Lab
             report.failures.extend(round.failures);
         }
     }
-    eprintln!("removing the labs");
+    telemetry::note!("removing the labs");
     drop(made);
     if report.samples.is_empty() { Err(LabError::Interrupted) } else { Ok(report) }
 }

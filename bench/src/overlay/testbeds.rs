@@ -94,7 +94,7 @@ impl Drop for Testbed {
 
 fn remove(lab: &Lab) {
     if let Err(error) = lab.down() {
-        eprintln!("{error}");
+        telemetry::note!("{error}");
     }
 }
 

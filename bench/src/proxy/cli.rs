@@ -60,7 +60,7 @@ impl Proxy {
             Some(report) => report,
             None => run::proxy(&self.wanted()?, &Interrupt::watch()?)?,
         };
-        print!("{}", table::render(&report));
+        telemetry::put!("{}", table::render(&report));
         self.files.write(&report)
     }
 
@@ -73,7 +73,9 @@ impl Proxy {
         let weft = self.weft.clone().map_or(Binary::ThisProgram, Binary::Weft).program()?;
         let settings = self.settings(kube_proxy.is_some(), has_server)?;
         if self.proxies.is_empty() && !settings.proxies.iter().any(|kind| kind.is_original()) {
-            eprintln!("without kube-proxy: it or kube-apiserver is not built (scripts/peers builds them)");
+            telemetry::note!(
+                "without kube-proxy: it or kube-apiserver is not built (scripts/peers builds them)"
+            );
         }
         Ok(Wanted { settings, programs: Programs { weft, kube_proxy }, quiet: QUIET_LIMIT })
     }

@@ -136,7 +136,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if let Err(error) = self.daemon.stop(Signal::SIGKILL) {
-            eprintln!("{error}");
+            telemetry::note!("{error}");
         }
     }
 }

@@ -58,10 +58,10 @@ pub fn proxy(wanted: &Wanted, interrupt: &Interrupt) -> Result<Report, LabError>
     let mut testbed = Testbed::make()?;
     // The API server is reached over the node.
     testbed.new_node()?;
-    eprintln!("objects from {}", settings.feed);
+    telemetry::note!("objects from {}", settings.feed);
     let mut feed = Feed::start(settings.feed, &testbed)?;
     let measured = rounds(wanted, interrupt, &mut testbed, &mut feed, &mut report);
-    eprintln!("removing what was made");
+    telemetry::note!("removing what was made");
     drop(feed);
     drop(testbed);
     match measured {
@@ -95,7 +95,7 @@ fn rounds(
     let mut progress = Progress::new(&head, expected.collect());
     let mut hopeless = BTreeSet::new();
     for services in &settings.services {
-        eprintln!("{services} services");
+        telemetry::note!("{services} services");
         feed.grow(*services, interrupt)?;
         cpu::wait_for_quiet(QUIET, wanted.quiet * 6)?;
         // It costs seconds, and does not depend on the number of services.
@@ -124,7 +124,7 @@ fn rounds(
                 }
                 progress.done(&sample, &[Metric::Start, Metric::Change, Metric::LastP50]);
                 for failure in &failures {
-                    eprintln!("  {} failed: {}", failure.measure, failure.reason);
+                    telemetry::note!("  {} failed: {}", failure.measure, failure.reason);
                 }
                 // Who did not get there once would only use up the patience again.
                 if failures.iter().any(|failure| failure.measure == START) {

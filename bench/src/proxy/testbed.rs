@@ -157,7 +157,7 @@ impl Drop for Testbed {
 
 fn remove(name: &LabName) {
     if let Err(error) = down::remove(name) {
-        eprintln!("{error}");
+        telemetry::note!("{error}");
     }
 }
 

@@ -35,7 +35,7 @@ pub fn answer(lab: &Lab) -> Result<(), LabError> {
             tokio::spawn(serve_tcp(tcp, Arc::clone(&name)));
             tokio::spawn(serve_udp(udp, name));
         }
-        println!("answering in {} pods", lab.pods().count());
+        telemetry::say!("answering in {} pods", lab.pods().count());
         std::future::pending().await
     })
 }

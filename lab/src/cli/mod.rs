@@ -4,7 +4,7 @@ mod show;
 mod terminal;
 mod up;
 
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 
@@ -241,7 +241,7 @@ impl Exec {
             io::ErrorKind::NotFound => " (is it installed?)",
             _ => "",
         };
-        eprintln!("weft: {}: {error}{hint}", words[0]);
+        telemetry::note!("weft: {}: {error}{hint}", words[0]);
         Ok(ExitCode::from(127))
     }
 }
@@ -306,9 +306,9 @@ fn json(value: &impl serde::Serialize) -> Result<String, LabError> {
     Ok(text + "\n")
 }
 
-/// Writes to the standard output; a reader that has left (`| head`) is no error.
+/// Writes to the standard output.
 fn print(text: &str) {
-    let _ = io::stdout().write_all(text.as_bytes());
+    telemetry::put!("{text}");
 }
 
 /// Says what went wrong, with every cause.
@@ -322,7 +322,7 @@ fn fail(error: &LabError) -> ExitCode {
         }
         cause = error.source();
     }
-    eprintln!("weft lab: {text}");
+    telemetry::note!("weft lab: {text}");
     ExitCode::from(error.exit_status())
 }
 

@@ -1,13 +1,17 @@
 //! Log lines: one format, on standard error, for every command.
 //!
-//! Owns: where the level comes from and what a line looks like.
-//! Never: decides what is worth a line.
+//! Owns: where the level comes from, what a line looks like, and what becomes of one that cannot be written
+//! ([`writer`]). Never: decides what is worth a line.
+
+mod writer;
 
 use std::error::Error;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
 use tracing::Level;
 use tracing_subscriber::EnvFilter;
+
+use writer::Lines;
 
 /// Where the filter may come from besides the command line, the first one that is set wins.
 /// The value is a level (`debug`) or directives (`info,flanneld=debug`).
@@ -21,14 +25,25 @@ const CHATTY: [&str; 6] = ["h2", "hyper", "hyper_util", "tower", "rustls", "netl
 /// Colours are used only where standard error is a terminal. A second call changes nothing.
 pub fn init(default_level: Level) {
     let (filter, complaint) = filter(|name| std::env::var(name).ok(), default_level);
-    let started = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .try_init();
+    let subscriber = subscriber(filter, Lines::new(std::io::stderr()), std::io::stderr().is_terminal());
+    let started = tracing::subscriber::set_global_default(subscriber);
     if let (Ok(()), Some(complaint)) = (started, complaint) {
         tracing::warn!("{complaint}");
     }
+}
+
+fn subscriber<W: Write + Send + 'static>(
+    filter: EnvFilter,
+    lines: Lines<W>,
+    ansi: bool,
+) -> impl tracing::Subscriber + Send + Sync {
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(lines)
+        .with_ansi(ansi)
+        // Its own words about a line that it could not write would go to standard error, and panic if that is full.
+        .log_internal_errors(false)
+        .finish()
 }
 
 /// The level that `-v N` of the originals asks for.
