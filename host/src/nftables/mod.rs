@@ -8,6 +8,7 @@
 
 mod batch;
 pub mod build;
+mod comment;
 mod data;
 mod decode;
 mod encode;

@@ -1,9 +1,9 @@
 //! What a ruleset consists of: tables, chains, rules, counters; sets are in set.rs.
 
 use super::build::Statement;
+use super::comment::{LONGEST_COMMENT, clip};
 use super::decode::Counts;
 use super::expr::Expr;
-use super::userdata::{LONGEST_COMMENT, clip};
 
 /// The family of a table. Weft's own tables are of the first three.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -7,7 +7,7 @@ use super::data::{Type, show_fields};
 use super::expr::Verdict;
 use super::object::*;
 use super::set::*;
-use super::show;
+use super::show::{self, time};
 
 impl Display for Family {
     fn fmt(&self, f: &mut Formatter) -> Result {
@@ -217,15 +217,6 @@ fn show_range(set: &Set, element: &Element) -> String {
         at += kind.size().next_multiple_of(4);
     }
     fields.join(" . ")
-}
-
-/// Milliseconds as nft has them.
-pub(super) fn time(milliseconds: u64) -> String {
-    if milliseconds.is_multiple_of(1000) {
-        format!("{}s", milliseconds / 1000)
-    } else {
-        format!("{milliseconds}ms")
-    }
 }
 
 fn comment(text: &Option<String>) -> Option<String> {

@@ -1,10 +1,10 @@
 //! Sets and maps, and their elements.
 
+use super::comment::{LONGEST_COMMENT, clip};
 use super::data::{Data, Type};
 use super::decode::Counts;
 use super::expr::Verdict;
 use super::object::TableId;
-use super::userdata::{LONGEST_COMMENT, clip};
 
 /// What a set holds for each key.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 //! A list of type (one byte), length (one byte), value; numbers in the host's order. Comments, the byte order
 //! of a set's keys, and the expressions behind `typeof`. The layout was read off nft 1.0.6's messages.
 
+use super::comment::{LONGEST_COMMENT, clip};
 use super::data::Type;
 use super::set::{Holds, Set};
 
@@ -31,14 +32,6 @@ fn item(kind: u8, value: &[u8]) -> Vec<u8> {
 
 fn number(kind: u8, value: u32) -> Vec<u8> {
     item(kind, &value.to_ne_bytes())
-}
-
-/// nft takes comments of up to 127 bytes.
-pub(super) const LONGEST_COMMENT: usize = 127;
-
-/// Cuts a comment to what there is room for, so that what is wanted can be what is there.
-pub(super) fn clip(text: &str, longest: usize) -> String {
-    text[..text.floor_char_boundary(longest)].to_owned()
 }
 
 /// A comment: type 0 for everything but sets.

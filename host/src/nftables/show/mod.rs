@@ -5,12 +5,12 @@
 
 mod words;
 
+pub(super) use words::time;
 use words::*;
 
 use super::data::{Data, Type};
 use super::expr::*;
 use super::object::{Family, Rule};
-use super::print::time;
 
 pub(super) fn rule(rule: &Rule) -> String {
     let mut printer = Printer { family: rule.table.family, ..Printer::default() };

@@ -217,3 +217,12 @@ pub(super) fn pad(value: &Data, len: usize) -> Data {
     bytes.resize(len.max(bytes.len()), 0);
     Data::new(&bytes)
 }
+
+/// Milliseconds as nft has them.
+pub(in crate::nftables) fn time(milliseconds: u64) -> String {
+    if milliseconds.is_multiple_of(1000) {
+        format!("{}s", milliseconds / 1000)
+    } else {
+        format!("{milliseconds}ms")
+    }
+}
