@@ -69,9 +69,11 @@ fn loopback(family: Family) -> IpNet {
 
 const CANARY_COMMENT: &str = "kubernetes service proxy canary";
 
-/// The one rule of [`CANARY`]: a chain that was emptied is as telling as one that is gone.
-pub fn canary() -> String {
-    Rule::new().comment(CANARY_COMMENT).idle()
+/// The one rule of [`CANARY`]: a chain that was emptied is as telling as one that is gone. It also tells what the rules
+/// of this node depend on, so that another proxy with other flags is noticed by the look at this rule.
+pub fn canary(view: &FamilyView, style: &Style) -> String {
+    let flags = hash(&format!("{:#x} {} {view:?}", style.mark, style.drop_invalid));
+    Rule::new().comment(format_args!("{CANARY_COMMENT} {flags}")).idle()
 }
 
 impl Wanted {
@@ -83,7 +85,7 @@ impl Wanted {
             self.ensured.extend(localnet());
         }
         for table in Table::ALL {
-            self.own(table, CANARY, vec![canary()]);
+            self.own(table, CANARY, vec![canary(view, style)]);
         }
         let chains =
             [SERVICES, EXTERNAL_SERVICES, NODE_PORTS, REFUSED_NODE_PORTS, PROXY_FIREWALL, CLUSTER_IPS];

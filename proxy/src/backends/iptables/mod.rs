@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use host::command::{Runner, System};
+use host::contention::Contention;
 use host::error::HostError;
 use host::iptables::{Flavour, Flush, Iptables, Saved, survey};
 use host::netns::Namespace;
@@ -82,6 +83,7 @@ pub struct IptablesBackend {
     hairpin_at_once: BTreeSet<Family>,
     counts: Counts,
     looking: Looking,
+    contention: Contention,
     /// Of these it has been said that their affinity is slow.
     slow: BTreeSet<PortKey>,
     /// Rules that the last pass wrote.
@@ -160,6 +162,7 @@ impl IptablesBackend {
             hairpin_at_once,
             counts,
             looking,
+            contention: Contention::default(),
             slow,
             last: BTreeMap::new(),
             known: None,
@@ -202,6 +205,17 @@ impl IptablesBackend {
             format!("# {family}\n{}", Wanted::of(want, &style))
         };
         families.iter().map(of).collect()
+    }
+
+    /// Somebody changed what is ours. The kernel does not tell who: each change is made by a program that ends.
+    fn undone(&mut self) {
+        self.known = None;
+        if let Some(report) = self.contention.undone(None, Instant::now()).report {
+            tracing::warn!(
+                "iptables' KUBE- chains are {report}; a node has one proxy: `ps -e | grep -E 'kube-proxy|weft'` shows \
+                 them; end the other, or give both the same flags"
+            );
+        }
     }
 
     /// Says once of each port that its affinity costs more than it should.
@@ -323,6 +337,7 @@ impl Backend for IptablesBackend {
             writes += self.write(family, text)?;
         }
         self.known = Some(plan.known);
+        self.contention.repaired(Instant::now());
         // What an earlier look finds is made good.
         self.looking = self.next_look();
         Ok(Applied { full: true, writes })
@@ -346,6 +361,7 @@ impl Backend for IptablesBackend {
             // Most likely somebody took away what was to be changed.
             Err(error) => {
                 tracing::warn!(mode = MODE, %error, "a change does not fit; looking at everything");
+                self.undone();
                 self.sync_full(want)
             }
         }
@@ -354,7 +370,13 @@ impl Backend for IptablesBackend {
     /// Looks from time to time whether the rules that are no one service's are still there. A look that is due is made
     /// however often this is called and dropped.
     async fn disturbed(&mut self) -> Result<(), BackendError> {
-        while self.known.is_some() {
+        loop {
+            if self.known.is_none() {
+                if let Some(at) = self.contention.due() {
+                    tokio::time::sleep_until(at.into()).await;
+                }
+                return Ok(());
+            }
             let flushed = match &mut self.looking {
                 Looking::From(at) => {
                     tokio::time::sleep_until((*at).into()).await;
@@ -369,10 +391,9 @@ impl Backend for IptablesBackend {
             };
             self.looking = self.next_look();
             if matches!(flushed, Ok(Ok(true))) {
-                self.known = None;
+                self.undone();
             }
         }
-        Ok(())
     }
 
     fn connections(&mut self, of: &ServiceTable) -> Result<BTreeMap<PortKey, u64>, BackendError> {

@@ -150,7 +150,7 @@ impl Names {
 }
 
 /// The first 16 digits of the sum in base 32 (RFC 4648).
-fn hash(text: &str) -> String {
+pub(super) fn hash(text: &str) -> String {
     let sum = sha256(text.as_bytes());
     let (high, _) = sum.split_at(10);
     let bits = high.iter().fold(0u128, |bits, byte| bits << 8 | u128::from(*byte));
