@@ -7,8 +7,9 @@ use std::net::IpAddr;
 
 use iptables_common::{Rules, style};
 use proxy::backends::iptables::render::{Style, Wanted};
-use proxy_core::cases::{all, cluster_of, usual_options};
-use proxy_core::names::Family;
+use proxy_core::cases::{all, cluster_of, usual_options, world};
+use proxy_core::names::{Family, Protocol};
+use proxy_core::question::{Origin, Packet, Verdict};
 use proxy_core::table::ServiceTable;
 
 #[test]
@@ -142,5 +143,31 @@ fn each_of_very_many_endpoints_is_as_likely_as_the_others() {
         assert!(chances.values().all(|chance| (chance / even - 1.0).abs() < 1e-3), "{chances:?}");
         let all = if words.contains("affinity") { COUNT } else { 0 };
         assert_eq!(known.len(), all);
+    }
+}
+
+/// A range of ClusterIPs with pods and nodes in it, whatever the table knows of that.
+#[test]
+fn what_is_translated_or_this_nodes_own_is_never_dropped_in_a_range_of_cluster_ips() {
+    let services = ["web 10.96.0.10 80>8080", "empty 10.96.0.11 80"];
+    let mut table = ServiceTable::build(&cluster_of(&services, &["web 10.244.1.10"]), &usual_options());
+    table.node.v4.service_cidrs = vec!["0.0.0.0/1".parse().unwrap(), "128.0.0.0/1".parse().unwrap()];
+    let rules = Rules::of(&table, &style(Family::V4, &table));
+    let node = world::NODES.iter().find(|node| node.name == world::NODE).unwrap();
+    for (to, port, verdict) in [
+        ("10.96.0.10", 80, Verdict::Deliver),
+        ("10.96.0.10", 81, Verdict::Reject),
+        ("10.96.0.11", 80, Verdict::Reject),
+        ("10.96.0.12", 80, Verdict::Drop),
+        (node.primary[0], 6443, Verdict::Pass),
+    ] {
+        let packet = Packet {
+            src: "10.244.1.11".parse().unwrap(),
+            dst: to.parse().unwrap(),
+            port,
+            protocol: Protocol::Tcp,
+            from: Origin::Pod,
+        };
+        assert_eq!(rules.trace(packet).verdict, verdict, "{to}:{port}");
     }
 }
