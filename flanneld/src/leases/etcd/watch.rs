@@ -205,10 +205,8 @@ impl Interruption {
     }
 
     fn over(&mut self) {
-        if let Some(since) = self.since.take() {
-            if !self.quiet {
-                tracing::info!(after = ?since.elapsed(), "{} goes on", self.what);
-            }
+        if let Some(since) = self.since.take().filter(|_| !self.quiet) {
+            tracing::info!(after = ?since.elapsed(), "{} goes on", self.what);
         }
         self.backoff.reset();
     }
