@@ -12,7 +12,7 @@ use lab::spec::{Backend, Datapath};
 use lab::{FlanneldOptions, Node, ScratchLab, Signal, Spec};
 use tests::foreign::Foreign;
 use tests::stream::address;
-use tests::testbed::{assert_all_reach_all, sh, spec, start, up, weft};
+use tests::testbed::{assert_all_reach_all, said, sh, spec, start, up, warned, weft};
 use tests::view::View;
 use tests::wait::{SOON, until, until_explained, until_true};
 
@@ -282,5 +282,53 @@ fn cleanup_removes_all_of_ours_and_nothing_else() {
         start(node, &weft());
         assert_eq!(node.subnet_env().unwrap().text, env, "the subnet is still this node's");
         until("both ways", || lab.check().unwrap().iter().all(|pair| pair.passed()).then_some(()));
+    }
+}
+
+/// An accept in our table does not override what another's table drops: whoever runs it has to be told.
+#[test]
+fn a_rule_of_another_that_cuts_pods_off_is_named_with_the_remedy() {
+    let lab = up(&spec("fwcut", Backend::Vxlan));
+    let node = lab.node("n1");
+    let cases = [
+        ("table inet mine { chain fwd { type filter hook forward priority 0; policy drop; } }", "its policy to drop"),
+        (
+            "table inet mine { chain fwd { type filter hook forward priority 10; policy accept;
+             ct state established,related accept; iifname lo accept; jump zones; reject with icmpx admin-prohibited; }
+             chain zones { iifname eth7 ip saddr 203.0.113.0/24 accept; tcp dport 22 accept; } }",
+            "by the rule `reject",
+        ),
+    ];
+    for (ruleset, what) in cases {
+        let from = node.log().len();
+        sh(node, &format!("nft -f - <<'END'\n{}\nEND", chains_first(ruleset)));
+        let line = warned(node, from, what);
+        assert!(line.contains("table inet mine") && line.contains("nft insert rule inet mine fwd"), "{line}");
+        // The remedy is one.
+        sh(node, "nft insert rule inet mine fwd ip saddr 10.244.0.0/16 accept");
+        said(node, from, "no rule of another cuts the pods off any more");
+        assert_all_reach_all(&lab);
+        sh(node, "nft delete table inet mine");
+    }
+    let from = node.log().len();
+    sh(node, "iptables-nft -A FORWARD -j REJECT --reject-with icmp-host-prohibited");
+    let line = warned(node, from, "table ip filter");
+    assert!(line.contains("nft insert rule ip filter FORWARD ip saddr 10.244.0.0/16 accept"), "{line}");
+    // Said once, however often others change their tables.
+    for n in 0..5 {
+        sh(node, &format!("nft add table inet other{n}; nft delete table inet other{n}"));
+    }
+    sh(node, "iptables-nft -D FORWARD -j REJECT --reject-with icmp-host-prohibited");
+    said(node, from, "no rule of another cuts the pods off any more");
+    let said = node.log()[from..].lines().filter(|line| line.contains("table ip filter")).count();
+    assert_eq!(said, 1, "{}", node.log());
+}
+
+/// nft wants a chain to be there before a rule jumps to it.
+fn chains_first(ruleset: &str) -> String {
+    if ruleset.contains("zones") {
+        format!("table inet mine {{ chain zones {{ }} }}\n{ruleset}")
+    } else {
+        ruleset.to_owned()
     }
 }

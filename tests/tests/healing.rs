@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use lab::spec::{Backend, Datapath};
 use lab::{Node, ScratchLab, Signal, Spec};
 use tests::foreign::Foreign;
-use tests::testbed::{assert_all_reach_all, metric, sh, spec, up, weft, writes};
+use tests::leases;
+use tests::testbed::{assert_all_reach_all, metric, sh, spec, up, warned, weft, writes};
 use tests::view::View;
 use tests::wait::{SOON, until_explained, until_true};
 
@@ -131,7 +132,11 @@ fn vxlan_is_repaired_when_it_is_told() {
     );
     patient.heals("routes flushed", "ip route flush proto 87");
     patient.heals("routes of flannel.1 flushed", "ip route flush dev flannel.1");
-    patient.heals("route replaced by another gateway", &format!("ip route replace {peer}/24 via 172.30.0.1"));
+    // A route in the place of ours is somebody's will: it stays, and ours comes back when it goes.
+    sh(node, &format!("ip route replace {peer}/24 via 172.30.0.1"));
+    warned(node, 0, "another program's route leads there");
+    assert!(sh(node, &format!("ip route show {peer}/24")).contains("via 172.30.0.1"));
+    patient.heals("a route in the place of ours deleted", &format!("ip route del {peer}/24"));
     patient.heals("FDB entry removed", "bridge fdb del $(bridge fdb show dev flannel.1 | grep -m1 172.30.0.12 | cut -d' ' -f1) dev flannel.1");
     patient.heals("FDB entry to elsewhere", "bridge fdb replace $(bridge fdb show dev flannel.1 | grep -m1 172.30.0.12 | cut -d' ' -f1) dev flannel.1 dst 172.30.0.99");
     patient.heals("a stranger in the FDB", "bridge fdb add 02:aa:aa:aa:aa:aa dev flannel.1 dst 172.30.0.98");
@@ -240,4 +245,106 @@ fn udp_ebpf_is_repaired_when_it_is_told() {
     assert_all_reach_all(&lab);
     tests::testbed::start(node, &weft());
     assert_all_reach_all(&lab);
+}
+
+/// A script goes on in the background until the value ends.
+struct Stubborn<'a>(&'a Node, String);
+
+impl<'a> Stubborn<'a> {
+    fn undo(node: &'a Node, script: &str) -> Self {
+        let command = format!("(while :; do {script}; sleep 0.05; done) >/dev/null 2>&1 & echo $!");
+        Self(node, sh(node, &command).trim().to_owned())
+    }
+}
+
+impl Drop for Stubborn<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.run(["kill", "-9", self.1.as_str()]);
+    }
+}
+
+#[test]
+fn what_is_undone_again_and_again_is_repaired_less_often_and_said_once() {
+    let lab = up(&spec("healwar", Backend::Vxlan));
+    let patient = Patient::of(&lab);
+    let node = patient.node;
+    for (script, said) in [
+        ("nft delete table ip flannel-ipv4", "our firewall rules are changed again and again by"),
+        ("ip route flush proto 87", "changed again and again by another program"),
+    ] {
+        let stubborn = Stubborn::undo(node, script);
+        let line = || node.log().lines().any(|line| line.contains("WARN") && line.contains(said));
+        until_explained(said, SOON, || line().then_some(()), || node.flanneld().log_tail(20));
+        // Twenty times a second it is undone; the waits double from half a second on.
+        let before = writes(node);
+        std::thread::sleep(Duration::from_secs(2));
+        assert!(writes(node) - before <= 8.0, "{} writes in two seconds", writes(node) - before);
+        drop(stubborn);
+        patient.well_again(script);
+        let lines = node.log().lines().filter(|line| line.contains(said)).count();
+        assert_eq!(lines, 1, "{}", node.flanneld().log_tail(40));
+    }
+    assert_all_reach_all(&lab);
+    patient.foreign.assert_untouched("two wars");
+}
+
+#[test]
+fn a_route_of_another_to_a_peers_subnet_stays_and_the_lease_waits_for_its_end() {
+    let lab = up(&spec("healfor", Backend::Vxlan));
+    let node = lab.node("n1");
+    let plant = "ip route add 10.244.101.0/24 via 172.30.0.77 proto static
+         ip route add 10.244.102.0/24 via 172.30.0.78 proto static metric 100
+         ip route add blackhole 10.244.103.0/24
+         ip link add br-other type bridge; ip link set br-other up
+         ip address add 10.244.104.1/24 dev br-other";
+    sh(node, plant);
+    let look = || {
+        let theirs = |net: &str| sh(node, &format!("ip route show 10.244.{net}.0/24"));
+        ["101", "102", "103", "104"]
+            .map(|net| theirs(net).lines().filter(|l| !l.contains("proto 87")).collect())
+    };
+    let were: [String; 4] = look();
+    for net in 101..=104 {
+        let (ip, mac) = (format!("172.30.0.{net}"), format!("02:00:00:00:04:{net:02x}"));
+        leases::put(&lab, &format!("10.244.{net}.0-24"), &leases::vxlan(&ip, &mac));
+    }
+    let ours = |net: u8| View::of(node).has("route", &format!("10.244.{net}.0"));
+    for route in ["via 172.30.0.77", "blackhole 10.244.103.0/24", "10.244.104.0/24 dev br-other"] {
+        warned(node, 0, &format!("{route}"));
+    }
+    until_true("the route beside one with a larger metric", || ours(102));
+    assert!(!ours(101) && !ours(103) && !ours(104), "{}", View::of(node));
+    assert_eq!(look(), were);
+
+    for net in [101, 103] {
+        sh(node, &format!("ip route del 10.244.{net}.0/24"));
+        until_explained("the lease to be taken up", SOON, || ours(net).then_some(()), || node.log());
+    }
+    sh(node, "ip link del br-other");
+    until_explained("the lease to be taken up", SOON, || ours(104).then_some(()), || node.log());
+    for net in 101..=104 {
+        leases::delete(&lab, &format!("10.244.{net}.0-24"));
+    }
+    until_true("our routes to be gone", || View::of(node).count("route") == 1);
+    assert!(sh(node, "ip route show 10.244.102.0/24").contains("172.30.0.78"));
+}
+
+#[test]
+fn router_advertisements_are_off_on_every_link_of_ours_and_stay_off() {
+    for backend in [Backend::Vxlan, Backend::Udp] {
+        let lab = up(&spec("healra", backend));
+        let node = lab.node("n1");
+        let tunnel = if backend == Backend::Udp { "flannel0" } else { "flannel.1" };
+        let settings: Vec<String> = [tunnel, "docker0"]
+            .iter()
+            .flat_map(|link| ["accept_ra", "autoconf"].map(|s| format!("/proc/sys/net/ipv6/conf/{link}/{s}")))
+            .collect();
+        let cat = format!("cat {}", settings.join(" "));
+        let off = || sh(node, &cat) == "0\n0\n0\n0\n";
+        assert!(off(), "{}", sh(node, &cat));
+        sh(node, &settings.iter().map(|file| format!("echo 2 >{file}; ")).collect::<String>());
+        // The kernel tells nobody of it: the next look finds it.
+        sh(node, &format!("ip link set {tunnel} mtu 1300"));
+        until_explained("the settings to be off", SOON, || off().then_some(()), || sh(node, &cat));
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Needs root, etcd, and the `weft` that `cargo build -p weft` makes.
 
-use lab::etcd::NetworkKeys;
+use lab::etcd::{NetworkKeys, PREFIX};
 use lab::spec::{Backend, Datapath};
 use lab::{Node, ScratchLab, Signal, Spec};
 use tests::foreign::Foreign;
@@ -154,4 +154,30 @@ fn a_kill_at_any_point_of_a_sync_is_made_good_by_the_next_start() {
     assert!(now == view, "{}", now.difference(&view));
     foreign.assert_untouched("kills");
     assert_all_reach_all(&lab);
+}
+
+/// The configuration in etcd names another network than before: addresses, routes, neighbours and rules of the former
+/// one go, so that the host speaks to pods by an address of today's network.
+#[test]
+fn a_changed_network_leaves_nothing_of_the_former() {
+    for backend in [Backend::Vxlan, Backend::HostGw] {
+        let lab = up(&Spec { pods: 0, ..spec("restnet", backend) });
+        let kind = lab.spec().backend.to_string();
+        for node in ["n1", "n2"] {
+            lab.node(node).stop_flanneld(Signal::SIGTERM).unwrap();
+        }
+        let config = format!(r#"{{"Network":"10.99.0.0/16","Backend":{{"Type":"{kind}"}}}}"#);
+        lab.etcd().put(&format!("{PREFIX}/config"), &config).unwrap();
+        for node in ["n1", "n2"] {
+            start(lab.node(node), &weft());
+        }
+        let node = lab.node("n1");
+        until_true("the route to the other node", || View::of(node).has("route", "10.99."));
+        let all = sh(
+            node,
+            "ip -o -4 address show; ip route show; ip neighbour show nud permanent; nft list ruleset",
+        );
+        assert!(!all.contains("10.244."), "{all}");
+        assert!(all.contains("10.99."), "{all}");
+    }
 }

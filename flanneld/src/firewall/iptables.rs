@@ -9,6 +9,9 @@ use flanneld_core::network_id::NetworkId;
 use host::command::{Runner, System};
 use host::error::HostError;
 use host::iptables::{self, Family, Flavour, Flush, survey};
+use ipnet::IpNet;
+
+use super::obstacles;
 
 /// The programs for both families; `ip6tables` where there is one.
 pub struct Iptables {
@@ -112,6 +115,17 @@ impl Iptables {
             let tool = self.tools.iter().find(|tool| tool.family == *family);
             tool.map_or(Ok(()), |tool| tool.restore(text, Flush::Declared))
         })
+    }
+
+    /// What cuts the pods of a network off in the old tables. (The others, nf_tables shows.)
+    ///
+    /// # Errors
+    /// A program fails.
+    pub fn obstacles(&self, network: IpNet) -> Result<Option<String>, HostError> {
+        let family = if network.addr().is_ipv4() { Family::V4 } else { Family::V6 };
+        let legacy = |tool: &&iptables::Iptables| tool.family == family && tool.flavour == Flavour::Legacy;
+        let Some(tool) = self.tools.iter().find(legacy) else { return Ok(None) };
+        Ok(obstacles::in_iptables(family.program(), &tool.save_all()?, network))
     }
 
     fn difference(&self, id: &NetworkId, rules: &Rules, saved: &iptables::Saved) -> Option<(Family, String)> {

@@ -8,7 +8,9 @@ pub mod accounting;
 mod choice;
 mod iptables;
 mod nftables;
+mod obstacles;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use flanneld_core::config::NetworkConfig;
@@ -29,9 +31,13 @@ use accounting::Counted;
 use choice::Kind;
 use iptables::{Iptables, Restores};
 use nftables::Names;
+use obstacles::Obstacles;
 
 /// How long changes of others are gathered: a flush and its refill come together.
 const GATHER: Duration = Duration::from_millis(10);
+/// How long after a change of others their rules are looked at, and at least so long after the last look.
+const INSPECT: Duration = Duration::from_secs(1);
+const INSPECT_PAUSE: Duration = Duration::from_secs(10);
 /// After a failure.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -56,6 +62,10 @@ pub struct Firewall {
     period: Duration,
     /// When to see whether somebody has begun to use the old iptables tables, which tell nothing of it.
     peek_at: Instant,
+    /// Rules of others that cut pods off, as far as they have been said; when to look for them again.
+    obstacles: Obstacles,
+    inspected: Instant,
+    inspect_at: Option<Instant>,
     /// Whose packets to count; `None` where the data path counts by itself or nobody asks.
     counted: Option<Counted>,
     metrics: Metrics,
@@ -133,6 +143,9 @@ impl Firewall {
             counters_contention: Contention::default(),
             look_at: None,
             counted: None,
+            obstacles: Obstacles::default(),
+            inspected: Instant::now(),
+            inspect_at: None,
             period: options.iptables_resync,
             peek_at: Instant::now() + options.iptables_resync,
             metrics,
@@ -152,7 +165,34 @@ impl Firewall {
             self.account();
         }
         self.look_at = self.tool.tells_nothing().then(|| Instant::now() + self.period);
+        self.inspect();
         Ok(())
+    }
+
+    /// Looks for rules of others that cut the pods off.
+    fn inspect(&mut self) {
+        (self.inspected, self.inspect_at) = (Instant::now(), None);
+        let networks = self.config.networks();
+        let legacy = match &self.tool {
+            Tool::Nftables { legacy: Some(iptables) } | Tool::Iptables(iptables) => Some(iptables),
+            Tool::Nftables { legacy: None } => None,
+        };
+        let mut found = BTreeSet::new();
+        let looked = tokio::task::block_in_place(|| {
+            for network in networks.v4.into_iter().chain(networks.v6) {
+                if let Some(nft) = &mut self.nft {
+                    found.extend(obstacles::in_nftables(nft, network)?);
+                }
+                if let Some(legacy) = legacy {
+                    found.extend(legacy.obstacles(network)?);
+                }
+            }
+            Ok::<(), HostError>(())
+        });
+        match looked {
+            Ok(()) => self.obstacles.report(found),
+            Err(error) => tracing::debug!(error = chain(&error), "the rules of others cannot be read"),
+        }
     }
 
     /// Waits until it is worth a look. What it has heard of is kept when the wait is given up for something else.
@@ -176,6 +216,10 @@ impl Firewall {
             };
             tokio::select! {
                 () = timer => return,
+                () = until(self.inspect_at) => {
+                    self.inspect();
+                    continue;
+                }
                 () = tokio::time::sleep_until(self.peek_at) => {
                     self.peek_at = Instant::now() + self.period;
                     if self.tool.should_take_up_legacy() {
@@ -183,7 +227,14 @@ impl Firewall {
                     }
                     continue;
                 }
-                writer = told => self.writer = writer,
+                (concerned, writer) = told => {
+                    let at = (Instant::now() + INSPECT).max(self.inspected + INSPECT_PAUSE);
+                    self.inspect_at.get_or_insert(at);
+                    if !concerned {
+                        continue;
+                    }
+                    self.writer = writer;
+                }
             }
             let soon = Instant::now() + GATHER;
             self.look_at = Some(due.map_or(soon, |due| due.min(soon)));
@@ -379,18 +430,32 @@ pub fn remove(id: &NetworkId) -> Result<(), HostError> {
     nft.and(legacy)
 }
 
-/// Waits for somebody else's change to a table that concerns us, and says who made it.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for somebody else's change, and says whether it concerns our rules, and who made it. Tables that are none of our
+/// business, and change often, are passed over.
 async fn foreign_change(
     monitor: &mut Monitor,
     own_port: Option<u32>,
     concerns: impl Fn(&TableId) -> bool,
-) -> Option<Writer> {
+) -> (bool, Option<Writer>) {
     loop {
         match monitor.next().await {
             Ok(Event::Changed(change)) if Some(change.port) == own_port => {}
-            Ok(Event::Changed(change)) if !change.tables.iter().any(&concerns) => {}
-            Ok(Event::Changed(change)) => return Some(change.writer),
-            Ok(Event::Lost) => return None,
+            Ok(Event::Changed(change)) if change.tables.iter().all(obstacles::is_exempt) => {
+                if change.tables.iter().any(&concerns) {
+                    return (true, Some(change.writer));
+                }
+            }
+            Ok(Event::Changed(change)) => {
+                return (change.tables.iter().any(&concerns), Some(change.writer));
+            }
+            Ok(Event::Lost) => return (true, None),
             Err(error) => {
                 tracing::warn!(%error, "no more word of changes in nf_tables");
                 std::future::pending::<()>().await;

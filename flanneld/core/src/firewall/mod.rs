@@ -6,6 +6,7 @@
 //! Never: runs a tool, or knows which one will.
 
 pub mod iptables;
+pub mod obstacle;
 
 use std::fmt;
 

@@ -125,11 +125,11 @@ fn peer(
         _ => None,
     };
     let reaches: Vec<Reach<'_>> = v4.into_iter().chain(v6).collect();
-    reaches.iter().try_for_each(|reach| guards.admit(reach.subnet))?;
     // Of a lease with two families either both are used or none.
     let mut parts = Wanted::default();
     reaches.iter().try_for_each(|reach| overlay.peer(&mut parts, node, reach, view))?;
     admit::claim(&mut parts, view)?;
+    reaches.iter().try_for_each(|reach| guards.admit(reach.subnet))?;
     wanted.join(parts);
     Ok(())
 }
