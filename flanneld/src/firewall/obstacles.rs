@@ -100,6 +100,8 @@ const NEW: u32 = 8;
 fn in_simple_terms(rule: &Rule, network: IpNet) -> SeenRule {
     let mut applies = Applies::Always;
     let mut action = Action::Nothing;
+    // Its extensions have no words in nft's language.
+    let mut of_iptables = None;
     let mut registers: BTreeMap<Reg, Source> = BTreeMap::new();
     for expr in &rule.exprs {
         let condition = match expr {
@@ -166,7 +168,8 @@ fn in_simple_terms(rule: &Rule, network: IpNet) -> SeenRule {
             // What iptables-nft writes: the name of an extension of iptables is in its bytes.
             Expr::Unknown { name, data } if name == "target" => {
                 let is = |target: &[u8]| data.bytes().windows(target.len()).any(|window| window == target);
-                if is(b"REJECT") || is(b"DROP") {
+                of_iptables = ["REJECT", "DROP"].into_iter().find(|target| is(target.as_bytes()));
+                if of_iptables.is_some() {
                     action = Action::Drop;
                 }
                 continue;
@@ -187,7 +190,8 @@ fn in_simple_terms(rule: &Rule, network: IpNet) -> SeenRule {
         };
         applies = applies.and(condition);
     }
-    SeenRule { applies, action, text: rule.to_string() }
+    let text = of_iptables.map_or_else(|| rule.to_string(), |target| format!("-j {target}"));
+    SeenRule { applies, action, text }
 }
 
 fn payload(base: Base, offset: u32, len: u32, network: IpNet) -> Source {
