@@ -65,11 +65,11 @@ const FLANNEL_FLAGS: &[(&str, &str)] = &[
 #[test]
 fn every_flag_of_flannel_is_there_with_its_default() {
     for (name, default) in FLANNEL_FLAGS {
-        let flag = table::find(name).unwrap_or_else(|| panic!("-{name} is missing"));
+        let flag = options::PROGRAM.flag(name).unwrap_or_else(|| panic!("-{name} is missing"));
         assert_eq!(flag.default, *default, "-{name}");
-        assert_ne!(flag.origin, table::Origin::Weft, "-{name}");
+        assert!(!flag.ours, "-{name}");
     }
-    let ours = table::FLAGS.iter().filter(|flag| flag.origin == table::Origin::Weft).count();
+    let ours = table::FLAGS.iter().filter(|flag| flag.ours).count();
     assert_eq!(
         ours + FLANNEL_FLAGS.len(),
         table::FLAGS.len(),
@@ -134,7 +134,7 @@ fn the_command_line_wins_over_the_environment() {
 fn an_empty_variable_is_none_and_a_bad_one_is_named() {
     assert!(!with_env(&[], &[("FLANNELD_IP_MASQ", "")]).unwrap().ip_masq);
     let error = with_env(&[], &[("FLANNELD_IP_MASQ", "yes")]).unwrap_err();
-    assert!(error.to_string().starts_with("FLANNELD_IP_MASQ=\"yes\": a switch is true or false"), "{error}");
+    assert!(error.to_string().starts_with("FLANNELD_IP_MASQ=\"yes\": want true or false"), "{error}");
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn slips_of_the_pen_are_explained() {
         ("-=eth0", "not how a flag is written"),
         ("-", "not how a flag is written"),
         ("-iface", "-iface needs a value: -iface=NAME|IP"),
-        ("-ip-masq=yes", "-ip-masq=\"yes\": a switch is true or false"),
+        ("-ip-masq=yes", "-ip-masq=\"yes\": want true or false"),
         ("-healthz-port=http", "-healthz-port=\"http\": want a whole number"),
         ("-healthz-port=65536", "want a number from 0 to 65535"),
         ("-healthz-ip=localhost", "want an IPv4 or IPv6 address"),

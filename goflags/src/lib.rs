@@ -1,13 +1,50 @@
-//! What the flags of programs written in Go have in common, whichever program: the words of their values, what was
-//! meant by a name that there is not, and how a help text is laid out.
+//! The one engine for flags and configuration files of programs that speak a Go program's.
 //!
-//! Owns: Go's truth words, numbers and durations ([`words`], [`duration`]), [`nearest`], [`help`], [`remarks`].
-//! Never: knows a flag. Each daemon has a table of its own, and its own syntax (package flag's or pflag's).
+//! Owns: the two syntaxes of flags ([`Syntax`]), the kinds of values ([`Kind`]), what wins over what
+//! ([`Program::settle`]), the reading of a configuration file against its fields, refusals and remarks, and the layout of
+//! a help text. A program hands in its tables as one [`Program`] and makes its own options of the [`Settings`].
+//! Pure: variables come through [`Env`], a file comes as values that somebody else has read and parsed.
+//! Never: knows a flag, or what a value is for.
+//!
+//! ```
+//! use goflags::{Flag, Kind, Parsed, Program, Syntax};
+//!
+//! static PROGRAM: Program = Program {
+//!     name: "greeter",
+//!     command: "greeter",
+//!     syntax: Syntax::Pflag,
+//!     env_prefix: Some("GREETER"),
+//!     flags: &[Flag::new("whom", Kind::List, "world", "Greetings").help("Whom to greet.")],
+//!     groups: &["Greetings"],
+//!     idle_group: None,
+//!     file: None,
+//!     refused: &[],
+//!     synopsis: "greeter greets.\n",
+//!     examples: "",
+//! };
+//!
+//! let Parsed::Given(given) = PROGRAM.parse(&["--whom=a,b", "--whom", "c"]).unwrap() else { panic!("no help asked") };
+//! let settings = PROGRAM.settle(&given, &[("GREETER_WHOM", "d")], None).unwrap();
+//! assert_eq!(settings.get("whom").list().collect::<Vec<_>>(), ["a", "b", "c"]);
+//! ```
 
+mod document;
 pub mod duration;
-pub mod help;
+mod env;
+mod error;
+mod help;
+mod kind;
 mod nearest;
-pub mod remarks;
+mod parse;
+mod remarks;
+mod settings;
+mod table;
 pub mod words;
 
+pub use env::{Env, NoEnv, ProcessEnv};
+pub use error::Error;
+pub use kind::Kind;
 pub use nearest::nearest;
+pub use parse::{Given, Parsed};
+pub use settings::{Setting, Settings, Source};
+pub use table::{Field, File, Flag, Former, Program, Refused, Syntax};

@@ -333,16 +333,16 @@ fn every_flag_of_kube_proxy_is_known_with_its_default() {
         if name == "help" {
             continue;
         }
-        let flag = options::flags::find(name).unwrap_or_else(|| panic!("--{name} is not known: {line}"));
+        let flag = options::PROGRAM.flag(name).unwrap_or_else(|| panic!("--{name} is not known: {line}"));
         seen += 1;
         let default =
             line.rsplit_once("(default ").map(|(_, rest)| rest.trim_end_matches(')').trim_matches('"'));
         if let Some(default) = default {
-            assert_eq!(flag.default(), default, "--{name}");
+            assert_eq!(options::PROGRAM.default_of(flag), default, "--{name}");
         }
         // What does nothing says so, once.
-        let value = if flag.default().is_empty() { "x" } else { flag.default() };
-        if flag.without_effect().is_some() && flag.kind == options::Kind::Text {
+        let value = Some(options::PROGRAM.default_of(flag)).filter(|value| !value.is_empty()).unwrap_or("x");
+        if options::PROGRAM.idle(flag).is_some() && flag.kind == options::Kind::Text {
             let given = options::resolve(&[format!("--{name}={value}-other")], &options::Fixture::named("n"))
                 .unwrap();
             assert_eq!(given.without_effect().len(), 1, "--{name}: {:?}", given.without_effect());

@@ -6,11 +6,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use goflags::words;
+use goflags::{Error as OptionsError, Setting, Settings, Source};
 
-use super::error::OptionsError;
-use super::source::{Setting, Settings, Source};
-use super::table::Origin;
+use super::PROGRAM;
 
 /// What flanneld is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,12 +129,12 @@ pub struct Options {
 }
 
 /// Longest lease that may be asked for: a year.
-const MAX_TTL: i64 = 31_536_000;
+const MAX_TTL: u32 = 31_536_000;
 
 impl Options {
     /// Nothing but an action, with every value at its default.
     pub(super) fn only(action: Action) -> Result<Self, OptionsError> {
-        Ok(Self { action, ..Self::from_settings(Settings::defaults())? })
+        Ok(Self { action, ..Self::from_settings(PROGRAM.defaults())? })
     }
 
     pub(super) fn from_settings(settings: Settings) -> Result<Self, OptionsError> {
@@ -158,13 +156,13 @@ impl Options {
                 .ok_or_else(|| get("subnet-file").refuse("want a file name"))?,
             bridge: interface_name(get("bridge"))?,
             cni_conf: path(get("cni-conf")),
-            ip_masq: truth(get("ip-masq")),
-            masq_random_fully: !truth(get("ip-masq-fully-random-disable")),
-            forward_rules: truth(get("iptables-forward-rules")),
+            ip_masq: get("ip-masq").truth(),
+            masq_random_fully: !get("ip-masq-fully-random-disable").truth(),
+            forward_rules: get("iptables-forward-rules").truth(),
             iptables_resync: Duration::from_secs(within(get("iptables-resync"), 1, 86_400)?),
-            blackhole_route: truth(get("ip-blackhole-route")),
+            blackhole_route: get("ip-blackhole-route").truth(),
             firewall: firewall(get("firewall"))?,
-            check_source: truth(get("check-source")),
+            check_source: get("check-source").truth(),
             bpf_pin_dir: absolute(get("bpf-pin-dir"))?,
             probe_interval: (probe > 0).then(|| Duration::from_secs(probe)),
             peer_accounting: peer_accounting(get("peer-accounting"))?,
@@ -185,11 +183,7 @@ impl Options {
 
     /// One sentence for each flag that was given and does nothing: for a warning at start.
     pub fn without_effect(&self) -> Vec<String> {
-        self.settings
-            .iter()
-            .filter(|setting| setting.flag.origin == Origin::NoEffect && setting.source != Source::Default)
-            .map(|setting| format!("{} has no effect. {}", setting.origin(), setting.flag.help))
-            .collect()
+        self.settings.without_effect()
     }
 }
 
@@ -200,9 +194,9 @@ impl fmt::Display for Options {
 }
 
 fn action(settings: &Settings) -> Action {
-    if truth(settings.get("version")) {
+    if settings.get("version").truth() {
         Action::Version
-    } else if truth(settings.get("cleanup")) {
+    } else if settings.get("cleanup").truth() {
         Action::Cleanup
     } else {
         Action::Run
@@ -258,7 +252,7 @@ fn lease_times(ttl: &Setting, margin: &Setting) -> Result<(Duration, Duration), 
         _ => Err(OptionsError::Conflict(format!(
             "{} is {} minutes, and the lease lives for {} seconds: the margin must be shorter than the lease",
             margin.origin(),
-            margin.text(),
+            margin.number(),
             live.as_secs(),
         ))),
     }
@@ -319,9 +313,9 @@ fn address<T: FromStr>(setting: &Setting, what: &str) -> Result<Option<T>, Optio
 }
 
 fn non_empty_list(setting: &Setting) -> Result<Vec<String>, OptionsError> {
-    match setting.texts.iter().any(String::is_empty) {
+    match setting.list().any(str::is_empty) {
         true => Err(setting.refuse("an empty name matches nothing; leave the flag out")),
-        false => Ok(setting.texts.clone()),
+        false => Ok(setting.list().map(str::to_owned).collect()),
     }
 }
 
@@ -333,13 +327,6 @@ fn path(setting: &Setting) -> Option<PathBuf> {
     Some(setting.text()).filter(|text| !text.is_empty()).map(PathBuf::from)
 }
 
-fn truth(setting: &Setting) -> bool {
-    words::boolean(setting.text()).unwrap_or(false)
-}
-
-fn within(setting: &Setting, least: i64, most: i64) -> Result<u64, OptionsError> {
-    words::integer(setting.text())
-        .filter(|number| (least..=most).contains(number))
-        .and_then(|number| u64::try_from(number).ok())
-        .ok_or_else(|| setting.refuse(format!("want a number from {least} to {most}")))
+fn within(setting: &Setting, least: u32, most: u32) -> Result<u64, OptionsError> {
+    Ok(setting.within(least.into(), most.into())?.unsigned_abs())
 }

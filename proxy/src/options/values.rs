@@ -11,8 +11,7 @@ use proxy_core::options as core;
 
 use super::conntrack::Conntrack;
 use super::env::Env;
-use super::error::OptionsError;
-use super::settings::{Setting, Settings, Source};
+use super::{OptionsError, PROGRAM, Setting, Settings, Source};
 use crate::modes::{MODES, Mode};
 
 /// What the proxy is asked to do.
@@ -85,7 +84,7 @@ impl Options {
     /// Nothing but an action, with every value at its default.
     pub(super) fn only(action: Action) -> Result<Self, OptionsError> {
         let env = super::env::Fixture::named("localhost");
-        Ok(Self { action, ..Self::from_settings(Settings::defaults(), &env)? })
+        Ok(Self { action, ..Self::from_settings(PROGRAM.defaults(), &env)? })
     }
 
     pub(super) fn from_settings(mut settings: Settings, env: &impl Env) -> Result<Self, OptionsError> {
@@ -121,23 +120,21 @@ impl Options {
             bind_address_hard_fail: get("bindAddressHardFail").truth(),
             oom_score_adj: within(get("oomScoreAdj"), -1000, 1000)? as i16,
             verbosity: within(get("logging.verbosity"), 0, i64::from(i32::MAX))? as u32,
-            settings: Settings::defaults(),
+            settings: PROGRAM.defaults(),
         };
-        settings.resolved("mode", mode.as_str());
-        settings.resolved(
-            "hostnameOverride",
-            settings.get("hostnameOverride").text().trim().to_ascii_lowercase(),
-        );
+        settings.resolve("mode", mode.as_str());
+        settings
+            .resolve("hostnameOverride", settings.get("hostnameOverride").text().trim().to_ascii_lowercase());
         if settings.get("detectLocalMode").text().is_empty() {
-            settings.resolved("detectLocalMode", "ClusterCIDR");
+            settings.resolve("detectLocalMode", "ClusterCIDR");
         }
         if options.nodeport_addresses == core::NodePortAddresses::Primary {
-            settings.resolved("nodePortAddresses", vec!["primary"]);
+            settings.resolve("nodePortAddresses", vec!["primary"]);
         }
         for (field, address) in
             [("healthzBindAddress", options.healthz), ("metricsBindAddress", options.metrics)]
         {
-            settings.resolved(field, address.map(|address| address.to_string()).unwrap_or_default());
+            settings.resolve(field, address.map(|address| address.to_string()).unwrap_or_default());
         }
         options.settings = settings;
         Ok(options)
@@ -229,13 +226,17 @@ fn node_name(setting: &Setting, env: &impl Env) -> Result<String, OptionsError> 
     }
     let name = match chosen.is_empty() {
         false => chosen.to_owned(),
-        true => env.hostname().map_err(|error| OptionsError::NoName { reason: error.to_string() })?,
+        true => env.hostname().map_err(|error| no_name(&error.to_string()))?,
     };
     let name = name.trim().to_lowercase();
     if name.is_empty() {
-        return Err(OptionsError::NoName { reason: "the host's name is empty".into() });
+        return Err(no_name("the host's name is empty"));
     }
     Ok(name)
+}
+
+fn no_name(reason: &str) -> OptionsError {
+    OptionsError::Conflict(format!("this node has no name: {reason}; give --hostname-override"))
 }
 
 fn node_ips(setting: &Setting, bind: &Setting) -> Result<Vec<IpAddr>, OptionsError> {
@@ -365,13 +366,11 @@ fn server(setting: &Setting, port: u16) -> Result<Option<SocketAddr>, OptionsErr
     if address.port() == 0 { Err(setting.refuse(expected)) } else { Ok(Some(address)) }
 }
 
-/// The text was checked when it was read: see [`super::kind::Kind::Duration`].
+/// The text was checked when it was read: see [`goflags::Kind::Duration`].
 fn time(setting: &Setting) -> Duration {
     duration::parse(setting.text()).unwrap_or_default()
 }
 
 fn within(setting: &Setting, least: i64, most: i64) -> Result<i64, OptionsError> {
-    Some(setting.number())
-        .filter(|number| (least..=most).contains(number))
-        .ok_or_else(|| setting.refuse(format!("want a number from {least} to {most}")))
+    setting.within(least, most)
 }
