@@ -35,7 +35,7 @@ use crate::feeds::{self, Event, Feed};
 use crate::options::Options;
 use kernel::KernelSettings;
 use retry::Retry;
-use syncer::{Syncer, Wake};
+use syncer::{Surroundings, Syncer, Wake};
 
 /// Arrivals that one pass serves at most: a feed that never pauses must not keep the kernel waiting.
 const GATHER: usize = 4096;
@@ -107,10 +107,9 @@ async fn serve(options: &Options) -> Result<(), ProxyError> {
     let start::Services { health, metrics, ready, ask, mut questions, _servers } =
         start::services(options).await?;
     let mut feed = feeds::start(&options.feed, &options.node_name).await?;
-    let addresses = LocalAddresses::follow();
-    let bridges = Bridges::follow(options.sync_period);
-    let mut syncer =
-        Syncer::new(options, backend, settings, addresses, bridges, health, metrics, feed.events());
+    let (addresses, bridges) = (LocalAddresses::follow(), Bridges::follow(options.sync_period));
+    let surroundings = Surroundings { settings, addresses, bridges };
+    let mut syncer = Syncer::new(options, backend, surroundings, health, metrics, feed.events());
     let mut unlisted: BTreeSet<Kind> = Kind::ALL.into();
     let mut retry = Retry::new(options.sync_period);
     loop {

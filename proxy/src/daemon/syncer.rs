@@ -1,18 +1,20 @@
 //! Keeps the kernel as the objects want it: table and rules here, what follows a pass in [`follow_ups`].
 
 mod follow_ups;
+mod pending;
 
 use std::time::{Instant, SystemTime};
 
 use apiclient::{Event, EventRecorder, Reference};
-use proxy_core::cluster::{Change, Cluster, Touched};
+use proxy_core::cluster::{Change, Cluster};
 use proxy_core::lacking::Lacking;
 use proxy_core::names::Family;
-use proxy_core::objects::{Kind, Object};
+use proxy_core::objects::Kind;
 use proxy_core::options as core;
 use proxy_core::table::{ServiceTable, TableDelta};
 
 use self::follow_ups::FollowUps;
+use self::pending::{Dated, Pending, family_of, kind_of};
 use super::kernel::KernelSettings;
 use super::questions::Question;
 use crate::addresses::LocalAddresses;
@@ -22,6 +24,13 @@ use crate::health::ProxyHealth;
 use crate::metrics::{Metrics, ServiceCount, Sync};
 use crate::modes::{self, Mode};
 use crate::options::{Feed, Options};
+
+/// What the syncer follows besides the objects, and sets besides the rules.
+pub(super) struct Surroundings {
+    pub settings: KernelSettings,
+    pub addresses: LocalAddresses,
+    pub bridges: Bridges,
+}
 
 /// Why the syncer has something to do.
 pub(super) enum Wake {
@@ -54,40 +63,11 @@ pub(super) struct Syncer<B: ?Sized> {
     events: EventRecorder,
 }
 
-/// What has arrived since the last pass that was completed.
-#[derive(Default)]
-struct Pending {
-    touched: Touched,
-    /// For the metrics.
-    changes: Vec<Dated>,
-}
-
-/// When a change of the objects happened.
-struct Dated {
-    /// None: it may be about both.
-    family: Option<Family>,
-    /// When the feed read it.
-    at: Instant,
-    /// When its cause was, where the change says so.
-    triggered: Option<SystemTime>,
-}
-
-impl Dated {
-    fn is_about(&self, family: Family) -> bool {
-        self.family.is_none_or(|of| of == family)
-    }
-}
-
-/// So many changes are timed in one pass: more come together only where passes fail for long.
-const TIMED: usize = 1 << 14;
-
 impl<B: AnyBackend + ?Sized> Syncer<B> {
     pub fn new(
         options: &Options,
         backend: Box<B>,
-        settings: KernelSettings,
-        addresses: LocalAddresses,
-        bridges: Bridges,
+        Surroundings { settings, addresses, bridges }: Surroundings,
         health: ProxyHealth,
         metrics: Metrics,
         events: EventRecorder,
@@ -140,10 +120,7 @@ impl<B: AnyBackend + ?Sized> Syncer<B> {
             self.metrics.queued(*family);
             self.health.queued(*family);
         }
-        self.pending.touched.merge(touched);
-        if self.pending.changes.len() < TIMED {
-            self.pending.changes.push(change);
-        }
+        self.pending.add(touched, change);
     }
 
     pub fn has_work(&self) -> bool {
@@ -331,21 +308,6 @@ fn starting(node: &str) -> Event {
         action: "StartKubeProxy".into(),
         note: String::new(),
         warning: false,
-    }
-}
-
-fn kind_of(change: &Change) -> Kind {
-    match change {
-        Change::Put(object) => Object::kind(object),
-        Change::Delete(kind, _) | Change::Replace(kind, _) => *kind,
-    }
-}
-
-/// The family that a change is about, where it is one: each slice is of one.
-fn family_of(change: &Change) -> Option<Family> {
-    match change {
-        Change::Put(Object::EndpointSlice(slice)) => Some(slice.family),
-        Change::Put(_) | Change::Delete(..) | Change::Replace(..) => None,
     }
 }
 

@@ -94,7 +94,7 @@ fn no_protocol(word: &str) -> String {
         "dns" => format!("{} and tcp", over("udp")),
         "quic" | "http3" | "h3" | "syslog" | "ntp" => over("udp"),
         _ => {
-            let near = nearest(word, Protocol::ALL.map(Protocol::as_str).into_iter());
+            let near = nearest(word, Protocol::ALL.map(Protocol::as_str));
             let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
             format!("{word:?} is not a protocol (tcp, udp, sctp, icmp){near}")
         }

@@ -89,7 +89,7 @@ fn node_port(table: &ServiceTable, cluster: &Cluster, packet: &Packet) -> Option
     let same = all().find(|port| port.protocol() == packet.protocol);
     let port = same.or_else(|| all().next())?;
     let why = not_served(&table.node, cluster, packet.dst)
-        .or_else(|| same.is_none().then(|| NotServed::Protocol(packet.protocol)))?;
+        .or_else(|| same.is_none().then_some(NotServed::Protocol(packet.protocol)))?;
     Some(Hint::NodePort {
         service: port.name.service.clone(),
         port: packet.port,

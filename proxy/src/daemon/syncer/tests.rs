@@ -85,9 +85,11 @@ impl Kept {
         let mut syncer = Syncer::new(
             &options,
             Box::<Number>::default(),
-            KernelSettings::none(),
-            LocalAddresses::told(known),
-            Bridges::unknown(),
+            Surroundings {
+                settings: KernelSettings::none(),
+                addresses: LocalAddresses::told(known),
+                bridges: Bridges::unknown(),
+            },
             health,
             Metrics::new(),
             EventRecorder::default(),
