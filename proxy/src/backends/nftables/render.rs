@@ -161,7 +161,7 @@ impl Needs {
             }
         }
         let chain = self.shape(Shape::Remember(remember));
-        let map = if by == By::Destination { Kept::StickyServices } else { Kept::StickyNodePorts };
+        let map = Kept::remembered(by, port.protocol());
         self.own.insert((map, frontend.clone()), Held::Verdict(Verdict::Goto(chain)));
     }
 

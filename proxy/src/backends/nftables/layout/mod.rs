@@ -30,7 +30,7 @@ use host::nftables::{
     Chain, ChainType, Element, Family as NftFamily, Hook, Rule, Set, TableId, Type, priority,
 };
 use ipnet::IpNet;
-use proxy_core::names::Family;
+use proxy_core::names::{Family, Protocol};
 use proxy_core::table::{FamilyView, PodSource, Scope};
 
 use shape::{By, Sources};
@@ -66,14 +66,18 @@ pub enum Kept {
     StickyLocalEndpoints,
     StickyNodePortEndpoints,
     StickyNodePortLocalEndpoints,
-    StickyServices,
-    StickyNodePorts,
+    StickyServicesTcp,
+    StickyServicesUdp,
+    StickyServicesSctp,
+    StickyNodePortsTcp,
+    StickyNodePortsUdp,
+    StickyNodePortsSctp,
     NodePorts,
     Services,
 }
 
 impl Kept {
-    pub const ALL: [Kept; 20] = [
+    pub const ALL: [Kept; 24] = [
         Kept::ClusterIps,
         Kept::Hairpin,
         Kept::ServiceCidrs,
@@ -90,8 +94,12 @@ impl Kept {
         Kept::StickyLocalEndpoints,
         Kept::StickyNodePortEndpoints,
         Kept::StickyNodePortLocalEndpoints,
-        Kept::StickyServices,
-        Kept::StickyNodePorts,
+        Kept::StickyServicesTcp,
+        Kept::StickyServicesUdp,
+        Kept::StickyServicesSctp,
+        Kept::StickyNodePortsTcp,
+        Kept::StickyNodePortsUdp,
+        Kept::StickyNodePortsSctp,
         Kept::NodePorts,
         Kept::Services,
     ];
@@ -103,6 +111,19 @@ impl Kept {
             (By::Destination, Scope::Local) => Kept::StickyLocalEndpoints,
             (By::NodePort, Scope::Cluster) => Kept::StickyNodePortEndpoints,
             (By::NodePort, Scope::Local) => Kept::StickyNodePortLocalEndpoints,
+        }
+    }
+
+    /// Which frontends have affinity. One map for each protocol: the kernel follows every element of a map of verdicts from
+    /// each rule that names it, whenever a rule changes.
+    pub(super) fn remembered(by: By, protocol: Protocol) -> Self {
+        match (by, protocol) {
+            (By::Destination, Protocol::Tcp) => Kept::StickyServicesTcp,
+            (By::Destination, Protocol::Udp) => Kept::StickyServicesUdp,
+            (By::Destination, Protocol::Sctp) => Kept::StickyServicesSctp,
+            (By::NodePort, Protocol::Tcp) => Kept::StickyNodePortsTcp,
+            (By::NodePort, Protocol::Udp) => Kept::StickyNodePortsUdp,
+            (By::NodePort, Protocol::Sctp) => Kept::StickyNodePortsSctp,
         }
     }
 
@@ -134,8 +155,12 @@ impl Kept {
             Kept::StickyLocalEndpoints => "sticky-local-endpoints",
             Kept::StickyNodePortEndpoints => "sticky-node-port-endpoints",
             Kept::StickyNodePortLocalEndpoints => "sticky-node-port-local-endpoints",
-            Kept::StickyServices => "sticky-services",
-            Kept::StickyNodePorts => "sticky-node-ports",
+            Kept::StickyServicesTcp => "sticky-services-tcp",
+            Kept::StickyServicesUdp => "sticky-services-udp",
+            Kept::StickyServicesSctp => "sticky-services-sctp",
+            Kept::StickyNodePortsTcp => "sticky-node-ports-tcp",
+            Kept::StickyNodePortsUdp => "sticky-node-ports-udp",
+            Kept::StickyNodePortsSctp => "sticky-node-ports-sctp",
             Kept::NodePorts => "node-ports",
             Kept::Services => "services",
         }
@@ -342,10 +367,10 @@ fn declare(table: &TableId, kept: Kept, settings: Settings) -> Set {
         Kept::StickyNodePortLocalEndpoints => {
             Set::new(table, name, &port_with(&[addr])).comment("the same, of this node alone")
         }
-        Kept::StickyServices => {
+        Kept::StickyServicesTcp | Kept::StickyServicesUdp | Kept::StickyServicesSctp => {
             Set::verdict_map(table, name, &frontend).comment("frontends with affinity, and for how long")
         }
-        Kept::StickyNodePorts => {
+        Kept::StickyNodePortsTcp | Kept::StickyNodePortsUdp | Kept::StickyNodePortsSctp => {
             Set::verdict_map(table, name, &port).comment("node ports with affinity, and for how long")
         }
         Kept::NodePorts => {

@@ -275,11 +275,10 @@ impl Layout {
     }
 
     pub(super) fn affinity_check(&self) -> Vec<Rule> {
-        let maps = [(By::Destination, Kept::StickyServices), (By::NodePort, Kept::StickyNodePorts)];
-        let rules = maps.into_iter().flat_map(|(by, map)| {
+        let rules = [By::Destination, By::NodePort].into_iter().flat_map(|by| {
             // nft knows what a port is only beside a protocol.
             [Protocol::Tcp, Protocol::Udp, Protocol::Sctp].map(|protocol| {
-                let asked_for = concat(self.asked_for(by)).vmap(map.name());
+                let asked_for = concat(self.asked_for(by)).vmap(Kept::remembered(by, protocol).name());
                 self.rule("affinity-check", [l4proto().is(Proto(protocol.number())), asked_for])
             })
         });
