@@ -33,7 +33,7 @@ impl GroupVersionKind {
         let legal = !version.is_empty()
             && !version.contains('/')
             && !kind.is_empty()
-            && !(group.is_empty() && api_version.contains('/'));
+            && (!group.is_empty() || !api_version.contains('/'));
         legal.then(|| Self { group: group.to_owned(), version: version.to_owned(), kind: kind.to_owned() })
     }
 

@@ -47,7 +47,7 @@ mod tests {
         assert!(problem(read(folder.path(), &variables("10.0.0.1"))).contains("/token"));
         std::fs::write(folder.path().join("token"), " secret\n").expect("write");
         std::fs::write(folder.path().join("ca.crt"), "x").expect("write");
-        let found = read(folder.path(), &variables("fd00::1")).ok().expect("a pod");
+        let found = read(folder.path(), &variables("fd00::1")).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(found.server.to_string(), "https://[fd00::1]:443/");
         assert!(matches!(found.user, User::Token(token) if token == "secret"));
     }
