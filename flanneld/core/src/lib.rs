@@ -1,4 +1,5 @@
 pub mod acquire;
+pub mod attention;
 pub mod book;
 pub mod cleanup;
 pub mod cni_conf;

@@ -19,8 +19,9 @@ mod start;
 use std::thread;
 use std::time::Duration;
 
+use flanneld_core::attention::{Attention, Change, Parts};
 use flanneld_core::book::LeaseBook;
-use host::netlink::Watch;
+use host::netlink::{self, Watch};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
@@ -44,6 +45,8 @@ const GATHER: Duration = Duration::from_millis(10);
 /// [`GATHER_LAST`], so that a repair comes within a second.
 const GATHER_SHARE: u32 = 5;
 const GATHER_LAST: Duration = Duration::from_millis(500);
+/// How often everything is looked at although nobody told of a change.
+const COMPLETE: Duration = Duration::from_secs(3600);
 /// How often the udp data path is asked whether it is whole: packet programs are detached without a word.
 const PULSE: Duration = Duration::from_millis(250);
 
@@ -138,7 +141,9 @@ async fn serve(options: &Options) -> Result<Moved, FlanneldError> {
     let book = LeaseBook::new(own.subnets(), reconciler.node().public_ip);
     let mut leases = Leases::start(source, config, own, book, metrics);
 
-    let mut changes = Changes { watch: changes, look_at: None };
+    let mut changes = Changes::of(changes);
+    // A net under everything else: what no word came of.
+    let mut complete = tokio::time::interval_at(Instant::now() + COMPLETE, COMPLETE);
     let mut pulse = tokio::time::interval(PULSE);
     pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut retry = Retry::default();
@@ -149,12 +154,17 @@ async fn serve(options: &Options) -> Result<Moved, FlanneldError> {
     let mut stage = Stage::new(health);
     loop {
         let held = reconciler.held();
+        let attention = reconciler.attention();
         let mut look = tokio::select! {
             look = leases.changed() => {
                 informed = true;
                 look?
             }
-            () = changes.gather(reconciler.last_pass()), if informed => true,
+            () = changes.gather(&attention, reconciler.last_pass()), if informed => true,
+            _ = complete.tick(), if informed => {
+                reconciler.note(Parts::ALL);
+                true
+            }
             () = retry.due(), if informed => true,
             () = until(held), if informed => true,
             _ = pulse.tick(), if stage.reached() && reconciler.runs_udp() => !reconciler.udp_is_whole(),
@@ -177,6 +187,7 @@ async fn serve(options: &Options) -> Result<Moved, FlanneldError> {
         if !look && stage.reached() {
             continue;
         }
+        reconciler.note(changes.take(&attention));
         let pass = match reconciler.pass(&leases.book).await {
             Ok(pass) => pass,
             // Whatever a look or a write runs into now, the tables stand; they are looked at again.
@@ -213,27 +224,58 @@ fn report(news: Option<News>) {
 /// Word of changes in the kernel's tables.
 struct Changes {
     watch: Watch,
-    /// Something has changed; it is worth a look from then on.
+    /// What is to be read again.
+    parts: Parts,
+    /// From when on it is worth a look.
     look_at: Option<Instant>,
 }
 
 impl Changes {
-    /// Waits for a change, and then for what comes with it. A wait that is given up for something else forgets
-    /// nothing.
-    async fn gather(&mut self, last_pass: Duration) {
-        if self.look_at.is_none() {
-            if self.watch.next().await.is_none() {
-                // The socket broke, which has been logged: looks now come with leases and retries alone.
-                std::future::pending::<()>().await;
+    fn of(watch: Watch) -> Self {
+        Self { watch, parts: Parts::default(), look_at: None }
+    }
+
+    /// Waits for a change that concerns us, and then for what comes with it. A wait that is given up for something
+    /// else forgets nothing.
+    async fn gather(&mut self, attention: &Attention, last_pass: Duration) {
+        let at = loop {
+            if let Some(at) = self.look_at {
+                break at;
             }
-            let wait = (last_pass * GATHER_SHARE).clamp(GATHER, GATHER_LAST);
-            self.look_at = Some(Instant::now() + wait);
-        }
-        if let Some(at) = self.look_at {
-            tokio::time::sleep_until(at).await;
+            let Some(change) = self.watch.next().await else {
+                // The runtime shuts down.
+                return std::future::pending().await;
+            };
+            self.parts |= attention.parts(meaning(change));
+            if self.parts.any() {
+                let wait = (last_pass * GATHER_SHARE).clamp(GATHER, GATHER_LAST);
+                self.look_at = Some(Instant::now() + wait);
+            }
+        };
+        tokio::time::sleep_until(at).await;
+    }
+
+    /// What is to be read again, with all that is here by now.
+    fn take(&mut self, attention: &Attention) -> Parts {
+        while let Some(change) = self.watch.ready() {
+            self.parts |= attention.parts(meaning(change));
         }
         self.look_at = None;
-        while self.watch.ready().is_some() {}
+        std::mem::take(&mut self.parts)
+    }
+}
+
+fn meaning(change: netlink::Change) -> Change {
+    match change {
+        netlink::Change::Link(index) => Change::Link(index),
+        netlink::Change::Address(index) => Change::Address(index),
+        netlink::Change::Route { destination, table: netlink::MAIN_TABLE, dev } => {
+            Change::Route { destination, dev }
+        }
+        netlink::Change::Route { .. } => Change::OtherRoute,
+        netlink::Change::Neighbour(index) => Change::Neighbour(index),
+        netlink::Change::Fdb(index) => Change::Fdb(index),
+        netlink::Change::Lost => Change::Lost,
     }
 }
 

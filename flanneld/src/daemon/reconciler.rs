@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use flanneld_core::attention::{Attention, Parts};
 use flanneld_core::book::LeaseBook;
 use flanneld_core::config::NetworkConfig;
 use flanneld_core::lease::{LeaseAttrs, Subnets};
@@ -18,7 +19,7 @@ use tokio::sync::Notify;
 use super::contests::Contests;
 use crate::error::{FlanneldError, chain};
 use crate::firewall::accounting::Counted;
-use crate::kernel::{self, Failure, Observed, Shield};
+use crate::kernel::{self, Failure, Observed, Raw, Shield};
 use crate::metrics::Metrics;
 use crate::peers::Peers;
 use crate::udp::{self, UdpPath, UdpSpec};
@@ -81,6 +82,10 @@ pub struct Reconciler {
     config: NetworkConfig,
     ours: Ownership,
     node: Node,
+    /// The kernel's tables as they were read last, and which of them are not as they were.
+    raw: Raw,
+    stale: Parts,
+    attention: Arc<Attention>,
     /// How to make the udp data path; `None` with the other backends.
     udp: Option<UdpSpec>,
     /// The udp data path has worked in this life.
@@ -119,6 +124,9 @@ impl Reconciler {
             config,
             ours,
             node,
+            raw: Raw::default(),
+            stale: Parts::ALL,
+            attention: Arc::default(),
             udp,
             ran_udp: false,
             successor,
@@ -161,7 +169,7 @@ impl Reconciler {
         overlay::pod_mtu(&self.config, &self.node.underlay)
     }
 
-    /// One pass: look at everything, plan, write.
+    /// One pass: read what has changed, plan, write.
     ///
     /// # Errors
     /// Where no pass can help: a foreign link in the way, a data path that cannot be had.
@@ -201,6 +209,9 @@ impl Reconciler {
             tracing::debug!(%op, "plan");
         }
         let failures = kernel::apply(&self.netlink, plan, &seen, &mut self.shield, &self.metrics).await;
+        if failures.is_empty() {
+            self.stale = Parts::default();
+        }
         let refused = failures.iter().map(|failure| failure.op.object()).collect();
         self.contests.carried_out(wanted.tables, refused, Instant::now());
 
@@ -223,8 +234,27 @@ impl Reconciler {
         Ok(Pass { failures, missing, ..Pass::default() })
     }
 
-    async fn observe(&self) -> Result<Observed, FlanneldError> {
-        kernel::observe(&self.netlink, &self.ours).await.map_err(FlanneldError::Observe)
+    /// Something has changed; the next pass reads these tables again.
+    pub fn note(&mut self, parts: Parts) {
+        self.stale |= parts;
+    }
+
+    /// What a change means after the last look.
+    pub fn attention(&self) -> Arc<Attention> {
+        Arc::clone(&self.attention)
+    }
+
+    async fn observe(&mut self) -> Result<Observed, FlanneldError> {
+        // Whatever goes wrong from here on, the next look is a full one.
+        let parts = std::mem::replace(&mut self.stale, Parts::ALL);
+        self.raw.read(&self.netlink, &self.ours, parts).await.map_err(FlanneldError::Observe)?;
+        let follows = self.peers.with_udp(|path| path.as_ref().is_some_and(UdpPath::follows_bridge));
+        self.attention = Arc::new(Attention {
+            all_routes: self.config.backend.overlay().asks_direct(),
+            bridge_ports: follows,
+            ..self.raw.attention(&self.ours, &self.node.underlay.name)
+        });
+        Ok(kernel::observed(&self.raw, &self.ours))
     }
 
     /// What keeps packets from the peers although the tables can be kept as they should be; or a pass that ends here.

@@ -8,5 +8,5 @@ mod observe;
 mod shield;
 
 pub use apply::{Failure, apply};
-pub use observe::{Observed, observe};
+pub use observe::{Observed, Raw, observed};
 pub use shield::Shield;

@@ -1,8 +1,9 @@
-//! One complete look at the kernel.
+//! A look at the kernel: what may have changed is read again, and all of it becomes what the core knows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
+use flanneld_core::attention::{Attention, Parts};
 use flanneld_core::config::Vni;
 use flanneld_core::mac::Mac;
 use flanneld_core::overlay::ForeignRoute;
@@ -55,24 +56,98 @@ impl Observed {
     }
 }
 
-/// Looks at everything once.
-pub async fn observe(netlink: &Netlink, ours: &Ownership) -> Result<Observed, HostError> {
-    let (links, addresses, routes) =
-        tokio::try_join!(netlink.links(), netlink.addresses(), netlink.routes())?;
+/// The tables as they were read last.
+#[derive(Debug, Default)]
+pub struct Raw {
+    links: Vec<netlink::Link>,
+    addresses: Vec<netlink::Address>,
+    routes: Vec<netlink::Route>,
+    /// Of the overlay's VXLAN links, by their index.
+    neighbours: BTreeMap<u32, Vec<netlink::Neighbour>>,
+    fdb: BTreeMap<u32, Vec<netlink::FdbEntry>>,
+}
+
+impl Raw {
+    /// Reads again what has changed.
+    ///
+    /// # Errors
+    /// The kernel does not answer, or is too busy to let a table be read in one piece. What was read is then of different
+    /// times.
+    pub async fn read(&mut self, netlink: &Netlink, ours: &Ownership, parts: Parts) -> Result<(), HostError> {
+        if parts.links {
+            (self.links, self.addresses) = tokio::try_join!(netlink.links(), netlink.addresses())?;
+        }
+        if parts.routes {
+            self.routes = netlink.routes().await?;
+        }
+        let end_points: BTreeSet<u32> = self.end_points(ours).collect();
+        self.neighbours.retain(|index, _| end_points.contains(index));
+        self.fdb.retain(|index, _| end_points.contains(index));
+        for index in end_points {
+            if parts.neighbours || !self.neighbours.contains_key(&index) {
+                self.neighbours.insert(index, netlink.neighbours(index).await?);
+            }
+            if parts.fdb || !self.fdb.contains_key(&index) {
+                self.fdb.insert(index, netlink.fdb(index).await?);
+            }
+        }
+        Ok(())
+    }
+
+    fn end_points(&self, ours: &Ownership) -> impl Iterator<Item = u32> {
+        let is_ours = |link: &&netlink::Link| link.name.parse().is_ok_and(|name| ours.overlay_link(&name));
+        let vxlan = |link: &&netlink::Link| matches!(link.kind, netlink::LinkKind::Vxlan(_));
+        self.links.iter().filter(vxlan).filter(is_ours).map(|link| link.index)
+    }
+
+    /// What the next change means after this look.
+    pub fn attention(&self, ours: &Ownership, underlay: &LinkName) -> Attention {
+        let named = |wanted: &dyn Fn(&LinkName) -> bool| -> BTreeSet<u32> {
+            let is_it = |link: &&netlink::Link| link.name.parse().is_ok_and(|name| wanted(&name));
+            self.links.iter().filter(is_it).map(|link| link.index).collect()
+        };
+        let into_ours = |route: &&netlink::Route| {
+            route.dst.prefix_len() == 0 || ours.networks.iter().any(|network| network.contains(&route.dst))
+        };
+        Attention {
+            known: self.links.iter().map(|link| link.index).collect(),
+            overlay: named(&|name| ours.overlay_link(name)),
+            ours: named(&|name| {
+                ours.overlay_link(name) || ours.bridge.as_ref() == Some(name) || name == underlay
+            }),
+            routed: self.routes.iter().filter(into_ours).filter_map(|route| route.dev).collect(),
+            networks: ours.networks.clone(),
+            all_routes: false,
+            bridge_ports: false,
+        }
+    }
+}
+
+/// What is in the tables that were read.
+pub fn observed(raw: &Raw, ours: &Ownership) -> Observed {
+    let Raw { links, addresses, routes, neighbours, fdb } = raw;
     let names: BTreeMap<u32, LinkName> =
         links.iter().filter_map(|link| Some((link.index, link.name.parse().ok()?))).collect();
     let mut tables = Tables::default();
 
-    for link in &links {
+    for link in links {
         let Some(name) = names.get(&link.index) else { continue };
         if ours.overlay_link(name) || ours.bridge.as_ref() == Some(name) {
             tables.links.insert(name.clone(), self::link(link));
         }
-        if ours.overlay_link(name) && matches!(link.kind, netlink::LinkKind::Vxlan(_)) {
-            end_point(netlink, ours, link.index, name, &mut tables).await?;
+        for neighbour in neighbours.get(&link.index).into_iter().flatten() {
+            if neighbour.permanent && ours.neighbour(name, neighbour.ip) {
+                let mac = Mac(neighbour.mac.unwrap_or_default());
+                tables.neighbours.insert((name.clone(), neighbour.ip), mac);
+            }
+        }
+        for entry in fdb.get(&link.index).into_iter().flatten() {
+            if entry.permanent && ours.fdb(name) {
+                tables.fdb.insert((name.clone(), Mac(entry.mac)), entry.dst);
+            }
         }
     }
-    for address in &addresses {
+    for address in addresses {
         let Some(name) = names.get(&address.index) else { continue };
         if ours.address(name, &address.net) {
             tables.addresses.insert((name.clone(), address.net));
@@ -80,7 +155,7 @@ pub async fn observe(netlink: &Netlink, ours: &Ownership) -> Result<Observed, Ho
     }
     let mut foreign: BTreeMap<IpNet, Vec<ForeignRoute>> = BTreeMap::new();
     let mut gateways = BTreeSet::new();
-    for route in &routes {
+    for route in routes {
         let dev = route.dev.and_then(|index| names.get(&index));
         let seen = SeenRoute {
             destination: route.dst,
@@ -105,25 +180,9 @@ pub async fn observe(netlink: &Netlink, ours: &Ownership) -> Result<Observed, Ho
             foreign.entry(route.dst.trunc()).or_default().push(found);
         }
     }
-    let links = links.into_iter().filter_map(|link| Some((names.get(&link.index)?.clone(), link))).collect();
-    Ok(Observed { tables, links, addresses, foreign, gateways })
-}
-
-async fn end_point(
-    netlink: &Netlink,
-    ours: &Ownership,
-    index: u32,
-    name: &LinkName,
-    tables: &mut Tables,
-) -> Result<(), HostError> {
-    let (neighbours, fdb) = tokio::try_join!(netlink.neighbours(index), netlink.fdb(index))?;
-    for neighbour in neighbours.iter().filter(|entry| entry.permanent && ours.neighbour(name, entry.ip)) {
-        tables.neighbours.insert((name.clone(), neighbour.ip), Mac(neighbour.mac.unwrap_or_default()));
-    }
-    for entry in fdb.iter().filter(|entry| entry.permanent && ours.fdb(name)) {
-        tables.fdb.insert((name.clone(), Mac(entry.mac)), entry.dst);
-    }
-    Ok(())
+    let named = |link: &netlink::Link| Some((names.get(&link.index)?.clone(), link.clone()));
+    let links = links.iter().filter_map(named).collect();
+    Observed { tables, links, addresses: addresses.clone(), foreign, gateways }
 }
 
 /// As `ip route` shows it.

@@ -1,12 +1,14 @@
 //! Word of changes, from the kernel's multicast groups.
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use netlink_packet_core::NetlinkBuffer;
+use ipnet::IpNet;
+use netlink_packet_core::{NetlinkBuffer, NlasIterator};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{AsyncSocket, Socket, SocketAddr, TokioSocket};
 use nix::sys::socket::{setsockopt, sockopt};
@@ -24,10 +26,12 @@ pub enum Change {
     Link(u32),
     /// An address of this link.
     Address(u32),
-    /// A route, of any table.
-    Route,
-    /// A neighbour or an FDB entry on this link.
+    /// A route: where to, of which table, by which link where it has one next hop.
+    Route { destination: IpNet, table: u32, dev: Option<u32> },
+    /// A neighbour on this link.
     Neighbour(u32),
+    /// An entry of this link's forwarding database: a VXLAN link, or the port of a bridge.
+    Fdb(u32),
     /// Some changes were not heard of: look at everything.
     Lost,
 }
@@ -191,17 +195,51 @@ fn changes_in(mut datagram: &[u8]) -> Vec<Change> {
     found
 }
 
-/// Only the kind and the index are read: a storm of routes costs little.
+/// Only what tells whose it is is read: a storm of changes costs little.
 fn change_of(kind: u16, payload: &[u8]) -> Option<Change> {
     // ifinfomsg, ifaddrmsg and ndmsg all have the link's index at the fifth byte.
     let index = || payload.get(4..8).map(|b| u32::from_ne_bytes([b[0], b[1], b[2], b[3]]));
     match kind {
         libc::RTM_NEWLINK | libc::RTM_DELLINK => Some(index().map_or(Change::Lost, Change::Link)),
         libc::RTM_NEWADDR | libc::RTM_DELADDR => Some(index().map_or(Change::Lost, Change::Address)),
-        libc::RTM_NEWNEIGH | libc::RTM_DELNEIGH => Some(index().map_or(Change::Lost, Change::Neighbour)),
-        libc::RTM_NEWROUTE | libc::RTM_DELROUTE => Some(Change::Route),
+        libc::RTM_NEWNEIGH | libc::RTM_DELNEIGH => {
+            let is_fdb = payload.first() == Some(&(libc::AF_BRIDGE as u8));
+            Some(index().map_or(Change::Lost, if is_fdb { Change::Fdb } else { Change::Neighbour }))
+        }
+        libc::RTM_NEWROUTE | libc::RTM_DELROUTE => Some(route(payload).unwrap_or(Change::Lost)),
         _ => None,
     }
+}
+
+/// Reads an `rtmsg`, and of its attributes those that tell routes apart.
+fn route(payload: &[u8]) -> Option<Change> {
+    /// `RTA_*` of `linux/rtnetlink.h`.
+    const DST: u16 = 1;
+    const OIF: u16 = 4;
+    const TABLE: u16 = 15;
+    let header = payload.get(..12)?;
+    let (family, length) = (i32::from(header[0]), header[1]);
+    let mut address = match family {
+        libc::AF_INET => IpAddr::from([0; 4]),
+        libc::AF_INET6 => IpAddr::from([0; 16]),
+        // Of multicast routing, MPLS and the like: no table of ours.
+        _ => return Some(Change::Route { destination: IpNet::default(), table: 0, dev: None }),
+    };
+    let (mut table, mut dev) = (u32::from(header[4]), None);
+    for attribute in NlasIterator::new(&payload[12..]) {
+        let attribute = attribute.ok()?;
+        let number = || <[u8; 4]>::try_from(attribute.value()).ok().map(u32::from_ne_bytes);
+        match attribute.kind() {
+            DST => {
+                let v4 = <[u8; 4]>::try_from(attribute.value()).map(IpAddr::from);
+                address = v4.or_else(|_| <[u8; 16]>::try_from(attribute.value()).map(IpAddr::from)).ok()?;
+            }
+            OIF => dev = Some(number()?),
+            TABLE => table = number()?,
+            _ => {}
+        }
+    }
+    Some(Change::Route { destination: IpNet::new(address, length).ok()?.trunc(), table, dev })
 }
 
 #[cfg(test)]
@@ -232,6 +270,15 @@ mod tests {
         [vec![0; 4], index.to_ne_bytes().to_vec()].concat()
     }
 
+    /// A route of table 1000, which does not fit into the header's byte (`RT_TABLE_COMPAT`, 252).
+    fn to_somewhere() -> Vec<u8> {
+        let attribute =
+            |kind: u16, value: [u8; 4]| [&8u16.to_ne_bytes()[..], &kind.to_ne_bytes(), &value].concat();
+        let header = [libc::AF_INET as u8, 24, 0, 0, 252, 4, 0, 1, 0, 0, 0, 0];
+        let table = attribute(15, 1000u32.to_ne_bytes());
+        [&header[..], &table, &attribute(1, [10, 244, 3, 0]), &attribute(4, 5u32.to_ne_bytes())].concat()
+    }
+
     #[test]
     fn a_datagram_tells_what_to_look_at() {
         let datagram = [
@@ -239,11 +286,14 @@ mod tests {
             message(libc::RTM_DELLINK, &about(7)),
             message(libc::RTM_NEWADDR, &about(8)),
             message(libc::RTM_DELNEIGH, &about(9)),
-            message(libc::RTM_NEWROUTE, &[0; 13]),
-            message(libc::RTM_DELROUTE, &[0; 12]),
+            message(libc::RTM_NEWNEIGH, &[&[libc::AF_BRIDGE as u8][..], &about(9)[1..]].concat()),
+            message(libc::RTM_NEWROUTE, &to_somewhere()),
+            message(libc::RTM_DELROUTE, &to_somewhere()),
             message(libc::RTM_NEWRULE, &[0; 12]),
         ];
-        let want = [Change::Link(7), Change::Address(8), Change::Neighbour(9), Change::Route];
+        let destination = "10.244.3.0/24".parse().unwrap();
+        let route = Change::Route { destination, table: 1000, dev: Some(5) };
+        let want = [Change::Link(7), Change::Address(8), Change::Neighbour(9), Change::Fdb(9), route];
         assert_eq!(changes_in(&datagram.concat()), want);
     }
 
