@@ -73,7 +73,7 @@ impl Text {
     /// last. The nft flavour takes time with the square of what one text carries.
     pub fn parts(mut self, limit: usize) -> Vec<Text> {
         let Some(nat) = self.tables.get_mut(&Table::Nat) else { return vec![self] };
-        if nat.whole.values().map(lines).sum::<usize>() <= limit {
+        if nat.whole.values().map(|rules| lines(rules)).sum::<usize>() <= limit {
             return vec![self];
         }
         let whole = std::mem::take(&mut nat.whole).into_iter();
@@ -97,7 +97,7 @@ impl Text {
 }
 
 /// Of a chain: its rules, and the line that makes it.
-fn lines(rules: &Vec<String>) -> usize {
+fn lines(rules: &[String]) -> usize {
     rules.len() + 1
 }
 
