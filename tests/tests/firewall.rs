@@ -291,9 +291,9 @@ fn a_rule_of_another_that_cuts_pods_off_is_named_with_the_remedy() {
     let lab = up(&spec("fwcut", Backend::Vxlan));
     let node = lab.node("n1");
     let cases = [
-        ("table inet mine { chain fwd { type filter hook forward priority 0; policy drop; } }", "its policy to drop"),
+        ("table inet mine { chain passing { type filter hook forward priority 0; policy drop; } }", "its policy to drop"),
         (
-            "table inet mine { chain fwd { type filter hook forward priority 10; policy accept;
+            "table inet mine { chain passing { type filter hook forward priority 10; policy accept;
              ct state established,related accept; iifname lo accept; jump zones; reject with icmpx admin-prohibited; }
              chain zones { iifname eth7 ip saddr 203.0.113.0/24 accept; tcp dport 22 accept; } }",
             "by the rule `reject",
@@ -303,9 +303,12 @@ fn a_rule_of_another_that_cuts_pods_off_is_named_with_the_remedy() {
         let from = node.log().len();
         sh(node, &format!("nft -f - <<'END'\n{}\nEND", chains_first(ruleset)));
         let line = warned(node, from, what);
-        assert!(line.contains("table inet mine") && line.contains("nft insert rule inet mine fwd"), "{line}");
+        assert!(
+            line.contains("table inet mine") && line.contains("nft insert rule inet mine passing"),
+            "{line}"
+        );
         // The remedy is one.
-        sh(node, "nft insert rule inet mine fwd ip saddr 10.244.0.0/16 accept");
+        sh(node, "nft insert rule inet mine passing ip saddr 10.244.0.0/16 accept");
         said(node, from, "no rule of another cuts the pods off any more");
         assert_all_reach_all(&lab);
         sh(node, "nft delete table inet mine");

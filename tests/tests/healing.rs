@@ -310,7 +310,7 @@ fn a_route_of_another_to_a_peers_subnet_stays_and_the_lease_waits_for_its_end() 
     }
     let ours = |net: u8| View::of(node).has("route", &format!("10.244.{net}.0"));
     for route in ["via 172.30.0.77", "blackhole 10.244.103.0/24", "10.244.104.0/24 dev br-other"] {
-        warned(node, 0, &format!("{route}"));
+        warned(node, 0, route);
     }
     until_true("the route beside one with a larger metric", || ours(102));
     assert!(!ours(101) && !ours(103) && !ours(104), "{}", View::of(node));

@@ -159,10 +159,10 @@ impl ProxyCli {
 fn finish(name: &str, work: impl Future<Output = anyhow::Result<ExitCode>>) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let outcome = runtime.context("cannot start").and_then(|runtime| runtime.block_on(work));
-    let outcome = outcome.and_then(|code| match telemetry::output::failure() {
-        // An exit status of 1 is an answer here.
-        Some(_) => Ok(ExitCode::from(TROUBLE)),
-        None => Ok(code),
+    // An exit status of 1 is an answer here.
+    let outcome = outcome.map(|code| match telemetry::output::failure() {
+        Some(_) => ExitCode::from(TROUBLE),
+        None => code,
     });
     outcome.unwrap_or_else(|error| {
         telemetry::note!("{name}: {error:#}");

@@ -68,8 +68,9 @@ impl Pass {
 }
 
 /// What the start knows of the world around.
-#[derive(Debug, Default)]
 pub struct Surroundings {
+    /// Finds what takes the place of an address that this host loses.
+    pub successor: Successor,
     /// Networks of earlier configurations.
     pub former: Vec<IpNet>,
     /// Addresses outside of this host that no lease may cover, with what they are.
@@ -113,7 +114,6 @@ impl Reconciler {
         config: NetworkConfig,
         node: Node,
         udp: Option<UdpSpec>,
-        successor: Successor,
         peers: Peers,
         metrics: Metrics,
         surroundings: Surroundings,
@@ -129,7 +129,7 @@ impl Reconciler {
             attention: Arc::default(),
             udp,
             ran_udp: false,
-            successor,
+            successor: surroundings.successor,
             peers,
             metrics,
             reported: BTreeMap::new(),

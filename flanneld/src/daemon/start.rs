@@ -115,9 +115,9 @@ pub async fn start(options: &Options) -> Result<Started, FlanneldError> {
     let etcd = underlay::addresses_of(&options.etcd.endpoints);
     let guarded = etcd.into_iter().map(|ip| (ip, "etcd".to_owned())).collect();
     let successor = Successor::new(options, &config);
-    let surroundings = Surroundings { former, guarded };
+    let surroundings = Surroundings { successor, former, guarded };
     let reconciler =
-        Reconciler::new(netlink, config.clone(), node, udp, successor, peers, metrics.clone(), surroundings)?;
+        Reconciler::new(netlink, config.clone(), node, udp, peers, metrics.clone(), surroundings)?;
     Ok(Started { reconciler, firewall, own, source, config, metrics, changes, health, files, server })
 }
 

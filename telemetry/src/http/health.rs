@@ -21,12 +21,15 @@ pub struct Texts {
     pub not_ready: &'static str,
 }
 
+/// Gives the text of `/metrics` for whoever asks.
+type Scrape = dyn Fn(&Request) -> Result<String, fmt::Error> + Send + Sync;
+
 /// What the three paths answer from. Clones share the readiness.
 #[derive(Clone)]
 pub struct Health {
     texts: Texts,
     ready: Ready,
-    metrics: Arc<dyn Fn(&Request) -> Result<String, fmt::Error> + Send + Sync>,
+    metrics: Arc<Scrape>,
 }
 
 impl Health {

@@ -307,8 +307,8 @@ fn the_tun_is_ours_or_the_next_that_is_free() {
     assert_eq!(choose(&[], &two), "flannel0");
     let first = tun("flannel0", Some("flanneld /coreos.com/network"), Some([10, 6, 1, 0]));
     let second = tun("flannel1", Some("flanneld /two"), None);
-    assert_eq!(choose(&[first.clone()], &default), "flannel0");
-    assert_eq!(choose(&[first.clone()], &two), "flannel1");
+    assert_eq!(choose(std::slice::from_ref(&first), &default), "flannel0");
+    assert_eq!(choose(std::slice::from_ref(&first), &two), "flannel1");
     assert_eq!(choose(&[first.clone(), second.clone()], &two), "flannel1");
     assert_eq!(choose(&[second], &default), "flannel0");
     // Of the original, or of an earlier release.
