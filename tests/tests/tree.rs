@@ -205,26 +205,38 @@ fn tests() -> BTreeSet<String> {
     names
 }
 
+/// The longest statement of behaviour, in characters.
+const STATEMENT: usize = 160;
+
+/// The rows of a document's tables, `| statement | tests |`, without their heads.
+fn statements(text: &str) -> impl Iterator<Item = (&str, Vec<&str>)> {
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |")?.rsplit_once(" | "));
+    let rows = rows.filter(|row| *row != ("statement", "tests"));
+    rows.map(|(statement, tests)| (statement, tests.split('`').skip(1).step_by(2).collect()))
+}
+
 #[test]
 fn every_statement_of_behaviour_names_a_test_that_exists() {
     let tests = tests();
     let mut documents = Vec::new();
     files(&root().join("docs/behaviour"), ".md", &mut documents);
     assert!(!documents.is_empty(), "docs/behaviour has documents");
-    let mut missing = Vec::new();
+    let mut wrong = Vec::new();
     for document in documents {
         let text = fs::read_to_string(&document).expect("a document is text");
-        for line in text.lines().filter(|line| line.starts_with("- ")) {
-            let named: Vec<&str> = line
-                .rsplit_once(" — ")
-                .map(|(_, tests)| tests.split('`').skip(1).step_by(2).collect())
-                .unwrap_or_default();
-            if named.is_empty() || named.iter().any(|name| !tests.contains(*name)) {
-                missing.push(format!("{}: {line}", document.display()));
+        let name = document.display();
+        wrong.extend(text.lines().filter(|line| line.starts_with("- ")).map(|line| format!("no row: {line}")));
+        for (statement, named) in statements(&text) {
+            if named.is_empty() || named.iter().any(|test| !tests.contains(*test)) {
+                wrong.push(format!("{name}: without an existing test: {statement} ({named:?})"));
+            }
+            let length = statement.chars().count();
+            if length > STATEMENT {
+                wrong.push(format!("{name}: {length} characters: {statement}"));
             }
         }
     }
-    assert!(missing.is_empty(), "statements without an existing test:\n{}", missing.join("\n"));
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
