@@ -1,7 +1,8 @@
 //! What flanneld tells Prometheus.
 //!
-//! Names begin with `weft_flanneld_`. The label `peer` is a peer's public address, so there are as many
-//! series as there are leases; every other label has a small fixed set of values.
+//! Names begin with `weft_flanneld_`; beside them are those of every process (`process_*`). The label `peer` is a
+//! peer's public address, so there are as many series as there are leases; every other label has a small fixed set of
+//! values.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +17,7 @@ use telemetry::metrics::metrics::family::Family;
 use telemetry::metrics::metrics::gauge::{ConstGauge, Gauge};
 use telemetry::metrics::metrics::histogram::{Histogram, exponential_buckets};
 use telemetry::metrics::registry::Unit;
+use telemetry::process;
 
 use crate::peers::Peers;
 use crate::traffic::Traffic;
@@ -41,7 +43,9 @@ pub struct Metrics {
 impl Metrics {
     /// All at zero, with the peers' traffic and round trips read when somebody asks.
     pub fn new(peers: Peers) -> Self {
-        let mut registry = Registry::with_prefix("weft_flanneld");
+        let mut root = Registry::default();
+        process::register(&mut root);
+        let registry = root.sub_registry_with_prefix("weft_flanneld");
         let metrics = Self {
             passes: Counter::default(),
             pass_seconds: Histogram::new(exponential_buckets(0.000_5, 2.0, 14)),
@@ -87,7 +91,7 @@ impl Metrics {
         );
         registry.register("datapath_info", "Backend and data path in use", metrics.info.clone());
         registry.register_collector(Box::new(PeerCollector(peers)));
-        *lock(&metrics.registry) = registry;
+        *lock(&metrics.registry) = root;
         metrics
     }
 
@@ -190,5 +194,20 @@ impl Collector for PeerCollector {
             ConstCounter::new(*count).encode(lost.encode_family(&label)?)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flanneld_tells_of_its_own_process_beside_its_metrics() {
+        let metrics = Metrics::new(Peers::default());
+        metrics.leases(3, 0);
+        let text = metrics.encode().expect("text");
+        for line in ["weft_flanneld_peers 3", "process_open_fds ", "process_cpu_seconds_total "] {
+            assert!(text.lines().any(|found| found.starts_with(line)), "{line} is not in\n{text}");
+        }
     }
 }
