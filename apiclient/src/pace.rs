@@ -43,6 +43,7 @@ impl Pace {
 
     /// The next wait; `wish` is the server's.
     pub fn wait(&mut self, wish: Option<Duration>) -> Duration {
+        // Not telemetry's Backoff, which this tier cannot know: half of a wait is chance, and the server has a wish.
         let whole = self.least.saturating_mul(1 << self.failures.min(16)).min(self.most);
         self.failures = self.failures.saturating_add(1);
         let half = whole / 2;

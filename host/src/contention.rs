@@ -67,6 +67,7 @@ impl Contention {
         let recent = |at: &Instant| now.saturating_duration_since(*at) < WINDOW;
         self.recent.retain(recent);
         self.recent.push_back(now);
+        // Doubled here and not by telemetry's Backoff, which this tier cannot know and which has no free repairs.
         self.wait = match self.wait {
             Some(wait) => Some((wait * 2).min(LONGEST)),
             None if self.recent.len() > FREE => Some(SHORTEST),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use host::error::HostError;
 use host::netlink::{Change, Netlink, Watch};
+use telemetry::Backoff;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -18,8 +19,8 @@ use crate::error::chain;
 /// Sorted, unique.
 pub type Addresses = Arc<BTreeSet<IpAddr>>;
 
-/// Pauses after a look that failed: the first, each twice the one before, and the longest.
-const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// Pauses after a look that failed.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 
 /// Addresses that come together are one look: a pod's interface brings several.
 const TOGETHER: Duration = Duration::from_millis(50);
@@ -64,10 +65,10 @@ impl Drop for LocalAddresses {
 }
 
 async fn run(tell: watch::Sender<Option<Addresses>>) {
-    let (mut pause, mut said) = (RETRY.0, String::new());
+    let (mut backoff, mut said) = (RETRY, String::new());
     loop {
         let Err(error) = follow(&tell, || {
-            pause = RETRY.0;
+            backoff.reset();
             if !std::mem::take(&mut said).is_empty() {
                 tracing::info!("the addresses of this node are known again");
             }
@@ -90,8 +91,7 @@ async fn run(tell: watch::Sender<Option<Addresses>>) {
             );
             said = text;
         }
-        tokio::time::sleep(pause).await;
-        pause = (2 * pause).min(RETRY.1);
+        tokio::time::sleep(backoff.step()).await;
     }
 }
 

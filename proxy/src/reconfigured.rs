@@ -7,15 +7,14 @@ use std::future::pending;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use telemetry::Backoff;
-
 use host::inotify::{Notice, Watch};
+use telemetry::Backoff;
 
 use crate::error::ProxyError;
 use crate::options::{self, Machine, Options};
 
 /// Pauses after the watch failed: the directory was moved away, or there are no inotify instances left.
-const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
 
 /// Returns when --config names a file whose content has come to mean something else than it did at the start; never
 /// where no file was given. Needs a tokio runtime.
@@ -23,7 +22,7 @@ pub async fn reconfigured(started: Options, arguments: Vec<String>) -> ProxyErro
     let path = PathBuf::from(started.settings.get("config").text());
     let Some(directory) = path.parent() else { return pending().await };
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-    let (mut backoff, mut said, mut useless) = (Backoff::new(RETRY.0, RETRY.1), String::new(), String::new());
+    let (mut backoff, mut said, mut useless) = (RETRY, String::new(), String::new());
     loop {
         let follow = follow(&path, directory, &started, &arguments, &mut useless);
         let Err(error) = follow.await else { return ProxyError::Reconfigured { path } };

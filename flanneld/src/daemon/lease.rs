@@ -9,6 +9,7 @@ use flanneld_core::acquire::{Identity, Note, Previous};
 use flanneld_core::config::NetworkConfig;
 use flanneld_core::lease::Subnets;
 use flanneld_core::subnet_env::Earlier;
+use telemetry::Backoff;
 use tokio::sync::mpsc;
 
 use crate::error::{FlanneldError, chain};
@@ -16,10 +17,9 @@ use crate::files::write_atomically;
 use crate::leases::{HeldLease, LeaseSource, SourceError};
 use crate::metrics::Metrics;
 
-/// The longest wait after a renewal that failed (flannel's).
-const RETRY_LAST: Duration = Duration::from_secs(60);
-/// The first one: etcd may only have changed its leader.
-const RETRY_FIRST: Duration = Duration::from_secs(1);
+/// The waits after a renewal that failed. The first is short: etcd may only have changed its leader. The longest is
+/// flannel's.
+const RETRY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
 /// The shortest time between two renewals that hints cause: two nodes with one address must not write in turns.
 const HINTS_APART: Duration = Duration::from_secs(1);
 
@@ -93,7 +93,7 @@ impl OwnLease {
     /// Keeps the lease; returns when it is lost for good, with the reason. A hint says that something happened
     /// to its key.
     pub async fn keep(mut self, mut hints: mpsc::Receiver<()>, metrics: Metrics) -> FlanneldError {
-        let mut wait: Option<Duration> = None;
+        let (mut wait, mut backoff): (Option<Duration>, _) = (None, RETRY);
         let mut last_hint: Option<Instant> = None;
         loop {
             let expiry = self.held.expiry();
@@ -116,10 +116,11 @@ impl OwnLease {
                 Ok(()) => {
                     metrics.renewal("renewed");
                     wait = None;
+                    backoff.reset();
                 }
                 Err(Lost::ForNow(error)) => {
                     metrics.renewal("failed");
-                    let next = wait.map_or(RETRY_FIRST, |wait| (wait * 2).min(RETRY_LAST));
+                    let next = backoff.step();
                     tracing::warn!(%error, retry_in = ?next, "the lease could not be renewed; traffic goes on");
                     wait = Some(next);
                 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// The first and the longest wait before a pass that failed is tried again.
-const FIRST: Duration = Duration::from_millis(100);
-const LAST: Duration = Duration::from_secs(5);
+use telemetry::Backoff;
+
+/// The waits before a pass that failed is tried again.
+const WAITS: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 /// A trouble that comes back within this time after it was told is not told again.
 const QUIET: Duration = Duration::from_secs(60);
 
@@ -19,16 +20,22 @@ pub enum News {
 }
 
 /// The state of the passes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Retry {
     at: Option<Instant>,
-    wait: Duration,
+    backoff: Backoff,
     /// The trouble of the last pass.
     trouble: Option<String>,
     /// That trouble has been told.
     told: bool,
     /// When each trouble was told last, and how often it has come back since.
     history: BTreeMap<String, (Instant, u32)>,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { at: None, backoff: WAITS, trouble: None, told: false, history: BTreeMap::new() }
+    }
 }
 
 impl Retry {
@@ -38,11 +45,11 @@ impl Retry {
             now.duration_since(*told) < QUIET || trouble.as_ref().is_some_and(|trouble| trouble == text)
         });
         let Some(text) = trouble else {
-            (self.at, self.wait, self.trouble) = (None, Duration::ZERO, None);
+            (self.at, self.trouble) = (None, None);
+            self.backoff.reset();
             return std::mem::take(&mut self.told).then_some(News::Over);
         };
-        self.wait = (self.wait * 2).clamp(FIRST, LAST);
-        self.at = Some(now + self.wait);
+        self.at = Some(now + self.backoff.step());
         let is_new = self.trouble.as_ref() != Some(&text);
         if is_new {
             self.told = false;
@@ -94,7 +101,8 @@ mod tests {
             now = due;
             assert_eq!(retry.after(trouble("eth0 is gone"), now), None);
         }
-        assert!(waits.is_sorted() && waits[0] == FIRST && waits[99] == LAST, "{waits:?}");
+        let (first, last) = (Duration::from_millis(100), Duration::from_secs(5));
+        assert!(waits.is_sorted() && waits[0] == first && waits[99] == last, "{waits:?}");
         assert_eq!(retry.after(None, now), Some(News::Over));
         assert_eq!((retry.at, retry.after(None, now)), (None, None));
     }

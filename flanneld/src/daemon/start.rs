@@ -13,8 +13,8 @@ use flanneld_core::overlay::{self, Node, PerFamily, Underlay};
 use flanneld_core::tables::LinkName;
 use host::netlink::{Netlink, Watch};
 use ipnet::IpNet;
-use telemetry::Ready;
 use telemetry::http::{Health, Server, Texts, WhenTaken};
+use telemetry::{Backoff, Ready};
 
 use super::files::Files;
 use super::identity;
@@ -40,7 +40,7 @@ const TEXTS: Texts = Texts {
 };
 
 /// flannel's pace when etcd, or the kernel, has no answer, or the wrong one.
-const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(1));
 
 /// Why a look at the kernel's tables is waited for.
 const BUSY: &str = "the kernel's tables cannot be read yet";
@@ -180,7 +180,7 @@ async fn patiently<T, E: Into<FlanneldError> + Patience>(
     waiting: &'static str,
     mut ask: impl AsyncFnMut() -> Result<T, E>,
 ) -> Result<T, FlanneldError> {
-    let mut said = String::new();
+    let (mut pause, mut said) = (PAUSE, String::new());
     loop {
         let error = match ask().await {
             Ok(answer) => return Ok(answer),
@@ -191,7 +191,7 @@ async fn patiently<T, E: Into<FlanneldError> + Patience>(
             tracing::warn!(error, "{waiting}; asking again every second");
             said = error;
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(pause.step()).await;
     }
 }
 

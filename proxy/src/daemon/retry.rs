@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use host::error::Remedy;
+use telemetry::Backoff;
 use tokio::time::Instant;
 
 use crate::backends::BackendError;
@@ -10,19 +11,20 @@ use crate::error::chain;
 
 const FIRST: Duration = Duration::from_millis(100);
 const LAST: Duration = Duration::from_secs(5);
+/// No wait is shorter, whatever the operator wants: the daemon must not spin.
+const SHORTEST: Duration = Duration::from_millis(1);
 
-/// Longer and longer waits between attempts that fail.
+/// When the next attempt is due, after one that failed.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub(super) struct NextTry {
     at: Option<Instant>,
-    wait: Duration,
-    longest: Duration,
+    backoff: Backoff,
 }
 
-impl Backoff {
+impl NextTry {
     /// The first wait is of 100 ms, each is twice the one before, and none is longer than `longest`.
     pub fn new(longest: Duration) -> Self {
-        Self { at: None, wait: Duration::ZERO, longest }
+        Self { at: None, backoff: Backoff::new(FIRST, longest.max(SHORTEST)) }
     }
 
     /// No attempt is waited for.
@@ -45,18 +47,18 @@ impl Backoff {
     /// Takes note of how an attempt went.
     pub fn after(&mut self, success: bool) {
         if success {
-            *self = Self::new(self.longest);
+            self.at = None;
+            self.backoff.reset();
             return;
         }
-        self.wait = (self.wait * 2).max(FIRST).min(self.longest.max(Duration::from_millis(1)));
-        self.at = Some(Instant::now() + self.wait);
+        self.at = Some(Instant::now() + self.backoff.step());
     }
 }
 
 /// Passes that failed.
 #[derive(Debug)]
 pub(super) struct Retry {
-    backoff: Backoff,
+    next: NextTry,
     /// What was said last, so that a failure that stays is said once.
     said: String,
 }
@@ -64,25 +66,25 @@ pub(super) struct Retry {
 impl Retry {
     /// `period`: the longest time between two attempts that the operator wants.
     pub fn new(period: Duration) -> Self {
-        Self { backoff: Backoff::new(period.min(LAST)), said: String::new() }
+        Self { next: NextTry::new(period.min(LAST)), said: String::new() }
     }
 
     /// No attempt is waited for.
     pub fn is_calm(&self) -> bool {
-        self.backoff.is_calm()
+        self.next.is_calm()
     }
 
     pub fn is_due(&self) -> bool {
-        self.backoff.is_due()
+        self.next.is_due()
     }
 
     pub async fn due(&self) {
-        self.backoff.due().await
+        self.next.due().await
     }
 
     /// Takes note of how a pass went.
     pub fn after(&mut self, failure: Option<&BackendError>) {
-        self.backoff.after(failure.is_none());
+        self.next.after(failure.is_none());
         let Some(error) = failure else {
             if !std::mem::take(&mut self.said).is_empty() {
                 tracing::info!("the kernel follows the services again");
@@ -102,19 +104,25 @@ impl Retry {
 mod tests {
     use super::*;
 
+    /// Fails once more; the next attempt is due after `wait`.
+    fn assert_waits(retry: &mut Retry, wait: Duration) {
+        let before = Instant::now();
+        retry.after(Some(&BackendError::Busy { mode: "nftables", tries: 8 }));
+        let at = retry.next.at.expect("a next attempt");
+        assert!((before + wait..=Instant::now() + wait).contains(&at), "{wait:?}");
+    }
+
     #[tokio::test]
     async fn attempts_come_less_and_less_often_and_start_over_after_a_success() {
-        let error = BackendError::Busy { mode: "nftables", tries: 8 };
         let mut retry = Retry::new(Duration::from_secs(30));
         assert!(retry.is_calm());
         for wait in [100, 200, 400, 800, 1600, 3200, 5000, 5000] {
-            retry.after(Some(&error));
-            assert_eq!(retry.backoff.wait, Duration::from_millis(wait));
+            assert_waits(&mut retry, Duration::from_millis(wait));
         }
         assert!(!retry.is_calm() && !retry.is_due());
         retry.after(None);
         assert!(retry.is_calm());
-        retry.after(Some(&error));
-        assert_eq!(retry.backoff.wait, FIRST);
+        assert_waits(&mut retry, FIRST);
+        assert_waits(&mut Retry::new(Duration::ZERO), SHORTEST);
     }
 }

@@ -8,19 +8,20 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use telemetry::Backoff;
 use tokio::sync::mpsc;
 
 use super::questions::{self, Question};
 use crate::backends::Territory;
 use crate::modes::leftovers::{Look, look, remove};
 
-/// Between two attempts: at first, and at last.
-const WAIT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(60));
+/// Between two attempts.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(60));
 
 /// Removes everything that serves the same services in another way: rules of the other mode, of the other flavour of
 /// iptables, and of kube-proxy. Tries until nothing is left and nothing is unseen; what stands in the way is said once.
 pub(super) async fn remove_leftovers(in_use: Vec<Territory>, ask: mpsc::Sender<Question>) {
-    let (mut wait, mut said) = (WAIT.0, BTreeSet::new());
+    let (mut backoff, mut said) = (RETRY, BTreeSet::new());
     loop {
         let trouble = attempt(&in_use, &ask).await;
         if trouble.is_empty() {
@@ -31,8 +32,7 @@ pub(super) async fn remove_leftovers(in_use: Vec<Territory>, ask: mpsc::Sender<Q
                 tracing::warn!("{text}; trying again until it is settled");
             }
         }
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(WAIT.1);
+        tokio::time::sleep(backoff.step()).await;
     }
     if !said.is_empty() {
         tracing::info!("no other mode or proxy serves beside this one");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use etcd::{Change, Header, Span, Stale, Watch, WatchError, WatchEvent};
 use flanneld_core::book::Continuity;
-use telemetry::backoff::Backoff;
+use telemetry::Backoff;
 use tokio::sync::mpsc::Sender;
 use tokio::time::{Instant, sleep};
 

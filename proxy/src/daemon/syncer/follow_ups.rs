@@ -17,7 +17,7 @@ use proxy_core::table::ServiceTable;
 use crate::addresses::LocalAddresses;
 use crate::bridges::Bridges;
 use crate::conntrack::Sweeper;
-use crate::daemon::retry::Backoff;
+use crate::daemon::retry::NextTry;
 use crate::health::{NodePorts, PortFailure, ProxyHealth};
 use crate::metrics::Metrics;
 
@@ -29,9 +29,9 @@ pub(super) struct FollowUps {
     flows: Sweeper,
     /// UDP flows that changes since the last complete look may have made stale.
     pub stale_flows: StaleFlows,
-    flows_retry: Backoff,
+    flows_retry: NextTry,
     ports: NodePorts,
-    ports_retry: Backoff,
+    ports_retry: NextTry,
     bridges: Bridges,
     /// What holds, and was said.
     advice: BTreeSet<Advice>,
@@ -43,9 +43,9 @@ impl FollowUps {
             addresses,
             flows: Sweeper::default(),
             stale_flows: StaleFlows::default(),
-            flows_retry: Backoff::new(LONGEST),
+            flows_retry: NextTry::new(LONGEST),
             ports: NodePorts::new(health),
-            ports_retry: Backoff::new(LONGEST),
+            ports_retry: NextTry::new(LONGEST),
             bridges,
             advice: BTreeSet::new(),
         }
