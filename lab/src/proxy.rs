@@ -46,7 +46,7 @@ impl Default for ProxyOptions {
     fn default() -> Self {
         Self {
             binary: Binary::default(),
-            mode: ProxyMode::Nftables,
+            mode: ProxyMode::default(),
             args: Vec::new(),
             service_cidr: SERVICE_CIDR,
         }
@@ -81,7 +81,7 @@ impl ProxyOptions {
     /// What `weft explain` and `weft proxy diff` need, to answer as this proxy acts on a node.
     pub fn tool_flags(&self, place: &Place<'_>) -> Vec<String> {
         let mut words = self.common(place);
-        if self.mode != ProxyMode::Nftables {
+        if self.mode != ProxyMode::default() {
             words.push(format!("--proxy-mode={}", self.mode));
         }
         let known = |arg: &&String| {
@@ -125,7 +125,7 @@ mod tests {
     fn the_lab_says_who_the_node_is_and_leaves_the_machines_limits_alone() {
         let networks = networks();
         let place = Place { node: "n1", feed: Path::new(FEED), pod_networks: &networks };
-        let options = ProxyOptions::mode(ProxyMode::Iptables).arg("-v=4").arg("--masquerade-all");
+        let options = ProxyOptions::mode("iptables".parse().unwrap()).arg("-v=4").arg("--masquerade-all");
         let words: Vec<String> =
             options.argv(&place).into_iter().map(|word| word.into_string().unwrap()).collect();
         assert_eq!(

@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use ipnet::IpNet;
+use proxy::modes::{MODES, Mode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -276,14 +277,50 @@ words!(
     HostGw = "host-gw"
 );
 
-words!(
-    /// How the service proxies of a lab write services into the kernel.
-    ProxyMode, "mode of the service proxy",
-    /// Our own tables, over netlink.
-    Nftables = "nftables",
-    /// kube-proxy's chains, by iptables-restore.
-    Iptables = "iptables"
-);
+/// How the service proxies of a lab write services into the kernel: one of the proxy's own [`MODES`], known by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ProxyMode(Mode);
+
+impl Default for ProxyMode {
+    fn default() -> Self {
+        Self(MODES[0])
+    }
+}
+
+impl fmt::Display for ProxyMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.0.as_str())
+    }
+}
+
+impl FromStr for ProxyMode {
+    type Err = UnknownWord;
+
+    fn from_str(given: &str) -> Result<Self, UnknownWord> {
+        let known = || MODES.iter().map(|mode| mode.as_str()).collect::<Vec<_>>().join(", ");
+        let found = MODES.iter().find(|mode| mode.as_str() == given);
+        found.map(|mode| Self(*mode)).ok_or_else(|| UnknownWord {
+            what: "mode of the service proxy",
+            given: given.to_owned(),
+            known: known(),
+        })
+    }
+}
+
+impl TryFrom<String> for ProxyMode {
+    type Error = UnknownWord;
+
+    fn try_from(given: String) -> Result<Self, UnknownWord> {
+        given.parse()
+    }
+}
+
+impl From<ProxyMode> for String {
+    fn from(mode: ProxyMode) -> Self {
+        mode.to_string()
+    }
+}
 
 words!(
     /// How the udp backend moves packets.

@@ -11,7 +11,7 @@ use host::programs::wait_for;
 use lab::asking::{Asked, FrontendKind};
 use lab::flanneld::Binary;
 use lab::services::{NODE_PORT, PORT};
-use lab::spec::{Backend, ProxyMode};
+use lab::spec::Backend;
 use lab::{FlanneldOptions, LabError, ProxyOptions, ScratchLab, Signal, Spec};
 
 const LIMIT: Duration = Duration::from_secs(90);
@@ -20,9 +20,9 @@ fn weft() -> PathBuf {
     Binary::beside_test().and_then(|binary| binary.program()).unwrap()
 }
 
-fn spec(prefix: &str, mode: ProxyMode) -> Spec {
+fn spec(prefix: &str, mode: &str) -> Spec {
     let binary = Binary::beside_test().unwrap();
-    let proxy = ProxyOptions { binary: binary.clone(), ..ProxyOptions::mode(mode) };
+    let proxy = ProxyOptions { binary: binary.clone(), ..ProxyOptions::mode(mode.parse().unwrap()) };
     Spec {
         nodes: 2,
         pods: 2,
@@ -74,7 +74,7 @@ fn tables(lab: &ScratchLab, node: &str) -> (bool, bool) {
 
 #[test]
 fn every_pod_and_node_reaches_the_service_in_nftables_mode() {
-    let lab = ScratchLab::up(&Spec { nodes: 3, ..spec("svcnft", ProxyMode::Nftables) }).unwrap();
+    let lab = ScratchLab::up(&Spec { nodes: 3, ..spec("svcnft", "nftables") }).unwrap();
     is_reached_from_everywhere(&lab);
     assert_eq!(tables(&lab, "n1"), (true, false));
     let said = tool(&lab, &["check"]);
@@ -102,7 +102,7 @@ fn every_pod_and_node_reaches_the_service_in_nftables_mode() {
 
 #[test]
 fn every_pod_and_node_reaches_the_service_in_iptables_mode_and_by_ipv6() {
-    let mut spec = Spec { ipv6: true, ..spec("svcipt", ProxyMode::Iptables) };
+    let mut spec = Spec { ipv6: true, ..spec("svcipt", "iptables") };
     // A flag behind the lab's own is passed on.
     spec.proxy = spec.proxy.map(|proxy| proxy.arg("-v=2"));
     let lab = ScratchLab::up(&spec).unwrap();
@@ -115,7 +115,7 @@ fn every_pod_and_node_reaches_the_service_in_iptables_mode_and_by_ipv6() {
 
 #[test]
 fn a_lab_without_proxies_says_nothing_of_services() {
-    let lab = ScratchLab::up(&Spec { proxy: None, pods: 1, ..spec("svcnone", ProxyMode::Nftables) }).unwrap();
+    let lab = ScratchLab::up(&Spec { proxy: None, pods: 1, ..spec("svcnone", "nftables") }).unwrap();
     assert!(lab.services().is_none());
     assert_eq!(lab.check_services().unwrap(), []);
     assert_eq!(tables(&lab, "n1"), (false, false));
@@ -129,7 +129,7 @@ fn a_lab_without_proxies_says_nothing_of_services() {
 
 #[test]
 fn status_shows_a_proxy_that_was_killed_and_services_go_on() {
-    let lab = ScratchLab::up(&spec("svckill", ProxyMode::Nftables)).unwrap();
+    let lab = ScratchLab::up(&spec("svckill", "nftables")).unwrap();
     let before = text(&tool(&lab, &["status"]));
     for part in [
         "PROXY",
@@ -172,7 +172,7 @@ fn status_shows_a_proxy_that_was_killed_and_services_go_on() {
 
 #[test]
 fn a_service_of_the_users_own_is_served_from_its_file() {
-    let lab = ScratchLab::up(&spec("svcown", ProxyMode::Nftables)).unwrap();
+    let lab = ScratchLab::up(&spec("svcown", "nftables")).unwrap();
     let pod = lab.pod("n2-p1");
     let address = lab.node("n2").pod_addresses(pod).unwrap()[0];
     let directory = lab.services().unwrap().directory();
@@ -229,7 +229,7 @@ endpoints: [{{addresses: [\"{address}\"], nodeName: n2, conditions: {{ready: tru
 
 #[test]
 fn twenty_nodes_come_up_with_their_proxies() {
-    let spec = Spec { nodes: 20, ..spec("svcbig", ProxyMode::Nftables) };
+    let spec = Spec { nodes: 20, ..spec("svcbig", "nftables") };
     let lab = ScratchLab::up(&spec).unwrap();
     let results = lab.check_services_within(LIMIT).unwrap();
     let failed: Vec<&Asked> = results.iter().filter(|asked| !asked.passed()).collect();

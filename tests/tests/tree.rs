@@ -210,7 +210,8 @@ const STATEMENT: usize = 160;
 
 /// The rows of a document's tables, `| statement | tests |`, without their heads.
 fn statements(text: &str) -> impl Iterator<Item = (&str, Vec<&str>)> {
-    let rows = text.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |")?.rsplit_once(" | "));
+    let rows =
+        text.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |")?.rsplit_once(" | "));
     let rows = rows.filter(|row| *row != ("statement", "tests"));
     rows.map(|(statement, tests)| (statement, tests.split('`').skip(1).step_by(2).collect()))
 }
@@ -225,7 +226,8 @@ fn every_statement_of_behaviour_names_a_test_that_exists() {
     for document in documents {
         let text = fs::read_to_string(&document).expect("a document is text");
         let name = document.display();
-        wrong.extend(text.lines().filter(|line| line.starts_with("- ")).map(|line| format!("no row: {line}")));
+        wrong
+            .extend(text.lines().filter(|line| line.starts_with("- ")).map(|line| format!("no row: {line}")));
         for (statement, named) in statements(&text) {
             if named.is_empty() || named.iter().any(|test| !tests.contains(*test)) {
                 wrong.push(format!("{name}: without an existing test: {statement} ({named:?})"));

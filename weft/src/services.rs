@@ -50,8 +50,7 @@ struct Around {
     /// Whether node ports are served on 127.0.0.1 (iptables mode)
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     iptables_localhost_nodeports: Option<bool>,
-    /// nftables or iptables
-    #[arg(long, visible_alias = "mode", value_name = "MODE")]
+    #[arg(help = proxy::modes::NAMES, long, visible_alias = "mode", value_name = "MODE")]
     proxy_mode: Option<String>,
 }
 

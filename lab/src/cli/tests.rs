@@ -2,7 +2,7 @@ use clap::{CommandFactory, Parser};
 
 use super::*;
 use crate::flanneld::Binary;
-use crate::spec::{Backend, Datapath, ProxyMode};
+use crate::spec::{Backend, Datapath};
 
 #[derive(Debug, Parser)]
 struct Lab {
@@ -44,7 +44,7 @@ fn up_with_everything() {
     assert_eq!((spec.nodes, spec.pods, spec.mtu), (2, 1, 9000));
     assert_eq!((spec.backend, spec.datapath), (Backend::Udp, Datapath::Simple));
     let proxy = spec.proxy.as_ref().unwrap();
-    assert_eq!((proxy.mode, &proxy.args[..]), (ProxyMode::Iptables, &["-v=4".to_owned()][..]));
+    assert_eq!((proxy.mode.to_string(), &proxy.args[..]), ("iptables".to_owned(), &["-v=4".to_owned()][..]));
     assert_eq!(proxy.service_cidr.to_string(), "10.112.0.0/16");
     assert_eq!(spec.flanneld_of("n1").unwrap().binary, Binary::ThisProgram);
     assert_eq!(spec.flanneld_of("n2").unwrap().binary, Binary::Original("/opt/flanneld".into()));

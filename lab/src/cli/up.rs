@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use ipnet::Ipv4Net;
+use proxy::modes::{MODES, NAMES};
 
 use super::terminal::Terminal;
 use super::{DEFAULT_NAME, name_flag, print, show};
@@ -63,8 +64,9 @@ pub struct Up {
     /// A flag for every flanneld, after those of the lab. May be repeated
     #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
     flanneld_arg: Vec<String>,
-    /// How the service proxy of every node writes services into the kernel: nftables, iptables, or none for no proxy
-    #[arg(long, value_name = "MODE", default_value = "nftables", value_parser = proxy_mode)]
+    #[arg(long, value_name = "MODE", default_value = MODES[0].as_str(), value_parser = proxy_mode, help = format!(
+        "How the service proxy of every node writes services into the kernel: {NAMES}, or none for no proxy"
+    ))]
     proxy_mode: Mode,
     /// A flag for every service proxy, after those of the lab. May be repeated
     #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]

@@ -1,7 +1,8 @@
 //! The modes: each way to have the kernel follow the services is one module here and one entry of [`MODES`].
 //!
-//! Owns: the list, and what a mode has to say of itself ([`Definition`]): its name, how to open it, how to render it
-//! without a kernel, and what of it is left in a kernel when another mode serves ([`Leftovers`]).
+//! Owns: the list, from which help and errors take the names, and what a mode has to say of itself ([`Definition`]):
+//! its name, how to open it, how to render it without a kernel, and what of it is left in a kernel when another mode
+//! serves ([`Leftovers`]).
 //! Never: writes rules (the backends do), decides when leftovers go (the daemon does).
 
 use std::fmt;
@@ -23,8 +24,26 @@ mod nftables;
 
 pub use leftovers::{Leftovers, Look};
 
-/// Every mode in which this program serves; the first is the default.
-pub static MODES: [Mode; 2] = [nftables::MODE, iptables::MODE];
+macro_rules! modes {
+    ($first:ident $(, $other:ident)*) => {
+        /// Every mode in which this program serves; the first is the default.
+        pub static MODES: &[Mode] = &[$first::MODE $(, $other::MODE)*];
+
+        /// The names of [`MODES`], for people, as a literal: the tables of flags are constants.
+        macro_rules! mode_names {
+            () => {
+                concat!(stringify!($first) $(, " or ", stringify!($other))*)
+            };
+        }
+    };
+}
+
+// A mode has its module's name.
+modes!(nftables, iptables);
+pub(crate) use mode_names;
+
+/// The names of [`MODES`], for people.
+pub const NAMES: &str = mode_names!();
 
 /// Modes of kube-proxy that this program lacks: their leftovers go all the same.
 static FOREIGN: [&dyn Leftovers; 1] = [&ipvs::Ipvs];
@@ -68,15 +87,6 @@ impl Mode {
 
     pub fn as_str(self) -> &'static str {
         self.0.name()
-    }
-
-    /// All names, for people: `nftables or iptables`.
-    pub fn names() -> String {
-        let names: Vec<&str> = MODES.iter().map(|mode| mode.as_str()).collect();
-        match names.split_last() {
-            Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
-            _ => names.concat(),
-        }
     }
 }
 
@@ -122,9 +132,10 @@ mod tests {
     fn a_mode_is_found_by_its_name_and_the_first_by_none() {
         assert_eq!(Mode::find("").map(Mode::as_str), Some("nftables"));
         for mode in MODES {
-            assert_eq!(Mode::find(mode.as_str()), Some(mode));
+            assert_eq!(Mode::find(mode.as_str()), Some(*mode));
         }
         assert_eq!(Mode::find("ipvs"), None);
-        assert_eq!(Mode::names(), "nftables or iptables");
+        let names: Vec<&str> = MODES.iter().map(|mode| mode.as_str()).collect();
+        assert_eq!(NAMES, names.join(" or "));
     }
 }

@@ -8,6 +8,8 @@ use goflags::Kind::{
     self, Duration, DurationOrNanos, Float, Gates, Int32, List, Modules, Size, Switch, Text,
 };
 
+use crate::modes::mode_names;
+
 const FEED: &str = "Where Services and EndpointSlices come from";
 const MODE: &str = "How they get into the kernel";
 const NODE: &str = "This node";
@@ -54,7 +56,7 @@ pub static FLAGS: &[Flag] = &[
          for --hostname-override and the logging flags.",
     ),
     field("proxy-mode", Text, MODE, &["mode"]).metavar("MODE").help(
-        "nftables (the default here; kube-proxy's is iptables) or iptables.",
+        concat!(mode_names!(), "; the first is the default here, kube-proxy's is iptables."),
     ),
     field("masquerade-all", Switch, MODE, &["iptables.masqueradeAll", "nftables.masqueradeAll"])
         .help("Masquerade all traffic to ClusterIPs."),

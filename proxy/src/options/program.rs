@@ -55,6 +55,7 @@ mod tests {
     use goflags::{Error, NoEnv, Settings, Source};
 
     use super::*;
+    use crate::modes::NAMES;
     use crate::options::{Fixture, resolve};
 
     #[test]
@@ -71,7 +72,7 @@ mod tests {
         for flag in FLAGS {
             assert!(text.contains(&format!("--{}", flag.name)), "--{}", flag.name);
         }
-        assert!(text.contains("nftables (the default here; kube-proxy's is iptables)"));
+        assert!(text.contains(&format!("{NAMES}; the first is the default here")));
     }
 
     fn read(text: &str) -> Result<Settings, Error> {

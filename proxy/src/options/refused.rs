@@ -4,18 +4,20 @@
 
 use goflags::Refused;
 
+use crate::modes::mode_names;
+
 /// All of them.
 pub static REFUSED: &[Refused] = &[
     Refused {
         name: "mode",
         value: Some("ipvs"),
         reason: "there is no ipvs mode yet (and kube-proxy deprecates its own)",
-        instead: "leave the mode out, or say nftables or iptables",
+        instead: concat!("leave the mode out, or say ", mode_names!()),
     },
     Refused {
         name: "mode",
         value: Some("kernelspace"),
         reason: "that is kube-proxy's mode on Windows",
-        instead: "leave the mode out, or say nftables or iptables",
+        instead: concat!("leave the mode out, or say ", mode_names!()),
     },
 ];

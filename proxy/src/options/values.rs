@@ -12,7 +12,7 @@ use proxy_core::options as core;
 use super::conntrack::Conntrack;
 use super::env::Env;
 use super::{OptionsError, PROGRAM, Setting, Settings, Source};
-use crate::modes::{MODES, Mode};
+use crate::modes::{MODES, Mode, NAMES};
 
 /// What the proxy is asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -214,8 +214,7 @@ fn feed(settings: &Settings) -> Result<Feed, OptionsError> {
 }
 
 fn mode(setting: &Setting) -> Result<Mode, OptionsError> {
-    Mode::find(setting.text())
-        .ok_or_else(|| setting.refuse(format!("want {}; empty is {}", Mode::names(), MODES[0])))
+    Mode::find(setting.text()).ok_or_else(|| setting.refuse(format!("want {}; empty is {}", NAMES, MODES[0])))
 }
 
 /// The original trims and lowers the name; an override of blanks alone is an error there too.

@@ -352,7 +352,8 @@ fn a_pass_that_waits_for_a_lock_keeps_neither_health_nor_the_end_waiting() {
     command.env("XTABLES_LOCKFILE", &lock);
     let proxy = testbed.start_command(command);
     testbed.until_answered_by(CLUSTER_IP, &["one", "two"]);
-    let mut holder = Command::new("flock").arg("--no-fork").arg(&lock).args(["sleep", "600"]).spawn().unwrap();
+    let mut holder =
+        Command::new("flock").arg("--no-fork").arg(&lock).args(["sleep", "600"]).spawn().unwrap();
     until("the lock to be held", || {
         let free = Command::new("flock").arg("-n").arg(&lock).arg("true").status().unwrap().success();
         if free { Err("free".to_owned()) } else { Ok(()) }
