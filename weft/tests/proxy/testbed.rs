@@ -201,6 +201,10 @@ pub struct Proxy {
 }
 
 impl Proxy {
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends it, and returns its exit code, or `None` for a signal that it did not catch.
     pub fn end(mut self, signal: Signal) -> Option<i32> {
         kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
