@@ -299,6 +299,40 @@ fn a_count_does_not_pass_to_the_next_service_at_the_address() {
         backend.sync_delta(&one, &delta(&empty, &one)).unwrap();
         connect();
         assert_eq!(count(&mut backend, &one), 2);
+        // In a pass that looks at everything, and finds an element that is equal; or finds none.
+        for doing in ["add set ip weft-proxy theirs { type ipv4_addr; }", "delete table ip weft-proxy"] {
+            nft(&[doing]);
+            assert!(backend.sync_delta(&two, &delta(&one, &two)).unwrap().full);
+            assert_eq!(count(&mut backend, &two), 0, "{doing}");
+            connect();
+            nft(&[doing]);
+            assert!(backend.sync_delta(&one, &delta(&two, &one)).unwrap().full);
+            assert_eq!(count(&mut backend, &one), 0, "{doing}");
+            connect();
+        }
+    });
+}
+
+#[test]
+fn a_pass_that_looks_at_everything_keeps_a_count() {
+    in_namespace(|| {
+        for args in ["link set lo up", "address add 10.244.0.1/32 dev lo", "route add 10.96.0.0/16 dev lo"] {
+            assert!(std::process::Command::new("ip").args(args.split(' ')).status().unwrap().success());
+        }
+        let _listener = std::net::TcpListener::bind("10.244.0.1:8080").unwrap();
+        let of = |ends: &[&str]| table([service("web", "10.96.0.10", 80, ends)]);
+        let (one, two) = (of(&["10.244.0.1:8080"]), of(&["10.244.0.1:8080", "10.244.0.1:8081"]));
+        let mut backend = open();
+        backend.sync_full(&two).unwrap();
+        // What an element has counted that a change has replaced, and what the one after it has.
+        backend.sync_delta(&one, &delta(&two, &one)).unwrap();
+        drop(std::net::TcpStream::connect("10.96.0.10:80").unwrap());
+        backend.sync_delta(&two, &delta(&one, &two)).unwrap();
+        backend.sync_delta(&one, &delta(&two, &one)).unwrap();
+        drop(std::net::TcpStream::connect("10.96.0.10:80").unwrap());
+        nft(&["add set ip weft-proxy theirs { type ipv4_addr; }"]);
+        assert!(backend.sync_delta(&one, &TableDelta::default()).unwrap().full);
+        assert_eq!(backend.connections(&one).unwrap().into_values().collect::<Vec<_>>(), [2]);
     });
 }
 

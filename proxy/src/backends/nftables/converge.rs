@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use host::nftables::{Batch, Chain, Data, Element, ListedElement, ListedRule, Op, Rule, Set, Table, Value};
 
 use super::layout::Kept;
-use super::render::{Elements, Held, Wanted};
+use super::render::{Elements, Held, Owners, Wanted};
 
 /// One family's table as the kernel has it.
 #[derive(Clone, Debug, Default)]
@@ -53,12 +53,15 @@ fn held(element: Element) -> Held {
 pub fn afresh(want: &Wanted) -> Batch {
     let mut batch = Batch::new();
     batch.fresh_table(want.table());
-    fill(&mut batch, want, &Observed::default());
+    fill(&mut batch, want, &Observed::default(), &Owners::new());
     batch
 }
 
 /// Empty where nothing is to be done. Falls back on [`afresh`] where the frame is not ours: another version's.
-pub fn converge(want: &Wanted, have: &Observed) -> Batch {
+///
+/// `before`: which service port had which frontend when somebody last knew. A frontend that has gone to another port is
+/// written again, equal as it may be, for what it has counted is not this one's.
+pub fn converge(want: &Wanted, have: &Observed, before: &Owners) -> Batch {
     let mut batch = Batch::new();
     match &have.table {
         None => {
@@ -67,7 +70,7 @@ pub fn converge(want: &Wanted, have: &Observed) -> Batch {
         Some(table) if *table != want.table() || !same_frame(want, have) => return afresh(want),
         Some(_) => {}
     }
-    fill(&mut batch, want, have);
+    fill(&mut batch, want, have, before);
     batch
 }
 
@@ -82,7 +85,7 @@ fn same_frame(want: &Wanted, have: &Observed) -> bool {
         && have.chains.iter().all(chain_fits)
 }
 
-fn fill(batch: &mut Batch, want: &Wanted, have: &Observed) {
+fn fill(batch: &mut Batch, want: &Wanted, have: &Observed, before: &Owners) {
     let table = &want.layout.table;
     let sets: BTreeSet<&str> = have.sets.iter().map(|set| set.name.as_str()).collect();
     for set in want.all_sets().filter(|set| !sets.contains(set.name.as_str())) {
@@ -125,7 +128,7 @@ fn fill(batch: &mut Batch, want: &Wanted, have: &Observed) {
             batch.add_elements(set, elements.clone());
         }
     }
-    elements(batch, want, have);
+    elements(batch, want, have, before);
     for chain in have.chains.iter().filter(nobody) {
         batch.delete_chain(table, &chain.name);
     }
@@ -135,7 +138,11 @@ fn fill(batch: &mut Batch, want: &Wanted, have: &Observed) {
     }
 }
 
-fn elements(batch: &mut Batch, want: &Wanted, have: &Observed) {
+fn elements(batch: &mut Batch, want: &Wanted, have: &Observed, before: &Owners) {
+    let moved = |of| match (before.get(of), want.owners.get(of)) {
+        (Some(before), Some(now)) => before != now,
+        _ => false,
+    };
     let (mut gone, mut come) = (Grouped::new(), Grouped::new());
     let (mut wanted, mut there) = (want.elements.iter().peekable(), have.elements.iter().peekable());
     // Both are sorted: one walk finds the differences.
@@ -148,7 +155,7 @@ fn elements(batch: &mut Batch, want: &Wanted, have: &Observed) {
         };
         let a = if order.is_le() { wanted.next() } else { None };
         let b = if order.is_ge() { there.next() } else { None };
-        if a.map(|(_, held)| held) == b.map(|(_, held)| held) {
+        if a.map(|(_, held)| held) == b.map(|(_, held)| held) && !a.is_some_and(|(of, _)| moved(of)) {
             continue;
         }
         for (side, list) in [(b, &mut gone), (a, &mut come)] {

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use host::nftables::{Batch, Data, Element, Op, Place};
 use proxy_core::names::{Family, PortName};
-use proxy_core::table::{FamilyView, FrontendAddress, PortChange, ServicePort};
+use proxy_core::table::{FamilyView, PortChange, ServicePort};
 
 use super::layout::{Kept, Layout, OwnSet, Shape};
-use super::render::{Elements, Held, Needs, Uses, affinity, itself, key_of, service_cidrs};
+use super::render::{Elements, Held, Needs, Uses, affinity, counted_at, itself, service_cidrs};
 
 /// What has to be written for some changes.
 #[derive(Clone, Debug, Default)]
@@ -40,7 +40,7 @@ pub struct Retimed {
 }
 
 /// Of a frontend, before and after: which service port has it.
-type Owners = BTreeMap<(Kept, Data), [Option<PortName>; 2]>;
+type Turnover = BTreeMap<(Kept, Data), [Option<PortName>; 2]>;
 
 /// Changes of uses, by what is used.
 #[derive(Default)]
@@ -86,7 +86,7 @@ impl Delta {
         }
         let layout = &*layout;
         let mut delta = Delta::default();
-        let (mut turned, mut owners) = (Turned::default(), Owners::new());
+        let (mut turned, mut owners) = (Turned::default(), Turnover::new());
         for PortChange { old: before, new: now, .. } in
             changes.iter().filter(|change| change.key.0 == layout.family)
         {
@@ -171,7 +171,7 @@ impl Delta {
         self.retimed.extend(stay.map(|set| Retimed { set, before, now }));
     }
 
-    fn elements(&mut self, layout: &Layout, old: &Elements, new: &Elements, owners: &Owners) {
+    fn elements(&mut self, layout: &Layout, old: &Elements, new: &Elements, owners: &Turnover) {
         let goes_on = |of: &(Kept, Data)| owners.get(of).is_none_or(|[before, now]| before == now);
         let mut gone: BTreeMap<Kept, Vec<Element>> = BTreeMap::new();
         let mut come: BTreeMap<Kept, Vec<Element>> = BTreeMap::new();
@@ -197,14 +197,8 @@ impl Delta {
     }
 }
 
-fn own_frontends(port: &ServicePort, index: usize, owners: &mut Owners) {
-    for frontend in &port.frontends {
-        let kept = match frontend.address {
-            FrontendAddress::Ip(_) => Kept::Services,
-            FrontendAddress::NodePorts => Kept::NodePorts,
-        };
-        owners.entry((kept, key_of(frontend, port.protocol()))).or_default()[index] = Some(port.name.clone());
-    }
+fn own_frontends(port: &ServicePort, index: usize, owners: &mut Turnover) {
+    counted_at(port).for_each(|of| owners.entry(of).or_default()[index] = Some(port.name.clone()));
 }
 
 /// An element that several service ports need.

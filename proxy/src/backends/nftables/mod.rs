@@ -21,7 +21,7 @@ use host::error::{HostError, Remedy};
 use host::netns::Namespace;
 use host::nftables::{Batch, Change, Counts, Data, Event, Monitor, Nftables, Op, TableId, Writer};
 use proxy_core::names::Family;
-use proxy_core::table::{FrontendAddress, NodeView, PortKey, ServiceTable, TableDelta};
+use proxy_core::table::{NodeView, PortChange, PortKey, ServiceTable, TableDelta};
 use tokio::runtime::Handle;
 
 use super::{Applied, Backend, BackendError, Territory};
@@ -34,7 +34,7 @@ mod sync;
 
 use converge::Observed;
 use layout::{Kept, Layout, Settings};
-use render::{Uses, Wanted};
+use render::{Owners, Uses, Wanted, counted_at};
 
 const MODE: &str = "nftables";
 
@@ -59,6 +59,8 @@ pub struct NftablesBackend {
     monitor: Option<Monitor>,
     /// None: look at everything.
     known: Option<Known>,
+    /// Which service port had which frontend when we wrote last, whatever somebody else did since.
+    owners: BTreeMap<Family, Owners>,
     /// What elements had counted before they were replaced.
     counted: BTreeMap<(Family, Kept, Data), u64>,
     /// Chains that could not be deleted yet.
@@ -83,6 +85,7 @@ pub struct Seen {
 pub struct Plan {
     batch: Batch,
     known: Known,
+    owners: BTreeMap<Family, Owners>,
 }
 
 impl fmt::Display for Plan {
@@ -109,6 +112,7 @@ impl NftablesBackend {
             runtime: Handle::try_current().ok(),
             monitor: None,
             known: None,
+            owners: BTreeMap::new(),
             counted: BTreeMap::new(),
             leftover: Vec::new(),
             contention: Contention::default(),
@@ -186,13 +190,15 @@ impl Backend for NftablesBackend {
 
     fn plan(&self, want: &ServiceTable, have: &Seen) -> Plan {
         let mut batch = Batch { generation: Some(have.generation), ..Batch::new() };
-        let mut tables = Vec::new();
+        let (mut tables, mut owners, nobody) = (Vec::new(), BTreeMap::new(), Owners::new());
         for (family, have) in self.families.iter().zip(&have.tables) {
             let want = Wanted::of(want, *family, self.settings);
-            batch.ops.extend(converge::converge(&want, have).ops);
+            let before = self.owners.get(family).unwrap_or(&nobody);
+            batch.ops.extend(converge::converge(&want, have, before).ops);
             tables.push((want.layout, want.uses));
+            owners.insert(*family, want.owners);
         }
-        Plan { batch, known: Known { generation: have.generation, tables } }
+        Plan { batch, known: Known { generation: have.generation, tables }, owners }
     }
 
     fn apply(&mut self, plan: Plan) -> Result<Applied, BackendError> {
@@ -285,12 +291,8 @@ impl Backend for NftablesBackend {
         }
         let mut sums = BTreeMap::new();
         for (key, port) in &of.ports {
-            let frontends = port.frontends.iter().map(|frontend| {
-                let kept = match frontend.address {
-                    FrontendAddress::Ip(_) => Kept::Services,
-                    FrontendAddress::NodePorts => Kept::NodePorts,
-                };
-                let key = (key.0, kept, render::key_of(frontend, port.protocol()));
+            let frontends = counted_at(port).map(|(kept, at)| {
+                let key = (key.0, kept, at);
                 counts.get(&key).unwrap_or(&0) + self.counted.get(&key).unwrap_or(&0)
             });
             sums.insert(key.clone(), frontends.sum());
@@ -322,7 +324,7 @@ impl NftablesBackend {
     /// Carries a plan out and listens to events from then on. What is known afterwards is none where somebody may have
     /// changed our table meanwhile.
     fn carry_out(&mut self, plan: Plan, again: bool) -> Result<Applied, BackendError> {
-        let Plan { mut batch, known } = plan;
+        let Plan { mut batch, known, owners } = plan;
         let writes = size(&batch);
         if writes > MANY && !again {
             self.monitor = None;
@@ -332,6 +334,7 @@ impl NftablesBackend {
             return Err(sync::refused(&batch).into());
         }
         self.leftover.clear();
+        self.own(owners);
         if writes > MANY {
             self.monitor = None;
         }
@@ -343,16 +346,41 @@ impl NftablesBackend {
         Ok(Applied { full: true, writes })
     }
 
+    /// Frontends have these ports from now on. What was counted for others is forgotten.
+    fn own(&mut self, owners: BTreeMap<Family, Owners>) {
+        let before = std::mem::replace(&mut self.owners, owners);
+        let of = |all: &BTreeMap<Family, Owners>, (family, kept, key): &(Family, Kept, Data)| {
+            all.get(family)?.get(&(*kept, key.clone())).cloned()
+        };
+        self.counted.retain(|at, _| {
+            let now = of(&self.owners, at);
+            now.is_some() && now == of(&before, at)
+        });
+    }
+
+    /// The same for changes.
+    fn own_changed(&mut self, changes: &[PortChange]) {
+        for port in changes.iter().filter_map(|change| change.old.as_ref()) {
+            let owners = self.owners.entry(port.family).or_default();
+            counted_at(port).for_each(|of| _ = owners.remove(&of));
+        }
+        for port in changes.iter().filter_map(|change| change.new.as_ref()) {
+            let owners = self.owners.entry(port.family).or_default();
+            owners.extend(counted_at(port).map(|of| (of, port.name.clone())));
+        }
+    }
+
     /// Everything again.
     fn again(&self, want: &ServiceTable, generation: u32) -> Plan {
         let mut batch = Batch { generation: Some(generation), ..Batch::new() };
-        let mut tables = Vec::new();
+        let (mut tables, mut owners) = (Vec::new(), BTreeMap::new());
         for family in &self.families {
             let want = Wanted::of(want, *family, self.settings);
             batch.ops.extend(converge::afresh(&want).ops);
             tables.push((want.layout, want.uses));
+            owners.insert(*family, want.owners);
         }
-        Plan { batch, known: Known { generation, tables } }
+        Plan { batch, known: Known { generation, tables }, owners }
     }
 
     /// Opens the stream of events; says whether it had to.

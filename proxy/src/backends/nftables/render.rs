@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use host::nftables::{Chain, Data, Element, Op, Port, Proto, Rule, Set, Table, Verdict};
 use ipnet::IpNet;
-use proxy_core::names::{Family, Protocol};
+use proxy_core::names::{Family, PortName, Protocol};
 use proxy_core::table::{Frontend, FrontendAddress, FrontendKind, Group, Scope, ServicePort, ServiceTable};
 
 use super::layout::shape::{Affinity, AffinityKey, Balance, By, Refused, Remember, Sources};
@@ -197,6 +197,22 @@ pub struct Wanted {
     pub sets: BTreeMap<String, (Arc<Set>, Vec<Element>)>,
     /// How many ports need a shared element, a chain or a set.
     pub uses: Uses,
+    /// Which service port has a frontend.
+    pub owners: Owners,
+}
+
+/// Which service port has a frontend in [`Kept::Services`] or [`Kept::NodePorts`], by the frontend's key.
+pub type Owners = BTreeMap<(Kept, Data), PortName>;
+
+/// Where a port's connections are counted.
+pub(super) fn counted_at(port: &ServicePort) -> impl Iterator<Item = (Kept, Data)> {
+    port.frontends.iter().map(|frontend| {
+        let kept = match frontend.address {
+            FrontendAddress::Ip(_) => Kept::Services,
+            FrontendAddress::NodePorts => Kept::NodePorts,
+        };
+        (kept, key_of(frontend, port.protocol()))
+    })
 }
 
 /// Counts of what several ports share.
@@ -241,12 +257,13 @@ impl Wanted {
         for (chain, rules) in layout.chains() {
             chains.insert(chain.name.clone(), (chain, rules));
         }
-        let (mut uses, mut sets) = (Uses::default(), BTreeMap::new());
+        let (mut uses, mut sets, mut owners) = (Uses::default(), BTreeMap::new(), Owners::new());
         for ((of, _), port) in &table.ports {
             if *of != family {
                 continue;
             }
             let needs = Needs::of(port);
+            owners.extend(counted_at(port).map(|of| (of, port.name.clone())));
             elements.extend(needs.own);
             for ip in needs.cluster_ips {
                 *uses.cluster_ips.entry(ip).or_default() += 1;
@@ -267,7 +284,7 @@ impl Wanted {
             elements.insert((Kept::ClusterIps, (*ip).into()), Held::Nothing);
         }
         elements.extend(uses.endpoints.keys().map(|ip| (itself(*ip), Held::Nothing)));
-        Self { layout, chains, elements, sets, uses }
+        Self { layout, chains, elements, sets, uses, owners }
     }
 
     pub fn table(&self) -> Table {

@@ -71,6 +71,7 @@ pub(super) fn probe(nf: &mut Nftables, families: &[Family], settings: Settings) 
             elements: Default::default(),
             sets: Default::default(),
             uses: Uses::default(),
+            owners: Default::default(),
         };
         let (by, scopes) = (By::NodePort, layout::SCOPES.to_vec());
         let key = AffinityKey { address: None, protocol: Protocol::Tcp, port: 1 };
@@ -154,6 +155,7 @@ impl NftablesBackend {
         if !self.write(&mut batch)? {
             return Ok(None);
         }
+        self.own_changed(changes);
         let mut writes = size(&batch);
         // A chain or set that is needed again is not to be deleted.
         let comes = |table: &TableId, name: &str| {
