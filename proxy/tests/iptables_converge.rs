@@ -15,6 +15,7 @@ use proxy::backends::iptables::{IptablesBackend, Settings};
 use proxy_core::cases::{cluster_of, usual_options};
 use proxy_core::cluster::{Cluster, Touched};
 use proxy_core::names::Family;
+use proxy_core::options::{DetectLocal, NodePortAddresses, Options};
 use proxy_core::table::{PortChange, ServiceTable, TableDelta};
 
 fn open(machine: &Arc<Machine>) -> IptablesBackend {
@@ -151,6 +152,41 @@ fn what_is_of_others_stays() {
     backend.probe().unwrap();
     backend.remove().unwrap();
     assert_eq!(machine.show(), before);
+}
+
+/// Which would else undo each other's rules without a word, each content with its own.
+#[test]
+fn another_proxy_with_any_other_flag_is_noticed() {
+    let services = ["web 10.96.0.10 80@30080", "near 10.96.0.11 80 internal-local"];
+    let cluster = cluster_of(&services, &["web 10.244.1.10 10.244.2.10", "near 10.244.1.10 10.244.2.10"]);
+    let options = usual_options();
+    let canary = |options: &Options, settings: &Settings| {
+        let machine = Arc::new(Machine::default());
+        let mut backend = IptablesBackend::with(machine.clone(), &Family::BOTH, settings.clone()).unwrap();
+        backend.sync_full(&ServiceTable::build(&cluster, options)).unwrap();
+        let rules = machine.show();
+        let lines = rules.lines().filter(|line| line.contains("-A KUBE-PROXY-CANARY"));
+        (lines.map(str::to_owned).collect::<Vec<_>>(), rules.clone())
+    };
+    let usual = Settings::default();
+    let (before, rules) = canary(&options, &usual);
+    assert_eq!(before.len(), 6, "{before:?}");
+    assert_eq!(canary(&options, &usual).0, before);
+    let node_ports = NodePortAddresses::Cidrs(vec!["192.168.0.0/16".parse().unwrap()]);
+    let others = [
+        (Options { masquerade_all: !options.masquerade_all, ..options.clone() }, usual.clone()),
+        (Options { node_name: "elsewhere".into(), ..options.clone() }, usual.clone()),
+        (Options { detect_local: DetectLocal::None, ..options.clone() }, usual.clone()),
+        (Options { nodeport_addresses: node_ports, ..options.clone() }, usual.clone()),
+        (Options { localhost_nodeports: !options.localhost_nodeports, ..options.clone() }, usual.clone()),
+        (options.clone(), Settings { mark_bit: 15, ..usual.clone() }),
+        (options.clone(), Settings { drop_invalid: false, ..usual.clone() }),
+    ];
+    for (options, settings) in others {
+        let (now, others) = canary(&options, &settings);
+        assert!(others != rules, "{options:?} {settings:?}");
+        assert!(now.iter().zip(&before).any(|(now, before)| now != before), "{options:?} {settings:?}");
+    }
 }
 
 /// What the tool cannot print is not taken for nothing, to be written once more.

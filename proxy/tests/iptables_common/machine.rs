@@ -1,4 +1,5 @@
 //! The programs of iptables on a machine that is only made up: tables as text, and nothing that is not checked.
+#![allow(dead_code)] // each test binary uses its part
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -15,8 +16,8 @@ pub struct Machine {
     tables: Mutex<BTreeMap<String, Tables>>,
     /// A table that its tool finds and cannot express.
     hidden: Mutex<String>,
-    /// Lines of the longest text so far.
-    longest: Mutex<usize>,
+    /// Lines of the longest text so far, and of all.
+    lines: Mutex<(usize, usize)>,
 }
 
 const KERNELS: [(&str, &[&str]); 3] = [
@@ -49,15 +50,18 @@ impl Machine {
     }
 
     /// From now on this table, and no other, is beyond its tool.
-    #[allow(dead_code)] // not every test hides one
     pub fn hide(&self, table: &str) {
         *self.hidden.lock().unwrap() = table.to_owned();
     }
 
     /// How many lines the longest text to be restored has had.
-    #[allow(dead_code)] // not every test asks
     pub fn longest(&self) -> usize {
-        *self.longest.lock().unwrap()
+        self.lines.lock().unwrap().0
+    }
+
+    /// How many lines all texts to be restored have had.
+    pub fn lines(&self) -> usize {
+        self.lines.lock().unwrap().1
     }
 
     /// Somebody flushes everything.
@@ -91,8 +95,8 @@ impl Runner for Machine {
                 let has = |wanted: &str| asked.arguments.iter().any(|argument| argument == wanted);
                 assert!(has("--noflush"));
                 let lines = asked.stdin.iter().filter(|byte| **byte == b'\n').count();
-                let mut longest = self.longest.lock().unwrap();
-                *longest = lines.max(*longest);
+                let (longest, all) = *self.lines.lock().unwrap();
+                *self.lines.lock().unwrap() = (lines.max(longest), all + lines);
                 match restored(tables, std::str::from_utf8(&asked.stdin).unwrap()) {
                     Ok(_) if has("--test") => Ok(Output::of(0, "", "")),
                     Ok(new) => {

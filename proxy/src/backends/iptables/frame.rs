@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 use proxy_core::names::{Family, Protocol};
-use proxy_core::table::{FamilyView, NodePortsAt};
+use proxy_core::table::{FamilyView, NodePortsAt, NodeView};
 
 use super::names::*;
 use super::render::{At, Style, Wanted};
@@ -70,22 +70,26 @@ fn loopback(family: Family) -> IpNet {
 const CANARY_COMMENT: &str = "kubernetes service proxy canary";
 
 /// The one rule of [`CANARY`]: a chain that was emptied is as telling as one that is gone. It also tells what the rules
-/// of this node depend on, so that another proxy with other flags is noticed by the look at this rule.
-pub fn canary(view: &FamilyView, style: &Style) -> String {
-    let flags = hash(&format!("{:#x} {} {view:?}", style.mark, style.drop_invalid));
+/// of this node depend on, so that another proxy with other flags is noticed by the look at this rule: every flag that
+/// rules of services or of the node depend on has to be in the sum.
+pub fn canary(node: &NodeView, style: &Style) -> String {
+    let NodeView { name, masquerade_all, zone: _, addresses: _, pod_cidrs: _, v4: _, v6: _ } = node;
+    let (Style { mark, drop_invalid, .. }, view) = (style, node.family(style.family));
+    let flags = hash(&format!("{mark:#x} {drop_invalid} {name} {masquerade_all} {view:?}"));
     Rule::new().comment(format_args!("{CANARY_COMMENT} {flags}")).idle()
 }
 
 impl Wanted {
     /// Puts in everything that depends on the node alone.
-    pub(super) fn frame(&mut self, view: &FamilyView, style: &Style) {
+    pub(super) fn frame(&mut self, node: &NodeView, style: &Style) {
         use Table::*;
+        let view = node.family(style.family);
         self.ensured = jumps();
         if view.node_ports.loopback {
             self.ensured.extend(localnet());
         }
         for table in Table::ALL {
-            self.own(table, CANARY, vec![canary(view, style)]);
+            self.own(table, CANARY, vec![canary(node, style)]);
         }
         let chains =
             [SERVICES, EXTERNAL_SERVICES, NODE_PORTS, REFUSED_NODE_PORTS, PROXY_FIREWALL, CLUSTER_IPS];

@@ -312,7 +312,7 @@ impl Backend for IptablesBackend {
         let (mut shared, mut dispatch, mut frames) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for (family, tool) in &self.tools {
             let style = self.style(*family, tool, comments);
-            frames.insert(*family, restore::check(&Wanted::none(want.node.family(*family), &style)));
+            frames.insert(*family, restore::check(&Wanted::none(&want.node, &style)));
             let want = Wanted::of(want, &style);
             texts.push((*family, restore::converge(&want, have.get(family).unwrap_or(&none))));
             shared.insert(*family, want.shared);

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use proxy_core::names::{Family, PortName};
-use proxy_core::table::{FamilyView, ServicePort, ServiceTable};
+use proxy_core::table::{FamilyView, NodeView, ServicePort, ServiceTable};
 
 use super::dispatch::{Chains, Dispatch};
 use super::frame::Ensured;
@@ -83,7 +83,7 @@ pub struct Wanted {
 impl Wanted {
     pub fn of(table: &ServiceTable, style: &Style) -> Self {
         let view = table.node.family(style.family);
-        let mut wanted = Wanted::none(view, style);
+        let mut wanted = Wanted::none(&table.node, style);
         for (_, port) in table.ports.iter().filter(|((family, _), _)| *family == style.family) {
             wanted.add(Part::of(port, view, style));
         }
@@ -92,9 +92,9 @@ impl Wanted {
     }
 
     /// For no service.
-    pub fn none(view: &FamilyView, style: &Style) -> Self {
+    pub fn none(node: &NodeView, style: &Style) -> Self {
         let mut wanted = Wanted::default();
-        wanted.frame(view, style);
+        wanted.frame(node, style);
         wanted
     }
 
