@@ -1,4 +1,4 @@
-//! What many services cost in iptables mode. Prints figures; needs root. `WEFT_SERVICES=10000` asks for more than the
+//! What many services cost in iptables mode; see also `costs.rs`. Prints figures; needs root. `WEFT_SERVICES=10000` asks for more than the
 //! usual count, and `cargo test --release` makes figures worth keeping.
 
 mod nftables_common;
@@ -105,10 +105,19 @@ fn a_tree_is_printed_as_it_was_written() {
                 service(&format!("six-{n}"), &frontend.to_string(), 80, &["[fd00:10:244::1]:8080"])
             });
             let mut want = many(300);
-            want.ports.extend(six.map(|port| (port.key(), Arc::new(port))));
+            // So many ports that their addresses have chains of their own.
+            let wide = ["10.96.77.7", "fd00:10:96::77"].into_iter().flat_map(|ip| {
+                (0..40).map(move |n| {
+                    let ends = if ip.contains(':') { ["[fd00:10:244::1]:8080"] } else { ["10.244.0.1:8080"] };
+                    let mut port = service("wide", ip, 80 + n, &ends);
+                    port.name.port = Arc::from(format!("p{n}"));
+                    port
+                })
+            });
+            want.ports.extend(six.chain(wide).map(|port| (port.key(), Arc::new(port))));
             let settings = Settings { flavour: Some(flavour), ..Settings::default() };
             let mut backend = IptablesBackend::open(&Family::BOTH, settings).unwrap();
-            assert!(backend.sync_full(&want).unwrap().writes > 2 * 300 * 4);
+            assert!(backend.sync_full(&want).unwrap().writes > 2 * 340 * 4);
             let have = backend.observe().unwrap();
             for saved in have.values() {
                 assert!(saved.table("nat").unwrap().chain("KUBE-SVC-ENDS-IN-A").is_some());

@@ -1,12 +1,18 @@
 //! From a destination address to what serves it: a tree of chains over the last hexadecimal digits of addresses, so
 //! that the first packet of a connection meets some dozens of rules however many services there are. Pure.
 //!
+//! An address of many ports has a chain of its own, so that they are no cost of its neighbours: a packet to another
+//! address passes one rule of it, and a chain that is split or joined moves one.
+//!
 //! The tree depends on nothing but the rules in it, in whatever order they came.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 
-use super::names::{ENDS_IN, SERVICES};
+use ipnet::IpNet;
+
+use super::names::{ENDS_IN, SERVICES, hash};
 use super::render::At;
 
 /// A chain of more rules is split by one more digit.
@@ -15,11 +21,52 @@ pub const LEAF: usize = 64;
 /// So many digits at most: in the nft flavour a packet may be 16 chains deep.
 const LEVELS: u8 = 4;
 
+/// An address of more rules has a chain of its own.
+const MANY: usize = 16;
+
 /// Rules for single addresses, each with its place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dispatch {
     /// By [`key`].
-    rules: BTreeMap<u16, BTreeMap<(IpAddr, At), String>>,
+    rules: BTreeMap<u16, BTreeMap<IpAddr, OfAddress>>,
+}
+
+/// The rules of one address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct OfAddress {
+    rules: BTreeMap<At, String>,
+    /// Where there are [many](MANY): the one that leads to them, to stand for them in the tree.
+    lead: Option<String>,
+}
+
+impl OfAddress {
+    fn follow(&mut self, ip: IpAddr) {
+        let many = self.rules.len() > MANY;
+        if many != self.lead.is_some() {
+            self.lead = many.then(|| format!("-d {} -j {}", IpNet::from(ip), own_chain(ip)));
+        }
+    }
+
+    /// Puts in the chain of the address itself, where it has one.
+    fn own(&self, ip: IpAddr, into: &mut Chains) {
+        if self.lead.is_some() {
+            into.insert(own_chain(ip), self.rules.values().cloned().collect());
+        }
+    }
+
+    /// As they stand in the tree.
+    fn lines(&self) -> impl Iterator<Item = &String> {
+        let rules = self.lead.is_none().then(|| self.rules.values());
+        self.lead.iter().chain(rules.into_iter().flatten())
+    }
+}
+
+/// The chain of an address of many rules: its name is longer than one of the tree, and no longer than a name may be.
+fn own_chain(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => format!("{ENDS_IN}{:08X}", u32::from(ip)),
+        IpAddr::V6(ip) => format!("{ENDS_IN}{}", &hash(&ip.to_string())[..11]),
+    }
 }
 
 /// Chains by name, and what they hold.
@@ -27,15 +74,21 @@ pub type Chains = BTreeMap<String, Vec<String>>;
 
 impl Dispatch {
     pub fn put(&mut self, ip: IpAddr, at: At, rule: String) {
-        self.rules.entry(key(ip)).or_default().insert((ip, at), rule);
+        let of = self.rules.entry(key(ip)).or_default().entry(ip).or_default();
+        of.rules.insert(at, rule);
+        of.follow(ip);
     }
 
     pub fn remove(&mut self, ip: IpAddr, at: &At) {
-        if let Some(rules) = self.rules.get_mut(&key(ip)) {
-            rules.remove(&(ip, at.clone()));
-            if rules.is_empty() {
-                self.rules.remove(&key(ip));
-            }
+        let Some(near) = self.rules.get_mut(&key(ip)) else { return };
+        let Some(of) = near.get_mut(&ip) else { return };
+        of.rules.remove(at);
+        of.follow(ip);
+        if of.rules.is_empty() {
+            near.remove(&ip);
+        }
+        if near.is_empty() {
+            self.rules.remove(&key(ip));
         }
     }
 
@@ -43,16 +96,23 @@ impl Dispatch {
     pub fn chains(&self) -> Chains {
         let mut chains = Chains::new();
         self.walk(Bucket::ROOT, &mut chains, &|_| true);
+        self.rules.values().flatten().for_each(|(ip, of)| of.own(*ip, &mut chains));
         chains
     }
 
     /// The chains that a change of what is in for these addresses can make, unmake or fill otherwise, and some more.
     pub fn around(&self, ips: impl IntoIterator<Item = IpAddr>) -> Chains {
-        let keys: Vec<u16> = ips.into_iter().map(key).collect();
+        let ips: BTreeSet<IpAddr> = ips.into_iter().collect();
+        let keys: BTreeSet<u16> = ips.iter().copied().map(key).collect();
         let mut chains = Chains::new();
         // Where a chain is split, or is no longer, the chains below it come or go, whatever addresses they are for.
-        let near = |bucket: Bucket| keys.iter().any(|key| bucket.parent().holds(*key));
+        let near = |bucket: Bucket| keys.range(bucket.parent().keys()).next().is_some();
         self.walk(Bucket::ROOT, &mut chains, &near);
+        for ip in ips {
+            if let Some(of) = self.rules.get(&key(ip)).and_then(|near| near.get(&ip)) {
+                of.own(ip, &mut chains);
+            }
+        }
         chains
     }
 
@@ -65,8 +125,8 @@ impl Dispatch {
             for child in bucket.children() {
                 let mut inside = self.inside(child);
                 match (inside.next(), inside.next()) {
-                    (Some(((ip, _), _)), Some(_)) => {
-                        rules.push(format!("-d {} -j {}", child.of(*ip), child.chain()));
+                    (Some((ip, _)), Some(_)) => {
+                        rules.push(format!("-d {} -j {}", child.of(ip), child.chain()));
                         self.walk(child, into, wanted);
                     }
                     (one, _) => rules.extend(one.map(|(_, rule)| rule.clone())),
@@ -78,13 +138,14 @@ impl Dispatch {
         into.insert(bucket.chain(), rules);
     }
 
-    fn inside(&self, bucket: Bucket) -> impl Iterator<Item = (&(IpAddr, At), &String)> {
-        self.rules.range(bucket.first..=bucket.last()).flat_map(|(_, rules)| rules)
+    fn inside(&self, bucket: Bucket) -> impl Iterator<Item = (IpAddr, &String)> {
+        let addresses = self.rules.range(bucket.keys()).flat_map(|(_, near)| near);
+        addresses.flat_map(|(ip, of)| of.lines().map(move |rule| (*ip, rule)))
     }
 
     /// What differs in no digit that counts stays together: the ports of one address above all.
     fn is_split(&self, bucket: Bucket) -> bool {
-        let keys = || self.rules.range(bucket.first..=bucket.last()).map(|(key, _)| key);
+        let keys = || self.rules.range(bucket.keys()).map(|(key, _)| key);
         bucket.level < LEVELS
             && keys().next() != keys().next_back()
             && self.inside(bucket).nth(LEAF).is_some()
@@ -123,12 +184,8 @@ impl Bucket {
         u16::MAX.checked_shr(4 * u32::from(self.level)).unwrap_or(0)
     }
 
-    fn last(self) -> u16 {
-        self.first | self.free()
-    }
-
-    fn holds(self, key: u16) -> bool {
-        (self.first..=self.last()).contains(&key)
+    fn keys(self) -> RangeInclusive<u16> {
+        self.first..=self.first | self.free()
     }
 
     fn parent(self) -> Bucket {
@@ -207,15 +264,29 @@ mod tests {
     }
 
     #[test]
-    fn the_ports_of_one_address_stay_together() {
+    fn an_address_of_many_ports_has_a_chain_of_its_own() {
         let mut dispatch = Dispatch::default();
         let fd00: IpAddr = "fd00:10:96::1234".parse().unwrap();
-        (0..1000).for_each(|number| dispatch.put(fd00, at(number), format!("--dport {number}")));
-        assert_eq!(dispatch.chains().len(), 1);
-        dispatch.put("fd00:10:96::5".parse().unwrap(), at(1), String::new());
+        let put = |dispatch: &mut Dispatch, ip, n| {
+            (0..n).for_each(|n| dispatch.put(ip, at(n), format!("--dport {n}")))
+        };
+        put(&mut dispatch, fd00, MANY as u16);
+        assert_eq!(dispatch.chains()[SERVICES].len(), MANY);
+        put(&mut dispatch, fd00, 1000);
+        put(&mut dispatch, ip(7), 1000);
         let chains = dispatch.chains();
-        assert_eq!(chains[SERVICES][0], "-d ::4/::f -j KUBE-SVC-ENDS-IN-4");
-        assert_eq!((chains.len(), chains["KUBE-SVC-ENDS-IN-4"].len()), (2, 1000));
+        let own = own_chain(fd00);
+        assert!(own.len() <= 28 && own.starts_with(ENDS_IN), "{own}");
+        let leads = [
+            format!("-d fd00:10:96::1234/128 -j {own}"),
+            "-d 10.96.0.7/32 -j KUBE-SVC-ENDS-IN-0A600007".into(),
+        ];
+        assert_eq!(chains[SERVICES], leads);
+        assert_eq!((chains.len(), chains[&own].len()), (3, 1000));
+        // The chain is changed with its address alone.
+        assert!(dispatch.around([fd00]).contains_key(&own) && !dispatch.around([ip(7)]).contains_key(&own));
+        (MANY as u16..1000).for_each(|n| dispatch.remove(fd00, &at(n)));
+        assert_eq!((dispatch.chains().len(), dispatch.chains()[SERVICES].len()), (2, MANY + 1));
     }
 
     #[test]
