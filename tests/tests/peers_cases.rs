@@ -28,9 +28,10 @@ const STUCK: Duration = Duration::from_secs(5);
 /// What it says when the tools refuse what it writes.
 const FAILED: [&str; 2] = ["Failed to execute iptables-restore", "nftables sync failed"];
 
-/// Where a service of the test's own is that shows how far kube-proxy has come, and where it leads.
+/// Where a service of the test's own is that shows how far kube-proxy has come, and where it leads: to no address that
+/// a case has in its service network, where its nftables mode drops what is translated too.
 const MARK: [&str; 2] = ["10.200.99.1", "fd00:10:200:99::1"];
-const MARKED: [&str; 2] = ["10.244.2.99", "fd00:10:244:2::99"];
+const MARKED: [&str; 2] = ["203.0.113.99", "2001:db8:113::99"];
 const MARKED_PORT: u16 = 80;
 
 struct Original {

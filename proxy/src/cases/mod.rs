@@ -19,8 +19,9 @@ use proxy_core::question::{Origin, Packet};
 use judge::Judge;
 use node::World;
 
-/// How often something that does now this, now that, is asked until it has done both.
-const ROUNDS: usize = 24;
+/// How often something that does now this, now that, is asked until it has done both. A map of Go's with two entries
+/// begins with the second once in eight times.
+const ROUNDS: usize = 64;
 
 /// What makes a node do services.
 pub trait Subject: Send {
