@@ -55,10 +55,8 @@ pub enum FlanneldError {
     Write(#[from] WriteError),
     #[error(transparent)]
     Health(#[from] telemetry::http::BindError),
-    #[error("cannot start a thread")]
-    Thread(#[source] std::io::Error),
-    #[error("cannot wait for signals")]
-    Signals(#[source] std::io::Error),
+    #[error(transparent)]
+    Frame(#[from] telemetry::daemon::FrameError),
 }
 
 impl FlanneldError {

@@ -49,27 +49,12 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
     if let Err(error) = host::limits::raise_open_files() {
         tracing::warn!(%error, "the limit of open files stays as it is");
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            telemetry::note!("flanneld: cannot start threads: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let outcome = runtime.block_on(async {
+    let work = async {
         if options.action == Action::Cleanup {
             daemon::cleanup(&options).await
         } else {
             daemon::run(options).await
         }
-    });
-    // What still blocks on a thread, a name server that does not answer for instance, must not keep the end waiting.
-    runtime.shutdown_background();
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{}", error.chain());
-            ExitCode::FAILURE
-        }
-    }
+    };
+    telemetry::daemon::program("flanneld", work, FlanneldError::chain)
 }

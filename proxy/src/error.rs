@@ -10,10 +10,8 @@ use crate::health::BindError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ProxyError {
-    #[error("cannot wait for signals")]
-    Signals(#[source] std::io::Error),
-    #[error("cannot start a thread")]
-    Thread(#[source] std::io::Error),
+    #[error(transparent)]
+    Frame(#[from] telemetry::daemon::FrameError),
     #[error(transparent)]
     Feed(#[from] FeedError),
     #[error("the source of objects broke down")]

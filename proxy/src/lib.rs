@@ -50,24 +50,8 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
     if let Err(error) = host::limits::raise_open_files() {
         tracing::warn!(%error, "the limit of open files stays as it is");
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            telemetry::note!("weft proxy: cannot start threads: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
     let arguments = arguments.into_iter().map(std::borrow::Cow::into_owned).collect();
-    let outcome = runtime.block_on(act(options, arguments));
-    // What still blocks on a thread must not keep the end waiting.
-    runtime.shutdown_background();
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{}", error.chain());
-            ExitCode::FAILURE
-        }
-    }
+    telemetry::daemon::program("weft proxy", act(options, arguments), ProxyError::chain)
 }
 
 async fn act(options: Options, arguments: Vec<String>) -> Result<(), ProxyError> {

@@ -23,6 +23,13 @@ pub enum NotifyError {
     },
 }
 
+/// [`notify`] for a daemon that goes on whatever becomes of it: a failure is logged.
+pub fn tell(state: &str) {
+    if let Err(error) = notify(state) {
+        tracing::warn!(%error, state, "systemd was not told");
+    }
+}
+
 /// Sends `state` (`READY=1`, `STOPPING=1`, `STATUS=...`) to systemd. False where nobody waits for it.
 pub fn notify(state: &str) -> Result<bool, NotifyError> {
     match std::env::var_os(VARIABLE) {

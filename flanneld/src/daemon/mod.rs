@@ -16,16 +16,13 @@ mod retry;
 mod stage;
 mod start;
 
-use std::thread;
 use std::time::Duration;
 
 use flanneld_core::attention::{Attention, Change, Parts};
 use flanneld_core::book::LeaseBook;
 use host::netlink::{self, Watch};
-use tokio::runtime::Handle;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{oneshot, watch};
-use tokio::time::{Instant, timeout};
+use telemetry::daemon;
+use tokio::time::Instant;
 
 pub use cleanup::cleanup;
 
@@ -56,50 +53,14 @@ const RESTART: Duration = Duration::from_secs(5);
 /// How long the end waits for what is being done.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// Runs flanneld until it is told to end.
+/// Runs flanneld until it is told to end. The kernel's tables, the rules and the pinned data path stay as they are: pods
+/// keep talking.
 ///
 /// # Errors
 /// Whatever it cannot wait out; see [`FlanneldError`].
 pub async fn run(options: Options) -> Result<(), FlanneldError> {
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(FlanneldError::Signals)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(FlanneldError::Signals)?;
-    let (stop, mut stopped) = watch::channel(false);
-    let (tell, mut ended) = oneshot::channel();
-    let runtime = Handle::current();
-    let work = move || {
-        let outcome = runtime.block_on(async {
-            tokio::select! {
-                biased;
-                _ = stopped.wait_for(|stop| *stop) => Ok(()),
-                error = lives(&options) => Err(error),
-            }
-        });
-        // Nobody listens where the end came before.
-        let _ = tell.send(outcome);
-    };
-    // A thread of its own: a pass that blocks keeps no signal waiting.
-    let loops =
-        thread::Builder::new().name("daemon".to_owned()).spawn(work).map_err(FlanneldError::Thread)?;
-    tokio::select! {
-        outcome = &mut ended => return match (outcome, loops.join()) {
-            (Ok(outcome), _) => outcome,
-            (Err(_), Err(panic)) => std::panic::resume_unwind(panic),
-            (Err(_), Ok(())) => Ok(()),
-        },
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    leave();
-    stop.send_replace(true);
-    // What blocks for longer is left as it is; the next start makes good what a pass leaves.
-    let _ = timeout(GRACE, ended).await;
-    Ok(())
-}
-
-/// The kernel's tables, the rules and the pinned data path stay as they are: pods keep talking.
-fn leave() {
-    tracing::info!("Exiting cleanly...");
-    tell_systemd("STOPPING=1");
+    let work = move || async move { Err(lives(&options).await) };
+    daemon::until_told(work, std::future::pending(), GRACE, "Exiting cleanly...").await
 }
 
 /// One life after the other: where the underlay has got another address, everything begins again there, as after a
@@ -283,11 +244,5 @@ async fn until(due: Option<std::time::Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-fn tell_systemd(state: &str) {
-    if let Err(error) = telemetry::systemd::notify(state) {
-        tracing::warn!(%error, "systemd was not told");
     }
 }

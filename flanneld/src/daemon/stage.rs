@@ -5,7 +5,6 @@ use telemetry::http::Ready;
 
 use super::files::Files;
 use super::reconciler::{Pass, Reconciler};
-use super::tell_systemd;
 use crate::error::{FlanneldError, chain};
 use crate::firewall::Firewall;
 
@@ -67,7 +66,7 @@ impl Stage {
         self.health.set(true);
         if !self.reached {
             self.reached = true;
-            tell_systemd("READY=1");
+            telemetry::systemd::tell("READY=1");
             tracing::info!(subnet = %reconciler.node().subnets, peers, "ready");
         }
         Ok(trouble.or(published.err().map(|error| chain(&error))))

@@ -14,15 +14,12 @@ mod switch;
 mod syncer;
 
 use std::collections::BTreeSet;
-use std::thread;
 use std::time::Duration;
 
 use host::error::Remedy;
 use proxy_core::objects::Kind;
-use tokio::runtime::Handle;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{oneshot, watch};
-use tokio::time::timeout;
+use telemetry::daemon::until_told;
+use telemetry::systemd;
 
 pub use cleanup::cleanup;
 pub use start::init_only;
@@ -44,53 +41,17 @@ const GATHER: usize = 4096;
 /// leaves something that works; the next start goes on from wherever this one stops.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Runs the proxy until it is told to end.
-///
-/// Passes block, so they have a thread of their own: signals and HTTP wait for none.
+/// Runs the proxy until it is told to end. The rules stay as they are: services go on.
 ///
 /// # Errors
 /// Whatever it cannot wait out; see [`ProxyError`]. Also that with which `end` returns, should it.
 pub async fn run(options: Options, end: impl Future<Output = ProxyError>) -> Result<(), ProxyError> {
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(ProxyError::Signals)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(ProxyError::Signals)?;
     tracing::info!(%options, "starting");
     for note in options.without_effect() {
         tracing::warn!("{note}");
     }
-    let (stop, mut stopped) = watch::channel(false);
-    let (tell, mut ended) = oneshot::channel();
-    let runtime = Handle::current();
-    let work = move || {
-        let outcome = runtime.block_on(async {
-            tokio::select! {
-                biased;
-                _ = stopped.wait_for(|stop| *stop) => Ok(()),
-                outcome = serve(&options) => outcome,
-            }
-        });
-        // Nobody listens where the end came before.
-        let _ = tell.send(outcome);
-    };
-    let syncer = thread::Builder::new().name("syncer".to_owned()).spawn(work).map_err(ProxyError::Thread)?;
-    let mut outcome = Ok(());
-    tokio::select! {
-        outcome = &mut ended => match (outcome, syncer.join()) {
-            (Ok(outcome), _) => return outcome,
-            (Err(_), Err(panic)) => std::panic::resume_unwind(panic),
-            (Err(_), Ok(())) => return Err(ProxyError::FeedEnded),
-        },
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-        why = end => outcome = Err(why),
-    }
-    // The rules stay as they are: services go on.
-    tracing::info!("ending; services stay as they are");
-    tell_systemd("STOPPING=1");
-    stop.send_replace(true);
-    if timeout(GRACE, ended).await.is_err() {
-        tracing::warn!("not waiting for the pass in course; the next start makes good what it leaves");
-    }
-    outcome
+    let work = move || async move { serve(&options).await };
+    until_told(work, end, GRACE, "ending; services stay as they are").await
 }
 
 async fn serve(options: &Options) -> Result<(), ProxyError> {
@@ -136,7 +97,7 @@ async fn serve(options: &Options) -> Result<(), ProxyError> {
         retry.after(outcome.as_ref().err());
         if outcome.is_ok() && !ready.get() {
             ready.set(true);
-            tell_systemd("READY=1");
+            systemd::tell("READY=1");
             tracing::info!(services = syncer.services(), "ready");
             tokio::spawn(switch::remove_leftovers(in_use.clone(), ask.clone()));
         }
@@ -159,11 +120,5 @@ fn note(syncer: &mut Syncer<dyn AnyBackend>, arrival: feeds::Arrival, unlisted: 
         }
         // The feed has said it.
         Event::Trouble(_) => {}
-    }
-}
-
-fn tell_systemd(state: &str) {
-    if let Err(error) = telemetry::systemd::notify(state) {
-        tracing::warn!(%error, "systemd was not told");
     }
 }

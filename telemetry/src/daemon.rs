@@ -1,0 +1,107 @@
+//! The frame of a daemon: its runtime, the thread for its work, the signals that end it.
+//!
+//! Owns: the order of an end: STOPPING to systemd, a word to the work, a grace for what blocks.
+//! Begin at [`program`] and [`until_told`].
+//! Never: waits for a thread that blocks, a name server that does not answer for instance.
+
+use std::future::Future;
+use std::io;
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Handle};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
+
+use crate::systemd;
+
+/// The frame could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    #[error("cannot wait for signals")]
+    Signals(#[source] io::Error),
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+}
+
+/// Runs a program's work to its end. An error goes to the log in the words that `say` finds for it.
+///
+/// What still blocks on a thread afterwards does not keep the end waiting.
+pub fn program<E>(
+    name: &str,
+    work: impl Future<Output = Result<(), E>>,
+    say: impl FnOnce(&E) -> String,
+) -> ExitCode {
+    let runtime = match Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            crate::note!("{name}: cannot start threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = runtime.block_on(work);
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{}", say(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a daemon's work on a thread of its own, so that a pass that blocks keeps no signal waiting, until it ends by
+/// itself, until SIGINT or SIGTERM, or until `end` returns, whose error is then the outcome.
+///
+/// When told to end, it logs `farewell`, and waits for the work for `grace` at most: what blocks for longer is left as
+/// it is, and the next start makes good what a pass leaves.
+///
+/// # Errors
+/// Those of the work and of `end`, and [`FrameError`].
+pub async fn until_told<E, F>(
+    work: impl FnOnce() -> F + Send + 'static,
+    end: impl Future<Output = E>,
+    grace: Duration,
+    farewell: &str,
+) -> Result<(), E>
+where
+    E: From<FrameError> + Send + 'static,
+    F: Future<Output = Result<(), E>>,
+{
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(FrameError::Signals)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(FrameError::Signals)?;
+    let (stop, mut stopped) = watch::channel(false);
+    let (tell, mut ended) = oneshot::channel();
+    let runtime = Handle::current();
+    let run = move || {
+        let outcome = runtime.block_on(async {
+            tokio::select! {
+                biased;
+                _ = stopped.wait_for(|stop| *stop) => Ok(()),
+                outcome = work() => outcome,
+            }
+        });
+        // Nobody listens where the end came before.
+        let _ = tell.send(outcome);
+    };
+    let thread = thread::Builder::new().name("work".to_owned()).spawn(run).map_err(FrameError::Thread)?;
+    let outcome = tokio::select! {
+        outcome = &mut ended => return match (outcome, thread.join()) {
+            (Ok(outcome), _) => outcome,
+            (Err(_), Err(panic)) => std::panic::resume_unwind(panic),
+            (Err(_), Ok(())) => unreachable!("the work tells its outcome unless it panics"),
+        },
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+        why = end => Err(why),
+    };
+    tracing::info!("{farewell}");
+    systemd::tell("STOPPING=1");
+    stop.send_replace(true);
+    if timeout(grace, ended).await.is_err() {
+        tracing::warn!("not waiting for the pass in course; the next start makes good what it leaves");
+    }
+    outcome
+}
