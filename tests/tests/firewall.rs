@@ -291,7 +291,7 @@ fn a_rule_of_another_that_cuts_pods_off_is_named_with_the_remedy() {
     let lab = up(&spec("fwcut", Backend::Vxlan));
     let node = lab.node("n1");
     let cases = [
-        ("table inet mine { chain passing { type filter hook forward priority 0; policy drop; } }", "its policy to drop"),
+        ("table inet mine { chain passing { type filter hook forward priority 0; policy drop; }; }", "its policy to drop"),
         (
             "table inet mine { chain passing { type filter hook forward priority 10; policy accept;
              ct state established,related accept; iifname lo accept; jump zones; reject with icmpx admin-prohibited; }

@@ -88,6 +88,7 @@ fn vxlan_leaves_what_the_original_leaves() {
         &[
             &format!("- route: unicast {peer} via {gateway} dev flannel.1 proto boot scope global onlink"),
             &format!("+ route: unicast {peer} via {gateway} dev flannel.1 proto 87 scope global onlink"),
+            "+ link flannel.1: ifalias: \"flanneld /coreos.com/network\"",
             "+ link flannel.1: txqlen: 1000",
         ],
     );
@@ -117,7 +118,9 @@ fn dual_stack_vxlan_leaves_what_the_original_leaves_but_an_mtu_that_fits() {
         rest,
         [
             "- subnet.env: 4 \"FLANNEL_MTU=1450\\n\"",
+            "+ link flannel-v6.1: ifalias: \"flanneld /coreos.com/network\"",
             "+ link flannel-v6.1: txqlen: 1000",
+            "+ link flannel.1: ifalias: \"flanneld /coreos.com/network\"",
             "+ link flannel.1: txqlen: 1000",
             "+ subnet.env: 4 \"FLANNEL_MTU=1430\\n\"",
         ],
@@ -159,6 +162,7 @@ fn udp_leaves_what_the_original_leaves_but_a_device_that_stays() {
         let mut want = vec![
             "- link flannel0: linkinfo: info_data: persist: false",
             "- route: unicast 10.244.0.0/16 dev flannel0 proto boot scope global",
+            "+ link flannel0: ifalias: \"flanneld /coreos.com/network\"",
             "+ link flannel0: linkinfo: info_data: persist: true",
             "+ route: unicast 10.244.0.0/16 dev flannel0 proto 87 scope global",
         ];

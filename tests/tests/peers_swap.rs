@@ -70,8 +70,10 @@ fn hitless(prefix: &str, backend: Backend, nftables: Option<bool>, rules: [(usiz
     let (node, [theirs, ours]) = (lab.node("n1"), rules);
     until_rules(node, theirs);
     let before = seen(&lab);
+    // The alias, by which ours tells networks apart, is not the original's.
     let link = || {
-        sh(node, "ip -o link show flannel.1 2>/dev/null | sed 's/ *qlen.*//; s/\\\\.*link/ link/' || true")
+        let shown = "ip -o link show flannel.1 2>/dev/null";
+        sh(node, &format!("{shown} | sed 's/ *qlen.*//; s/\\\\.*link/ link/; s/\\\\ *alias.*//' || true"))
     };
     let (first_link, env) = (link(), node.subnet_env());
 
