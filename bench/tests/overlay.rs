@@ -63,7 +63,7 @@ fn an_interruption_leaves_no_lab() {
     let interrupt = Interrupt::default();
     let watched = interrupt.clone();
     let asking = std::thread::spawn(move || {
-        let begun = host::programs::wait_for(Instant::now() + Duration::from_secs(30), || {
+        let begun = host::programs::wait_for(Instant::now() + Duration::from_secs(60), || {
             Ok::<_, LabError>(if labs().is_empty() { None } else { Some(()) })
         });
         watched.ask();

@@ -85,7 +85,7 @@ fn an_interruption_leaves_nothing() {
     let interrupt = Interrupt::default();
     let watched = interrupt.clone();
     let asking = std::thread::spawn(move || {
-        let begun = host::programs::wait_for(Instant::now() + Duration::from_secs(30), || {
+        let begun = host::programs::wait_for(Instant::now() + Duration::from_secs(60), || {
             let runs = labs().iter().any(|name| name.ends_with("-n1"));
             Ok::<_, LabError>(runs.then_some(()))
         });

@@ -122,7 +122,7 @@ fn cut_short(signal: Signal, points: u32) {
         seen.extend(namespaces(&name));
         // It may be done already.
         let _ = kill(pid, signal);
-        wait(child, Duration::from_secs(30));
+        wait(child, Duration::from_secs(90));
         seen.extend(namespaces(&name));
         if signal == Signal::SIGINT && !lab::State::of(&name).directory().exists() {
             // It has cleaned up by itself, to the last.

@@ -40,7 +40,7 @@ impl Reader {
     }
 
     async fn step(&mut self) -> Event {
-        let next = tokio::time::timeout(Duration::from_secs(10), self.feed.next()).await;
+        let next = tokio::time::timeout(Duration::from_secs(60), self.feed.next()).await;
         let event = next.unwrap_or_else(|_| panic!("nothing came; {self}")).expect("the feed runs").event;
         match &event {
             Event::Change(change) => {

@@ -138,7 +138,7 @@ async fn a_taken_port_is_an_error_only_where_that_was_asked_for() {
     let mut server = serve("probes", address, routes(), WhenTaken::Retry).await.expect("no error");
     assert_eq!(server.address(), None);
     drop(taken);
-    let at = tokio::time::timeout(Duration::from_secs(20), server.listening()).await.expect("it tries again");
+    let at = tokio::time::timeout(Duration::from_secs(60), server.listening()).await.expect("it tries again");
     assert_eq!(get(at.expect("an address"), "/livez").await.code, 200);
 }
 

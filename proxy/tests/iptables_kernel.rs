@@ -93,6 +93,9 @@ fn legacy_prints_what_was_written() {
     written_once(Flavour::Legacy);
 }
 
+/// How long a test waits for what has to happen, on a busy machine.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+
 #[test]
 fn a_flush_is_noticed() {
     for flavour in [Flavour::Nft, Flavour::Legacy] {
@@ -103,9 +106,8 @@ fn a_flush_is_noticed() {
             let mut backend = IptablesBackend::open(&[Family::V4], settings).unwrap();
             let table = proxy_core::table::ServiceTable::default();
             backend.sync_full(&table).unwrap();
-            let wait = std::time::Duration::from_secs(2);
             runtime.block_on(async {
-                let early = tokio::time::timeout(wait / 4, backend.disturbed()).await;
+                let early = tokio::time::timeout(10 * check_every, backend.disturbed()).await;
                 assert!(early.is_err(), "nobody did anything");
             });
             let program = format!("iptables-{}", flavour.name());
@@ -119,7 +121,7 @@ fn a_flush_is_noticed() {
                 let status = std::process::Command::new(&program).args(arguments).status().unwrap();
                 assert!(status.success());
                 runtime.block_on(async {
-                    tokio::time::timeout(wait * 5, backend.disturbed()).await.expect("noticed").unwrap();
+                    tokio::time::timeout(PATIENCE, backend.disturbed()).await.expect("noticed").unwrap();
                 });
                 assert!(backend.sync_full(&table).unwrap().writes > 0);
             }
@@ -141,7 +143,7 @@ fn a_flush_is_noticed_however_often_the_wait_is_begun_anew() {
         let (start, step) = (std::time::Instant::now(), std::time::Duration::from_millis(2));
         runtime.block_on(async {
             while tokio::time::timeout(step, backend.disturbed()).await.is_err() {
-                assert!(start.elapsed() < std::time::Duration::from_secs(20), "nobody looks");
+                assert!(start.elapsed() < PATIENCE, "nobody looks");
             }
         });
     });

@@ -19,7 +19,7 @@ use proxy::backends::nftables::NftablesBackend;
 use proxy_core::names::Protocol;
 use proxy_core::table::*;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// The port of all endpoints.
 const PORT: u16 = 8080;
 /// The client, as the services see it.

@@ -33,7 +33,9 @@ fn a_deleted_lease_is_taken_again() {
     let tally = stream.end();
     // The peer takes the route away with the lease, and back: a moment, which is his right.
     println!("lease deleted: {tally:?}");
-    assert!(tally.gap < 500, "{tally:?}");
+    // The next renewal is hours away: the deletion itself was heard of, and answered by one write.
+    let log = node.log();
+    assert_eq!(log[before..].matches("lease taken again").count(), 1, "{}", &log[before..]);
     assert!(node.flanneld_pid().is_some() && node.is_ready());
     assert_all_reach_all(&lab);
 }

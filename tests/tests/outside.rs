@@ -20,7 +20,7 @@ fn health_readiness_systemd_and_the_end() {
     let node = lab.node("n1");
     let path = node.directory().join("notify");
     let systemd = UnixDatagram::bind(&path).unwrap();
-    systemd.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    systemd.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let heard = || {
         let mut buffer = [0; 256];
         let length = systemd.recv(&mut buffer).expect("word to systemd");

@@ -99,7 +99,7 @@ impl Etcd {
     }
 
     async fn ready(&self) {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(60);
         let log = self.dir.path().join("log");
         loop {
             // A TLS etcd is ready when it takes connections; a plain one when it answers.
