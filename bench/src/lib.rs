@@ -9,6 +9,7 @@
 //! Never: judges while it measures: medians, ratios and goals come from the samples alone.
 
 mod cli;
+mod files;
 pub mod goals;
 pub mod interrupt;
 pub mod machine;

@@ -7,6 +7,7 @@
 
 mod error;
 mod hook;
+mod layout;
 mod maps;
 mod object;
 pub mod overlay;

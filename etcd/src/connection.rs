@@ -15,9 +15,17 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::error::{Attempt, Cause, EtcdError, Failure, code};
-use crate::kv::Repeat;
 use crate::settings::{Endpoint, Settings};
 use crate::tls;
+
+/// Whether a question may be asked again when its connection broke before the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// A second time does no harm.
+    Safe,
+    /// Only where etcd has said that it did not do it.
+    Refused,
+}
 
 /// Time for a connection, log-in and first answer.
 const DIAL_LIMIT: Duration = Duration::from_secs(3);

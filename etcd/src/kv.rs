@@ -3,6 +3,7 @@
 use etcd_client::{DeleteOptions, GetOptions, PutOptions, ResponseHeader, TxnOp, TxnOpResponse};
 
 use crate::Client;
+use crate::connection::Repeat;
 use crate::error::EtcdError;
 use crate::lease::LeaseId;
 
@@ -157,15 +158,6 @@ pub struct Page {
     pub more: bool,
     /// How many there are in the whole range.
     pub count: i64,
-}
-
-/// Whether a question may be asked again when its connection broke before the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Repeat {
-    /// A second time does no harm.
-    Safe,
-    /// Only where etcd has said that it did not do it.
-    Refused,
 }
 
 /// What must be true for a transaction's first branch.

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use etcd_client::LeaseTimeToLiveOptions;
 
 use crate::Client;
+use crate::connection::Repeat;
 use crate::error::EtcdError;
-use crate::kv::Repeat;
 
 /// A lease's number. etcd chooses it at random.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -18,8 +18,9 @@ use std::sync::Arc;
 
 use connection::Connection;
 
+pub use connection::Repeat;
 pub use error::{Attempt, Cause, EtcdError};
-pub use kv::{Compare, Header, KeyValue, Op, Page, Range, Repeat, Reply, Span, Txn, TxnOutcome};
+pub use kv::{Compare, Header, KeyValue, Op, Page, Range, Reply, Span, Txn, TxnOutcome};
 pub use lease::{Granted, LeaseId, LeaseInfo};
 pub use maintenance::Status;
 pub use settings::{Secret, Settings};

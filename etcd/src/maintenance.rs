@@ -1,8 +1,9 @@
 //! What is asked of a member rather than of the store.
 
 use crate::Client;
+use crate::connection::Repeat;
 use crate::error::EtcdError;
-use crate::kv::{Header, Repeat};
+use crate::kv::Header;
 
 /// How the member we are connected to is.
 #[derive(Clone, Debug, PartialEq, Eq)]

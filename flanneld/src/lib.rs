@@ -4,6 +4,7 @@
 //! leases want it. What the kernel should hold is decided in `flanneld-core`; this package looks and does.
 //! Begin at [`daemon`]. Never: decides what a table should hold, or knows a netlink message.
 
+mod accounting;
 pub mod daemon;
 mod error;
 mod files;

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::LabError;
-use crate::plan::POD_BRIDGE;
+
+/// The bridge of a node's pods.
+pub const POD_BRIDGE: &str = "docker0";
 
 /// Where the daemon of a node answers `/healthz`, `/readyz` and `/metrics`, on the node's loopback address.
 pub const HEALTH_PORT: u16 = 8286;

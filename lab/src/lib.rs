@@ -40,6 +40,7 @@ pub mod status;
 pub mod summary;
 pub mod table;
 pub mod wire;
+pub mod words;
 
 pub use error::LabError;
 pub use flanneld::{Binary, FlanneldOptions};

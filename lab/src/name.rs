@@ -4,6 +4,14 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+/// The lab that commands mean when no name is given.
+pub const DEFAULT_NAME: &str = "lab";
+
+/// ` --name NAME`, unless it is the name that need not be said.
+pub(crate) fn name_flag(name: &LabName) -> String {
+    if name.as_str() == DEFAULT_NAME { String::new() } else { format!(" --name {name}") }
+}
+
 /// The name of a lab: 1..=20 lower-case letters and digits, a letter first.
 ///
 /// There is no dash in it, so that `weft-NAME-n1-p1` can be taken apart in one way only and no lab's

@@ -10,12 +10,11 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use crate::error::LabError;
+pub use crate::flanneld::POD_BRIDGE;
 use crate::spec::{Spec, Topology};
 
 /// The switch's name inside the hub.
 pub const SWITCH: &str = "switch";
-/// The bridge of a node's pods.
-pub const POD_BRIDGE: &str = "docker0";
 /// etcd's port.
 pub const ETCD_PORT: u16 = 2379;
 
@@ -307,11 +306,6 @@ fn join_directly(spec: &Spec, hub: &str, nodes: &[NodePlan], steps: &mut Vec<Ste
         let last = u8::try_from(11 + i).unwrap_or(u8::MAX);
         steps.push(address(&node.netns, "eth1", v4(Ipv4Addr::new(172, 31, 0, last))));
     }
-}
-
-/// The networks that join the nodes, and reach etcd.
-pub(crate) fn underlays() -> [Ipv4Net; 2] {
-    [Ipv4Addr::new(172, 30, 0, 0), Ipv4Addr::new(172, 31, 0, 0)].map(v4)
 }
 
 fn node_address(i: u16) -> Ipv4Addr {

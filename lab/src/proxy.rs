@@ -7,7 +7,7 @@ use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
 
 use crate::flanneld::Binary;
-use crate::spec::ProxyMode;
+use crate::words::ProxyMode;
 
 /// Where the proxy of a node answers `/readyz`, `/proxyMode` and `/metrics`, on the node's loopback address.
 pub const REPORT_PORT: u16 = 10249;

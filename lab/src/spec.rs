@@ -1,11 +1,9 @@
 //! What somebody wants a lab to be. Plain data, checked once.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
-use proxy::modes::{MODES, Mode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -13,6 +11,7 @@ use crate::error::LabError;
 use crate::flanneld::FlanneldOptions;
 use crate::name::LabName;
 use crate::proxy::{IPV6_SERVICE_CIDR, ProxyOptions};
+pub use crate::words::{Backend, Datapath, ProxyMode, UnknownWord};
 
 /// The most nodes of a lab: the last node's underlay address ends in 10 + this.
 pub const MAX_NODES: u16 = 200;
@@ -137,7 +136,7 @@ impl Spec {
         if !(8..=28).contains(&range.prefix_len()) {
             return refuse(format!("{range} for ClusterIPs: want a network of length 8 to 28"));
         }
-        let taken = self.pod_networks().into_iter().chain(crate::plan::underlays().map(IpNet::V4));
+        let taken = self.pod_networks().into_iter().chain(underlays());
         if let Some(other) = taken.into_iter().find(|net| overlap(*net, IpNet::V4(range))) {
             return refuse(format!(
                 "{range} for ClusterIPs meets {other}, which the lab uses already; --service-cidr names another range"
@@ -205,6 +204,11 @@ fn merge(base: &mut Value, over: &Value) {
     }
 }
 
+/// The networks that join the nodes, and reach etcd.
+fn underlays() -> [IpNet; 2] {
+    [[172, 30, 0, 0], [172, 31, 0, 0]].map(|network| IpNet::new_assert(IpAddr::from(network), 24))
+}
+
 fn overlap(a: IpNet, b: IpNet) -> bool {
     a.contains(&b) || b.contains(&a)
 }
@@ -220,118 +224,6 @@ pub enum Topology {
     /// bridge in the way.
     Direct,
 }
-
-/// One word out of a closed list.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{given:?} is no {what}; there is {known}")]
-pub struct UnknownWord {
-    pub what: &'static str,
-    pub given: String,
-    pub known: String,
-}
-
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-        pub enum $name {
-            $($(#[$variant_doc])* #[serde(rename = $word)] $variant),+
-        }
-
-        impl $name {
-            /// Every one of them, in the order in which help shows them.
-            pub const ALL: &[Self] = &[$(Self::$variant),+];
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(match self { $(Self::$variant => $word),+ })
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = UnknownWord;
-
-            fn from_str(given: &str) -> Result<Self, UnknownWord> {
-                match given {
-                    $($word => Ok(Self::$variant),)+
-                    _ => Err(UnknownWord {
-                        what: $what,
-                        given: given.to_owned(),
-                        known: [$($word),+].join(", "),
-                    }),
-                }
-            }
-        }
-    };
-}
-
-words!(
-    /// What carries packets between nodes.
-    Backend, "backend of the lab",
-    /// flannel's packet in UDP, port 8285.
-    Udp = "udp",
-    /// The kernel's VXLAN.
-    Vxlan = "vxlan",
-    /// Plain routes: the nodes share a switch.
-    HostGw = "host-gw"
-);
-
-/// How the service proxies of a lab write services into the kernel: one of the proxy's own [`MODES`], known by its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct ProxyMode(Mode);
-
-impl Default for ProxyMode {
-    fn default() -> Self {
-        Self(MODES[0])
-    }
-}
-
-impl fmt::Display for ProxyMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.0.as_str())
-    }
-}
-
-impl FromStr for ProxyMode {
-    type Err = UnknownWord;
-
-    fn from_str(given: &str) -> Result<Self, UnknownWord> {
-        let known = || MODES.iter().map(|mode| mode.as_str()).collect::<Vec<_>>().join(", ");
-        let found = MODES.iter().find(|mode| mode.as_str() == given);
-        found.map(|mode| Self(*mode)).ok_or_else(|| UnknownWord {
-            what: "mode of the service proxy",
-            given: given.to_owned(),
-            known: known(),
-        })
-    }
-}
-
-impl TryFrom<String> for ProxyMode {
-    type Error = UnknownWord;
-
-    fn try_from(given: String) -> Result<Self, UnknownWord> {
-        given.parse()
-    }
-}
-
-impl From<ProxyMode> for String {
-    fn from(mode: ProxyMode) -> Self {
-        mode.to_string()
-    }
-}
-
-words!(
-    /// How the udp backend moves packets.
-    Datapath, "data path",
-    /// The best that the kernel allows.
-    Auto = "auto",
-    /// Two programs in the kernel.
-    Ebpf = "ebpf",
-    /// User space, one packet per system call.
-    Simple = "simple"
-);
 
 #[cfg(test)]
 mod tests {

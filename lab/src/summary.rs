@@ -70,7 +70,7 @@ fn gigabits(rate: f64) -> String {
 /// Commands that work in this very lab, as they can be typed.
 fn next(lab: &Lab) -> String {
     let name = &lab.spec().name;
-    let (weft_lab, flag) = (call::lab(), crate::cli::name_flag(name));
+    let (weft_lab, flag) = (call::lab(), crate::name::name_flag(name));
     let mut lines = vec![(format!("{weft_lab} status{flag}"), "nodes, leases, pods, services, counters")];
     let address = |pod: &Pod| Some(*lab.find_node(pod.node())?.pod_addresses(pod).ok()?.first()?);
     let first = lab.pods().next();
@@ -102,7 +102,7 @@ fn try_services(lab: &Lab) -> String {
     let cluster_ip = services::cluster_ips(lab.spec()).first().copied();
     let source = lab.find_node(pod.node()).and_then(|node| Some(*node.pod_addresses(pod).ok()?.first()?));
     let (Some(ip), Some(source)) = (cluster_ip, source) else { return String::new() };
-    let (weft_lab, flag) = (call::lab(), crate::cli::name_flag(&lab.spec().name));
+    let (weft_lab, flag) = (call::lab(), crate::name::name_flag(&lab.spec().name));
     let target = Target { address: (ip, services::PORT).into(), transport: Transport::Tcp };
     let node_port = lab.nodes().last().map_or(ip, |node| node.underlay().into());
     let node_port = Target { address: (node_port, services::NODE_PORT).into(), transport: Transport::Udp };

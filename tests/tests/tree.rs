@@ -47,6 +47,7 @@ const EXCLUSIVE: [(&str, &str); 7] = [
 
 struct Package {
     name: String,
+    folder: PathBuf,
     /// Name and whether it is for tests only.
     dependencies: Vec<(String, bool)>,
 }
@@ -69,6 +70,7 @@ fn packages() -> Vec<Package> {
         .iter()
         .map(|package| Package {
             name: package["name"].as_str().expect("a package has a name").to_owned(),
+            folder: Path::new(package["manifest_path"].as_str().expect("a file")).with_file_name(""),
             dependencies: package["dependencies"]
                 .as_array()
                 .expect("a list")
@@ -146,6 +148,77 @@ fn files(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
         } else if name.ends_with(ending) {
             found.push(path);
         }
+    }
+}
+
+/// Modules that may name one another, though they stand side by side, and why.
+const CIRCLES: [(&str, &str, &str); 2] = [
+    // Each backend's part of the network configuration has the type of that backend's own module.
+    ("flanneld-core", "config", "overlay"),
+    // An option is one of the modes; a mode is opened with all options.
+    ("proxy", "options", "modes"),
+];
+
+/// The modules at the top of a package that code names: by `crate::`, or by as many `super::` as lead there.
+fn named(code: &str, depth: usize) -> BTreeSet<String> {
+    let roots = ["crate::".to_owned(), "super::".repeat(depth)];
+    let behind = roots.iter().flat_map(|root| code.split(root.as_str()).skip(1));
+    let names = behind.flat_map(|rest| match rest.strip_prefix('{') {
+        Some(several) => several.split('}').next().unwrap_or_default().split(',').collect(),
+        None => vec![rest],
+    });
+    let word =
+        |text: &str| text.trim().split(|c: char| !c.is_alphanumeric() && c != '_').next().map(str::to_owned);
+    names.filter_map(word).collect()
+}
+
+/// Which modules at the top of a package name which others. Tests do not count.
+fn graph(package: &Package) -> BTreeMap<String, BTreeSet<String>> {
+    let (source, mut found) = (package.folder.join("src"), Vec::new());
+    files(&source, ".rs", &mut found);
+    let mut graph: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for path in found {
+        let place = path.strip_prefix(&source).expect("below src").with_extension("");
+        let mut parts: Vec<_> = place.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+        parts.retain(|part| part != "mod");
+        let top = parts[0].clone();
+        if ["lib", "main"].contains(&&*top) || parts.iter().any(|part| part == "tests") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).expect("a source file");
+        // Tests inside a file stand at its end.
+        let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+        let code: Vec<_> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        let code = code.join("\n");
+        let mut known = named(&code, parts.len());
+        known.remove(&top);
+        graph.entry(top).or_default().extend(known);
+    }
+    graph
+}
+
+#[test]
+fn modules_at_the_top_of_a_package_do_not_know_one_another_in_circles() {
+    for package in packages() {
+        let mut graph = graph(&package);
+        for (_, from, to) in CIRCLES.iter().filter(|(name, ..)| *name == package.name) {
+            let known = graph.get_mut(*from).expect("a module");
+            assert!(
+                known.remove(*to),
+                "{} is no exception any more: {from} does not name {to}",
+                package.name
+            );
+        }
+        // Who knows nobody that is left, or is known by nobody, is in no circle.
+        while let Some(outside) = graph.iter().find_map(|(module, known)| {
+            let knows = known.iter().any(|other| graph.contains_key(other));
+            let is_known = graph.values().any(|known| known.contains(module));
+            (!knows || !is_known).then(|| module.clone())
+        }) {
+            graph.remove(&outside);
+        }
+        let modules: BTreeSet<&String> = graph.keys().collect();
+        assert!(modules.is_empty(), "{}: {modules:?} know one another in a circle: {graph:?}", package.name);
     }
 }
 

@@ -1,6 +1,5 @@
 //! Weft's own commands.
 
-use std::io::{IsTerminal, stderr, stdout};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -51,16 +50,4 @@ impl Cli {
             Command::Bench(bench) => bench.run(),
         }
     }
-}
-
-/// What clap has to say instead of a command line: help, a version, or what is wrong.
-pub fn answer(answer: &clap::Error) -> ExitCode {
-    let text = answer.render();
-    match (answer.use_stderr(), stderr().is_terminal(), stdout().is_terminal()) {
-        (true, true, _) => telemetry::note!("{}", text.ansi().to_string().trim_end()),
-        (true, false, _) => telemetry::note!("{}", text.to_string().trim_end()),
-        (false, _, true) => telemetry::put!("{}", text.ansi()),
-        (false, _, false) => telemetry::put!("{text}"),
-    }
-    u8::try_from(answer.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
 }

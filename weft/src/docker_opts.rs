@@ -43,7 +43,7 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
     let name = OsString::from("weft docker-opts");
     let cli = match Cli::try_parse_from(std::iter::once(&name).chain(arguments)) {
         Ok(cli) => cli,
-        Err(answer) => return crate::cli::answer(&answer),
+        Err(answer) => return crate::usage::answer(&answer),
     };
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,

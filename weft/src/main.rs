@@ -6,6 +6,7 @@ mod cli;
 mod docker_opts;
 mod names;
 mod services;
+mod usage;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
         Some((Program::Proxy, rest)) => proxy::main(rest),
         None => match cli::Cli::try_parse_from(&arguments) {
             Ok(cli) => cli.run(),
-            Err(answer) => cli::answer(&answer),
+            Err(answer) => usage::answer(&answer),
         },
     };
     telemetry::output::finish("weft", code)

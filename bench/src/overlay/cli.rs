@@ -9,7 +9,7 @@ use super::mode::Mode;
 use super::run::{self, Wanted};
 use super::sample::Settings;
 use super::{plot, table};
-use crate::cli::{Files, PEERS, peer};
+use crate::files::{Files, PEERS, peer};
 use crate::interrupt::Interrupt;
 use lab::LabError;
 

@@ -11,7 +11,7 @@ use super::objects;
 use super::run::{self, Wanted};
 use super::sample::{FeedKind, Settings};
 use super::table;
-use crate::cli::Files;
+use crate::files::Files;
 use crate::interrupt::Interrupt;
 use lab::LabError;
 use lab::flanneld::Binary;

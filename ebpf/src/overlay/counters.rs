@@ -46,7 +46,7 @@ macro_rules! reasons {
             }
         }
 
-        const _: () = { $(assert!($index < super::layout::EVENTS);)* };
+        const _: () = { $(assert!($index < crate::layout::EVENTS);)* };
     };
 }
 

@@ -10,8 +10,8 @@ use aya::maps::{Array, HashMap, LpmTrie, MapData, MapError, PerCpuArray, PerCpuH
 use ipnet::Ipv4Net;
 
 use super::counters::{Counters, DropReason, PeerCounters, UserReason};
-use super::layout::{CREDIT, Count, PortKey, State};
 use crate::error::EbpfError;
+use crate::layout::{CREDIT, Count, PortKey, State};
 use crate::maps::{address, be, ignore_absent, map_error, take, write};
 
 /// How many leases the maps hold (`OVERLAY_MAX_LEASES`).

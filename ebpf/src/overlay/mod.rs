@@ -4,7 +4,6 @@
 //! Never: decides which lease exists, opens the tun or the socket, knows flanneld's configuration.
 
 mod counters;
-pub(crate) mod layout;
 mod maps;
 mod probe;
 mod programs;
@@ -19,10 +18,10 @@ use ipnet::Ipv4Net;
 
 use crate::error::{EbpfError, Unsupported};
 use crate::hook::{Hook, HookKind, interface_name, program_id};
+use crate::layout::{Config, LAYOUT, State};
 use crate::maps::be;
 use crate::pins;
 use crate::sys;
-use layout::{Config, LAYOUT, State};
 use maps::{Maps, pinned_state};
 use programs::{DECAP, ENCAP, OBJECT, PORTS};
 
@@ -33,7 +32,7 @@ pub use probe::probe;
 /// For tests that run one program on one packet: the object and the layouts of its maps.
 #[doc(hidden)]
 pub mod raw {
-    pub use super::layout::{Config, State};
+    pub use crate::layout::{Config, State};
 
     pub static ELF: &[u8] = super::OBJECT.elf;
 }

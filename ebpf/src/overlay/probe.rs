@@ -11,8 +11,8 @@ use crate::error::Unsupported;
 use crate::hook::HookKind;
 use crate::object::{self, classifier};
 
-use super::layout::Config;
 use super::programs::{DECAP, ENCAP, OBJECT};
+use crate::layout::Config;
 
 /// Loads the programs, and attaches them to the loopback interface of a network namespace that lives
 /// only for this call. Where no such namespace can be made, only loads them.

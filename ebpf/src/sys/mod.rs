@@ -8,7 +8,7 @@ pub mod tc;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use crate::overlay::layout::{Config, Count, State};
+use crate::layout::{Config, Count, State};
 
 // SAFETY: all are repr(C), made of integers only, without padding (their sizes are asserted).
 unsafe impl aya::Pod for Config {}

@@ -17,8 +17,8 @@ use ipnet::IpNet;
 use tokio::sync::Notify;
 
 use super::contests::Contests;
+use crate::accounting::Counted;
 use crate::error::{FlanneldError, chain};
-use crate::firewall::accounting::Counted;
 use crate::kernel::{self, Failure, Observed, Raw, Shield};
 use crate::metrics::Metrics;
 use crate::peers::Peers;

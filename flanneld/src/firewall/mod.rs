@@ -4,7 +4,6 @@
 //! `flanneld_core::firewall`'s. Begin at [`Firewall::start`].
 //! Never: touches a chain that is not flannel's by name.
 
-pub mod accounting;
 mod choice;
 mod iptables;
 mod nftables;
@@ -24,10 +23,10 @@ use host::nftables::{Batch, Event, Monitor, Nftables, TableId, Writer};
 use ipnet::IpNet;
 use tokio::time::Instant;
 
+use crate::accounting::{self, Counted};
 use crate::error::{FlanneldError, chain};
 use crate::metrics::Metrics;
 use crate::options::Options;
-use accounting::Counted;
 use choice::Kind;
 use iptables::{Iptables, Restores};
 use nftables::Names;

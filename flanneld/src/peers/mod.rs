@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use host::nftables::{Nftables, TableId};
 use tokio::sync::Notify;
 
-use crate::firewall::accounting;
+use crate::accounting;
 use crate::traffic::Traffic;
 use crate::udp::UdpPath;
 

@@ -8,7 +8,6 @@ use super::shared::Shared;
 use super::simple::Simple;
 use super::socket;
 use super::spec::UdpSpec;
-use crate::error::chain;
 use ebpf::EbpfError;
 use ebpf::overlay::{Bridge, Overlay};
 use host::HostError;
@@ -24,6 +23,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
+use telemetry::logs::chain;
 
 /// Where a BPF file system is mounted by convention; pins lie in a folder below.
 const BPFFS: &str = "/sys/fs/bpf";

@@ -152,7 +152,7 @@ pub fn explain_from(lab: &Lab, from: &str, target: &Target) -> Result<Option<Str
 
 /// `weft proxy diff ...` on a node, as it can be typed.
 pub fn diff_command(spec: &Spec, node: &str) -> String {
-    let name = crate::cli::name_flag(&spec.name);
+    let name = crate::name::name_flag(&spec.name);
     format!("{} exec{name} {node} -- weft proxy diff {}", call::lab(), tool_flags(spec, node))
 }
 

@@ -86,7 +86,7 @@ fn advice(lab: &LabName, failed: &[&PairResult]) -> String {
     let Some(first) = failed.first() else { return String::new() };
     let node = |end: &str| end.split('-').next().unwrap_or(end).to_owned();
     let (from, to, address) = (node(&first.from), node(&first.to), first.address);
-    let (call, name) = (call::lab(), crate::cli::name_flag(lab));
+    let (call, name) = (call::lab(), crate::name::name_flag(lab));
     let exec = format!("{call} exec{name}");
     let kinds: BTreeSet<Probe> = failed.iter().flat_map(|r| r.failures().map(|(probe, _)| probe)).collect();
     let guess = match kinds.iter().collect::<Vec<_>>()[..] {

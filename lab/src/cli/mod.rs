@@ -18,17 +18,10 @@ use crate::check::PairResult;
 use crate::down;
 use crate::error::LabError;
 use crate::lab::Lab;
-use crate::name::LabName;
+pub use crate::name::DEFAULT_NAME;
+use crate::name::{LabName, name_flag};
 use crate::state;
 use crate::status;
-
-/// The lab that commands mean when no name is given.
-pub const DEFAULT_NAME: &str = "lab";
-
-/// ` --name NAME`, unless it is the name that need not be said.
-pub(crate) fn name_flag(name: &LabName) -> String {
-    if name.as_str() == DEFAULT_NAME { String::new() } else { format!(" --name {name}") }
-}
 
 /// Many nodes on this one machine, with pods on each, in network namespaces
 ///

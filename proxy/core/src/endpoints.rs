@@ -9,7 +9,28 @@ use std::net::IpAddr;
 
 use crate::names::{Family, Name, Protocol};
 use crate::objects::{EndpointSlice, Hints, SliceEndpoint};
-use crate::table::{Endpoint, Scope};
+
+/// Which of a port's two groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    Cluster,
+    Local,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Endpoint {
+    pub ip: IpAddr,
+    pub port: u16,
+    /// On this node.
+    pub is_local: bool,
+}
+
+/// `10.244.1.7:80`, `[fd00::7]:80`.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        std::net::SocketAddr::new(self.ip, self.port).fmt(f)
+    }
+}
 
 /// An endpoint before any choice.
 #[derive(Clone, Copy, Debug, PartialEq)]

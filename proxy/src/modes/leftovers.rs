@@ -4,9 +4,10 @@
 
 use std::fmt;
 
+use telemetry::logs::chain;
+
 use super::{FOREIGN, MODES};
 use crate::backends::{BackendError, Territory};
-use crate::error::chain;
 
 /// Finds what a mode, ours or kube-proxy's, has in the kernel.
 pub trait Leftovers: Sync {

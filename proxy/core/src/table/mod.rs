@@ -20,6 +20,7 @@ use ipnet::IpNet;
 use overlap::WithNodes;
 pub use overlap::{Overlap, Taken};
 
+pub use crate::endpoints::{Endpoint, Scope};
 use crate::names::{Family, Name, PortName, Protocol, ServiceName};
 
 /// Every service port is in here once per family that it serves.
@@ -230,13 +231,6 @@ pub enum Action {
     Drop,
 }
 
-/// Which of a port's two groups.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    Cluster,
-    Local,
-}
-
 /// Whether the source address becomes the node's. Beyond this, a packet whose source is the chosen endpoint itself
 /// (hairpin) is always masqueraded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -265,21 +259,6 @@ impl FromIterator<Endpoint> for Group {
         endpoints.sort_unstable();
         endpoints.dedup();
         if endpoints.is_empty() { Group::default() } else { Group(endpoints.into()) }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Endpoint {
-    pub ip: IpAddr,
-    pub port: u16,
-    /// On this node.
-    pub is_local: bool,
-}
-
-/// `10.244.1.7:80`, `[fd00::7]:80`.
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        std::net::SocketAddr::new(self.ip, self.port).fmt(f)
     }
 }
 
