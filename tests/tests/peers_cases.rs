@@ -288,12 +288,14 @@ impl Subject for Original {
         });
         let wanted = objects.map(stored).chain([own]).collect();
         let setting = self.setting(case);
-        self.put(wanted);
-        if case.stuck.contains_key(&self.name) {
-            // What its log says then is of this case.
+        // Where it is stuck, what its log says is to be of this case.
+        let stuck = case.stuck.contains_key(&self.name);
+        let starts = stuck || self.running.as_ref().is_none_or(|(running, _)| *running != setting);
+        if starts {
+            // First: with its former settings it would follow these objects too, the marking service among them.
             self.running = None;
         }
-        let starts = self.running.as_ref().is_none_or(|(running, _)| *running != setting);
+        self.put(wanted);
         if starts {
             self.start(&setting, case);
         }
