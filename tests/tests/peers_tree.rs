@@ -49,7 +49,16 @@ fn objects() -> Vec<Value> {
                    "ports": [{"name": "", "port": 8080, "protocol": "TCP"}]}),
         ]
     };
-    [node].into_iter().chain((1..=SERVICES).flat_map(of)).collect()
+    // So many ports that their address has a chain of its own.
+    let ports: Vec<Value> = (0..20).map(|n| json!({"name": format!("p{n}"), "port": 80 + n})).collect();
+    let wide = [
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "wide"},
+               "spec": {"clusterIP": "10.96.2.1", "clusterIPs": ["10.96.2.1"], "ports": ports}}),
+        json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+               "metadata": {"name": "wide", "labels": {"kubernetes.io/service-name": "wide"}},
+               "endpoints": [{"addresses": ["10.244.1.1"]}], "ports": ports}),
+    ];
+    [node].into_iter().chain((1..=SERVICES).flat_map(of)).chain(wide).collect()
 }
 
 fn saved(node: &Namespace) -> Saved {
@@ -111,8 +120,8 @@ fn kube_proxy_deletes_the_tree_when_it_takes_a_node_over() {
     weft.arg(format!("--kubeconfig={}", kubeconfig.display())).args(FLAGS).stdin(Stdio::null());
     let mut weft = weft.spawn().expect("weft runs");
     until(
-        "the tree, and no chain for an endpoint",
-        &|saved| matches!(services(saved), (services, 16, 0) if services >= all),
+        "the tree, a chain for the address of many ports, and none for an endpoint",
+        &|saved| matches!(services(saved), (services, 17, 0) if services >= all + 20),
     );
     weft.kill().expect("it runs");
     weft.wait().expect("our own child");
