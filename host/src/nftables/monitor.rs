@@ -7,9 +7,10 @@ use netlink_sys::protocols::NETLINK_NETFILTER;
 use netlink_sys::{AsyncSocket, AsyncSocketExt, TokioSocket};
 use nix::sys::socket::{setsockopt, sockopt};
 
+use super::family::Family;
 use super::message::kind_of;
 use super::numbers::{any, generation, message};
-use super::object::{Family, TableId};
+use super::object::TableId;
 use super::writer::Writer;
 use crate::error::HostError;
 use crate::wire::{Message, Messages};

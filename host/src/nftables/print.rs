@@ -5,6 +5,7 @@ use std::fmt::{Display, Formatter, Result, Write};
 use super::batch::{Batch, Op};
 use super::data::{Type, show_fields};
 use super::expr::Verdict;
+use super::family::Family;
 use super::object::*;
 use super::set::*;
 use super::show::{self, time};

@@ -3,6 +3,7 @@
 use super::Nftables;
 use super::data::{Data, Type};
 use super::decode::{Counts, expressions, value, verdict};
+use super::family::Family;
 use super::message::*;
 use super::numbers::*;
 use super::object::*;

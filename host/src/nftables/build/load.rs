@@ -2,7 +2,7 @@
 
 use crate::nftables::data::{Data, Type};
 use crate::nftables::expr::*;
-use crate::nftables::object::Family;
+use crate::nftables::family::Family;
 
 /// Something that can be loaded into registers.
 #[derive(Clone, Debug, PartialEq, Eq)]

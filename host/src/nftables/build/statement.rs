@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::{Load, Statement};
 use crate::nftables::data::Port;
 use crate::nftables::expr::*;
-use crate::nftables::object::Family;
+use crate::nftables::family::Family;
 
 pub fn accept() -> Statement {
     verdict(Verdict::Accept)

@@ -10,7 +10,8 @@ use words::*;
 
 use super::data::{Data, Type};
 use super::expr::*;
-use super::object::{Family, Rule};
+use super::family::Family;
+use super::object::Rule;
 
 pub(super) fn rule(rule: &Rule) -> String {
     let mut printer = Printer { family: rule.table.family, ..Printer::default() };
