@@ -95,8 +95,8 @@ fn candidate<'a>(endpoint: &'a SliceEndpoint, port: u16, place: Place) -> Candid
     }
 }
 
-/// Of two slices with one endpoint the one that says that it is on this node counts, as with kube-proxy. Of two pods with
-/// one address, while the first of them goes, the living one does.
+/// Of two slices with one endpoint the one that says that it is on this node counts; kube-proxy takes whichever its map
+/// yields. Of two pods with one address, while the first of them goes, the living one does.
 fn rank(candidate: &Candidate) -> (bool, bool, bool) {
     (!candidate.endpoint.is_local, candidate.terminating, !candidate.ready)
 }
