@@ -1,0 +1,179 @@
+//! What the server knows of a kind: one entry of one table, whether built in or defined at run time.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use control_schema::library::Schema;
+use serde_json::Value;
+
+use crate::field::FieldError;
+use crate::table::Columns;
+
+/// A kind of objects. Names are as in discovery: `pods`, `pod`, `Pod`.
+#[derive(Clone, Debug)]
+pub struct Kind {
+    /// Empty for the core kinds.
+    pub group: Cow<'static, str>,
+    pub kind: Cow<'static, str>,
+    pub plural: Cow<'static, str>,
+    pub singular: Cow<'static, str>,
+    pub short_names: Vec<Cow<'static, str>>,
+    /// `all`, `api-extensions`.
+    pub categories: Vec<Cow<'static, str>>,
+    pub namespaced: bool,
+    /// Served versions, the preferred one first. All have the same objects, converted by [`Strategy::convert`].
+    pub versions: Vec<Version>,
+    /// The one that is stored and that strategies see: an index into `versions`.
+    pub storage_version: usize,
+    /// Under `/registry/`, before `/NAMESPACE/NAME`: `configmaps`, `services/specs`, `minions`,
+    /// `GROUP/PLURAL` for CustomResourceDefinitions and aggregated kinds.
+    pub storage: Cow<'static, str>,
+    pub subresources: Vec<Subresource>,
+    pub traits: Traits,
+    pub strategy: Arc<dyn Strategy>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Version {
+    pub name: Cow<'static, str>,
+    pub schema: Schema,
+    pub columns: Columns,
+}
+
+/// Subresources that behave in one of the ways that the engine knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subresource {
+    Status,
+    Scale,
+    Binding,
+    Eviction,
+    EphemeralContainers,
+    Resize,
+    Log,
+    Exec,
+    Attach,
+    PortForward,
+    Proxy,
+    Token,
+    Finalize,
+    Approval,
+}
+
+/// What is not the same for all kinds, and no strategy's to decide.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traits {
+    /// PUT creates what is not there.
+    pub create_on_update: bool,
+    /// PUT without a resourceVersion is refused.
+    pub needs_resource_version: bool,
+    /// `DELETE` of the collection is not offered (namespaces).
+    pub no_delete_collection: bool,
+    /// `DELETE` waits for `gracePeriodSeconds` (pods).
+    pub graceful: bool,
+    /// Propagation policies leave no finalizer (events, IP addresses).
+    pub no_garbage_collection: bool,
+    /// Only `create`: the answer is the object with a status (reviews).
+    pub only_create: bool,
+    /// Seconds after which an object goes by itself (events: 3600).
+    pub ttl: Option<u32>,
+}
+
+/// Who changes an object, and when: a strategy has no clock of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    pub now: SystemTime,
+    pub namespace: &'a str,
+    /// Empty for the object itself.
+    pub subresource: Option<Subresource>,
+    pub user: &'a str,
+}
+
+/// What creating and changing means for a kind. Objects are in the storage version, decoded and defaulted by the
+/// schema. All methods have a default: the strategy of a kind without any particulars.
+pub trait Strategy: std::fmt::Debug + Send + Sync {
+    /// Defaults that depend on other fields. Runs after the schema's own, on create, update and read.
+    fn set_defaults(&self, _object: &mut Value) {}
+
+    /// Takes away what a client may not set at creation; by default the status, where there is a status subresource.
+    fn prepare_create(&self, _object: &mut Value, _context: &Context<'_>) {}
+
+    /// Takes back what a client may not change, and counts `metadata.generation` on.
+    fn prepare_update(&self, _new: &mut Value, _old: &Value, _context: &Context<'_>) {}
+
+    fn validate_create(&self, _object: &Value, _context: &Context<'_>) -> Vec<FieldError> {
+        Vec::new()
+    }
+
+    fn validate_update(&self, _new: &Value, _old: &Value, _context: &Context<'_>) -> Vec<FieldError> {
+        Vec::new()
+    }
+
+    /// Lines for the client's `Warning` headers.
+    fn warnings(&self, _object: &Value) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Which rule a name follows.
+    fn name_rule(&self) -> NameRule {
+        NameRule::Subdomain
+    }
+
+    /// Fields that field selectors may ask for besides `metadata.name` and `metadata.namespace`.
+    fn selectable(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The value of one of [`Strategy::selectable`]; empty where the object has none.
+    fn selected(&self, _object: &Value, _field: &str) -> String {
+        String::new()
+    }
+
+    /// How long a deletion waits, in seconds, where [`Traits::graceful`]; `asked` is what the client wants.
+    fn grace_period(&self, _object: &Value, _asked: Option<i64>) -> i64 {
+        0
+    }
+
+    /// From one version of the kind to another. Called only between different ones.
+    fn convert(&self, object: Value, _from: &str, _to: &str) -> Value {
+        object
+    }
+}
+
+/// What a name must be (`ValidateNameFunc` of the original).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameRule {
+    /// DNS-1123 subdomain, up to 253 characters.
+    Subdomain,
+    /// DNS-1123 label, up to 63 characters.
+    Label,
+    /// DNS-1035 label (services).
+    Dns1035,
+    /// One segment of a path: no `/`, no `%`, not `.` or `..` (RBAC, events).
+    PathSegment,
+    /// An IP address in its one true form (IP addresses).
+    Ip,
+}
+
+impl Kind {
+    pub fn version(&self, name: &str) -> Option<&Version> {
+        self.versions.iter().find(|version| version.name == name)
+    }
+
+    pub fn stored(&self) -> &Version {
+        &self.versions[self.storage_version]
+    }
+
+    /// `deployments.apps`, `pods`: as errors name it.
+    pub fn qualified(&self) -> String {
+        if self.group.is_empty() {
+            self.plural.to_string()
+        } else {
+            format!("{}.{}", self.plural, self.group)
+        }
+    }
+
+    pub fn has(&self, subresource: Subresource) -> bool {
+        self.subresources.contains(&subresource)
+    }
+}

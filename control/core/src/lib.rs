@@ -1,0 +1,12 @@
+//! What kinds of objects mean.
+//!
+//! Owns: the table of kinds ([`kind::Kind`]) with each one's strategy, the refusals of the API and their words, and the
+//! decisions about requests: validation, admission, authorization.
+//! Never: performs I/O, reads the clock, or knows how an object travels or is stored.
+
+pub mod access;
+pub mod field;
+pub mod kind;
+pub mod kinds;
+pub mod refusal;
+pub mod table;

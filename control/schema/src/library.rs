@@ -1,0 +1,229 @@
+//! The tree of fields that describes kinds of objects.
+//!
+//! Owns: what a field is called in JSON and in protobuf, which values it takes, how lists and maps of it merge.
+//! A [`Library`] holds structs that refer to one another by number, for some kinds contain themselves.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+/// Structs by number and by name. The built-in kinds share one; each CustomResourceDefinition has its own.
+#[derive(Debug, Default)]
+pub struct Library {
+    structs: Vec<Struct>,
+    by_name: HashMap<Arc<str>, StructId>,
+}
+
+/// A struct's place in its library.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StructId(pub u32);
+
+/// An object with named fields.
+#[derive(Debug)]
+pub struct Struct {
+    /// As OpenAPI v3 names it: `io.k8s.api.core.v1.PodSpec`.
+    pub name: Arc<str>,
+    /// In the original's order, which is that of its JSON.
+    pub fields: Vec<Field>,
+    /// Fields that are not in the list are kept, with the values that they have (`x-kubernetes-preserve-unknown-fields`).
+    pub preserve_unknown: bool,
+    by_name: HashMap<Arc<str>, u32>,
+}
+
+/// A field of a struct.
+#[derive(Clone, Debug)]
+pub struct Field {
+    pub name: Arc<str>,
+    /// In protobuf; 0 where the struct has no protobuf form.
+    pub number: u32,
+    pub presence: Presence,
+    /// The field's own fields stand among its parent's in JSON, and in a message of their own in protobuf
+    /// (`VolumeSource` in `Volume`).
+    pub inline: bool,
+    /// An object without it is refused.
+    pub required: bool,
+    pub patch: Patch,
+    pub of: Type,
+}
+
+/// When a field is written, and what an absent one is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// Not a pointer, and always written, in JSON too: `"status": {}`.
+    Always,
+    /// Not a pointer: JSON leaves a zero value out, protobuf writes it.
+    OmitEmpty,
+    /// A pointer, a list or a map: absent is not zero, and neither encoding writes what is absent.
+    Optional,
+    /// As [`Presence::Optional`], but JSON writes `null` where it is absent.
+    Null,
+}
+
+/// What strategic merge patches do with the field (`x-kubernetes-patch-strategy`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Patch {
+    /// A list whose items merge with those that are there.
+    pub merge: bool,
+    /// Fields of the object that the patch does not name go, where it says `$retainKeys`.
+    pub retain_keys: bool,
+    /// By which items of the list are told apart; `None`: by their values.
+    pub merge_key: Option<Arc<str>>,
+}
+
+/// What values a field, an item of a list or a value of a map takes.
+#[derive(Clone, Debug)]
+pub struct Type {
+    pub shape: Shape,
+    /// Set where nothing was given, before anything else looks at the object.
+    pub default: Option<Value>,
+    /// The only values, where there are any here.
+    pub values: Vec<Value>,
+    /// `null` is a value and is kept (CustomResourceDefinitions); elsewhere it is as good as absent.
+    pub nullable: bool,
+    /// What OpenAPI says besides: `format`, and for CustomResourceDefinitions their validation.
+    pub rules: Option<Arc<Rules>>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Shape {
+    Scalar(Scalar),
+    Struct {
+        id: StructId,
+        /// Replaced as a whole by server-side apply (`x-kubernetes-map-type: atomic`).
+        atomic: bool,
+    },
+    List {
+        items: Box<Type>,
+        kind: ListKind,
+    },
+    Map {
+        values: Box<Type>,
+        atomic: bool,
+    },
+    /// Any JSON at all (`RawExtension`, `JSON`, `x-kubernetes-preserve-unknown-fields` without properties).
+    Any(AnyForm),
+}
+
+/// Values without parts, as they are in JSON, and how protobuf has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scalar {
+    Bool,
+    Int32,
+    Int64,
+    Float,
+    String,
+    /// Base64 in JSON.
+    Bytes,
+    /// RFC 3339 with seconds in JSON; seconds and nanoseconds in protobuf.
+    Time,
+    /// RFC 3339 with microseconds in JSON.
+    MicroTime,
+    /// `1m30s` in JSON; nanoseconds in protobuf.
+    Duration,
+    /// `100m` in JSON; a message with one string in protobuf. JSON takes a number too.
+    Quantity,
+    /// A number or a string.
+    IntOrString,
+}
+
+/// How protobuf carries JSON of any shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnyForm {
+    /// `RawExtension`: an object, its bytes in field 1.
+    Object,
+    /// `FieldsV1`: an object, its bytes in field 1.
+    Fields,
+    /// `JSON` of apiextensions: any value, its bytes in field 1.
+    Value,
+    /// Has no protobuf form (CustomResourceDefinitions).
+    None,
+}
+
+/// How server-side apply merges a list (`x-kubernetes-list-type`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListKind {
+    Atomic,
+    Set,
+    /// Items are told apart by these fields.
+    Map {
+        keys: Vec<Arc<str>>,
+    },
+}
+
+/// What OpenAPI says of a value besides its shape. All are absent for most fields of the built-in kinds.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    pub format: Option<Arc<str>>,
+    /// The rest of the OpenAPI v3 schema of a CustomResourceDefinition, as it was written: bounds, patterns, `allOf`,
+    /// `x-kubernetes-validations`.
+    pub validation: Option<Value>,
+}
+
+impl Library {
+    /// # Panics
+    /// There is one of this name already.
+    pub fn add(&mut self, name: &str, fields: Vec<Field>, preserve_unknown: bool) -> StructId {
+        let id = self.reserve(name);
+        self.define(id, fields, preserve_unknown);
+        id
+    }
+
+    /// A place for a struct that others refer to before its fields are known.
+    ///
+    /// # Panics
+    /// There is one of this name already.
+    pub fn reserve(&mut self, name: &str) -> StructId {
+        let id = StructId(u32::try_from(self.structs.len()).expect("fewer than four billion structs"));
+        let name: Arc<str> = name.into();
+        self.structs.push(Struct {
+            name: Arc::clone(&name),
+            fields: Vec::new(),
+            preserve_unknown: false,
+            by_name: HashMap::new(),
+        });
+        assert!(self.by_name.insert(Arc::clone(&name), id).is_none(), "a second struct named {name}");
+        id
+    }
+
+    pub fn define(&mut self, id: StructId, fields: Vec<Field>, preserve_unknown: bool) {
+        let of = &mut self.structs[id.0 as usize];
+        of.by_name = (0..).zip(&fields).map(|(n, field)| (Arc::clone(&field.name), n)).collect();
+        of.fields = fields;
+        of.preserve_unknown = preserve_unknown;
+    }
+
+    pub fn get(&self, id: StructId) -> &Struct {
+        &self.structs[id.0 as usize]
+    }
+
+    pub fn find(&self, name: &str) -> Option<StructId> {
+        self.by_name.get(name).copied()
+    }
+}
+
+impl Struct {
+    /// The field of this name in JSON, those of inline fields not included.
+    pub fn field(&self, name: &str) -> Option<&Field> {
+        self.by_name.get(name).map(|n| &self.fields[*n as usize])
+    }
+}
+
+impl Type {
+    pub fn new(shape: Shape) -> Self {
+        Self { shape, default: None, values: Vec::new(), nullable: false, rules: None }
+    }
+}
+
+/// A struct and the library it is in: the description of a kind.
+#[derive(Clone, Debug)]
+pub struct Schema {
+    pub library: Arc<Library>,
+    pub root: StructId,
+}
+
+impl Schema {
+    pub fn root(&self) -> &Struct {
+        self.library.get(self.root)
+    }
+}
