@@ -28,7 +28,10 @@ pub struct Struct {
     pub fields: Vec<Field>,
     /// Fields that are not in the list are kept, with the values that they have (`x-kubernetes-preserve-unknown-fields`).
     pub preserve_unknown: bool,
-    by_name: HashMap<Arc<str>, u32>,
+    /// Places in `fields`, by name.
+    by_name: Vec<u32>,
+    /// Places in `fields`, by number in protobuf, which is the order of its encoding.
+    by_number: Vec<u32>,
 }
 
 /// A field of a struct.
@@ -52,11 +55,13 @@ pub struct Field {
 pub enum Presence {
     /// Not a pointer, and always written, in JSON too: `"status": {}`.
     Always,
-    /// Not a pointer: JSON leaves a zero value out, protobuf writes it.
+    /// Not a pointer: JSON leaves a zero value out, protobuf writes it. Lists and maps of built-in kinds: neither
+    /// encoding writes an empty one.
     OmitEmpty,
-    /// A pointer, a list or a map: absent is not zero, and neither encoding writes what is absent.
+    /// A pointer, or anything of a CustomResourceDefinition: absent is not zero, and neither encoding writes what is
+    /// absent.
     Optional,
-    /// As [`Presence::Optional`], but JSON writes `null` where it is absent.
+    /// As [`Presence::Optional`], but JSON writes `null` where it is absent. Lists too.
     Null,
 }
 
@@ -83,6 +88,8 @@ pub struct Type {
     pub nullable: bool,
     /// What OpenAPI says besides: `format`, and for CustomResourceDefinitions their validation.
     pub rules: Option<Arc<Rules>>,
+    /// As Go names it, for errors that do: `[]v1.Container`. Empty for CustomResourceDefinitions.
+    pub go: &'static str,
 }
 
 #[derive(Clone, Debug)]
@@ -96,6 +103,8 @@ pub enum Shape {
     List {
         items: Box<Type>,
         kind: ListKind,
+        /// Stands in a message of its own in protobuf, as its field 1 (`Verbs`, `ExtraValue`).
+        wrapped: bool,
     },
     Map {
         values: Box<Type>,
@@ -136,6 +145,12 @@ pub enum AnyForm {
     Fields,
     /// `JSON` of apiextensions: any value, its bytes in field 1.
     Value,
+    /// `JSONSchemaPropsOrBool`: a boolean in field 1, a schema in field 2.
+    SchemaOrBool(StructId),
+    /// `JSONSchemaPropsOrArray`: a schema in field 1, several in field 2.
+    SchemaOrSchemas(StructId),
+    /// `JSONSchemaPropsOrStringArray`: a schema in field 1, strings in field 2.
+    SchemaOrStrings(StructId),
     /// Has no protobuf form (CustomResourceDefinitions).
     None,
 }
@@ -155,6 +170,9 @@ pub enum ListKind {
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
     pub format: Option<Arc<str>>,
+    /// The value is an object of a kind of its own, whose `apiVersion`, `kind` and `metadata` are kept
+    /// (`x-kubernetes-embedded-resource`).
+    pub embedded_resource: bool,
     /// The rest of the OpenAPI v3 schema of a CustomResourceDefinition, as it was written: bounds, patterns, `allOf`,
     /// `x-kubernetes-validations`.
     pub validation: Option<Value>,
@@ -180,7 +198,8 @@ impl Library {
             name: Arc::clone(&name),
             fields: Vec::new(),
             preserve_unknown: false,
-            by_name: HashMap::new(),
+            by_name: Vec::new(),
+            by_number: Vec::new(),
         });
         assert!(self.by_name.insert(Arc::clone(&name), id).is_none(), "a second struct named {name}");
         id
@@ -188,7 +207,11 @@ impl Library {
 
     pub fn define(&mut self, id: StructId, fields: Vec<Field>, preserve_unknown: bool) {
         let of = &mut self.structs[id.0 as usize];
-        of.by_name = (0..).zip(&fields).map(|(n, field)| (Arc::clone(&field.name), n)).collect();
+        of.by_name = (0..).zip(&fields).map(|(n, _)| n).collect();
+        of.by_number = of.by_name.clone();
+        of.by_name.sort_unstable_by(|a, b| fields[*a as usize].name.cmp(&fields[*b as usize].name));
+        of.by_number.retain(|n| fields[*n as usize].number != 0);
+        of.by_number.sort_unstable_by_key(|n| fields[*n as usize].number);
         of.fields = fields;
         of.preserve_unknown = preserve_unknown;
     }
@@ -205,13 +228,30 @@ impl Library {
 impl Struct {
     /// The field of this name in JSON, those of inline fields not included.
     pub fn field(&self, name: &str) -> Option<&Field> {
-        self.by_name.get(name).map(|n| &self.fields[*n as usize])
+        self.place(name).map(|n| &self.fields[n])
+    }
+
+    /// The place of [`Struct::field`] in `fields`.
+    pub fn place(&self, name: &str) -> Option<usize> {
+        let found = self.by_name.binary_search_by(|n| (*self.fields[*n as usize].name).cmp(name)).ok()?;
+        Some(self.by_name[found] as usize)
+    }
+
+    /// The field of this number in protobuf.
+    pub fn numbered(&self, number: u32) -> Option<&Field> {
+        let found = self.by_number.binary_search_by_key(&number, |n| self.fields[*n as usize].number).ok()?;
+        Some(&self.fields[self.by_number[found] as usize])
+    }
+
+    /// The fields that have a protobuf form, in the order of its encoding.
+    pub fn in_protobuf(&self) -> impl Iterator<Item = &Field> {
+        self.by_number.iter().map(|n| &self.fields[*n as usize])
     }
 }
 
 impl Type {
     pub fn new(shape: Shape) -> Self {
-        Self { shape, default: None, values: Vec::new(), nullable: false, rules: None }
+        Self { shape, default: None, values: Vec::new(), nullable: false, rules: None, go: "" }
     }
 }
 
