@@ -87,13 +87,30 @@ impl FieldError {
         Self::new(Fault::Invalid, path, with(&format!("Invalid value: {}", shown(value)), detail))
     }
 
-    /// `detail` is usually empty: the supported values follow.
+    /// `shown` is how the original shows the value where that is not its JSON here: the fields of its internal structs have
+    /// other names and another order (`{"APIGroup":"","Kind":"Role"}`).
+    pub fn invalid_shown(path: &Path, shown: &str, detail: &str) -> Self {
+        Self::new(Fault::Invalid, path, with(&format!("Invalid value: {shown}"), detail))
+    }
+
+    /// About several fields at once: without a value (`field.OmitValueType`).
+    pub fn invalid_all(path: &Path, detail: &str) -> Self {
+        Self::new(Fault::Invalid, path, with("Invalid value", detail))
+    }
+
+    /// The supported values follow, in the order given.
     pub fn not_supported<T: AsRef<str>>(path: &Path, value: &Value, supported: &[T]) -> Self {
-        let mut names: Vec<String> = supported.iter().map(|name| quoted(name.as_ref())).collect();
-        names.sort();
+        let names: Vec<String> = supported.iter().map(|name| quoted(name.as_ref())).collect();
         let detail =
             if names.is_empty() { String::new() } else { format!("supported values: {}", names.join(", ")) };
         Self::new(Fault::NotSupported, path, with(&format!("Unsupported value: {}", shown(value)), &detail))
+    }
+
+    /// As [`FieldError::not_supported`], with the value as in [`FieldError::invalid_shown`].
+    pub fn not_supported_shown(path: &Path, shown: &str, supported: &[&str]) -> Self {
+        let names: Vec<String> = supported.iter().map(|name| quoted(name)).collect();
+        let detail = format!("Unsupported value: {shown}: supported values: {}", names.join(", "));
+        Self::new(Fault::NotSupported, path, detail)
     }
 
     pub fn duplicate(path: &Path, value: &Value) -> Self {
