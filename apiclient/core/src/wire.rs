@@ -121,22 +121,31 @@ pub struct Details {
     #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
     pub name: String,
     #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    pub group: String,
+    /// In most refusals the plural.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
     pub kind: String,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
+    pub uid: String,
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "is_zero")]
     pub retry_after_seconds: u64,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<Cause>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Cause {
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
     pub reason: String,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
     pub message: String,
     #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
     pub field: String,
+}
+
+fn is_zero(seconds: &u64) -> bool {
+    *seconds == 0
 }
 
 impl Status {

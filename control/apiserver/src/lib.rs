@@ -1,2 +1,4 @@
 //! The Kubernetes API over HTTP. A request's way is one straight line, and the folders are its stations in order:
 //! connection, authentication, authorization, decoding, admission, strategy, store, encoding.
+
+pub mod authentication;

@@ -5,6 +5,7 @@
 //! Never: performs I/O, reads the clock, or knows how an object travels or is stored.
 
 pub mod access;
+pub mod admission;
 pub mod field;
 pub mod kind;
 pub mod kinds;

@@ -10,7 +10,12 @@ fn failure(code: u16, reason: &str, message: String, details: Option<Details>) -
 }
 
 fn about(kind: &Kind, name: &str) -> Option<Details> {
-    Some(Details { name: name.to_owned(), kind: kind.plural.to_string(), ..Details::default() })
+    Some(Details {
+        name: name.to_owned(),
+        group: kind.group.to_string(),
+        kind: kind.plural.to_string(),
+        ..Details::default()
+    })
 }
 
 pub fn not_found(kind: &Kind, name: &str) -> Status {
@@ -46,6 +51,7 @@ pub fn invalid(kind: &Kind, name: &str, errors: &[FieldError]) -> Status {
     };
     let details = Details {
         name: name.to_owned(),
+        group: kind.group.to_string(),
         kind: kind.kind.to_string(),
         causes: errors.iter().map(FieldError::cause).collect(),
         ..Details::default()

@@ -1,0 +1,28 @@
+//! Who sends a request.
+//!
+//! Owns: the trait of what can tell ([`Authenticate`]) and the ways to tell: certificates, tokens, passwords, headers.
+//! Never: decides what somebody may do.
+
+use std::fmt;
+
+use control_core::access::User;
+use futures::future::BoxFuture;
+use http::request::Parts;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+
+/// The request carries credentials that are not right. Why goes into the log; the client only sees 401.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unauthorized(pub String);
+
+/// One way to tell who sends a request.
+pub trait Authenticate: fmt::Debug + Send + Sync {
+    /// `peer` is the chain that the client proved to own in the TLS handshake, its own certificate first; empty where it
+    /// offered none. It is verified here and not in the handshake: which authority it must come from depends on its use.
+    /// `None`: the request says nothing that this way knows.
+    fn authenticate<'a>(
+        &'a self,
+        head: &'a Parts,
+        peer: &'a [CertificateDer<'static>],
+    ) -> BoxFuture<'a, Result<Option<User>, Unauthorized>>;
+}
