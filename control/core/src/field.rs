@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use apiclient_core::names::quoted;
 use apiclient_core::wire::Cause;
 use serde_json::Value;
 
@@ -100,7 +99,7 @@ impl FieldError {
 
     /// The supported values follow, in the order given.
     pub fn not_supported<T: AsRef<str>>(path: &Path, value: &Value, supported: &[T]) -> Self {
-        let names: Vec<String> = supported.iter().map(|name| quoted(name.as_ref())).collect();
+        let names: Vec<String> = supported.iter().map(|name| quote(name.as_ref())).collect();
         let detail =
             if names.is_empty() { String::new() } else { format!("supported values: {}", names.join(", ")) };
         Self::new(Fault::NotSupported, path, with(&format!("Unsupported value: {}", shown(value)), &detail))
@@ -108,7 +107,7 @@ impl FieldError {
 
     /// As [`FieldError::not_supported`], with the value as in [`FieldError::invalid_shown`].
     pub fn not_supported_shown(path: &Path, shown: &str, supported: &[&str]) -> Self {
-        let names: Vec<String> = supported.iter().map(|name| quoted(name)).collect();
+        let names: Vec<String> = supported.iter().map(|name| quote(name)).collect();
         let detail = format!("Unsupported value: {shown}: supported values: {}", names.join(", "));
         Self::new(Fault::NotSupported, path, detail)
     }
@@ -126,11 +125,21 @@ impl FieldError {
     }
 
     pub fn too_long(path: &Path, most: usize) -> Self {
-        Self::new(Fault::TooLong, path, format!("Too long: may not be more than {most} bytes"))
+        let unit = if most == 1 { "byte" } else { "bytes" };
+        Self::new(Fault::TooLong, path, format!("Too long: may not be more than {most} {unit}"))
     }
 
     pub fn too_many(path: &Path, have: usize, most: usize) -> Self {
-        Self::new(Fault::TooMany, path, format!("Too many: {have}: must have at most {most} items"))
+        let unit = if most == 1 { "item" } else { "items" };
+        Self::new(Fault::TooMany, path, format!("Too many: {have}: must have at most {most} {unit}"))
+    }
+
+    pub fn type_invalid(path: &Path, value: &Value, detail: &str) -> Self {
+        Self::new(Fault::TypeInvalid, path, with(&format!("Invalid value: {}", shown(value)), detail))
+    }
+
+    pub fn internal(path: &Path, detail: &str) -> Self {
+        Self::new(Fault::Internal, path, with("Internal error", detail))
     }
 
     fn new(fault: Fault, path: &Path, message: String) -> Self {
@@ -153,10 +162,33 @@ impl fmt::Display for FieldError {
     }
 }
 
+/// A text as Go quotes it (`strconv.Quote`), however long it is.
+pub fn quote(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for found in text.chars() {
+        match found {
+            '"' | '\\' => quoted.extend(['\\', found]),
+            '\x07' => quoted.push_str("\\a"),
+            '\x08' => quoted.push_str("\\b"),
+            '\x0c' => quoted.push_str("\\f"),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            '\x0b' => quoted.push_str("\\v"),
+            '\0'..' ' | '\x7f' => quoted.push_str(&format!("\\x{:02x}", u32::from(found))),
+            '\u{80}'..'\u{a1}' | '\u{ad}' => quoted.push_str(&format!("\\u{:04x}", u32::from(found))),
+            _ => quoted.push(found),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
 /// As Go shows a value in these messages: strings quoted, objects and lists as JSON.
 fn shown(value: &Value) -> String {
     match value {
-        Value::String(text) => quoted(text),
+        Value::String(text) => quote(text),
         Value::Null => "null".to_owned(),
         other => other.to_string(),
     }
@@ -164,4 +196,24 @@ fn shown(value: &Value) -> String {
 
 fn with(what: &str, detail: &str) -> String {
     if detail.is_empty() { what.to_owned() } else { format!("{what}: {detail}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn values_are_shown_as_go_shows_them() {
+        assert_eq!(quote("a\"b\\\n\u{1}\u{7f}\u{85}é"), r#""a\"b\\\n\x01\x7f\u0085é""#);
+        let long = "x".repeat(300);
+        let error = FieldError::invalid(&Path::new("a").child("b").index(1).key("c"), &json!(long), "no");
+        assert_eq!(error.to_string(), format!("a.b[1][c]: Invalid value: \"{long}\": no"));
+        let error = FieldError::not_supported(&Path::default(), &json!(1), &["b", "a"]);
+        assert_eq!(error.to_string(), "<nil>: Unsupported value: 1: supported values: \"b\", \"a\"");
+        assert_eq!(
+            FieldError::too_many(&Path::new("x"), 2, 1).message,
+            "Too many: 2: must have at most 1 item"
+        );
+    }
 }

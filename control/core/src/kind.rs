@@ -91,11 +91,12 @@ pub struct Context<'a> {
 
 /// What creating and changing means for a kind. Objects are in the storage version, decoded and defaulted by the
 /// schema. All methods have a default: the strategy of a kind without any particulars.
+/// [`crate::lifecycle`] calls them, and validates the metadata of all kinds itself, before theirs.
 pub trait Strategy: std::fmt::Debug + Send + Sync {
     /// Defaults that depend on other fields. Runs after the schema's own, on create, update and read.
     fn set_defaults(&self, _object: &mut Value) {}
 
-    /// Takes away what a client may not set at creation; by default the status, where there is a status subresource.
+    /// Takes away what a client may not set at creation (the status), and sets `metadata.generation`.
     fn prepare_create(&self, _object: &mut Value, _context: &Context<'_>) {}
 
     /// Takes back what a client may not change, and counts `metadata.generation` on.
@@ -109,8 +110,8 @@ pub trait Strategy: std::fmt::Debug + Send + Sync {
         Vec::new()
     }
 
-    /// Lines for the client's `Warning` headers.
-    fn warnings(&self, _object: &Value) -> Vec<String> {
+    /// Lines for the client's `Warning` headers; `old` is what an update replaces.
+    fn warnings(&self, _object: &Value, _old: Option<&Value>) -> Vec<String> {
         Vec::new()
     }
 

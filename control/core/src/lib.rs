@@ -6,8 +6,14 @@
 
 pub mod access;
 pub mod admission;
+pub mod ages;
+pub mod at;
+pub mod edit;
 pub mod field;
 pub mod kind;
 pub mod kinds;
+pub mod lifecycle;
+pub mod metadata;
+pub mod names;
 pub mod refusal;
 pub mod table;

@@ -45,9 +45,16 @@ pub fn bad_request(message: impl Into<String>) -> Status {
 pub fn invalid(kind: &Kind, name: &str, errors: &[FieldError]) -> Status {
     let qualified =
         if kind.group.is_empty() { kind.kind.to_string() } else { format!("{}.{}", kind.kind, kind.group) };
-    let what = match errors {
-        [only] => only.to_string(),
-        all => format!("[{}]", all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+    // The message says each thing once; the causes may repeat, as in the original.
+    let mut said: Vec<String> = Vec::new();
+    for error in errors.iter().map(ToString::to_string) {
+        if !said.contains(&error) {
+            said.push(error);
+        }
+    }
+    let what = match &said[..] {
+        [only] => only.clone(),
+        all => format!("[{}]", all.join(", ")),
     };
     let details = Details {
         name: name.to_owned(),

@@ -39,3 +39,33 @@ pub struct BuiltIn {
     pub description: &'static str,
     pub priority: i32,
 }
+
+impl BuiltIn {
+    /// `name`, `string` and so on: see [`Column`].
+    pub const fn new(name: &'static str, of: &'static str, description: &'static str) -> Self {
+        Self { name, of, format: "", description, priority: 0 }
+    }
+
+    /// The column of the object's name.
+    pub const fn name() -> Self {
+        Self {
+            format: "name",
+            ..Self::new(
+                "Name",
+                "string",
+                "The name of the object, unique among those of its kind and namespace.",
+            )
+        }
+    }
+
+    /// The column of the object's age.
+    pub const fn age() -> Self {
+        Self::new("Age", "string", "The time since the object was created.")
+    }
+
+    /// Shown with `-o wide` only.
+    #[must_use]
+    pub const fn wide(self) -> Self {
+        Self { priority: 1, ..self }
+    }
+}

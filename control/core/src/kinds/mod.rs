@@ -1,4 +1,7 @@
 //! The table of built-in kinds. Adding a kind is adding an entry to the list of its group.
+//!
+//! Begin at [`entry::Group`]; a kind's strategy, columns and validation are in the folder of its group, those that several
+//! groups share (templates of pods) in `core`.
 
 use std::sync::Arc;
 
@@ -6,7 +9,9 @@ use control_schema::library::Library;
 
 use crate::kind::Kind;
 
-mod core;
+pub mod core;
+pub mod entry;
+pub mod status;
 
 /// Every built-in kind, described by the structs of `library`.
 pub fn all(library: &Arc<Library>) -> Vec<Kind> {

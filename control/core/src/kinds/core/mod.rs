@@ -6,6 +6,8 @@ use control_schema::library::Library;
 
 use crate::kind::Kind;
 
+pub mod pod;
+
 pub fn kinds(_library: &Arc<Library>) -> Vec<Kind> {
     Vec::new()
 }

@@ -1,0 +1,34 @@
+//! What creating and updating does to the many kinds with a spec, a status and a generation: a client of the object may
+//! not touch its status, and a client of the status nothing else.
+
+use serde_json::Value;
+
+use crate::edit::{at, generation, remove, restore, semantic_eq, set_generation};
+use crate::kind::{Context, Subresource};
+
+/// The object begins at generation 1 and without a status.
+pub fn prepare_create(object: &mut Value) {
+    remove(object, "status");
+    set_generation(object, 1);
+}
+
+/// Takes back the status, or with the status subresource the spec; counts the generation on where the spec changed.
+pub fn prepare_update(new: &mut Value, old: &Value, context: &Context<'_>) {
+    if is_status(context) {
+        restore(new, old, "spec");
+        return;
+    }
+    restore(new, old, "status");
+    count_generation(new, old, &["spec"]);
+}
+
+/// One of the fields of the object changed: it is another generation.
+pub fn count_generation(new: &mut Value, old: &Value, fields: &[&str]) {
+    if fields.iter().any(|field| !semantic_eq(at(new, &[field]), at(old, &[field]))) {
+        set_generation(new, generation(old) + 1);
+    }
+}
+
+pub fn is_status(context: &Context<'_>) -> bool {
+    context.subresource == Some(Subresource::Status)
+}
