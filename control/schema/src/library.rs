@@ -88,7 +88,7 @@ pub struct Type {
     pub nullable: bool,
     /// What OpenAPI says besides: `format`, and for CustomResourceDefinitions their validation.
     pub rules: Option<Arc<Rules>>,
-    /// As Go names it, for errors that do: `[]v1.Container`. Empty for CustomResourceDefinitions.
+    /// As Go names it, for errors that do: `v1.Protocol`. Empty where that follows from the shape.
     pub go: &'static str,
 }
 
