@@ -11,3 +11,4 @@ pub mod builtin;
 pub mod codec;
 pub mod defaults;
 pub mod library;
+pub mod patch;

@@ -223,6 +223,18 @@ impl Library {
     pub fn find(&self, name: &str) -> Option<StructId> {
         self.by_name.get(name).copied()
     }
+
+    /// The field of this name in JSON, among those of inline fields too.
+    pub fn field(&self, id: StructId, name: &str) -> Option<&Field> {
+        let of = self.get(id);
+        match of.field(name) {
+            Some(field) if !field.inline => Some(field),
+            _ => of.fields.iter().filter(|field| field.inline).find_map(|field| match &field.of.shape {
+                Shape::Struct { id, .. } => self.field(*id, name),
+                _ => None,
+            }),
+        }
+    }
 }
 
 impl Struct {
