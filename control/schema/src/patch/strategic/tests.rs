@@ -19,7 +19,7 @@ fn field(name: &str, of: Type) -> Field {
 }
 
 fn list(items: Type) -> Type {
-    Type::new(Shape::List { items: Box::new(items), kind: ListKind::Atomic })
+    Type::new(Shape::List { items: Box::new(items), kind: ListKind::Atomic, wrapped: false })
 }
 
 /// Containers by name, finalizers by value, args as they are, a map of strings, one strategy.
