@@ -48,7 +48,7 @@ impl ControlPlane {
         let credentials = Credentials::make(scratch.path(), address)?;
         let loopback = Ipv4Addr::LOCALHOST.into();
         let ports = (free_port(namespace, loopback)?, free_port(namespace, loopback)?);
-        let etcd = Etcd::on_loopback(namespace.clone(), &scratch.path().join("etcd1"), ports.0, ports.1);
+        let etcd = etcd(namespace, &scratch.path().join("etcd1"), ports);
         let server =
             Server::new(namespace, address, etcd.endpoint(), &credentials, scratch.path(), "kube-apiserver")?;
         for user in [User::Proxy, User::Admin] {
@@ -104,7 +104,7 @@ impl ControlPlane {
         self.stop_etcd(Signal::SIGKILL)?;
         self.etcds += 1;
         let directory = self.scratch.path().join(format!("etcd{}", self.etcds));
-        self.etcd = Etcd::on_loopback(self.namespace.clone(), &directory, self.ports.0, self.ports.1);
+        self.etcd = etcd(&self.namespace, &directory, self.ports);
         self.start_etcd()
     }
 
@@ -240,6 +240,16 @@ impl ControlPlane {
 
     fn store(&self) -> Store {
         Store::new(Connection::new(self.namespace.clone(), self.etcd.address(), None))
+    }
+}
+
+/// The etcd that Kubernetes is made for, where `scripts/peers` built it: over Debian's 3.4 the original waits for
+/// versions that never come, and answers 504.
+fn etcd(namespace: &Namespace, directory: &Path, (client, peer): (u16, u16)) -> Etcd {
+    let etcd = Etcd::on_loopback(namespace.clone(), directory, client, peer);
+    match crate::program("etcd") {
+        Ok(program) => etcd.with_program(program),
+        Err(_) => etcd,
     }
 }
 

@@ -2,3 +2,4 @@
 //! connection, authentication, authorization, decoding, admission, strategy, store, encoding.
 
 pub mod authentication;
+pub mod options;

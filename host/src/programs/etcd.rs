@@ -22,6 +22,7 @@ pub struct Etcd {
     endpoint: String,
     listen: IpAddr,
     ports: Ports,
+    program: PathBuf,
     daemon: Daemon,
 }
 
@@ -43,7 +44,14 @@ impl Etcd {
             endpoint: endpoint.to_owned(),
             listen: Ipv4Addr::UNSPECIFIED.into(),
             ports: Ports { client: port, peer: port + 1 },
+            program: PathBuf::from("etcd"),
         }
+    }
+
+    /// Another etcd than the one on the path.
+    #[must_use]
+    pub fn with_program(self, program: PathBuf) -> Self {
+        Self { program, ..self }
     }
 
     /// One that listens at the loopback address alone, at ports that were free a moment ago.
@@ -80,7 +88,7 @@ impl Etcd {
             format!("--initial-advertise-peer-urls={peer}"),
             format!("--initial-cluster=default={peer}"),
         ];
-        self.daemon.start(Path::new("etcd"), &arguments.map(OsString::from), &[])
+        self.daemon.start(&self.program, &arguments.map(OsString::from), &[])
     }
 
     /// Waits until it serves requests.

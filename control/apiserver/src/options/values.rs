@@ -1,0 +1,622 @@
+//! The meaning of the settings: typed values, checked once, trusted afterwards.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use goflags::{Setting, Settings, duration, words};
+use ipnet::IpNet;
+
+use super::env::Env;
+use super::{OptionsError, PROGRAM};
+
+/// What the program is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Serve.
+    Run,
+    /// Print [`super::help`] to standard output, exit 0.
+    Help,
+    /// Print [`super::version`] to standard output, exit 0.
+    Version,
+}
+
+/// One who decides about requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Node,
+    Rbac,
+    AlwaysAllow,
+    AlwaysDeny,
+}
+
+/// How objects are written to etcd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StorageMediaType {
+    Json,
+    Protobuf,
+}
+
+/// Who writes the endpoints of `default/kubernetes`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndpointReconciler {
+    Lease,
+    None,
+}
+
+/// A range of ports, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodePorts {
+    pub first: u16,
+    pub last: u16,
+}
+
+/// A certificate for some names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sni {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    /// Names and `*.` patterns; empty: those of the certificate.
+    pub names: Vec<String>,
+}
+
+/// A proxy in front that names the user in headers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FrontProxy {
+    /// None: there is no such proxy.
+    pub client_ca: Option<PathBuf>,
+    /// CNs that it may have; empty: any.
+    pub allowed_names: Vec<String>,
+    pub username_headers: Vec<String>,
+    pub uid_headers: Vec<String>,
+    pub group_headers: Vec<String>,
+    pub extra_prefixes: Vec<String>,
+}
+
+/// The whole configuration. `Display` of `settings` is one line, without secrets.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub action: Action,
+    pub listen: SocketAddr,
+    /// None: this machine has no address that it could name, and nobody gave one.
+    pub advertise_address: Option<IpAddr>,
+    pub external_hostname: String,
+    /// Certificate and key for HTTPS. None: made in `cert_dir`.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    pub sni: Vec<Sni>,
+    /// TLS 1.3 at least, instead of 1.2.
+    pub tls13_only: bool,
+    pub cert_dir: PathBuf,
+    pub http2: bool,
+    pub shutdown_delay: Duration,
+    pub etcd: etcd::Settings,
+    /// Begins with a slash and ends without one: `/registry`.
+    pub etcd_prefix: String,
+    /// None: history is not cut.
+    pub compaction_interval: Option<Duration>,
+    pub storage_media_type: StorageMediaType,
+    pub event_ttl: Duration,
+    pub client_ca: Option<PathBuf>,
+    pub anonymous: bool,
+    pub token_file: Option<PathBuf>,
+    pub password_file: Option<PathBuf>,
+    pub bootstrap_tokens: bool,
+    pub front_proxy: FrontProxy,
+    /// The first one signs.
+    pub issuers: Vec<String>,
+    pub signing_key: Option<PathBuf>,
+    /// At least one, unless there is no key at all.
+    pub verification_keys: Vec<PathBuf>,
+    pub audiences: Vec<String>,
+    pub lookup_accounts: bool,
+    /// None: no limit but the protocol's.
+    pub max_token_expiration: Option<Duration>,
+    pub extend_token_expiration: bool,
+    pub jwks_uri: String,
+    pub authorization: Vec<Mode>,
+    pub enable_plugins: Vec<String>,
+    pub disable_plugins: Vec<String>,
+    pub allow_privileged: bool,
+    pub not_ready_toleration_seconds: i64,
+    pub unreachable_toleration_seconds: i64,
+    pub ignore_unsupported_extensions: bool,
+    /// One or two, of different families, the preferred one first.
+    pub service_networks: Vec<IpNet>,
+    pub node_ports: NodePorts,
+    pub endpoint_reconciler: EndpointReconciler,
+    pub kubelet_identity: Option<(PathBuf, PathBuf)>,
+    pub kubelet_ca: Option<PathBuf>,
+    /// `InternalIP` and the like, the preferred one first.
+    pub kubelet_address_types: Vec<String>,
+    pub kubelet_timeout: Duration,
+    /// None: no limit.
+    pub max_reads: Option<usize>,
+    pub max_writes: Option<usize>,
+    pub request_timeout: Duration,
+    /// Watches without a timeout of their own live for this to twice this.
+    pub min_watch: Duration,
+    /// klog's level, as in `-v 2`.
+    pub verbosity: u32,
+    /// The values behind all this, and where they came from.
+    pub settings: Settings,
+}
+
+impl Options {
+    /// Nothing but an action, with every value at its default.
+    pub(super) fn only(action: Action) -> Self {
+        let settings = PROGRAM.defaults();
+        let read = |name: &str| settings.get(name);
+        Self {
+            action,
+            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 6443)),
+            advertise_address: None,
+            external_hostname: String::new(),
+            tls: None,
+            sni: Vec::new(),
+            tls13_only: false,
+            cert_dir: PathBuf::from(read("cert-dir").text()),
+            http2: true,
+            shutdown_delay: Duration::ZERO,
+            etcd: etcd::Settings::default(),
+            etcd_prefix: read("etcd-prefix").text().to_owned(),
+            compaction_interval: time(read("etcd-compaction-interval")),
+            storage_media_type: StorageMediaType::Protobuf,
+            event_ttl: Duration::from_secs(3600),
+            client_ca: None,
+            anonymous: true,
+            token_file: None,
+            password_file: None,
+            bootstrap_tokens: false,
+            front_proxy: FrontProxy::default(),
+            issuers: Vec::new(),
+            signing_key: None,
+            verification_keys: Vec::new(),
+            audiences: Vec::new(),
+            lookup_accounts: true,
+            max_token_expiration: None,
+            extend_token_expiration: true,
+            jwks_uri: String::new(),
+            authorization: vec![Mode::AlwaysAllow],
+            enable_plugins: Vec::new(),
+            disable_plugins: Vec::new(),
+            allow_privileged: false,
+            not_ready_toleration_seconds: 300,
+            unreachable_toleration_seconds: 300,
+            ignore_unsupported_extensions: false,
+            service_networks: Vec::new(),
+            node_ports: NodePorts { first: 30_000, last: 32_767 },
+            endpoint_reconciler: EndpointReconciler::Lease,
+            kubelet_identity: None,
+            kubelet_ca: None,
+            kubelet_address_types: texts(read("kubelet-preferred-address-types")),
+            kubelet_timeout: Duration::from_secs(5),
+            max_reads: Some(400),
+            max_writes: Some(200),
+            request_timeout: Duration::from_secs(60),
+            min_watch: Duration::from_secs(1800),
+            verbosity: 0,
+            settings,
+        }
+    }
+
+    pub(super) fn from_settings(mut settings: Settings, env: &impl Env) -> Result<Self, OptionsError> {
+        let read = |name: &str| settings.get(name);
+        let action = action(read("version"));
+        if action != Action::Run {
+            return Ok(Self::only(action));
+        }
+        let bind = address(read("bind-address"))?.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+        // As in Go, where 0.0.0.0 listens at both families.
+        let every = bind.is_unspecified();
+        let listen_at = if every { std::net::Ipv6Addr::UNSPECIFIED.into() } else { bind };
+        let advertise_address = match address(read("advertise-address"))? {
+            Some(given) if given.is_unspecified() || given.is_loopback() && !bind.is_loopback() => {
+                return Err(read("advertise-address").refuse("want an address that other machines can reach"));
+            }
+            Some(given) => Some(given),
+            None if every => env.own_address(),
+            None => Some(bind),
+        };
+        let tls = pair(read("tls-cert-file"), read("tls-private-key-file"))?;
+        let verification_keys = match paths(read("service-account-key-file")) {
+            none if none.is_empty() => tls.iter().map(|(_, key)| key.clone()).collect(),
+            given => given,
+        };
+        let event_ttl = positive(read("event-ttl"))?;
+        let options = Self {
+            action,
+            listen: SocketAddr::from((listen_at, port(read("secure-port"))?)),
+            advertise_address,
+            external_hostname: read("external-hostname").text().to_owned(),
+            tls,
+            sni: sni(read("tls-sni-cert-key"))?,
+            tls13_only: tls13_only(read("tls-min-version"))?,
+            cert_dir: PathBuf::from(read("cert-dir").text()),
+            http2: !read("disable-http2-serving").truth(),
+            shutdown_delay: time(read("shutdown-delay-duration")).unwrap_or_default(),
+            etcd: etcd(&settings)?,
+            etcd_prefix: prefix(read("etcd-prefix"))?,
+            compaction_interval: time(read("etcd-compaction-interval")),
+            storage_media_type: media_type(read("storage-media-type"))?,
+            event_ttl,
+            client_ca: path(read("client-ca-file")),
+            anonymous: read("anonymous-auth").truth(),
+            token_file: path(read("token-auth-file")),
+            password_file: path(read("basic-auth-file")),
+            bootstrap_tokens: read("enable-bootstrap-token-auth").truth(),
+            front_proxy: front_proxy(&settings)?,
+            issuers: issuers(read("service-account-issuer"))?,
+            signing_key: path(read("service-account-signing-key-file")),
+            verification_keys,
+            audiences: texts(read("api-audiences")),
+            lookup_accounts: read("service-account-lookup").truth(),
+            max_token_expiration: max_expiration(read("service-account-max-token-expiration"))?,
+            extend_token_expiration: read("service-account-extend-token-expiration").truth(),
+            jwks_uri: read("service-account-jwks-uri").text().to_owned(),
+            authorization: modes(read("authorization-mode"))?,
+            enable_plugins: texts(read("enable-admission-plugins")),
+            disable_plugins: texts(read("disable-admission-plugins")),
+            allow_privileged: read("allow-privileged").truth(),
+            not_ready_toleration_seconds: seconds(read("default-not-ready-toleration-seconds"))?,
+            unreachable_toleration_seconds: seconds(read("default-unreachable-toleration-seconds"))?,
+            ignore_unsupported_extensions: read("ignore-unsupported-extensions").truth(),
+            service_networks: networks(read("service-cluster-ip-range"))?,
+            node_ports: node_ports(read("service-node-port-range"))?,
+            endpoint_reconciler: reconciler(read("endpoint-reconciler-type"))?,
+            kubelet_identity: pair(read("kubelet-client-certificate"), read("kubelet-client-key"))?,
+            kubelet_ca: path(read("kubelet-certificate-authority")),
+            kubelet_address_types: address_types(read("kubelet-preferred-address-types"))?,
+            kubelet_timeout: positive(read("kubelet-timeout"))?,
+            max_reads: limit(read("max-requests-inflight"))?,
+            max_writes: limit(read("max-mutating-requests-inflight"))?,
+            request_timeout: positive(read("request-timeout"))?,
+            min_watch: Duration::from_secs(read("min-request-timeout").within(1, i64::from(i32::MAX))? as u64),
+            verbosity: read("v").within(0, i64::from(i32::MAX))? as u32,
+            settings: PROGRAM.defaults(),
+        };
+        if options.issuers.is_empty() {
+            return Err(OptionsError::Conflict(
+                "--service-account-issuer is needed: whose name stands in tokens of service accounts, \
+                 https://kubernetes.default.svc.cluster.local for instance"
+                    .to_owned(),
+            ));
+        }
+        if let Some(address) = options.advertise_address {
+            settings.resolve("advertise-address", address.to_string());
+        }
+        Ok(Self { settings, ..options })
+    }
+
+    /// One sentence for each setting that somebody made and that does nothing: for a warning at start.
+    pub fn without_effect(&self) -> Vec<String> {
+        self.settings.without_effect()
+    }
+}
+
+fn action(version: &Setting) -> Action {
+    match version.text() {
+        text if words::boolean(text) == Some(false) => Action::Run,
+        _ => Action::Version,
+    }
+}
+
+fn path(setting: &Setting) -> Option<PathBuf> {
+    Some(setting.text()).filter(|text| !text.is_empty()).map(PathBuf::from)
+}
+
+fn paths(setting: &Setting) -> Vec<PathBuf> {
+    setting.list().filter(|text| !text.is_empty()).map(PathBuf::from).collect()
+}
+
+fn texts(setting: &Setting) -> Vec<String> {
+    setting.list().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned).collect()
+}
+
+/// A certificate and its key: both or none.
+fn pair(certificate: &Setting, key: &Setting) -> Result<Option<(PathBuf, PathBuf)>, OptionsError> {
+    match (path(certificate), path(key)) {
+        (Some(certificate), Some(key)) => Ok(Some((certificate, key))),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(certificate.refuse(format!("its key is missing: give --{} too", key.name))),
+        (None, Some(_)) => {
+            Err(key.refuse(format!("its certificate is missing: give --{} too", certificate.name)))
+        }
+    }
+}
+
+fn address(setting: &Setting) -> Result<Option<IpAddr>, OptionsError> {
+    match setting.text() {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(|_| setting.refuse("want an IPv4 or IPv6 address")),
+    }
+}
+
+fn port(setting: &Setting) -> Result<u16, OptionsError> {
+    setting.within(1, 65_535).map(|port| port as u16)
+}
+
+/// None for 0.
+fn time(setting: &Setting) -> Option<Duration> {
+    duration::parse(setting.text()).filter(|time| !time.is_zero())
+}
+
+fn positive(setting: &Setting) -> Result<Duration, OptionsError> {
+    time(setting).ok_or_else(|| setting.refuse("want a time above 0"))
+}
+
+fn seconds(setting: &Setting) -> Result<i64, OptionsError> {
+    setting.within(0, i64::MAX)
+}
+
+fn limit(setting: &Setting) -> Result<Option<usize>, OptionsError> {
+    let most = setting.within(0, i64::from(i32::MAX))?;
+    Ok(usize::try_from(most).ok().filter(|most| *most > 0))
+}
+
+fn tls13_only(setting: &Setting) -> Result<bool, OptionsError> {
+    match setting.text() {
+        "" | "VersionTLS12" => Ok(false),
+        "VersionTLS13" => Ok(true),
+        "VersionTLS10" | "VersionTLS11" => {
+            Err(setting.refuse("versions before TLS 1.2 are not spoken; want VersionTLS12 or VersionTLS13"))
+        }
+        _ => Err(setting.refuse("want VersionTLS12 or VersionTLS13")),
+    }
+}
+
+/// `CERT,KEY` or `CERT,KEY:NAME,NAME`, as kube-apiserver reads it: the names begin behind the last colon.
+fn sni(setting: &Setting) -> Result<Vec<Sni>, OptionsError> {
+    let one = |text: &str| {
+        let (files, names) = text.rsplit_once(':').unwrap_or((text, ""));
+        let (certificate, key) = files.split_once(',').filter(|(certificate, key)| {
+            !certificate.trim().is_empty() && !key.trim().is_empty() && !key.contains(',')
+        })?;
+        let names = names.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
+        Some(Sni {
+            certificate: PathBuf::from(certificate.trim()),
+            key: PathBuf::from(key.trim()),
+            names: names.collect(),
+        })
+    };
+    let texts = setting.list().filter(|text| !text.is_empty());
+    let read = texts.map(one).collect::<Option<_>>();
+    read.ok_or_else(|| setting.refuse("want CERT,KEY or CERT,KEY:NAME,NAME"))
+}
+
+fn etcd(settings: &Settings) -> Result<etcd::Settings, OptionsError> {
+    let servers = settings.get("etcd-servers");
+    let endpoints = texts(servers);
+    if endpoints.is_empty() {
+        return Err(OptionsError::Conflict(
+            "--etcd-servers is needed: where etcd is, http://127.0.0.1:2379 for instance".to_owned(),
+        ));
+    }
+    let identity = pair(settings.get("etcd-certfile"), settings.get("etcd-keyfile"))?;
+    let ca = path(settings.get("etcd-cafile"));
+    let settings = etcd::Settings { endpoints, ca, identity, server_name: None, user: None };
+    Ok(settings)
+}
+
+fn prefix(setting: &Setting) -> Result<String, OptionsError> {
+    let trimmed = setting.text().trim_matches('/');
+    if trimmed.is_empty() {
+        return Err(setting.refuse("want a path such as /registry"));
+    }
+    Ok(format!("/{trimmed}"))
+}
+
+fn media_type(setting: &Setting) -> Result<StorageMediaType, OptionsError> {
+    match setting.text() {
+        "application/vnd.kubernetes.protobuf" => Ok(StorageMediaType::Protobuf),
+        "application/json" => Ok(StorageMediaType::Json),
+        _ => Err(setting.refuse("want application/vnd.kubernetes.protobuf or application/json")),
+    }
+}
+
+fn front_proxy(settings: &Settings) -> Result<FrontProxy, OptionsError> {
+    let found = FrontProxy {
+        client_ca: path(settings.get("requestheader-client-ca-file")),
+        allowed_names: texts(settings.get("requestheader-allowed-names")),
+        username_headers: texts(settings.get("requestheader-username-headers")),
+        uid_headers: texts(settings.get("requestheader-uid-headers")),
+        group_headers: texts(settings.get("requestheader-group-headers")),
+        extra_prefixes: texts(settings.get("requestheader-extra-headers-prefix")),
+    };
+    if found.client_ca.is_some() && found.username_headers.is_empty() {
+        return Err(settings
+            .get("requestheader-client-ca-file")
+            .refuse("no header names the user: give --requestheader-username-headers=X-Remote-User too"));
+    }
+    Ok(found)
+}
+
+fn issuers(setting: &Setting) -> Result<Vec<String>, OptionsError> {
+    let issuers = texts(setting);
+    // The original's rule: what has a colon must be a URL.
+    let wrong = issuers.iter().find(|issuer| issuer.contains(':') && issuer.parse::<http::Uri>().is_err());
+    match wrong {
+        Some(_) => Err(setting.refuse("what contains a colon must be a URL")),
+        None => Ok(issuers),
+    }
+}
+
+fn max_expiration(setting: &Setting) -> Result<Option<Duration>, OptionsError> {
+    let found = time(setting);
+    let legal =
+        found.is_none_or(|time| time >= Duration::from_secs(3600) && time <= Duration::from_secs(1 << 32));
+    if legal { Ok(found) } else { Err(setting.refuse("want 1h to 2^32 seconds, or 0")) }
+}
+
+fn modes(setting: &Setting) -> Result<Vec<Mode>, OptionsError> {
+    let mode = |text: &str| match text {
+        "Node" => Ok(Mode::Node),
+        "RBAC" => Ok(Mode::Rbac),
+        "AlwaysAllow" => Ok(Mode::AlwaysAllow),
+        "AlwaysDeny" => Ok(Mode::AlwaysDeny),
+        "ABAC" | "Webhook" => Err(setting.refuse(format!("{text} is not there; use Node,RBAC"))),
+        _ => Err(setting.refuse("want Node, RBAC, AlwaysAllow or AlwaysDeny, separated by commas")),
+    };
+    let mut found = Vec::new();
+    for text in setting.list().map(str::trim) {
+        let mode = mode(text)?;
+        if found.contains(&mode) {
+            return Err(setting.refuse(format!("{text} is there twice")));
+        }
+        found.push(mode);
+    }
+    if found.is_empty() { Err(setting.refuse("want at least one mode")) } else { Ok(found) }
+}
+
+fn networks(setting: &Setting) -> Result<Vec<IpNet>, OptionsError> {
+    let wrong =
+        || setting.refuse("want one network, or two of different families: 10.96.0.0/12,fd00:96::/108");
+    let words = setting.text().split(',').map(str::trim);
+    let found: Vec<IpNet> = words
+        .map(|word| word.parse::<IpNet>().map(|network| network.trunc()))
+        .collect::<Result<_, _>>()
+        .map_err(|_| wrong())?;
+    match found.as_slice() {
+        [_] => {}
+        [one, two] if one.addr().is_ipv4() != two.addr().is_ipv4() => {}
+        _ => return Err(wrong()),
+    }
+    for network in &found {
+        let bits = network.max_prefix_len() - network.prefix_len();
+        if bits < 3 {
+            return Err(setting.refuse(format!("{network} has room for fewer than 8 addresses")));
+        }
+        if bits > 20 {
+            let least = network.max_prefix_len() - 20;
+            return Err(setting.refuse(format!("{network} is too large: want /{least} or longer")));
+        }
+    }
+    Ok(found)
+}
+
+/// `FIRST-LAST`, `FIRST+COUNT` or one port, as kube-apiserver reads it.
+fn node_ports(setting: &Setting) -> Result<NodePorts, OptionsError> {
+    let number = |text: &str| text.trim().parse::<u16>().ok();
+    let read = || {
+        let text = setting.text();
+        if let Some((first, more)) = text.split_once('+') {
+            let first = number(first)?;
+            return Some(NodePorts { first, last: first.checked_add(number(more)?)? });
+        }
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        Some(NodePorts { first: number(first)?, last: number(last)? })
+    };
+    let found = read().filter(|ports| ports.first > 0 && ports.first <= ports.last);
+    found.ok_or_else(|| setting.refuse("want ports such as 30000-32767"))
+}
+
+fn reconciler(setting: &Setting) -> Result<EndpointReconciler, OptionsError> {
+    match setting.text() {
+        "lease" => Ok(EndpointReconciler::Lease),
+        "none" => Ok(EndpointReconciler::None),
+        "master-count" => Err(setting.refuse("master-count is deprecated and not there; use lease")),
+        _ => Err(setting.refuse("want lease or none")),
+    }
+}
+
+fn address_types(setting: &Setting) -> Result<Vec<String>, OptionsError> {
+    const KNOWN: [&str; 5] = ["Hostname", "InternalDNS", "InternalIP", "ExternalDNS", "ExternalIP"];
+    let found = texts(setting);
+    match found.iter().all(|text| KNOWN.contains(&text.as_str())) {
+        true => Ok(found),
+        false => Err(setting.refuse(format!("want some of {}", KNOWN.join(", ")))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Fixture, resolve};
+    use super::*;
+
+    const NEEDED: [&str; 2] =
+        ["--etcd-servers=http://127.0.0.1:2379", "--service-account-issuer=https://x.example"];
+
+    fn read(more: &[&str]) -> Result<Options, String> {
+        let env = Fixture { hostname: "one".to_owned(), own_address: Some([192, 168, 7, 1].into()) };
+        let args: Vec<&str> = NEEDED.iter().chain(more).copied().collect();
+        resolve(&args, &env).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_defaults_are_the_originals() {
+        let options = read(&[]).unwrap();
+        assert_eq!(options.listen, "[::]:6443".parse().unwrap());
+        assert_eq!(options.advertise_address, Some([192, 168, 7, 1].into()));
+        assert_eq!((options.max_reads, options.max_writes), (Some(400), Some(200)));
+        assert_eq!(options.etcd_prefix, "/registry");
+        assert_eq!(options.node_ports, NodePorts { first: 30_000, last: 32_767 });
+        assert_eq!(options.authorization, [Mode::AlwaysAllow]);
+        assert_eq!(options.compaction_interval, Some(Duration::from_secs(300)));
+        assert!(options.anonymous && options.lookup_accounts && options.http2);
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_an_example() {
+        let env = Fixture::default();
+        let error = resolve(&[NEEDED[0]], &env).unwrap_err().to_string();
+        assert!(error.contains("--service-account-issuer is needed"), "{error}");
+        let error = resolve(&[NEEDED[1]], &env).unwrap_err().to_string();
+        assert!(error.contains("--etcd-servers is needed"), "{error}");
+        assert_eq!(resolve(&["--help"], &env).unwrap().action, Action::Help);
+        assert_eq!(resolve(&["--version"], &env).unwrap().action, Action::Version);
+    }
+
+    #[test]
+    fn values_are_read_as_the_original_reads_them() {
+        let options = read(&[
+            "--tls-sni-cert-key=a.crt,a.key:x.example,*.y.example",
+            "--tls-sni-cert-key=b.crt,b.key",
+            "--service-node-port-range=30000+100",
+            "--service-cluster-ip-range=10.96.0.1/12,fd00::/108",
+            "--authorization-mode=Node,RBAC",
+            "--etcd-prefix=registry/",
+            "--bind-address=127.0.0.1",
+        ])
+        .unwrap();
+        assert_eq!(options.sni[0].names, ["x.example", "*.y.example"]);
+        assert_eq!(options.sni[1].names, [""; 0]);
+        assert_eq!(options.node_ports, NodePorts { first: 30_000, last: 30_100 });
+        assert_eq!(options.service_networks[0], "10.96.0.0/12".parse().unwrap());
+        assert_eq!(options.authorization, [Mode::Node, Mode::Rbac]);
+        assert_eq!(options.etcd_prefix, "/registry");
+        assert_eq!(options.advertise_address, Some([127, 0, 0, 1].into()));
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_with_what_is_wanted() {
+        for (flag, words) in [
+            ("--tls-cert-file=a", "its key is missing: give --tls-private-key-file too"),
+            ("--kubelet-client-key=a", "its certificate is missing: give --kubelet-client-certificate too"),
+            ("--authorization-mode=ABAC", "ABAC is not there"),
+            ("--authorization-mode=RBAC,RBAC", "there twice"),
+            ("--service-cluster-ip-range=10.96.0.0/8", "too large"),
+            ("--service-cluster-ip-range=10.96.0.0/30", "fewer than 8"),
+            ("--service-cluster-ip-range=10.96.0.0/16,10.97.0.0/16", "different families"),
+            ("--service-node-port-range=5-1", "want ports"),
+            ("--advertise-address=0.0.0.0", "want an address that other machines can reach"),
+            ("--tls-min-version=VersionTLS10", "not spoken"),
+            ("--storage-media-type=application/cbor", "want application/vnd.kubernetes.protobuf"),
+            ("--requestheader-client-ca-file=x", "no header names the user"),
+            ("--secure-port=0", "from 1 to 65535"),
+            ("--event-ttl=0", "above 0"),
+            ("--encryption-provider-config=x", "Secrets are not encrypted in etcd"),
+            ("--audit-log-path=-", "there is no audit log yet"),
+            ("--etcd-server=x", "did you mean --etcd-servers?"),
+        ] {
+            let error = read(&[flag]).unwrap_err();
+            assert!(error.contains(words), "{flag}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_flag_without_effect_says_so() {
+        let options = read(&["--profiling=false", "--watch-cache-sizes=pods#5"]).unwrap();
+        let said = options.without_effect().join("\n");
+        assert!(said.contains("--profiling has no effect: there are no profiles"), "{said}");
+        assert!(said.contains("--watch-cache-sizes has no effect"), "{said}");
+    }
+}
