@@ -70,6 +70,16 @@ impl Connection {
         Ok(Self { settings, endpoints, live: Mutex::new(None), generations: AtomicU64::new(0) })
     }
 
+    /// The same settings, and no connection yet.
+    pub(crate) fn separate(&self) -> Self {
+        Self {
+            settings: self.settings.clone(),
+            endpoints: self.endpoints.clone(),
+            live: Mutex::new(None),
+            generations: AtomicU64::new(0),
+        }
+    }
+
     /// Asks etcd something, within [`RPC_LIMIT`]. A connection that fails is given up; the question is asked
     /// once more on a new one if `repeat` allows it. `what` completes "etcd failed to ...".
     pub(crate) async fn ask<T, F>(

@@ -119,6 +119,9 @@ pub struct Range {
     pub limit: i64,
     /// As of this revision; 0: now.
     pub revision: i64,
+    /// Only keys written at this revision or later; 0: all. etcd reads all of the span even so, and
+    /// [`Page::count`] counts it all.
+    pub min_mod_revision: i64,
     pub keys_only: bool,
     pub count_only: bool,
     /// One member's own view, which may be old: cheaper, and works without a majority.
@@ -127,13 +130,24 @@ pub struct Range {
 
 impl Range {
     pub fn of(span: Span) -> Self {
-        Self { span, limit: 0, revision: 0, keys_only: false, count_only: false, serializable: false }
+        Self {
+            span,
+            limit: 0,
+            revision: 0,
+            min_mod_revision: 0,
+            keys_only: false,
+            count_only: false,
+            serializable: false,
+        }
     }
 
     fn options(&self, end: Option<Vec<u8>>) -> GetOptions {
         let mut options = GetOptions::new().with_limit(self.limit).with_revision(self.revision);
         if let Some(end) = end {
             options = options.with_range(end);
+        }
+        if self.min_mod_revision != 0 {
+            options = options.with_min_mod_revision(self.min_mod_revision);
         }
         if self.keys_only {
             options = options.with_keys_only();
@@ -165,6 +179,8 @@ pub struct Page {
 pub enum Compare {
     /// The key's last write was at this revision; 0: there is no such key.
     ModRevision { key: Vec<u8>, is: i64 },
+    /// The key has been written so often since it was created; 0: there is no such key.
+    Version { key: Vec<u8>, is: i64 },
 }
 
 impl Compare {
@@ -358,8 +374,11 @@ fn put_options(lease: Option<LeaseId>) -> PutOptions {
 }
 
 fn raw(txn: Txn) -> etcd_client::Txn {
-    let when = txn.when.into_iter().map(|Compare::ModRevision { key, is }| {
-        etcd_client::Compare::mod_revision(key, etcd_client::CompareOp::Equal, is)
+    let when = txn.when.into_iter().map(|compare| match compare {
+        Compare::ModRevision { key, is } => {
+            etcd_client::Compare::mod_revision(key, etcd_client::CompareOp::Equal, is)
+        }
+        Compare::Version { key, is } => etcd_client::Compare::version(key, etcd_client::CompareOp::Equal, is),
     });
     let op = |op| match op {
         Op::Get(key) => TxnOp::get(key, None),

@@ -45,4 +45,18 @@ impl Client {
     pub fn new(settings: Settings) -> Result<Self, EtcdError> {
         Ok(Self { connection: Arc::new(Connection::new(settings)?) })
     }
+
+    /// The same cluster over a connection of its own, so that a long answer here delays nobody there. Its clones share
+    /// that one.
+    pub fn separate(&self) -> Self {
+        Self { connection: Arc::new(self.connection.separate()) }
+    }
+
+    /// Makes the connection if there is none.
+    ///
+    /// # Errors
+    /// etcd cannot be reached, or does not let us in. Nothing has been asked for then.
+    pub async fn connect(&self) -> Result<(), EtcdError> {
+        self.connection.live().await.map(drop)
+    }
 }

@@ -202,6 +202,9 @@ impl Watch {
                 self.connection.give_up(&running.live).await;
             }
             let reason = format!("it cancelled the watch: {}", response.cancel_reason());
+            if reason.contains("PermissionDenied") || reason.contains("permission denied") {
+                return Err(EtcdError::Denied { what: self.what(), reason }.into());
+            }
             return Err(EtcdError::Rpc { what: self.what(), reason }.into());
         }
         if let Some(stale) = self.stale(&response, header) {

@@ -1,0 +1,178 @@
+//! Keeps the view up to date: lists everything once, then follows etcd's changes over every interruption.
+//!
+//! Owns: when the view is made again. Begin at [`run`].
+//! Never: loses a change in silence; where one may be lost, all watches end and everything is listed again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use etcd::{Change, Client, EtcdError, Header, Range, Span, Watch, WatchError, WatchEvent};
+use tokio::time::sleep;
+
+use crate::keys::{Keys, behind};
+use crate::stored::Stored;
+use crate::view::{RawWrite, View};
+
+/// Keys in the first page of a list. Later pages grow or shrink towards [`PAGE_BYTES`]: etcd walks the index of all that
+/// is left for every page, so few pages are cheap, and large answers are not.
+const FIRST_PAGE: i64 = 500;
+const PAGE_BYTES: usize = 4 << 20;
+const MOST_KEYS: i64 = 20_000;
+/// Waits before another attempt: first, and at most.
+const WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// Feeds the view for ever.
+pub(crate) async fn run(view: Arc<View>, client: Client, keys: Keys) {
+    let mut backoff = Backoff::default();
+    loop {
+        let header = loop {
+            match load(&view, &client, &keys).await {
+                Ok(header) => break header,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot list the registry");
+                    backoff.wait().await;
+                }
+            }
+        };
+        backoff = Backoff::default();
+        follow(&view, &client, &keys, header).await;
+    }
+}
+
+/// Follows changes until some may be lost.
+async fn follow(view: &View, client: &Client, keys: &Keys, listed: Header) {
+    let watch_from = |header: Header| {
+        let span = if view.sees_all_keys() { Span::prefix("") } else { keys.span("") };
+        client.watch(span, header, false)
+    };
+    let mut watch: Watch = watch_from(listed);
+    let mut backoff = Backoff::default();
+    loop {
+        match watch.next().await {
+            Ok(WatchEvent::Started(_)) => view.set_connected(true),
+            Ok(WatchEvent::Changes(_, changes)) => {
+                backoff = Backoff::default();
+                take_in(view, keys, changes);
+            }
+            Ok(WatchEvent::Progress(header)) => view.advance(header.revision),
+            Err(WatchError::Broken(EtcdError::Denied { .. })) if view.sees_all_keys() => {
+                tracing::info!(
+                    "etcd lets us watch the registry alone: others' keys cost a question now and then"
+                );
+                view.see_prefix_only();
+                watch = watch_from(Header { revision: watch.revision(), ..listed });
+            }
+            Err(WatchError::Broken(error)) => {
+                view.set_connected(false);
+                tracing::warn!(%error, "the watch of the registry broke");
+                backoff.wait().await;
+            }
+            Err(WatchError::Stale(stale)) => {
+                view.set_connected(false);
+                tracing::warn!(%stale, "the registry is listed again, and all watches end");
+                return;
+            }
+        }
+    }
+}
+
+fn take_in(view: &View, keys: &Keys, changes: Vec<Change>) {
+    let mut last = 0;
+    let mut writes = Vec::with_capacity(changes.len());
+    for change in changes {
+        let (kv, put) = match change {
+            Change::Put { kv, .. } => (kv, true),
+            Change::Delete { kv, .. } => (kv, false),
+        };
+        last = last.max(kv.mod_revision);
+        if let Some(key) = keys.strip(&kv.key) {
+            let (key, revision) = (key.to_owned(), kv.mod_revision);
+            writes.push(RawWrite { key, revision, value: put.then_some(kv.value) });
+        }
+    }
+    view.apply(writes);
+    // Others' keys move the revision, too.
+    view.advance(last);
+}
+
+/// Lists everything at one revision and replaces the view by it.
+async fn load(view: &View, client: &Client, keys: &Keys) -> Result<Header, EtcdError> {
+    let mut again = 3;
+    loop {
+        match list(view, client, keys).await {
+            Err(EtcdError::Compacted { .. }) if again > 0 => again -= 1,
+            Err(error) => return Err(error),
+            Ok((header, objects)) => {
+                tracing::info!(objects = objects.len(), revision = header.revision, "the registry is listed");
+                view.load(header.revision, objects);
+                return Ok(header);
+            }
+        }
+    }
+}
+
+async fn list(view: &View, client: &Client, keys: &Keys) -> Result<(Header, Vec<Stored>), EtcdError> {
+    let mut listed = Header::default();
+    let mut objects = Vec::new();
+    for span in keys.spans(view.direct()) {
+        let mut pages = Pages::new(span, listed.revision);
+        while let Some(page) = pages.next(client).await? {
+            if listed.revision == 0 {
+                listed = page.header;
+            }
+            objects.extend(page.kvs.into_iter().filter_map(|kv| {
+                let key = keys.strip(&kv.key)?;
+                Some(view.listed(key, kv.mod_revision, kv.value))
+            }));
+        }
+    }
+    Ok((listed, objects))
+}
+
+/// A list in pages, all at one revision.
+pub(crate) struct Pages {
+    range: Range,
+    done: bool,
+}
+
+impl Pages {
+    /// `revision` 0: as of the first page's answer.
+    pub(crate) fn new(span: Span, revision: i64) -> Self {
+        let span = match span {
+            Span::Prefix(prefix) => Span::Between(prefix.clone(), behind(prefix)),
+            span => span,
+        };
+        Self { range: Range { limit: FIRST_PAGE, revision, ..Range::of(span) }, done: false }
+    }
+
+    /// The next page; None behind the last.
+    pub(crate) async fn next(&mut self, client: &Client) -> Result<Option<etcd::Page>, EtcdError> {
+        if self.done {
+            return Ok(None);
+        }
+        let page = client.range(&self.range).await?;
+        if self.range.revision == 0 {
+            self.range.revision = page.header.revision;
+        }
+        match (page.kvs.last(), &mut self.range.span) {
+            (Some(last), Span::Between(first, _)) if page.more => *first = [&last.key[..], &[0]].concat(),
+            _ => self.done = true,
+        }
+        let bytes: usize = page.kvs.iter().map(|kv| kv.key.len() + kv.value.len() + 32).sum();
+        let each = (bytes / page.kvs.len().max(1)).max(1);
+        self.range.limit = i64::try_from(PAGE_BYTES / each).unwrap_or(MOST_KEYS).clamp(10, MOST_KEYS);
+        Ok(Some(page))
+    }
+}
+
+/// Longer waits after every failure.
+#[derive(Default)]
+pub(crate) struct Backoff(Option<Duration>);
+
+impl Backoff {
+    pub(crate) async fn wait(&mut self) {
+        let wait = self.0.unwrap_or(WAITS.0);
+        self.0 = Some((wait * 2).min(WAITS.1));
+        sleep(wait).await;
+    }
+}

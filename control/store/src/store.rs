@@ -1,0 +1,268 @@
+//! What the API server asks of its storage.
+//!
+//! Owns: the surface, and the tasks behind it. Begin at [`Store`].
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use etcd::Client;
+use tokio::task::AbortHandle;
+
+use crate::compact;
+use crate::direct::Direct;
+use crate::error::{PATIENCE, ReadError, WatchEnd, WriteError};
+use crate::feed;
+use crate::forms::FormCache;
+use crate::fresh::Fresh;
+use crate::keys::Keys;
+use crate::settings::Settings;
+use crate::snapshot::{Origin, Snapshot};
+use crate::stored::Stored;
+use crate::view::View;
+use crate::watcher::Watcher;
+use crate::write::Writer;
+
+/// How old an answer may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// Everything that was written before the question, through whichever server, is in it. No resourceVersion.
+    Latest,
+    /// As of this revision or any later one. `resourceVersion=N`, `resourceVersionMatch=NotOlderThan`.
+    NotOlderThan(i64),
+    /// As of this revision. `resourceVersionMatch=Exact`, and what `continue` stands for.
+    Exactly(i64),
+    /// Whatever is at hand; what was written through this store is in it unless etcd is away. `resourceVersion=0`.
+    Any,
+}
+
+/// etcd as the API server's storage. Cheap to clone; its tasks end with the last clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    view: Arc<View>,
+    fresh: Fresh,
+    writer: Writer,
+    direct: Direct,
+    _tasks: Arc<Tasks>,
+}
+
+#[derive(Debug)]
+struct Tasks(Vec<AbortHandle>);
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.0.iter().for_each(AbortHandle::abort);
+    }
+}
+
+impl Store {
+    /// Begins to load the registry; returns at once, also while etcd is absent. Needs a tokio runtime.
+    pub fn open(client: Client, settings: Settings) -> Self {
+        let forms = FormCache::new(settings.forms);
+        let view = Arc::new(View::new(&settings.kinds, &settings.direct, forms.clone(), settings.ring));
+        let keys = Keys::new(&settings.prefix);
+        let (fresh, answering) = Fresh::new(view.clone(), client.clone(), keys.clone());
+        let writer = Writer::new(view.clone(), &client, keys.clone(), settings.connections);
+        let direct = Direct::new(view.clone(), client.separate(), keys.clone());
+        let mut tasks = vec![
+            tokio::spawn(answering).abort_handle(),
+            // A connection of its own: no long answer delays a change.
+            tokio::spawn(feed::run(view.clone(), client.separate(), keys)).abort_handle(),
+            tokio::spawn(sweep(view.clone(), forms, settings.form_age)).abort_handle(),
+        ];
+        if let Some(interval) = settings.compaction {
+            tasks.push(tokio::spawn(compact::run(client, interval)).abort_handle());
+        }
+        Self { view, fresh, writer, direct, _tasks: Arc::new(Tasks(tasks)) }
+    }
+
+    /// Waits until the registry has been loaded for the first time.
+    pub async fn ready(&self) {
+        // The sender lives in the view.
+        let _ = self.view.reaches().wait_for(|reached| reached.revision > 0).await;
+    }
+
+    /// Whether the registry has been loaded.
+    pub fn is_ready(&self) -> bool {
+        self.view.reached().revision > 0
+    }
+
+    /// Whether changes come in from etcd at this moment.
+    pub fn is_connected(&self) -> bool {
+        self.view.reached().connected
+    }
+
+    /// The revision up to which every change is known here. 0 before the registry has been loaded.
+    pub fn revision(&self) -> i64 {
+        self.view.reached().revision
+    }
+
+    /// Gives a kind that was defined at run time a tree and watches of its own: the part of its keys that ends with a
+    /// slash. Its watches can begin at this moment. Registering it again changes nothing.
+    pub fn register(&self, prefix: &str) {
+        self.view.register(prefix);
+    }
+
+    /// The kind is no longer served: its watches end. What etcd has of it stays.
+    pub fn unregister(&self, prefix: &str) {
+        self.view.unregister(prefix);
+    }
+
+    /// Whether keys with this prefix are kept out of the view: then [`Store::page`] is the cheap way to list them.
+    pub fn is_direct(&self, prefix: &str) -> bool {
+        self.view.is_direct(prefix)
+    }
+
+    /// One object by its key (`configmaps/NAMESPACE/NAME`); None where there is none.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn get(&self, key: &str, freshness: Freshness) -> Result<Option<Stored>, ReadError> {
+        if self.view.is_direct(key) {
+            return self.direct.get(key, freshness).await;
+        }
+        if let Freshness::Exactly(_) = freshness {
+            return Ok(self.list(key, freshness).await?.get(key).cloned());
+        }
+        self.freshen(freshness).await?;
+        Ok(self.view.kind_of(key).get(key))
+    }
+
+    /// All objects whose keys begin with a prefix: a kind's, or a kind's with a namespace, each with a slash at the end.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn list(&self, prefix: &str, freshness: Freshness) -> Result<Snapshot, ReadError> {
+        if self.view.is_direct(prefix) {
+            return self.direct.list(prefix, freshness).await;
+        }
+        self.freshen(freshness).await?;
+        let kind = self.view.kind_of(prefix);
+        let reached = self.view.reached().revision;
+        let Freshness::Exactly(revision) = freshness else {
+            let (state, place) = kind.now(reached);
+            return Ok(Snapshot::new(prefix, state, Some(Origin { kind, place: Some(place) })));
+        };
+        if let Some(state) = kind.at(revision, reached) {
+            return Ok(Snapshot::new(prefix, state, Some(Origin { kind, place: None })));
+        }
+        // Of the whole kind, so that what is kept of it serves the questions for the rest.
+        let old = self.direct.list(kind.prefix(), freshness).await?;
+        let snapshot = Snapshot::new(prefix, old.into_state(), Some(Origin { kind, place: None }));
+        snapshot.keep();
+        Ok(snapshot)
+    }
+
+    /// A part of a long list, read from etcd: up to `limit` objects (0: all) from the key `start` on. For kinds that are kept
+    /// out of the view; with `Exactly` for the rest of one.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn page(
+        &self,
+        prefix: &str,
+        start: &str,
+        limit: usize,
+        freshness: Freshness,
+    ) -> Result<Page, ReadError> {
+        self.direct.page(prefix, start, limit, freshness).await
+    }
+
+    /// Changes under a prefix after a revision: an object's, a list's or an event's. After one that is still to come: from
+    /// then on.
+    ///
+    /// # Errors
+    /// [`WatchEnd::Expired`]: the changes since are no longer known.
+    pub fn watch(&self, prefix: &str, revision: i64) -> Result<Watcher, WatchEnd> {
+        if self.view.is_direct(prefix) {
+            return self.direct.watch(prefix, revision);
+        }
+        let kind = self.view.kind_of(prefix);
+        Watcher::new(prefix, self.view.clone(), Origin { kind, place: None }, revision)
+    }
+
+    /// Changes after a snapshot, under its prefix: the two together are the whole story.
+    ///
+    /// # Errors
+    /// [`WatchEnd::Expired`]: the snapshot was held for too long.
+    pub fn follow(&self, snapshot: &Snapshot) -> Result<Watcher, WatchEnd> {
+        match snapshot.origin() {
+            Some(origin) => {
+                Watcher::new(snapshot.prefix(), self.view.clone(), origin.clone(), snapshot.revision())
+            }
+            None => self.direct.watch(snapshot.prefix(), snapshot.revision()),
+        }
+    }
+
+    /// Writes an object where there is none. `ttl`: etcd deletes it after about this time, whole seconds.
+    ///
+    /// # Errors
+    /// [`WriteError::Exists`], and those of every write.
+    pub async fn create(
+        &self,
+        key: &str,
+        bytes: impl Into<bytes::Bytes>,
+        ttl: Option<Duration>,
+    ) -> Result<Stored, WriteError> {
+        self.writer.create(key, bytes.into(), ttl).await
+    }
+
+    /// Writes an object over the version with this revision.
+    ///
+    /// # Errors
+    /// [`WriteError::Conflict`] with what is there now, and those of every write.
+    pub async fn replace(
+        &self,
+        key: &str,
+        expected: i64,
+        bytes: impl Into<bytes::Bytes>,
+        ttl: Option<Duration>,
+    ) -> Result<Stored, WriteError> {
+        self.writer.replace(key, expected, bytes.into(), ttl).await
+    }
+
+    /// Deletes the version of an object with this revision; the revision of the deletion.
+    ///
+    /// # Errors
+    /// [`WriteError::Conflict`] with what is there now, and those of every write.
+    pub async fn remove(&self, key: &str, expected: i64) -> Result<i64, WriteError> {
+        self.writer.remove(key, expected).await
+    }
+
+    /// Waits until the view is as fresh as was asked for.
+    async fn freshen(&self, freshness: Freshness) -> Result<(), ReadError> {
+        match freshness {
+            Freshness::Latest => self.fresh.latest().await.map(drop)?,
+            Freshness::NotOlderThan(revision) | Freshness::Exactly(revision) => {
+                self.fresh.reach(revision).await?;
+            }
+            Freshness::Any => {}
+        }
+        if !self.is_ready() && tokio::time::timeout(PATIENCE, self.ready()).await.is_err() {
+            let reason = "the registry has not been loaded yet".to_owned();
+            return Err(ReadError::Unavailable { reason });
+        }
+        self.writer.seen().await;
+        Ok(())
+    }
+}
+
+/// A part of a list.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The list's resourceVersion. The rest is to be asked for at exactly this.
+    pub revision: i64,
+    pub objects: Vec<Stored>,
+    /// How many there are behind the last one.
+    pub remaining: usize,
+}
+
+/// Gives up what is too old, for ever.
+async fn sweep(view: Arc<View>, forms: Arc<FormCache>, age: Duration) {
+    let mut ticks = tokio::time::interval((age / 2).max(Duration::from_millis(10)));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        forms.sweep();
+        view.trim(Instant::now());
+    }
+}

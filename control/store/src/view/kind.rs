@@ -1,0 +1,251 @@
+//! One kind's objects, the last changes among them, and recent states.
+//!
+//! Owns: the tree and the ring, which always change together. Begin at [`Kind::apply`] and [`Kind::snapshot`].
+//! Never: talks to etcd; lets anybody see half of a revision.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
+
+use imbl::OrdSet;
+use tokio::sync::watch;
+
+use super::ring::{Ring, RingLimits};
+use crate::event::{Change, Event};
+use crate::stored::{ByKey, Stored};
+
+/// How many states are kept for the rest of a list, and for how long after they were last asked for.
+const STATES: usize = 32;
+const STATE_AGE: Duration = Duration::from_secs(90);
+
+/// A put or a deletion in the order of etcd.
+#[derive(Debug)]
+pub(crate) enum Write {
+    Put(Stored),
+    Delete { key: Box<str>, revision: i64 },
+}
+
+/// All objects of a kind at one revision.
+#[derive(Clone, Debug)]
+pub(crate) struct State {
+    pub(crate) revision: i64,
+    pub(crate) tree: OrdSet<ByKey>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Kind {
+    /// What its keys begin with: `configmaps/`.
+    prefix: Box<str>,
+    inner: RwLock<Inner>,
+    /// The place behind the last event: what watchers wait on.
+    end: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    tree: OrdSet<ByKey>,
+    ring: Ring,
+    /// Revision of the last change.
+    last: i64,
+    states: VecDeque<(Instant, State)>,
+}
+
+impl Kind {
+    pub(crate) fn new(prefix: &str, state: State, limits: RingLimits) -> Self {
+        let State { revision, tree } = state;
+        let ring = Ring::new(revision, limits);
+        let end = watch::Sender::new(ring.end());
+        let inner = Inner { tree, ring, last: revision, states: VecDeque::new() };
+        Self { prefix: prefix.into(), inner: RwLock::new(inner), end }
+    }
+
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Takes in changes: whole revisions, in their order. Deletions of what is not there are no change.
+    pub(crate) fn apply(&self, writes: Vec<Write>, now: Instant) {
+        let mut inner = self.write();
+        for write in writes {
+            if let Some(event) = inner.change(write) {
+                inner.last = event.revision();
+                inner.ring.push(Arc::new(event), now);
+            }
+        }
+        let end = inner.ring.end();
+        drop(inner);
+        self.end.send_replace(end);
+    }
+
+    /// Another state, from which no changes lead here: all watchers have lost their place.
+    pub(crate) fn restart(&self, state: State) {
+        let mut inner = self.write();
+        inner.ring.restart(state.revision);
+        inner.last = state.revision;
+        inner.tree = state.tree;
+        inner.states.clear();
+        let end = inner.ring.end();
+        drop(inner);
+        self.end.send_replace(end);
+    }
+
+    /// Takes out all objects under a prefix, which is a kind of its own from now on. All watchers here lose their place.
+    pub(crate) fn split_off(&self, prefix: &str) -> OrdSet<ByKey> {
+        let mut inner = self.write();
+        let taken: OrdSet<ByKey> = under(&inner.tree, prefix, prefix).cloned().map(ByKey).collect();
+        for object in &taken {
+            inner.tree.remove(object.0.key());
+        }
+        let (last, inner_mut) = (inner.last, &mut *inner);
+        inner_mut.ring.restart(last);
+        inner_mut.states.clear();
+        let end = inner.ring.end();
+        drop(inner);
+        self.end.send_replace(end);
+        taken
+    }
+
+    /// Takes in objects of a kind that is no more, without a word to watchers.
+    pub(crate) fn take_in(&self, objects: OrdSet<ByKey>) {
+        let mut inner = self.write();
+        inner.tree.extend(objects);
+        inner.states.clear();
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<Stored> {
+        self.read().tree.get(key).map(|found| found.0.clone())
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.read().tree.len()
+    }
+
+    /// Revision of the last change.
+    pub(crate) fn last(&self) -> i64 {
+        self.read().last
+    }
+
+    /// Hands on a change of an object that is not kept here.
+    pub(crate) fn relay(&self, event: Event, now: Instant) {
+        let mut inner = self.write();
+        inner.last = event.revision();
+        inner.ring.push(Arc::new(event), now);
+        let end = inner.ring.end();
+        drop(inner);
+        self.end.send_replace(end);
+    }
+
+    /// The objects now, and the place of the first event that is not in them. `reached`: a revision whose changes have
+    /// all been applied.
+    pub(crate) fn now(&self, reached: i64) -> (State, u64) {
+        let inner = self.read();
+        let state = State { revision: inner.last.max(reached), tree: inner.tree.clone() };
+        (state, inner.ring.end())
+    }
+
+    /// The objects at an earlier revision, if memory has it.
+    pub(crate) fn at(&self, revision: i64, reached: i64) -> Option<State> {
+        let now = Instant::now();
+        let found = {
+            let mut inner = self.write();
+            inner.states.iter_mut().find(|(_, state)| state.revision == revision).map(|(used, state)| {
+                *used = now;
+                state.clone()
+            })
+        };
+        if found.is_some() {
+            return found;
+        }
+        let (mut tree, undo) = {
+            let inner = self.read();
+            if revision > inner.last.max(reached) {
+                return None;
+            }
+            let place = inner.ring.place_after(revision)?;
+            let undo: Vec<Arc<Event>> = inner.ring.since(place)?.cloned().collect();
+            (inner.tree.clone(), undo)
+        };
+        for event in undo.iter().rev() {
+            match &event.previous {
+                Some(previous) => tree.insert(ByKey(previous.clone())),
+                None => tree.remove(event.key()),
+            };
+        }
+        Some(State { revision, tree })
+    }
+
+    /// Keeps a state for the questions for its rest.
+    pub(crate) fn keep(&self, state: State) {
+        let mut inner = self.write();
+        inner.states.retain(|(_, kept)| kept.revision != state.revision);
+        if inner.states.len() >= STATES
+            && let Some(oldest) = inner.states.iter().enumerate().min_by_key(|(_, (used, _))| *used)
+        {
+            let oldest = oldest.0;
+            inner.states.remove(oldest);
+        }
+        inner.states.push_back((Instant::now(), state));
+    }
+
+    /// The place of the first event after a revision, or the oldest revision that would do.
+    pub(crate) fn place_after(&self, revision: i64) -> Result<u64, i64> {
+        let inner = self.read();
+        inner.ring.place_after(revision).ok_or(inner.ring.floor())
+    }
+
+    /// Up to `most` events from a place on, or the oldest revision from which a watch could begin.
+    pub(crate) fn since(&self, place: u64, most: usize) -> Result<Vec<Arc<Event>>, i64> {
+        let inner = self.read();
+        let events = inner.ring.since(place).ok_or(inner.ring.floor())?;
+        Ok(events.take(most).cloned().collect())
+    }
+
+    pub(crate) fn ends(&self) -> watch::Receiver<u64> {
+        self.end.subscribe()
+    }
+
+    /// Forgets what is too old.
+    pub(crate) fn trim(&self, now: Instant) {
+        let mut inner = self.write();
+        inner.ring.trim(now);
+        inner.states.retain(|(used, _)| now.saturating_duration_since(*used) < STATE_AGE);
+    }
+
+    // A panic while the lock was held (there is none in this file) would leave whole values behind all the same.
+    fn read(&self) -> RwLockReadGuard<'_, Inner> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Inner> {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn change(&mut self, write: Write) -> Option<Event> {
+        match write {
+            Write::Put(object) => {
+                let previous = self.tree.insert(ByKey(object.clone())).map(|found| found.0);
+                let change = if previous.is_some() { Change::Modified } else { Change::Added };
+                Some(Event { change, object, previous })
+            }
+            Write::Delete { key, revision } => {
+                let previous = self.tree.remove(&*key)?.0;
+                let object = previous.at_revision(revision);
+                Some(Event { change: Change::Deleted, object, previous: Some(previous) })
+            }
+        }
+    }
+}
+
+/// The objects whose keys begin with `prefix`, from the key `start` on, in order.
+pub(crate) fn under<'a>(
+    tree: &'a OrdSet<ByKey>,
+    prefix: &'a str,
+    start: &'a str,
+) -> impl Iterator<Item = &'a Stored> {
+    let start = start.max(prefix);
+    tree.range::<_, str>((std::ops::Bound::Included(start), std::ops::Bound::Unbounded))
+        .map(|found| &found.0)
+        .take_while(move |object| object.key().starts_with(prefix))
+}
