@@ -111,7 +111,7 @@ pub struct Status {
     pub reason: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub details: Option<Details>,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "no_code")]
     pub code: u16,
 }
 
@@ -120,17 +120,18 @@ pub struct Status {
 pub struct Details {
     #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
     pub name: String,
+    /// Empty for the core kinds.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
     pub group: String,
-    /// In most refusals the plural.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
     pub kind: String,
+    /// Of the object that was deleted.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
     pub uid: String,
-    #[serde(deserialize_with = "or_default", skip_serializing_if = "is_zero")]
-    pub retry_after_seconds: u64,
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<Cause>,
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "is_zero")]
+    pub retry_after_seconds: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -144,8 +145,16 @@ pub struct Cause {
     pub field: String,
 }
 
-fn is_zero(seconds: &u64) -> bool {
-    *seconds == 0
+// serde hands out references.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+// serde hands out references.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn no_code(code: &u16) -> bool {
+    *code == 0
 }
 
 impl Status {

@@ -3,3 +3,4 @@
 
 pub mod authentication;
 pub mod options;
+pub mod request;

@@ -1,14 +1,21 @@
 //! The refusals of the API in the original's words (`metav1.Status`, apimachinery's `errors`).
+//!
+//! Owns: for each reason a function that makes the status. Begin at [`not_found`].
 
-use apiclient_core::wire::{Details, Status};
+use apiclient_core::wire::{Cause, Details, Status};
 
 use crate::field::FieldError;
 use crate::kind::Kind;
+
+/// Why an update of an old version is refused.
+pub const MODIFIED: &str =
+    "the object has been modified; please apply your changes to the latest version and try again";
 
 fn failure(code: u16, reason: &str, message: String, details: Option<Details>) -> Status {
     Status { status: "Failure".to_owned(), message, reason: reason.to_owned(), details, code }
 }
 
+/// A kind, or a resource that no kind stands behind, as details and messages name it.
 fn about(kind: &Kind, name: &str) -> Option<Details> {
     Some(Details {
         name: name.to_owned(),
@@ -16,6 +23,10 @@ fn about(kind: &Kind, name: &str) -> Option<Details> {
         kind: kind.plural.to_string(),
         ..Details::default()
     })
+}
+
+fn retry(seconds: u64) -> Option<Details> {
+    Some(Details { retry_after_seconds: seconds, ..Details::default() })
 }
 
 pub fn not_found(kind: &Kind, name: &str) -> Status {
@@ -31,10 +42,28 @@ pub fn already_exists(kind: &Kind, name: &str) -> Status {
     )
 }
 
+/// All names that were generated are taken.
+pub fn no_unique_name(kind: &Kind, name: &str) -> Status {
+    let mut details = about(kind, name);
+    if let Some(details) = &mut details {
+        details.retry_after_seconds = 1;
+    }
+    let message = format!(
+        "{} \"{name}\" already exists, the server was not able to generate a unique name for the object",
+        kind.qualified()
+    );
+    failure(409, "AlreadyExists", message, details)
+}
+
 /// `why` is the original's text after the colon.
 pub fn conflict(kind: &Kind, name: &str, why: &str) -> Status {
     let message = format!("Operation cannot be fulfilled on {} \"{name}\": {why}", kind.qualified());
     failure(409, "Conflict", message, about(kind, name))
+}
+
+/// Conflicts of server-side apply. `causes` name the managers and the fields.
+pub fn apply_conflict(message: String, causes: Vec<Cause>) -> Status {
+    failure(409, "Conflict", message, Some(Details { causes, ..Details::default() }))
 }
 
 pub fn bad_request(message: impl Into<String>) -> Status {
@@ -43,8 +72,12 @@ pub fn bad_request(message: impl Into<String>) -> Status {
 
 /// The kind and not the plural is named here, as the original does.
 pub fn invalid(kind: &Kind, name: &str, errors: &[FieldError]) -> Status {
-    let qualified =
-        if kind.group.is_empty() { kind.kind.to_string() } else { format!("{}.{}", kind.kind, kind.group) };
+    invalid_kind(&kind.group, &kind.kind, name, errors)
+}
+
+/// As [`invalid`], for what is no kind of the table (`ListOptions` of `meta.k8s.io`).
+pub fn invalid_kind(group: &str, kind: &str, name: &str, errors: &[FieldError]) -> Status {
+    let qualified = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
     // The message says each thing once; the causes may repeat, as in the original.
     let mut said: Vec<String> = Vec::new();
     for error in errors.iter().map(ToString::to_string) {
@@ -52,16 +85,117 @@ pub fn invalid(kind: &Kind, name: &str, errors: &[FieldError]) -> Status {
             said.push(error);
         }
     }
-    let what = match &said[..] {
-        [only] => only.clone(),
-        all => format!("[{}]", all.join(", ")),
+    let what = match said.as_slice() {
+        [] => String::new(),
+        [only] => format!(": {only}"),
+        all => format!(": [{}]", all.join(", ")),
     };
     let details = Details {
         name: name.to_owned(),
-        group: kind.group.to_string(),
-        kind: kind.kind.to_string(),
+        group: group.to_owned(),
+        kind: kind.to_owned(),
         causes: errors.iter().map(FieldError::cause).collect(),
         ..Details::default()
     };
-    failure(422, "Invalid", format!("{qualified} \"{name}\" is invalid: {what}"), Some(details))
+    failure(422, "Invalid", format!("{qualified} \"{name}\" is invalid{what}"), Some(details))
+}
+
+/// There is such a path, but not for this method.
+pub fn method_not_allowed() -> Status {
+    let message = "the server does not allow this method on the requested resource".to_owned();
+    failure(405, "MethodNotAllowed", message, Some(Details::default()))
+}
+
+pub fn not_acceptable(accepted: &str) -> Status {
+    failure(406, "NotAcceptable", format!("only the following media types are accepted: {accepted}"), None)
+}
+
+pub fn unsupported_media_type(accepted: &str) -> Status {
+    let message = format!(
+        "the body of the request was in an unknown format - accepted media types include: {accepted}"
+    );
+    failure(415, "UnsupportedMediaType", message, None)
+}
+
+/// A version that the server has forgotten.
+pub fn expired(message: impl Into<String>) -> Status {
+    failure(410, "Expired", message.into(), None)
+}
+
+/// `message` is what follows `Request entity too large: `.
+pub fn too_large(message: &str) -> Status {
+    failure(413, "RequestEntityTooLarge", format!("Request entity too large: {message}"), None)
+}
+
+pub fn too_many_requests() -> Status {
+    let message = "Too many requests, please try again later.".to_owned();
+    failure(429, "TooManyRequests", message, retry(1))
+}
+
+/// Something that should not happen, in the original's words for it.
+pub fn internal(message: &str) -> Status {
+    let causes = vec![Cause { message: message.to_owned(), ..Cause::default() }];
+    let details = Some(Details { causes, ..Details::default() });
+    failure(500, "InternalError", format!("Internal error occurred: {message}"), details)
+}
+
+/// What the original answers to an error that has no status of its own.
+pub fn unknown(message: impl Into<String>) -> Status {
+    failure(500, "", message.into(), None)
+}
+
+/// Storage is away; nothing was done, or it is not known whether it was.
+pub fn unavailable(message: impl Into<String>) -> Status {
+    failure(503, "ServiceUnavailable", message.into(), None)
+}
+
+/// `message` is what follows `Timeout: `.
+pub fn timeout(message: &str, retry_after_seconds: u64) -> Status {
+    failure(504, "Timeout", format!("Timeout: {message}"), retry(retry_after_seconds))
+}
+
+/// A version that storage has not reached, and did not within the time that one may wait.
+pub fn too_large_resource_version(wanted: u64, current: u64) -> Status {
+    let mut status = timeout(&format!("Too large resource version: {wanted}, current: {current}"), 1);
+    if let Some(details) = &mut status.details {
+        details.causes = vec![Cause {
+            reason: "ResourceVersionTooLarge".to_owned(),
+            message: "Too large resource version".to_owned(),
+            field: String::new(),
+        }];
+    }
+    status
+}
+
+/// A patch that cannot be carried out on the object.
+pub fn unprocessable() -> Status {
+    let message = "the server rejected our request due to an error in our request".to_owned();
+    failure(422, "Invalid", message, Some(Details::default()))
+}
+
+/// A wish that was fulfilled, where the answer is no object.
+pub fn success(kind: &Kind, name: &str, uid: &str) -> Status {
+    let mut details = about(kind, name);
+    if let Some(details) = &mut details {
+        details.uid = uid.to_owned();
+    }
+    Status { status: "Success".to_owned(), details, ..Status::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::field::Path;
+
+    #[test]
+    fn several_errors_stand_in_brackets_and_the_same_one_stands_once() {
+        let at = |name: &str| FieldError::required(&Path::new(name), "");
+        let message = |errors: &[FieldError]| invalid_kind("g", "K", "n", errors).message;
+        assert_eq!(message(&[]), "K.g \"n\" is invalid");
+        assert_eq!(message(&[at("a")]), "K.g \"n\" is invalid: a: Required value");
+        assert_eq!(message(&[at("a"), at("a")]), "K.g \"n\" is invalid: a: Required value");
+        let both = "K.g \"n\" is invalid: [a: Required value, b: Required value]";
+        assert_eq!(message(&[at("a"), at("b"), at("a")]), both);
+        assert_eq!(invalid_kind("", "K", "n", &[at("a")]).message, "K \"n\" is invalid: a: Required value");
+    }
 }
