@@ -115,6 +115,19 @@ pub trait Strategy: std::fmt::Debug + Send + Sync {
         Vec::new()
     }
 
+    /// Brings a valid object into its one form, before it is stored.
+    fn canonicalize(&self, _object: &mut Value) {}
+
+    /// Finalizers without a domain must be ones that the system knows. Not so for CustomResourceDefinitions' kinds.
+    fn checks_legacy_finalizers(&self) -> bool {
+        true
+    }
+
+    /// What a table says of an object besides its cells: `conditions` of its row.
+    fn row_conditions(&self, _object: &Value) -> Vec<Value> {
+        Vec::new()
+    }
+
     /// Which rule a name follows.
     fn name_rule(&self) -> NameRule {
         NameRule::Subdomain

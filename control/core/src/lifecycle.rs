@@ -21,12 +21,17 @@ pub fn before_create(kind: &Kind, object: &mut Value, context: &Context<'_>) -> 
     let name = text(object, &["metadata", "name"]).to_owned();
     let metadata = At::object(object).get("metadata");
     let mut errors = metadata::validate(&metadata, kind.namespaced, kind.strategy.name_rule());
+    if kind.strategy.checks_legacy_finalizers() {
+        errors.extend(metadata::legacy_finalizers(&metadata));
+    }
     errors.extend(kind.strategy.validate_create(object, context));
     if errors.is_empty() {
         errors = metadata::validate(&metadata, kind.namespaced, NameRule::PathSegment);
     }
     refuse(kind, &name, &errors)?;
-    Ok(kind.strategy.warnings(object, None))
+    let warnings = kind.strategy.warnings(object, None);
+    kind.strategy.canonicalize(object);
+    Ok(warnings)
 }
 
 /// Prepares and validates an object that shall take the place of `old`, or of a part of it with a subresource. Gives the
@@ -51,9 +56,14 @@ pub fn before_update(
     let mut errors = metadata::validate(&metadata, kind.namespaced, NameRule::PathSegment);
     errors.extend(metadata::validate_update(&metadata, before));
     errors.extend(metadata::validate_update(&metadata, before));
+    if kind.strategy.checks_legacy_finalizers() {
+        errors.extend(metadata::legacy_finalizers(&metadata));
+    }
     errors.extend(kind.strategy.validate_update(new, old, context));
     refuse(kind, &name, &errors)?;
-    Ok(kind.strategy.warnings(new, Some(old)))
+    let warnings = kind.strategy.warnings(new, Some(old));
+    kind.strategy.canonicalize(new);
+    Ok(warnings)
 }
 
 fn refuse(kind: &Kind, name: &str, errors: &Errors) -> Result<(), Status> {

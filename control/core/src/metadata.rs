@@ -1,11 +1,10 @@
 //! Validation of the metadata that all objects have, in the original's words and order (`ValidateObjectMeta`).
 
-use apiclient_core::names::quoted;
 use serde_json::Value;
 
 use crate::at::{At, Errors};
 use crate::edit::semantic_eq;
-use crate::field::FieldError;
+use crate::field::{FieldError, Path, quote};
 use crate::kind::NameRule;
 use crate::names;
 
@@ -74,6 +73,29 @@ pub fn validate_update(new: &At<'_>, old: &Value) -> Errors {
     errors.extend(owners(&new.get("ownerReferences")));
     errors.extend(managed_fields(&new.get("managedFields")));
     errors
+}
+
+/// All of the metadata once more, as the strategies of most kinds do on an update.
+pub fn again(object: &Value, namespaced: bool, rule: NameRule) -> Errors {
+    let metadata = At::object(object).get("metadata");
+    let mut errors = validate(&metadata, namespaced, rule);
+    errors.extend(legacy_finalizers(&metadata));
+    errors
+}
+
+/// Finalizers without a domain must be ones that the system knows.
+pub fn legacy_finalizers(metadata: &At<'_>) -> Errors {
+    let mut errors = Errors::new();
+    for finalizer in metadata.get("finalizers").items() {
+        errors.extend(legacy_finalizer(finalizer.text(), &finalizer.path));
+    }
+    errors
+}
+
+pub fn legacy_finalizer(name: &str, path: &Path) -> Option<FieldError> {
+    let known = name.contains('/') || matches!(name, "kubernetes" | ORPHAN | FOREGROUND);
+    let rule = "name is neither a standard finalizer name nor is it fully qualified";
+    (!known).then(|| FieldError::invalid(path, &Value::from(name), rule))
 }
 
 pub const IMMUTABLE: &str = "field is immutable";
@@ -167,7 +189,7 @@ fn no_new_finalizers(new: &At<'_>, old: &At<'_>) -> Option<FieldError> {
     extra.sort_unstable();
     extra.dedup();
     (!extra.is_empty()).then(|| {
-        let extra: Vec<String> = extra.into_iter().map(quoted).collect();
+        let extra: Vec<String> = extra.into_iter().map(quote).collect();
         new.forbidden(&format!(
             "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
             extra.join(", ")
@@ -219,7 +241,6 @@ fn named<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::field::Path;
     use serde_json::json;
 
     fn check(metadata: &Value) -> Vec<String> {

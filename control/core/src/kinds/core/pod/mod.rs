@@ -2,4 +2,11 @@
 //!
 //! Begin at [`template`] for the latter.
 
+use crate::kind::Subresource::{
+    Attach, Binding, EphemeralContainers, Eviction, Exec, Log, PortForward, Proxy, Resize, Status,
+};
+
 pub mod template;
+
+pub const SUBRESOURCES: &[crate::kind::Subresource] =
+    &[Attach, Binding, EphemeralContainers, Eviction, Exec, Log, PortForward, Proxy, Resize, Status];
