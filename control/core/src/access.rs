@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use apiclient_core::names::quoted;
 use apiclient_core::selector::FieldSelector;
 use apiclient_core::wire::{Details, Status};
 
@@ -169,6 +168,36 @@ pub fn forbidden_because(group: &str, resource: &str, name: &str, why: &str) -> 
         details: Some(details),
         code: 403,
     }
+}
+
+/// A text as Go's `%q` shows it in messages.
+pub fn quoted(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len() + 2);
+    shown.push('"');
+    for letter in text.chars() {
+        match letter {
+            '\'' => shown.push(letter),
+            '\u{7}' => shown.push_str("\\a"),
+            '\u{8}' => shown.push_str("\\b"),
+            '\u{b}' => shown.push_str("\\v"),
+            '\u{c}' => shown.push_str("\\f"),
+            '\0'..' ' | '\u{7f}' if !matches!(letter, '\n' | '\r' | '\t') => {
+                shown.push_str(&format!("\\x{:02x}", u32::from(letter)));
+            }
+            // What cannot be printed; Rust and Go agree on what that is, but not on how to write it.
+            other => match other.escape_debug().to_string() {
+                escaped if escaped.starts_with("\\u{") && u32::from(other) > 0xffff => {
+                    shown.push_str(&format!("\\U{:08x}", u32::from(other)));
+                }
+                escaped if escaped.starts_with("\\u{") => {
+                    shown.push_str(&format!("\\u{:04x}", u32::from(other)));
+                }
+                escaped => shown.push_str(&escaped),
+            },
+        }
+    }
+    shown.push('"');
+    shown
 }
 
 /// 401, as it is answered whatever was wrong.

@@ -15,5 +15,7 @@ pub mod kinds;
 pub mod lifecycle;
 pub mod metadata;
 pub mod names;
+pub mod node_authorizer;
+pub mod rbac;
 pub mod refusal;
 pub mod table;

@@ -33,6 +33,18 @@ pub fn not_found(kind: &Kind, name: &str) -> Status {
     failure(404, "NotFound", format!("{} \"{name}\" not found", kind.qualified()), about(kind, name))
 }
 
+/// As [`not_found`], of a resource known by its names only.
+pub fn missing(group: &str, resource: &str, name: &str) -> Status {
+    let qualified = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
+    let details = Details {
+        name: name.to_owned(),
+        group: group.to_owned(),
+        kind: resource.to_owned(),
+        ..Details::default()
+    };
+    failure(404, "NotFound", format!("{qualified} \"{name}\" not found"), Some(details))
+}
+
 pub fn already_exists(kind: &Kind, name: &str) -> Status {
     failure(
         409,
