@@ -2,5 +2,6 @@
 //! connection, authentication, authorization, decoding, admission, strategy, store, encoding.
 
 pub mod authentication;
+pub mod authorization;
 pub mod options;
 pub mod request;

@@ -18,4 +18,5 @@ pub mod names;
 pub mod node_authorizer;
 pub mod rbac;
 pub mod refusal;
+pub mod reviews;
 pub mod table;
