@@ -84,7 +84,6 @@ pub fn bad_request(message: impl Into<String>) -> Status {
 
 /// The kind and not the plural is named here, as the original does.
 pub fn invalid(kind: &Kind, name: &str, errors: &[FieldError]) -> Status {
-<<<<<<< HEAD
     invalid_kind(&kind.group, &kind.kind, name, errors)
 }
 
@@ -102,17 +101,6 @@ pub fn invalid_kind(group: &str, kind: &str, name: &str, errors: &[FieldError]) 
         [] => String::new(),
         [only] => format!(": {only}"),
         all => format!(": [{}]", all.join(", ")),
-=======
-    invalid_as(&kind.group, &kind.kind, name, errors)
-}
-
-/// As [`invalid`], of a kind known by its names only.
-pub fn invalid_as(group: &str, kind: &str, name: &str, errors: &[FieldError]) -> Status {
-    let qualified = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
-    let what = match errors {
-        [only] => only.to_string(),
-        all => format!("[{}]", all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
->>>>>>> 422cb38 (Answer the review kinds, and give authorization its chain)
     };
     let details = Details {
         name: name.to_owned(),

@@ -154,7 +154,7 @@ pub fn user_info(user: &User) -> Value {
 
 /// The kind is empty in these refusals, as it is in the original's.
 fn refuse(errors: &[FieldError]) -> Result<(), Status> {
-    if errors.is_empty() { Ok(()) } else { Err(refusal::invalid_as(GROUP, "", "", errors)) }
+    if errors.is_empty() { Ok(()) } else { Err(refusal::invalid_kind(GROUP, "", "", errors)) }
 }
 
 fn text(value: &Value) -> Value {
