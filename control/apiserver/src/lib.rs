@@ -5,3 +5,4 @@ pub mod authentication;
 pub mod authorization;
 pub mod options;
 pub mod request;
+pub mod pki;
