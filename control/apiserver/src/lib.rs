@@ -4,5 +4,5 @@
 pub mod authentication;
 pub mod authorization;
 pub mod options;
-pub mod request;
 pub mod pki;
+pub mod request;
