@@ -152,12 +152,37 @@ async fn listen(
                 Err(mpsc::error::TrySendError::Closed(_)) => return,
                 // Nobody has to hear of every change, if they hear that there were more.
                 Err(mpsc::error::TrySendError::Full(_)) => {
-                    if changes.send(Change::Lost).await.is_err() {
-                        return;
+                    if let Ok(room) = room(&changes, &socket, &mut buffer).await {
+                        room.send(Change::Lost);
+                        break;
                     }
-                    break;
+                    return;
                 }
             }
+        }
+    }
+}
+
+/// Waits until there is room for one more change, and meanwhile throws away what the kernel tells: otherwise whoever
+/// listens would meet an old change again after each look.
+async fn room<'a>(
+    changes: &'a mpsc::Sender<Change>,
+    socket: &TokioSocket,
+    buffer: &mut Vec<u8>,
+) -> Result<mpsc::Permit<'a, Change>, mpsc::error::SendError<()>> {
+    let mut reserved = std::pin::pin!(changes.reserve());
+    loop {
+        buffer.clear();
+        let received = std::future::poll_fn(|context| socket.poll_recv_from(context, buffer));
+        tokio::select! {
+            biased;
+            received = received => {
+                // What is wrong with the socket shows again at the next read.
+                if received.is_err_and(|error| error.raw_os_error() != Some(libc::ENOBUFS)) {
+                    return reserved.await;
+                }
+            }
+            permit = &mut reserved => return permit,
         }
     }
 }
