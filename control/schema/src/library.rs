@@ -13,6 +13,7 @@ use serde_json::Value;
 pub struct Library {
     structs: Vec<Struct>,
     by_name: HashMap<Arc<str>, StructId>,
+    free: bool,
 }
 
 /// A struct's place in its library.
@@ -32,6 +33,7 @@ pub struct Struct {
     by_name: Vec<u32>,
     /// Places in `fields`, by number in protobuf, which is the order of its encoding.
     by_number: Vec<u32>,
+    free: bool,
 }
 
 /// A field of a struct.
@@ -179,6 +181,11 @@ pub struct Rules {
 }
 
 impl Library {
+    /// For a CustomResourceDefinition: the structs that are added are [`Struct::is_free`].
+    pub fn for_custom_kind() -> Self {
+        Self { free: true, ..Self::default() }
+    }
+
     /// # Panics
     /// There is one of this name already.
     pub fn add(&mut self, name: &str, fields: Vec<Field>, preserve_unknown: bool) -> StructId {
@@ -200,6 +207,7 @@ impl Library {
             preserve_unknown: false,
             by_name: Vec::new(),
             by_number: Vec::new(),
+            free: self.free,
         });
         assert!(self.by_name.insert(Arc::clone(&name), id).is_none(), "a second struct named {name}");
         id
@@ -235,6 +243,45 @@ impl Library {
             }),
         }
     }
+
+    /// A type as Go names it: `v1.Protocol`, `[]v1.Container`, `map[string]string`.
+    pub fn go_name(&self, of: &Type) -> String {
+        if !of.go.is_empty() {
+            return of.go.to_owned();
+        }
+        let name = match &of.shape {
+            Shape::List { items, .. } => return format!("[]{}", self.go_name(items)),
+            Shape::Map { values, .. } => return format!("map[string]{}", self.go_name(values)),
+            Shape::Struct { id, .. } => {
+                let name = &self.get(*id).name;
+                let mut dots = name.rmatch_indices('.').map(|(at, _)| at + 1);
+                return name[dots.nth(1).unwrap_or_default()..].to_owned();
+            }
+            Shape::Scalar(scalar) => match scalar {
+                Scalar::Bool => "bool",
+                Scalar::Int32 => "int32",
+                Scalar::Int64 => "int64",
+                Scalar::Float => "float64",
+                Scalar::String => "string",
+                Scalar::Bytes => "[]uint8",
+                Scalar::Time => "v1.Time",
+                Scalar::MicroTime => "v1.MicroTime",
+                Scalar::Duration => "v1.Duration",
+                Scalar::Quantity => "resource.Quantity",
+                Scalar::IntOrString => "intstr.IntOrString",
+            },
+            Shape::Any(form) => match form {
+                AnyForm::Object => "runtime.RawExtension",
+                AnyForm::Fields => "v1.FieldsV1",
+                AnyForm::Value => "v1.JSON",
+                AnyForm::SchemaOrBool(_) => "v1.JSONSchemaPropsOrBool",
+                AnyForm::SchemaOrSchemas(_) => "v1.JSONSchemaPropsOrArray",
+                AnyForm::SchemaOrStrings(_) => "v1.JSONSchemaPropsOrStringArray",
+                AnyForm::None => "interface {}",
+            },
+        };
+        name.to_owned()
+    }
 }
 
 impl Struct {
@@ -258,6 +305,19 @@ impl Struct {
     /// The fields that have a protobuf form, in the order of its encoding.
     pub fn in_protobuf(&self) -> impl Iterator<Item = &Field> {
         self.by_number.iter().map(|n| &self.fields[*n as usize])
+    }
+}
+
+impl Struct {
+    /// `PodSpec`.
+    pub fn short_name(&self) -> &str {
+        self.name.rsplit('.').next().unwrap_or_default()
+    }
+
+    /// Belongs to a kind that is defined at run time: its fields have no order but that of their names, and all that is
+    /// there is kept and written.
+    pub fn is_free(&self) -> bool {
+        self.free
     }
 }
 

@@ -1,5 +1,8 @@
 //! Bodies of lists, made of objects that are encoded already.
 
+use super::json::string;
+use super::protobuf::{close_envelope, open, open_envelope, put_bytes, put_varint};
+
 /// `metadata` of a list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Meta<'a> {
@@ -11,33 +14,119 @@ pub struct Meta<'a> {
 }
 
 /// A list in JSON of items as [`super::json::encode`] writes them; they lose kind and apiVersion where those come first
-/// in them, as items of the original's lists do. `kind` is the list's: `PodList`.
+/// in them, as items of the original's lists do. `kind` is the list's: `PodList`. Ends with a newline.
 pub fn json<'a>(
     api_version: &str,
     kind: &str,
     meta: &Meta<'_>,
     items: impl IntoIterator<Item = &'a [u8]>,
 ) -> Vec<u8> {
-    let _ = (api_version, kind, meta, items.into_iter().count());
-    Vec::new()
+    let mut out = Vec::with_capacity(4096);
+    out.extend_from_slice(b"{\"kind\":");
+    string(kind, &mut out);
+    out.extend_from_slice(b",\"apiVersion\":");
+    string(api_version, &mut out);
+    out.extend_from_slice(b",\"metadata\":{");
+    let mut first = true;
+    let mut member = |name: &str, out: &mut Vec<u8>| {
+        if !std::mem::take(&mut first) {
+            out.push(b',');
+        }
+        string(name, out);
+        out.push(b':');
+    };
+    if !meta.resource_version.is_empty() {
+        member("resourceVersion", &mut out);
+        string(meta.resource_version, &mut out);
+    }
+    if !meta.next.is_empty() {
+        member("continue", &mut out);
+        string(meta.next, &mut out);
+    }
+    if let Some(remaining) = meta.remaining {
+        member("remainingItemCount", &mut out);
+        out.extend_from_slice(remaining.to_string().as_bytes());
+    }
+    out.extend_from_slice(b"},\"items\":[");
+    let mut prefix = Vec::new();
+    prefix.extend_from_slice(b"{\"kind\":");
+    string(kind.strip_suffix("List").unwrap_or(kind), &mut prefix);
+    prefix.extend_from_slice(b",\"apiVersion\":");
+    string(api_version, &mut prefix);
+    for (nth, item) in items.into_iter().enumerate() {
+        if nth > 0 {
+            out.push(b',');
+        }
+        let item = item.strip_suffix(b"\n").unwrap_or(item);
+        match item.strip_prefix(&*prefix) {
+            Some(rest) => {
+                out.push(b'{');
+                out.extend_from_slice(rest.strip_prefix(b",").unwrap_or(rest));
+            }
+            None => out.extend_from_slice(item),
+        }
+    }
+    out.extend_from_slice(b"]}\n");
+    out
 }
 
-/// A list in JSON whose fields are in the order of their names, as those of kinds defined at run time are.
+/// A list in JSON whose fields are in the order of their names and whose items keep kind and apiVersion, as those of
+/// kinds defined at run time are. Ends with a newline.
 pub fn json_sorted<'a>(
     api_version: &str,
     kind: &str,
     meta: &Meta<'_>,
     items: impl IntoIterator<Item = &'a [u8]>,
 ) -> Vec<u8> {
-    json(api_version, kind, meta, items)
+    let mut out = Vec::with_capacity(4096);
+    out.extend_from_slice(b"{\"apiVersion\":");
+    string(api_version, &mut out);
+    out.extend_from_slice(b",\"items\":[");
+    for (nth, item) in items.into_iter().enumerate() {
+        if nth > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(item.strip_suffix(b"\n").unwrap_or(item));
+    }
+    out.extend_from_slice(b"],\"kind\":");
+    string(kind, &mut out);
+    out.extend_from_slice(b",\"metadata\":{\"continue\":");
+    string(meta.next, &mut out);
+    if let Some(remaining) = meta.remaining {
+        out.extend_from_slice(b",\"remainingItemCount\":");
+        out.extend_from_slice(remaining.to_string().as_bytes());
+    }
+    out.extend_from_slice(b",\"resourceVersion\":");
+    string(meta.resource_version, &mut out);
+    out.extend_from_slice(b"}}\n");
+    out
 }
 
-/// A list in protobuf, in its envelope, of items as [`super::protobuf::encode`] writes them.
+/// A list in protobuf, in its envelope, of items as [`super::protobuf::encode`] writes them. Items that are no such
+/// objects are left out.
 pub fn protobuf<'a>(
     api_version: &str,
     kind: &str,
     meta: &Meta<'_>,
     items: impl IntoIterator<Item = &'a [u8]>,
 ) -> Vec<u8> {
-    json(api_version, kind, meta, items)
+    let mut out = Vec::with_capacity(4096);
+    let raw = open_envelope(api_version, kind, &mut out);
+    let mut of = Vec::new();
+    // ListMeta: selfLink, which nobody sets, is there for it is no pointer.
+    put_bytes(1, b"", &mut of);
+    put_bytes(2, meta.resource_version.as_bytes(), &mut of);
+    put_bytes(3, meta.next.as_bytes(), &mut of);
+    if let Some(remaining) = meta.remaining {
+        of.push(4 << 3);
+        put_varint(remaining.cast_unsigned(), &mut of);
+    }
+    put_bytes(1, &of, &mut out);
+    for item in items {
+        if let Ok(envelope) = open(item) {
+            put_bytes(2, envelope.raw, &mut out);
+        }
+    }
+    close_envelope(raw, &mut out);
+    out
 }
