@@ -7,6 +7,7 @@
 //!
 //! An object in work is a [`serde_json::Value`]; times, quantities and bytes are strings in it, as in JSON.
 
+pub mod apply;
 pub mod builtin;
 pub mod codec;
 pub mod defaults;
