@@ -7,8 +7,9 @@ use serde_json::{Map, Value};
 use super::compare::compare;
 use super::managed::Manager;
 use super::path::Element;
+use super::prune::Conflicts;
 use super::set::Set;
-use super::{Conflicts, Write, check, own, shown};
+use super::{Write, check, own, shown};
 
 const ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
 const MANAGER: &str = "kubectl";

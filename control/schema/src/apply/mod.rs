@@ -11,11 +11,12 @@ mod last_applied;
 mod managed;
 mod merge;
 mod own;
+mod ownership;
 mod path;
+mod prune;
 mod set;
 mod typed;
 
-use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use apiclient_core::time;
@@ -25,9 +26,10 @@ use serde_json::{Map, Value};
 pub use self::managed::MAX_UPDATERS;
 pub use self::set::Set;
 
-use self::compare::{Difference, compare};
-use self::managed::{Managed, Manager, Owned};
+use self::managed::{Managed, Manager};
+use self::ownership::{stripped, track};
 use self::path::Element;
+use self::prune::merge_and_track;
 use crate::library::Schema;
 
 /// Brings an object into the version of another entry: `apps/v1`. `None`: there is no such version (any more).
@@ -126,132 +128,6 @@ fn updated_entries(write: &Write<'_>, live: &Value, new: &Value, given: Option<&
     (!managed.is_empty()).then(|| managed::write(&managed))
 }
 
-/// What becomes of the entries when the object changes from `live` to `new` otherwise than by an apply.
-fn track<'a>(
-    write: &Write<'a>,
-    live: &'a Value,
-    new: &'a Value,
-    managed: Managed<'a>,
-) -> Result<Managed<'a>, String> {
-    let mut managed = reconciled(write, live, managed);
-    let difference = compare(write.schema, live, new, true)?.without(write.reset);
-    take_from_others(write, live, new, &difference, &mut managed, None)?;
-    let mine = difference.modified.union(difference.added).recursive_difference(write.reset);
-    let mine = mine.difference(&stripped());
-    if !mine.is_empty() {
-        let manager = Manager::new(write.manager, false, write.api_version, write.subresource);
-        let owned = Owned {
-            set: mine,
-            version: write.api_version.into(),
-            time: Some(time::seconds(write.now).into()),
-        };
-        match managed.remove(&manager) {
-            Some(before) => {
-                let set = owned.set.union(before.set);
-                managed.insert(manager, Owned { set, ..owned });
-            }
-            None => {
-                managed.insert(manager, owned);
-            }
-        }
-    }
-    managed::cap(&mut managed);
-    Ok(managed)
-}
-
-/// What nobody owns, whoever writes it.
-fn stripped() -> Set<'static> {
-    Set::of_fields(&[
-        &["apiVersion"],
-        &["kind"],
-        &["metadata"],
-        &["metadata", "name"],
-        &["metadata", "namespace"],
-        &["metadata", "creationTimestamp"],
-        &["metadata", "selfLink"],
-        &["metadata", "uid"],
-        &["metadata", "clusterName"],
-        &["metadata", "generation"],
-        &["metadata", "managedFields"],
-        &["metadata", "resourceVersion"],
-    ])
-}
-
-/// The entries, with sets that fit the schemas of today, and without those of versions that are gone.
-fn reconciled<'a>(write: &Write<'_>, live: &Value, mut managed: Managed<'a>) -> Managed<'a> {
-    managed.retain(|_, owned| {
-        if owned.version == write.api_version {
-            own::reconcile(write.schema, &mut owned.set);
-            return true;
-        }
-        match (write.convert)(live, &owned.version) {
-            Some((_, schema)) => {
-                own::reconcile(&schema, &mut owned.set);
-                true
-            }
-            None => false,
-        }
-    });
-    managed
-}
-
-/// Takes fields that change from all entries but that of `applier`. With an applier, gives what the others own of the
-/// fields that change; without one, takes those too.
-fn take_from_others<'a>(
-    write: &Write<'_>,
-    live: &Value,
-    new: &Value,
-    difference: &Difference<'_>,
-    managed: &mut Managed<'a>,
-    applier: Option<(&Manager<'_>, bool)>,
-) -> Result<Vec<(Manager<'a>, Set<'a>)>, String> {
-    let mut elsewhere: BTreeMap<String, Difference<'static>> = BTreeMap::new();
-    let mut conflicts = Vec::new();
-    let mut gone = Vec::new();
-    let mut taken = Vec::new();
-    for (manager, owned) in managed.iter() {
-        if applier.is_some_and(|(applier, _)| applier == manager) {
-            continue;
-        }
-        let difference = if owned.version == write.api_version {
-            difference
-        } else {
-            if !elsewhere.contains_key(&*owned.version) {
-                let Some((old, schema)) = (write.convert)(live, &owned.version) else {
-                    gone.push(manager.clone());
-                    continue;
-                };
-                let Some((new, _)) = (write.convert)(new, &owned.version) else {
-                    gone.push(manager.clone());
-                    continue;
-                };
-                let found = compare(&schema, &old, &new, applier.is_none())?.without(write.reset);
-                elsewhere.insert(owned.version.to_string(), found.into_owned());
-            }
-            &elsewhere[&*owned.version]
-        };
-        let modified = owned.set.intersection(&difference.modified);
-        let conflict = modified.union(owned.set.intersection(&difference.added));
-        taken.push((manager.clone(), owned.set.difference(&conflict).difference(&difference.removed)));
-        if !conflict.is_empty() {
-            conflicts.push((manager.clone(), conflict));
-        }
-    }
-    if !conflicts.is_empty() && applier.is_some_and(|(_, force)| !force) {
-        return Ok(conflicts);
-    }
-    for manager in gone {
-        managed.remove(&manager);
-    }
-    for (manager, left) in taken {
-        if let Some(owned) = managed.get_mut(&manager) {
-            owned.set = left;
-        }
-    }
-    managed.retain(|_, owned| !owned.set.is_empty());
-    Ok(Vec::new())
-}
-
 /// Applies `patch`, as the client wrote it, to `live`, which is null where there is no object yet.
 ///
 /// # Errors
@@ -265,7 +141,7 @@ pub fn apply(write: &Write<'_>, live: &Value, patch: &Value, force: bool) -> Res
     let live = if live.is_object() { live } else { &empty };
     let managed = if managed.is_empty() {
         let before = Write { manager: "before-first-apply", convert: write.convert, ..*write };
-        track(&before, &Value::Null, live, managed)
+        track(&before, &empty, live, managed)
             .map_err(|error| internal(format!("failed to create manager for existing fields: {error}")))?
     } else {
         managed
@@ -330,84 +206,6 @@ fn object_name(object: &Value) -> String {
     let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
     let (namespace, name) = (text(metadata, "namespace"), text(metadata, "name"));
     format!("{namespace}/{name}; {group}/{version}, Kind={}", text(Some(object), "kind"))
-}
-
-type Conflicts<'a> = Vec<(Manager<'a>, Set<'a>)>;
-
-/// The merged object without what the manager applied before and nobody applies any more, and the entries for it.
-#[expect(clippy::type_complexity, reason = "said once, here")]
-fn merge_and_track<'a>(
-    write: &Write<'a>,
-    live: &Value,
-    patch: &'a Value,
-    managed: Managed<'a>,
-    force: bool,
-) -> Result<Result<(Value, Managed<'a>), Conflicts<'a>>, ApplyError> {
-    let mut managed = reconciled(write, live, managed);
-    let failed = |what: &str, error: String| ApplyError::Internal(format!("failed to {what}: {error}"));
-    let merged = merge::merge(write.schema, live, patch).map_err(|error| failed("merge config", error))?;
-    let set = own::set(write.schema, patch).map_err(|error| failed("get field set", error))?;
-    let set = set.recursive_difference(write.reset);
-    let manager = Manager::new(write.manager, true, write.api_version, write.subresource);
-    let time = managed.get(&manager).and_then(|before| before.time.clone());
-    let before = managed.insert(manager.clone(), Owned { set, version: write.api_version.into(), time });
-    let merged = match before {
-        Some(before) => {
-            prune(write, merged, &managed, &before).map_err(|error| failed("prune fields", error))?
-        }
-        None => merged,
-    };
-    let difference = compare(write.schema, live, &merged, false)
-        .map_err(|error| failed("compare objects", error))?
-        .without(write.reset);
-    let conflicts =
-        take_from_others(write, live, &merged, &difference, &mut managed, Some((&manager, force)))
-            .map_err(|error| failed("compare objects", error))?;
-    drop(difference);
-    Ok(if conflicts.is_empty() { Ok((merged, managed)) } else { Err(conflicts) })
-}
-
-/// The merged object without the fields that were in the manager's last set and that nobody owns now.
-fn prune(write: &Write<'_>, merged: Value, managed: &Managed<'_>, last: &Owned<'_>) -> Result<Value, String> {
-    if last.set.is_empty() {
-        return Ok(merged);
-    }
-    let here = |object: &Value, version: &str| match version == write.api_version {
-        true => Some((object.clone(), write.schema.clone())),
-        false => (write.convert)(object, version),
-    };
-    let Some((in_last, schema)) = here(&merged, &last.version) else {
-        return Ok(merged);
-    };
-    let mut pruned = own::without(&schema, &in_last, &own::with_named(&schema, &last.set));
-    let mut owned: BTreeMap<&str, Set<'_>> = BTreeMap::new();
-    for entry in managed.values() {
-        let set = owned.entry(&*entry.version).or_default();
-        *set = std::mem::take(set).union(entry.set.clone());
-    }
-    // The last version first: a conversion may need fields that would be missing.
-    let first = owned.remove_entry(&*last.version);
-    for (version, owned) in first.into_iter().chain(owned) {
-        let (Some((merged, schema)), Some((without, _))) = (here(&merged, version), here(&pruned, version))
-        else {
-            continue;
-        };
-        let keep =
-            own::with_named(&schema, &own::set(&schema, &without)?).union(own::with_named(&schema, &owned));
-        let gone = own::with_named(&schema, &own::set(&schema, &merged)?).difference(&keep);
-        pruned = own::without(&schema, &merged, &gone);
-    }
-    let Some((pruned, _)) = here(&pruned, &last.version) else {
-        return Ok(merged);
-    };
-    let kept = own::with_named(&schema, &own::set(&schema, &pruned)?);
-    let had = own::with_named(&schema, &own::set(&schema, &in_last)?);
-    let gone = had.difference(&kept).intersection(&own::with_named(&schema, &last.set));
-    let result = own::without(&schema, &in_last, &gone);
-    match here(&result, write.api_version) {
-        Some((result, _)) => Ok(result),
-        None => Err(format!("failed to convert to {}", write.api_version)),
-    }
 }
 
 fn conflict(conflicts: &[(Manager<'_>, Vec<String>)]) -> ApplyError {

@@ -147,7 +147,10 @@ pub(super) fn item<'v>(
         _ => return Err("associative list with keys may not have non-map elements".to_owned()),
     };
     let default = |name: &str| match items.form(library, Some(value)) {
-        Form::Object { fields: Some(id), .. } => library.field(id, name)?.of.default.as_ref(),
+        Form::Object { fields: Some(id), .. } => {
+            let field = library.field(id, name)?;
+            field.of.default.as_ref().or_else(|| At::zero(field).filter(|zero| !zero.is_null()))
+        }
         _ => None,
     };
     let mut fields: Vec<_> = keys
