@@ -1,7 +1,9 @@
 //! What is asked of a member rather than of the store.
 
+use tokio::time::timeout;
+
 use crate::Client;
-use crate::connection::Repeat;
+use crate::connection::{RPC_LIMIT, Repeat};
 use crate::error::EtcdError;
 use crate::kv::Header;
 
@@ -49,5 +51,29 @@ impl Client {
         let what = || format!("compact its history before revision {revision}");
         let question = |mut client: etcd_client::Client| async move { client.compact(revision, None).await };
         self.connection.ask(what, Repeat::Safe, question).await.map(drop)
+    }
+
+    /// Reads the whole store as one file of etcd's own form, with its SHA-256 at the end: what `etcdctl snapshot save`
+    /// saves. `piece` gets the parts in order, and stops the rest by an error of its own.
+    ///
+    /// # Errors
+    /// The member does not answer or stops in between, or does not allow it. The inner result is that of `piece`.
+    pub async fn snapshot<E>(
+        &self,
+        mut piece: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<Result<(), E>, EtcdError> {
+        let what = || "give a snapshot".to_owned();
+        let question = |mut client: etcd_client::Client| async move { client.snapshot().await };
+        let mut stream = self.connection.ask(what, Repeat::Safe, question).await?;
+        loop {
+            let next = timeout(RPC_LIMIT, stream.message()).await;
+            let next = next.map_err(|_| EtcdError::TimedOut { what: what(), limit: RPC_LIMIT })?;
+            let broken =
+                |error: etcd_client::Error| EtcdError::Rpc { what: what(), reason: error.to_string() };
+            let Some(part) = next.map_err(broken)? else { return Ok(Ok(())) };
+            if let Err(error) = piece(part.blob()) {
+                return Ok(Err(error));
+            }
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod authentication;
 pub mod authorization;
+pub mod local;
 pub mod options;
 pub mod pki;
 pub mod request;
