@@ -47,11 +47,23 @@ async fn follow(view: &View, client: &Client, keys: &Keys, listed: Header) {
     };
     let mut watch: Watch = watch_from(listed);
     let mut backoff = Backoff::default();
+    let mut last = None;
     loop {
         match watch.next().await {
-            Ok(WatchEvent::Started(_)) => view.set_connected(true),
+            Ok(WatchEvent::Started(_)) => {
+                if let Some(last) = &last
+                    && !is_history(client, last).await
+                {
+                    tracing::warn!(
+                        "etcd has another history now: everything is listed again, and all watches end"
+                    );
+                    return;
+                }
+                view.set_connected(true);
+            }
             Ok(WatchEvent::Changes(_, changes)) => {
                 backoff = Backoff::default();
+                last = changes.last().map(LastChange::of).or(last);
                 take_in(view, keys, changes);
             }
             Ok(WatchEvent::Progress(header)) => view.advance(header.revision),
@@ -71,6 +83,52 @@ async fn follow(view: &View, client: &Client, keys: &Keys, listed: Header) {
                 view.set_connected(false);
                 tracing::warn!(%stale, "the registry is listed again, and all watches end");
                 return;
+            }
+        }
+    }
+}
+
+/// The last change that was taken in: whether etcd still has it shows whether it is still the same etcd.
+#[derive(Debug)]
+struct LastChange {
+    key: Vec<u8>,
+    revision: i64,
+    /// Revision of its creation, and how often it was written; None: it was deleted.
+    written: Option<(i64, i64)>,
+}
+
+impl LastChange {
+    fn of(change: &Change) -> Self {
+        let kv = change.kv();
+        let written = match change {
+            Change::Put { .. } => Some((kv.create_revision, kv.version)),
+            Change::Delete { .. } => None,
+        };
+        Self { key: kv.key.clone(), revision: kv.mod_revision, written }
+    }
+}
+
+/// Whether a change is in etcd's history. An etcd that was restored from a backup can be at a higher revision than the one
+/// before by the time we reach it, which the watch alone cannot tell.
+async fn is_history(client: &Client, last: &LastChange) -> bool {
+    let range = Range { revision: last.revision, ..Range::of(Span::key(last.key.clone())) };
+    let mut backoff = Backoff::default();
+    loop {
+        match client.range(&range).await {
+            Ok(page) => {
+                let found = page.kvs.first();
+                return match last.written {
+                    Some(written) => found.is_some_and(|kv| {
+                        (kv.create_revision, kv.version) == written && kv.mod_revision == last.revision
+                    }),
+                    None => found.is_none(),
+                };
+            }
+            Err(error) if error.is_absence() => backoff.wait().await,
+            // Compacted since: nobody can tell.
+            Err(error) => {
+                tracing::debug!(%error, "cannot compare etcd's history");
+                return true;
             }
         }
     }

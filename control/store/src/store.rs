@@ -206,7 +206,7 @@ impl Store {
         self.writer.create(key, bytes.into(), ttl).await
     }
 
-    /// Writes an object over the version with this revision.
+    /// Writes an object over the version with this revision; 0: where there is none.
     ///
     /// # Errors
     /// [`WriteError::Conflict`] with what is there now, and those of every write.

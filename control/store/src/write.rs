@@ -90,6 +90,8 @@ impl Writer {
         };
         let done = self.run(key, &format!("delete {key}"), txn).await?;
         match done.succeeded {
+            // There was none, as expected, and so nothing to delete.
+            true if expected == 0 => Err(WriteError::Conflict { current: None }),
             true => Ok(done.header.revision),
             false => Err(self.conflict(key, done)),
         }

@@ -32,6 +32,7 @@ async fn a_write_over_another_version_is_refused_with_what_is_there() {
     let gone = store.remove("pods/a/1", second.revision()).await.unwrap();
     assert!(gone > second.revision());
     assert_eq!(current(store.remove("pods/a/1", second.revision()).await.unwrap_err()), None);
+    assert_eq!(current(store.remove("pods/a/1", 0).await.unwrap_err()), None, "nothing to delete");
     let lost = store.replace("pods/a/1", second.revision(), "four", None).await.unwrap_err();
     assert_eq!(current(lost), None);
     assert!(store.get("pods/a/1", Freshness::Any).await.unwrap().is_none());

@@ -53,8 +53,7 @@ struct Kinds {
 impl Kinds {
     /// The kind with the longest prefix of this key. All prefixes end with a slash.
     fn of(&self, key: &str) -> &Arc<Kind> {
-        let slashes = key.bytes().enumerate().filter(|(_, byte)| *byte == b'/').map(|(at, _)| at);
-        slashes.filter_map(|at| self.by_prefix.get(&key[..=at])).last().unwrap_or(&self.rest)
+        key.rmatch_indices('/').find_map(|(at, _)| self.by_prefix.get(&key[..=at])).unwrap_or(&self.rest)
     }
 
     fn all(&self) -> impl Iterator<Item = &Arc<Kind>> {

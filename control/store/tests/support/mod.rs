@@ -1,5 +1,7 @@
 //! A real etcd for each test, a second client in it, and stores over it.
 
+mod wire;
+
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
@@ -8,6 +10,8 @@ use etcd::Client;
 use host::netns::Namespace;
 use host::programs::{Etcd as Program, Signal};
 use tempfile::TempDir;
+
+pub use wire::Wire;
 
 /// For everything that is waited for: long enough for a busy machine.
 pub const SOON: Duration = Duration::from_secs(60);
@@ -30,8 +34,12 @@ impl Etcd {
 
     /// A client with a connection of its own, that knows nothing of any store.
     pub fn client(&self) -> Client {
-        let endpoints = vec![self.program.endpoint().to_owned()];
-        Client::new(etcd::Settings { endpoints, ..etcd::Settings::default() }).unwrap()
+        client(self.program.endpoint())
+    }
+
+    /// A wire to it that can be cut.
+    pub async fn wire(&self) -> Wire {
+        Wire::to(self.program.address()).await
     }
 
     pub fn client_as(&self, user: &str, password: &str) -> Client {
@@ -85,6 +93,10 @@ impl Drop for Etcd {
 
 fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+pub fn client(url: &str) -> Client {
+    Client::new(etcd::Settings { endpoints: vec![url.to_owned()], ..etcd::Settings::default() }).unwrap()
 }
 
 /// No compaction but by the test.
