@@ -4,12 +4,12 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::services;
+use crate::{control, services};
 
-/// Pod networking for Linux hosts, and labs to see it work.
+/// Pod networking, services and the Kubernetes API for Linux hosts, and labs to see it work.
 ///
-/// Weft speaks flannel's protocols: a node that runs `weft flanneld` joins a cluster of flannel nodes, and
-/// leaves it again, without the others noticing.
+/// Weft speaks the originals' protocols: `weft flanneld`, `weft proxy` and `weft apiserver` take the places of flanneld,
+/// kube-proxy and kube-apiserver, one at a time, and leave them again.
 #[derive(Debug, Parser)]
 #[command(name = "weft", version, arg_required_else_help = true, disable_help_subcommand = true)]
 pub struct Cli {
@@ -30,6 +30,15 @@ enum Command {
     /// Has the kernel carry packets to Services to their endpoints. `weft proxy render --help` and
     /// `weft proxy diff --help` show what it would write, and what the kernel lacks of it.
     Proxy(services::ProxyCli),
+    /// Kubernetes API server with kube-apiserver's flags (`weft apiserver --help`); also by the name `kube-apiserver`
+    ///
+    /// Serves the API over an etcd that you run, beside or in place of kube-apiserver.
+    Apiserver,
+    /// A control plane of this one machine: etcd, keys and the Kubernetes API
+    ///
+    /// Makes what it needs at the first start, and says what to type next. Ctrl-C ends all of it; the state stays in
+    /// --data-dir.
+    Control(control::ControlCli),
     /// Where would this packet go, and why?
     Explain(services::ExplainCli),
     /// Many nodes on this one machine, with pods on each, in network namespaces
@@ -45,6 +54,8 @@ impl Cli {
             Command::Flanneld => flanneld::main(&[]),
             Command::DockerOpts => crate::docker_opts::main(&[]),
             Command::Proxy(tool) => tool.run(),
+            Command::Apiserver => control_apiserver::program::main(&[]),
+            Command::Control(control) => control.run(),
             Command::Explain(explain) => explain.run(),
             Command::Lab(lab) => lab.run(),
             Command::Bench(bench) => bench.run(),

@@ -3,6 +3,7 @@
 //! Owns: the command line's first word and nothing behind it. Begin at [`names::Program`].
 
 mod cli;
+mod control;
 mod docker_opts;
 mod names;
 mod services;
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
         Some((Program::Flanneld, rest)) => flanneld::main(rest),
         Some((Program::DockerOpts, rest)) => docker_opts::main(rest),
         Some((Program::Proxy, rest)) => proxy::main(rest),
+        Some((Program::Apiserver, rest)) => control_apiserver::program::main(rest),
         None => match cli::Cli::try_parse_from(&arguments) {
             Ok(cli) => cli.run(),
             Err(answer) => usage::answer(&answer),

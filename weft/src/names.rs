@@ -9,16 +9,19 @@ pub enum Program {
     Flanneld,
     DockerOpts,
     Proxy,
+    Apiserver,
 }
 
 /// Subcommand and file names of each program.
-const NAMES: [(&str, Program); 6] = [
+const NAMES: [(&str, Program); 8] = [
     ("flanneld", Program::Flanneld),
     ("docker-opts", Program::DockerOpts),
     ("mk-docker-opts", Program::DockerOpts),
     ("mk-docker-opts.sh", Program::DockerOpts),
     ("proxy", Program::Proxy),
     ("kube-proxy", Program::Proxy),
+    ("apiserver", Program::Apiserver),
+    ("kube-apiserver", Program::Apiserver),
 ];
 
 /// First words behind `weft proxy` that are tools of Weft's own, not arguments of the proxy.
@@ -61,11 +64,15 @@ mod tests {
         let proxy = called(&["/usr/local/bin/kube-proxy", "--cleanup"]);
         assert_eq!(proxy, Some((Program::Proxy, vec!["--cleanup".to_owned()])));
         assert_eq!(called(&["weft", "proxy", "--cleanup"]), proxy);
+        let server = called(&["/usr/bin/kube-apiserver", "--v=2"]);
+        assert_eq!(server, Some((Program::Apiserver, vec!["--v=2".to_owned()])));
+        assert_eq!(called(&["weft", "apiserver", "--v=2"]), server);
     }
 
     #[test]
     fn wefts_own_commands_are_left_to_its_own_parser() {
         assert_eq!(called(&["weft", "lab", "up"]), None);
+        assert_eq!(called(&["weft", "control", "backup", "x"]), None);
         assert_eq!(called(&["weft", "proxy", "render", "--feed-dir=."]), None);
         assert_eq!(called(&["weft", "proxy", "diff"]), None);
         assert_eq!(called(&["weft"]), None);

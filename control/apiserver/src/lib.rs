@@ -6,4 +6,6 @@ pub mod authorization;
 pub mod local;
 pub mod options;
 pub mod pki;
+pub mod program;
 pub mod request;
+pub mod run;

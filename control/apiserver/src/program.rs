@@ -1,0 +1,137 @@
+//! The API server as a program: `weft apiserver`, and `weft control` around it.
+//!
+//! Owns: the way from arguments to an exit code. Begin at [`main`].
+
+use std::ffi::OsString;
+use std::future::Future;
+use std::process::ExitCode;
+
+use telemetry::daemon::FrameError;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::local::{LocalError, Places, Plan, Report, backup, restore};
+use crate::options::{self, Action, Machine, Options};
+use crate::run::{self, ServeError};
+
+/// Arguments (without the program's name) to exit code.
+pub fn main(arguments: &[OsString]) -> ExitCode {
+    let arguments: Vec<_> = arguments.iter().map(|argument| argument.to_string_lossy()).collect();
+    let options = match options::resolve(&arguments, &Machine) {
+        Ok(options) => options,
+        Err(error) => {
+            telemetry::note!("weft apiserver: {error}");
+            return ExitCode::from(error.exit_code());
+        }
+    };
+    match options.action {
+        Action::Help => {
+            telemetry::put!("{}", options::help());
+            return ExitCode::SUCCESS;
+        }
+        Action::Version => {
+            telemetry::say!("{}", options::version());
+            return ExitCode::SUCCESS;
+        }
+        Action::Run => {}
+    }
+    telemetry::logs::init(telemetry::logs::level_of_verbosity(options.verbosity));
+    telemetry::daemon::program("weft apiserver", serve(options), |error: &ServeError| {
+        telemetry::logs::chain(error)
+    })
+}
+
+/// Serves until SIGINT or SIGTERM.
+async fn serve(options: Options) -> Result<(), ServeError> {
+    announce(&options);
+    run::serve(options, told_to_end()?, |_| {}).await
+}
+
+fn announce(options: &Options) {
+    tracing::info!("starting weft apiserver {}: {}", env!("CARGO_PKG_VERSION"), options.settings);
+    for sentence in options.without_effect() {
+        tracing::warn!("{sentence}");
+    }
+}
+
+/// Ready when this process is told to end.
+fn told_to_end() -> Result<impl Future<Output = ()> + Send + use<>, FrameError> {
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(FrameError::Signals)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(FrameError::Signals)?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// Why `weft control` ends other than by being told to.
+#[derive(Debug, thiserror::Error)]
+enum ControlError {
+    #[error(transparent)]
+    Local(#[from] LocalError),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+}
+
+fn chain(error: &ControlError) -> String {
+    telemetry::logs::chain(error)
+}
+
+/// `weft control`: a whole control plane of this machine, until SIGINT or SIGTERM.
+pub fn control(plan: Plan) -> ExitCode {
+    telemetry::logs::init(tracing::Level::INFO);
+    telemetry::daemon::program("weft control", run_control(plan), chain)
+}
+
+async fn run_control(plan: Plan) -> Result<(), ControlError> {
+    let end = told_to_end()?;
+    let prepared = plan.prepare(&Machine).await?;
+    announce(&prepared.options);
+    let (address, kubeconfig) = (prepared.address(), prepared.kubeconfig.clone());
+    let greet = move |_: std::net::SocketAddr| {
+        telemetry::say!(
+            "The API serves at {address}. In another terminal:\n\n    export KUBECONFIG={}\n    kubectl get namespaces\n",
+            kubeconfig.display()
+        );
+    };
+    let served = tokio::select! {
+        served = run::serve(prepared.options.clone(), end, greet) => served,
+        () = prepared.renew() => Ok(()),
+    };
+    prepared.stop().await;
+    Ok(served?)
+}
+
+/// `weft control backup`.
+pub fn control_backup(places: &Places, etcd_program: &str, file: &std::path::Path) -> ExitCode {
+    act("weft control backup", async {
+        let report = backup(places, etcd_program, file).await?;
+        telemetry::say!("{} holds {} bytes, at revision {}.", file.display(), report.bytes, report.revision);
+        telemetry::say!("The keys in {} are not in it: keep them too.", places.pki().display());
+        Ok(())
+    })
+}
+
+/// `weft control restore`.
+pub fn control_restore(places: &Places, etcd_program: &str, file: &std::path::Path) -> ExitCode {
+    act("weft control restore", async {
+        let Report { revision, replaced, .. } = restore(places, etcd_program, file).await?;
+        telemetry::say!("Restored {}; revisions go on from {revision}.", file.display());
+        if let Some(replaced) = replaced {
+            telemetry::say!(
+                "What was there before is in {}: delete it when you no longer need it.",
+                replaced.display()
+            );
+        }
+        telemetry::say!("Start it: weft control --data-dir {}", places.root().display());
+        Ok(())
+    })
+}
+
+fn act(name: &str, work: impl Future<Output = Result<(), ControlError>>) -> ExitCode {
+    telemetry::logs::init(tracing::Level::WARN);
+    telemetry::daemon::program(name, work, chain)
+}
