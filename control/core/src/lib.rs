@@ -20,3 +20,4 @@ pub mod rbac;
 pub mod refusal;
 pub mod reviews;
 pub mod table;
+pub mod tokens;

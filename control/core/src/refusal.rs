@@ -73,6 +73,19 @@ pub fn conflict(kind: &Kind, name: &str, why: &str) -> Status {
     failure(409, "Conflict", message, about(kind, name))
 }
 
+/// As [`conflict`], on something known by its names only.
+pub fn conflict_on(group: &str, resource: &str, name: &str, why: &str) -> Status {
+    let qualified = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
+    let details = Details {
+        name: name.to_owned(),
+        group: group.to_owned(),
+        kind: resource.to_owned(),
+        ..Details::default()
+    };
+    let message = format!("Operation cannot be fulfilled on {qualified} \"{name}\": {why}");
+    failure(409, "Conflict", message, Some(details))
+}
+
 /// Conflicts of server-side apply. `causes` name the managers and the fields.
 pub fn apply_conflict(message: String, causes: Vec<Cause>) -> Status {
     failure(409, "Conflict", message, Some(Details { causes, ..Details::default() }))

@@ -143,3 +143,52 @@ pub trait Admission: fmt::Debug + Send + Sync {
         Ok(())
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::access::{Attributes, Verdict};
+
+    /// Objects of a test, by resource, namespace and name.
+    #[derive(Clone, Debug, Default)]
+    pub struct Stored(BTreeMap<(String, String, String), Arc<Value>>);
+
+    impl Stored {
+        /// In the place of one of this name.
+        pub fn with(mut self, resource: &str, object: Value) -> Self {
+            let of = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+            self.0.insert((resource.to_owned(), of("namespace"), of("name")), Arc::new(object));
+            self
+        }
+
+        pub fn without(mut self, resource: &str, namespace: &str, name: &str) -> Self {
+            self.0.remove(&(resource.to_owned(), namespace.to_owned(), name.to_owned()));
+            self
+        }
+    }
+
+    impl Objects for Stored {
+        fn get(&self, resource: &str, namespace: &str, name: &str) -> Option<Arc<Value>> {
+            self.0.get(&(resource.to_owned(), namespace.to_owned(), name.to_owned())).cloned()
+        }
+
+        fn list(&self, resource: &str, namespace: &str) -> Vec<Arc<Value>> {
+            let mine = self.0.iter().filter(|((of, within, _), _)| {
+                of == resource && (namespace.is_empty() || within == namespace)
+            });
+            mine.map(|(_, object)| Arc::clone(object)).collect()
+        }
+    }
+
+    /// Allows what it was given: `VERB RESOURCE`.
+    #[derive(Debug)]
+    pub struct Allows(pub &'static [&'static str]);
+
+    impl Authorize for Allows {
+        fn authorize(&self, attributes: &Attributes, _user: &User) -> Verdict {
+            let asked = format!("{} {} {}", attributes.verb, attributes.resource, attributes.name);
+            let allowed = self.0.contains(&asked.trim());
+            if allowed { Verdict::allow("") } else { Verdict::no_opinion("") }
+        }
+    }
+}
