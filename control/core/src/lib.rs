@@ -10,6 +10,7 @@ pub mod ages;
 pub mod at;
 pub mod edit;
 pub mod field;
+pub mod impersonation;
 pub mod kind;
 pub mod kinds;
 pub mod lifecycle;

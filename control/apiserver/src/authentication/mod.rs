@@ -1,7 +1,20 @@
 //! Who sends a request.
 //!
-//! Owns: the trait of what can tell ([`Authenticate`]) and the ways to tell: certificates, tokens, passwords, headers.
+//! Owns: the trait of what can tell ([`Authenticate`]), the ways to tell (certificates, tokens, passwords, headers) and
+//! their order ([`chain::Chain`]).
 //! Never: decides what somebody may do.
+
+pub mod bearer;
+pub mod certificates;
+pub mod chain;
+mod der;
+pub mod front_proxy;
+pub mod impersonation;
+pub mod jwt;
+pub mod keys;
+pub mod passwords;
+pub mod service_accounts;
+pub mod static_tokens;
 
 use std::fmt;
 
@@ -10,8 +23,9 @@ use futures::future::BoxFuture;
 use http::request::Parts;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
-/// The request carries credentials that are not right. Why goes into the log; the client only sees 401.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+/// The request carries credentials that are not right. Why goes into the log and into TokenReviews; the client of the
+/// request itself only sees 401.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unauthorized(pub String);
 

@@ -1,0 +1,312 @@
+//! Keys that sign tokens and verify them: RSA and P-256, in PEM.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::digest::{SHA256, digest};
+use ring::rand::SystemRandom;
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair,
+    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, RsaPublicKeyComponents, UnparsedPublicKey,
+};
+use serde_json::{Value, json};
+use x509_parser::pem::Pem;
+use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::public_key::PublicKey as Parsed;
+use x509_parser::x509::SubjectPublicKeyInfo;
+
+use super::der;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    Rs256,
+    Es256,
+}
+
+impl Algorithm {
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "RS256" => Some(Self::Rs256),
+            "ES256" => Some(Self::Es256),
+            _ => None,
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rs256 => "RS256",
+            Self::Es256 => "ES256",
+        }
+    }
+}
+
+/// A file of keys that holds none, or one of a kind that is not supported.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadKey(pub String);
+
+/// A key that verifies, and its name in tokens.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PublicKey {
+    id: String,
+    material: Material,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum Material {
+    /// Big-endian, without leading zeros.
+    Rsa { modulus: Vec<u8>, exponent: Vec<u8> },
+    /// The uncompressed point.
+    P256(Vec<u8>),
+}
+
+impl PublicKey {
+    /// From a SubjectPublicKeyInfo in DER. The name is that which kube-apiserver gives: a hash of it.
+    ///
+    /// # Errors
+    /// It is none, or of another kind than RSA and P-256.
+    pub fn from_der(der: &[u8]) -> Result<Self, BadKey> {
+        let (_, info) =
+            SubjectPublicKeyInfo::from_der(der).map_err(|error| BadKey(format!("no public key: {error}")))?;
+        let material = match info.parsed() {
+            Ok(Parsed::RSA(key)) => {
+                Material::Rsa { modulus: stripped(key.modulus), exponent: stripped(key.exponent) }
+            }
+            Ok(Parsed::EC(point)) if point.key_size() == 256 && point.data().len() == 65 => {
+                Material::P256(point.data().to_vec())
+            }
+            _ => return Err(BadKey("only RSA and P-256 keys are supported".to_owned())),
+        };
+        Ok(Self { id: URL_SAFE_NO_PAD.encode(digest(&SHA256, der)), material })
+    }
+
+    /// From numbers, under a name of somebody else's (a JWKS).
+    pub fn from_jwk(jwk: &Value) -> Option<Self> {
+        let number = |name: &str| URL_SAFE_NO_PAD.decode(jwk[name].as_str()?).ok();
+        let material = match jwk["kty"].as_str()? {
+            "RSA" => Material::Rsa { modulus: stripped(&number("n")?), exponent: stripped(&number("e")?) },
+            "EC" if jwk["crv"] == "P-256" => {
+                let (x, y) = (number("x")?, number("y")?);
+                if (x.len(), y.len()) != (32, 32) {
+                    return None;
+                }
+                Material::P256([vec![4], x, y].concat())
+            }
+            _ => return None,
+        };
+        Some(Self { id: jwk["kid"].as_str().unwrap_or_default().to_owned(), material })
+    }
+
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub fn algorithm(&self) -> Algorithm {
+        match self.material {
+            Material::Rsa { .. } => Algorithm::Rs256,
+            Material::P256(_) => Algorithm::Es256,
+        }
+    }
+
+    pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        match &self.material {
+            Material::Rsa { modulus, exponent } => RsaPublicKeyComponents { n: modulus, e: exponent }
+                .verify(&RSA_PKCS1_2048_8192_SHA256, message, signature)
+                .is_ok(),
+            Material::P256(point) => {
+                UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(message, signature).is_ok()
+            }
+        }
+    }
+
+    /// As `/openid/v1/jwks` shows it.
+    pub fn jwk(&self) -> Value {
+        let encoded = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let mut jwk = json!({"use": "sig", "kid": self.id, "alg": self.algorithm().name()});
+        match &self.material {
+            Material::Rsa { modulus, exponent } => {
+                jwk["kty"] = "RSA".into();
+                (jwk["n"], jwk["e"]) = (encoded(modulus).into(), encoded(exponent).into());
+            }
+            Material::P256(point) => {
+                (jwk["kty"], jwk["crv"]) = ("EC".into(), "P-256".into());
+                (jwk["x"], jwk["y"]) = (encoded(&point[1..33]).into(), encoded(&point[33..65]).into());
+            }
+        }
+        jwk
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PublicKey({}, {})", self.algorithm().name(), self.id)
+    }
+}
+
+fn stripped(number: &[u8]) -> Vec<u8> {
+    let start = number.iter().position(|byte| *byte != 0).unwrap_or(number.len());
+    number[start..].to_vec()
+}
+
+/// Every key of a PEM file: public ones, those of certificates, and those of private keys (`--service-account-key-file`
+/// takes all of them).
+///
+/// # Errors
+/// There is none, or one cannot be used.
+pub fn public_keys(pem: &[u8]) -> Result<Vec<PublicKey>, BadKey> {
+    let mut found = Vec::new();
+    for block in Pem::iter_from_buffer(pem) {
+        let block = block.map_err(|error| BadKey(format!("no PEM: {error}")))?;
+        match block.label.as_str() {
+            "PUBLIC KEY" => found.push(PublicKey::from_der(&block.contents)?),
+            "RSA PUBLIC KEY" => found.push(PublicKey::from_der(&der::rsa_info(&block.contents))?),
+            "CERTIFICATE" => {
+                let (_, certificate) = X509Certificate::from_der(&block.contents)
+                    .map_err(|error| BadKey(format!("no certificate: {error}")))?;
+                found.push(PublicKey::from_der(certificate.public_key().raw)?);
+            }
+            label if label.ends_with("PRIVATE KEY") => found.push(SigningKey::from_block(&block)?.public),
+            _ => {}
+        }
+    }
+    if found.is_empty() {
+        return Err(BadKey("data does not contain any valid RSA or ECDSA public keys".to_owned()));
+    }
+    Ok(found)
+}
+
+/// `--service-account-signing-key-file`.
+pub struct SigningKey {
+    private: Private,
+    public: PublicKey,
+}
+
+enum Private {
+    Rsa(RsaKeyPair),
+    P256(EcdsaKeyPair),
+}
+
+impl SigningKey {
+    /// The first private key of a PEM file.
+    ///
+    /// # Errors
+    /// There is none, or one that is neither RSA (2048 bits and more) nor P-256.
+    pub fn from_pem(pem: &[u8]) -> Result<Self, BadKey> {
+        let blocks = Pem::iter_from_buffer(pem).filter_map(Result::ok);
+        let private = blocks.into_iter().find(|block| block.label.ends_with("PRIVATE KEY"));
+        let block = private.ok_or_else(|| BadKey("data does not contain a valid private key".to_owned()))?;
+        Self::from_block(&block)
+    }
+
+    fn from_block(block: &Pem) -> Result<Self, BadKey> {
+        let bad = |error: &dyn fmt::Display| BadKey(format!("the private key cannot be used: {error}"));
+        let random = SystemRandom::new();
+        let der = &block.contents;
+        let ec = |der: &[u8]| EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der, &random);
+        let private = match block.label.as_str() {
+            "RSA PRIVATE KEY" => Private::Rsa(RsaKeyPair::from_der(der).map_err(|error| bad(&error))?),
+            "EC PRIVATE KEY" => Private::P256(ec(&der::ec_pkcs8(der)).map_err(|error| bad(&error))?),
+            "PRIVATE KEY" => match ec(der) {
+                Ok(key) => Private::P256(key),
+                Err(_) => Private::Rsa(RsaKeyPair::from_pkcs8(der).map_err(|error| bad(&error))?),
+            },
+            other => return Err(bad(&format!("{other} is not supported"))),
+        };
+        let info = match &private {
+            Private::Rsa(key) => der::rsa_info(key.public().as_ref()),
+            Private::P256(key) => der::p256_info(key.public_key().as_ref()),
+        };
+        Ok(Self { private, public: PublicKey::from_der(&info)? })
+    }
+
+    pub fn public(&self) -> &PublicKey {
+        &self.public
+    }
+
+    pub(super) fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
+        let random = SystemRandom::new();
+        match &self.private {
+            Private::Rsa(key) => {
+                let mut signature = vec![0; key.public().modulus_len()];
+                key.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature).ok()?;
+                Some(signature)
+            }
+            Private::P256(key) => Some(key.sign(&random, message).ok()?.as_ref().to_vec()),
+        }
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SigningKey({:?})", self.public)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::jwt::{Unverified, sign};
+    use super::*;
+    use std::process::Command;
+
+    /// What openssl says. It ends by itself.
+    fn openssl(arguments: &[&str]) -> Vec<u8> {
+        let output = Command::new("openssl").args(arguments).output().expect("openssl runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    }
+
+    #[test]
+    fn what_a_key_signs_its_public_half_verifies() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("key").display().to_string();
+        let makes: [&[&str]; 4] = [
+            &["genrsa", "-traditional", "-out", &path, "2048"],
+            &["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", &path],
+            &["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", &path],
+            &["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", &path],
+        ];
+        let mut others = Vec::new();
+        for make in makes {
+            openssl(make);
+            let key = SigningKey::from_pem(&std::fs::read(&path).expect("a key")).expect("a key");
+            let public = public_keys(&openssl(&["pkey", "-in", &path, "-pubout"])).expect("a public key");
+            assert_eq!(&public[0], key.public(), "{make:?}");
+            let claims = json!({"iss": "me", "sub": "you"});
+            let token = sign(&claims, &key).expect("a token");
+            let parsed = || Unverified::parse(&token).expect("a token");
+            assert_eq!((parsed().key_id.as_str(), parsed().issuer()), (public[0].id(), "me"));
+            assert_eq!(parsed().verify(&public), Some(claims));
+            assert_eq!(parsed().verify(&others), None, "keys of somebody else");
+            assert_eq!(PublicKey::from_jwk(&public[0].jwk()).as_ref(), Some(&public[0]));
+            others.extend(public);
+        }
+    }
+
+    #[test]
+    fn forged_tokens_are_not_believed() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("key").display().to_string();
+        openssl(&["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", &path]);
+        let key = SigningKey::from_pem(&std::fs::read(&path).expect("a key")).expect("a key");
+        let token = sign(&json!({"iss": "me"}), &key).expect("a token");
+        let public = [key.public().clone()];
+        let [header, claims, signature] =
+            token.split('.').collect::<Vec<_>>().try_into().expect("three parts");
+        let encoded = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        let forged = [
+            format!("{header}.{}.{signature}", encoded(r#"{"iss":"you"}"#)),
+            format!("{}.{claims}.", encoded(r#"{"alg":"none"}"#)),
+            format!("{}.{claims}.{signature}", encoded(r#"{"alg":"HS256"}"#)),
+            format!("{}.{claims}.{signature}", encoded(r#"{"alg":"RS256"}"#)),
+            format!("{header}.{claims}."),
+        ];
+        for token in forged {
+            let verified = Unverified::parse(&token).and_then(|token| token.verify(&public));
+            assert_eq!(verified, None, "{token}");
+        }
+        for nonsense in ["", "a.b", "a.b.c", "..", "e30.e30", "e30.W10.x"] {
+            assert!(Unverified::parse(nonsense).is_none(), "{nonsense}");
+        }
+    }
+}
