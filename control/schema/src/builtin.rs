@@ -23,6 +23,9 @@ use crate::library::{
 };
 
 const DATA: &str = include_str!("../data/kinds.txt");
+/// Defaults that the original sets in code: `package NAME`, and `STRUCT FIELD JSON` for each. Only those that depend on
+/// nothing else, and that are the same wherever the struct stands.
+const DEFAULTS: &str = include_str!("../data/defaults.txt");
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 const SCHEMA: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
 
@@ -33,7 +36,7 @@ struct BuiltIn {
 }
 
 static BUILT_IN: LazyLock<BuiltIn> =
-    LazyLock::new(|| read(DATA).expect("data/kinds.txt is as scripts/schema wrote it"));
+    LazyLock::new(|| read(DATA, DEFAULTS).expect("data/kinds.txt is as scripts/schema wrote it"));
 
 /// All structs of the built-in kinds. The first call reads them, which takes a few milliseconds.
 pub fn library() -> Arc<Library> {
@@ -63,7 +66,7 @@ pub fn api_versions() -> impl Iterator<Item = &'static str> {
 #[error("{0:?}")]
 struct BadLine(&'static str);
 
-fn read(text: &'static str) -> Result<BuiltIn, BadLine> {
+fn read(text: &'static str, defaults: &'static str) -> Result<BuiltIn, BadLine> {
     let mut reader =
         Reader { library: Library::default(), atomic: HashSet::new(), names: HashMap::new(), package: "" };
     let mut packages = HashMap::new();
@@ -102,7 +105,23 @@ fn read(text: &'static str) -> Result<BuiltIn, BadLine> {
             return Err(BadLine(line));
         }
     }
-    Ok(BuiltIn { library: Arc::new(reader.library), packages })
+    let mut library = reader.library;
+    let mut package = "";
+    for line in defaults.lines() {
+        if let Some(name) = line.strip_prefix("package ") {
+            package = name;
+            continue;
+        }
+        let (of, rest) = line.split_once(' ').ok_or(BadLine(line))?;
+        let (field, value) = rest.split_once(' ').ok_or(BadLine(line))?;
+        let id = library.find(&format!("{package}.{of}")).ok_or(BadLine(line))?;
+        let value = serde_json::from_str(value).map_err(|_| BadLine(line))?;
+        if !library.set_default(id, field, value) {
+            return Err(BadLine(line));
+        }
+    }
+    library.seal();
+    Ok(BuiltIn { library: Arc::new(library), packages })
 }
 
 struct Reader {

@@ -14,6 +14,8 @@ pub struct Library {
     structs: Vec<Struct>,
     by_name: HashMap<Arc<str>, StructId>,
     free: bool,
+    /// Which structs have defaults, or parts that have.
+    defaulting: Vec<bool>,
 }
 
 /// A struct's place in its library.
@@ -34,6 +36,8 @@ pub struct Struct {
     /// Places in `fields`, by number in protobuf, which is the order of its encoding.
     by_number: Vec<u32>,
     free: bool,
+    /// Defaults that OpenAPI does not tell of, by place.
+    defaults: Vec<(u32, Value)>,
 }
 
 /// A field of a struct.
@@ -208,6 +212,7 @@ impl Library {
             by_name: Vec::new(),
             by_number: Vec::new(),
             free: self.free,
+            defaults: Vec::new(),
         });
         assert!(self.by_name.insert(Arc::clone(&name), id).is_none(), "a second struct named {name}");
         id
@@ -226,6 +231,44 @@ impl Library {
 
     pub fn get(&self, id: StructId) -> &Struct {
         &self.structs[id.0 as usize]
+    }
+
+    /// Gives a field a default that OpenAPI does not tell of. `false`: there is no such field, or it has a default.
+    pub fn set_default(&mut self, id: StructId, field: &str, value: Value) -> bool {
+        let of = &mut self.structs[id.0 as usize];
+        let Some(place) = of.place(field) else { return false };
+        if of.fields[place].of.default.is_some() {
+            return false;
+        }
+        of.defaults.push((place as u32, value));
+        true
+    }
+
+    /// To be called when all structs are defined: finds out where defaults are.
+    pub fn seal(&mut self) {
+        let mut defaulting: Vec<bool> = vec![false; self.structs.len()];
+        // A round for each level at which a default can be below its struct.
+        loop {
+            let mut changed = false;
+            for (nth, of) in
+                self.structs.iter().enumerate().filter(|(nth, _)| !defaulting[*nth]).collect::<Vec<_>>()
+            {
+                let has = |field: &Field| field.of.default.is_some() || has_defaults(&field.of, &defaulting);
+                if !of.defaults.is_empty() || of.fields.iter().any(has) {
+                    defaulting[nth] = true;
+                    changed = true;
+                }
+            }
+            if !changed {
+                break;
+            }
+        }
+        self.defaulting = defaulting;
+    }
+
+    /// Whether a value of this type has defaults in it. Only known after [`Library::seal`].
+    pub fn has_defaults(&self, of: &Type) -> bool {
+        has_defaults(of, &self.defaulting)
     }
 
     pub fn find(&self, name: &str) -> Option<StructId> {
@@ -296,6 +339,12 @@ impl Struct {
         Some(self.by_name[found] as usize)
     }
 
+    /// What the field at this place has where nothing was given, whether OpenAPI tells of it or not.
+    pub fn default_at(&self, place: usize) -> Option<&Value> {
+        let hidden = || self.defaults.iter().find(|(at, _)| *at as usize == place).map(|(_, value)| value);
+        self.fields.get(place)?.of.default.as_ref().or_else(hidden)
+    }
+
     /// The field of this number in protobuf.
     pub fn numbered(&self, number: u32) -> Option<&Field> {
         let found = self.by_number.binary_search_by_key(&number, |n| self.fields[*n as usize].number).ok()?;
@@ -318,6 +367,15 @@ impl Struct {
     /// there is kept and written.
     pub fn is_free(&self) -> bool {
         self.free
+    }
+}
+
+fn has_defaults(of: &Type, defaulting: &[bool]) -> bool {
+    match &of.shape {
+        Shape::Struct { id, .. } => defaulting.get(id.0 as usize).copied().unwrap_or(false),
+        Shape::List { items, .. } => has_defaults(items, defaulting),
+        Shape::Map { values, .. } => has_defaults(values, defaulting),
+        Shape::Scalar(_) | Shape::Any(_) => false,
     }
 }
 
