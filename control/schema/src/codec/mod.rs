@@ -11,6 +11,7 @@ pub mod json;
 pub mod list;
 pub mod protobuf;
 mod quantity;
+mod quote;
 mod time;
 pub mod watch;
 pub mod yaml;

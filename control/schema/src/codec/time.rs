@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use apiclient_core::names::quoted;
+use crate::codec::quote::quoted;
 
 /// A moment, to the microsecond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -273,7 +273,7 @@ pub(crate) fn write_duration(nanos: i64) -> String {
     } else if whole < second {
         let (unit, name) = match whole {
             ..1_000 => (1, "ns"),
-            ..1_000_000 => (1_000, "µs"),
+            1_000..1_000_000 => (1_000, "µs"),
             _ => (1_000_000, "ms"),
         };
         push_decimal(&mut out, whole, unit);

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use apiclient_core::names::quoted;
+use crate::codec::quote::quoted;
 use serde_json::{Map, Number, Value};
 
 use super::lexer::{Lexer, NotJson};

@@ -1,6 +1,6 @@
 //! What is wrong with a text that is no JSON, in the words of Go's scanner.
 
-use apiclient_core::names::quoted;
+use crate::codec::quote::quoted;
 
 use super::lexer::MAX_DEPTH;
 
