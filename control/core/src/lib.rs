@@ -20,5 +20,6 @@ pub mod node_authorizer;
 pub mod rbac;
 pub mod refusal;
 pub mod reviews;
+pub mod selectors;
 pub mod table;
 pub mod tokens;

@@ -10,8 +10,9 @@ use super::entry::Group;
 use crate::kind::{Kind, Subresource, Traits};
 
 pub mod cells;
+pub mod claim;
 mod config;
-mod endpoints;
+pub mod endpoints;
 mod event;
 mod limit_range;
 mod namespace;
@@ -61,7 +62,9 @@ pub fn kinds(library: &Arc<Library>) -> Vec<Kind> {
             .short(&["po"])
             .in_all()
             .subresources(pod::SUBRESOURCES)
-            .traits(Traits { graceful: true, ..Traits::default() }),
+            .traits(Traits { graceful: true, ..Traits::default() })
+            .strategy(pod::Pod)
+            .columns(pod::table::POD, pod::table::pod),
         core.kind("PodTemplate", "podtemplates"),
         core.kind("ReplicationController", "replicationcontrollers")
             .short(&["rc"])

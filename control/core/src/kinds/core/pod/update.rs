@@ -1,0 +1,427 @@
+//! What may change in the spec of a pod that is there: little, and of ephemeral containers and resources by their own ways.
+
+use serde_json::Value;
+
+use super::{annotations, requests, scheduling, spec};
+use crate::at::{At, Errors};
+use crate::edit::{at, items, list, remove, restore, semantic_eq, set, text};
+use crate::field::{FieldError, Path, quote};
+use crate::kinds::core::resources::quantity;
+use crate::names;
+
+const UPDATABLE: &str = "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
+
+/// An update of the pod itself. The checks of the whole come before, in [`super::whole`].
+pub fn validate(new: &Value, old: &Value) -> Errors {
+    let new_spec = At::object(new).get("spec");
+    let old_spec = At::object(old).get("spec");
+    let mut errors = Errors::new();
+    for containers in ["containers", "initContainers"] {
+        let (after, before) = (new_spec.get(containers), old_spec.get(containers));
+        if after.len() != before.len() {
+            errors.push(after.forbidden("pod updates may not add or remove containers"));
+            return errors;
+        }
+        for container in after.items() {
+            let image = container.get("image");
+            if image.text().is_empty() {
+                errors.push(image.required(""));
+            }
+            if image.text().trim() != image.text() {
+                errors.push(image.invalid("must not have leading or trailing whitespace"));
+            }
+        }
+    }
+    let (deadline, before) =
+        (new_spec.get("activeDeadlineSeconds"), old_spec.get("activeDeadlineSeconds").int());
+    match (deadline.int(), before) {
+        (Some(seconds), _) if !(0..=i64::from(i32::MAX)).contains(&seconds) => {
+            let wrong = names::in_range(seconds, 0, i64::from(i32::MAX));
+            errors.extend(wrong.iter().map(|detail| deadline.invalid(detail)));
+            return errors;
+        }
+        (Some(seconds), Some(before)) if before < seconds => {
+            errors.push(deadline.invalid("must be less than or equal to previous value"));
+            return errors;
+        }
+        (None, Some(_)) => {
+            errors.push(deadline.invalid("must not update from a positive integer to nil value"));
+        }
+        _ => {}
+    }
+    errors.extend(scheduling::only_added_tolerations(
+        &new_spec.get("tolerations"),
+        &old_spec.get("tolerations"),
+    ));
+    errors.extend(scheduling::only_deleted_gates(
+        &new_spec.get("schedulingGates"),
+        &old_spec.get("schedulingGates"),
+    ));
+    let mut masked = new_spec.value.clone();
+    mask(&mut masked, old_spec.value);
+    if !old_spec.get("schedulingGates").is_empty() {
+        errors.extend(gated(&mut masked, &new_spec, &old_spec));
+    }
+    if !equal(&masked, old_spec.value) {
+        let changed = changed_fields(&masked, old_spec.value);
+        errors.push(
+            new_spec
+                .forbidden(&format!("pod updates may not change fields other than {UPDATABLE}\n{changed}")),
+        );
+    }
+    errors
+}
+
+/// Equal, with quantities by their amounts.
+pub fn equal(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Object(left), Value::Object(right)) => {
+            let all = left.keys().chain(right.keys().filter(|key| !left.contains_key(*key)));
+            let get =
+                |side: &serde_json::Map<String, Value>, key: &str| side.get(key).cloned().unwrap_or_default();
+            all.into_iter().all(|key| {
+                let (a, b) = (get(left, key), get(right, key));
+                match key.as_str() {
+                    "limits" | "requests" | "overhead" => same_amounts(&a, &b),
+                    _ => equal(&a, &b),
+                }
+            })
+        }
+        (Value::Array(left), Value::Array(right)) => {
+            left.len() == right.len() && left.iter().zip(right).all(|(a, b)| equal(a, b))
+        }
+        _ => semantic_eq(a, b),
+    }
+}
+
+fn same_amounts(a: &Value, b: &Value) -> bool {
+    match (a.as_object(), b.as_object()) {
+        (Some(left), Some(right)) => {
+            left.len() == right.len()
+                && left.iter().all(|(name, amount)| {
+                    right.get(name).is_some_and(|other| quantity(amount) == quantity(other))
+                })
+        }
+        _ => semantic_eq(a, b),
+    }
+}
+
+/// Puts back what may change.
+fn mask(new: &mut Value, old: &Value) {
+    for containers in ["containers", "initContainers"] {
+        for (container, before) in items(new, containers).zip(list(old, &[containers])) {
+            restore(container, before, "image");
+        }
+    }
+    for field in ["activeDeadlineSeconds", "schedulingGates", "tolerations"] {
+        restore(new, old, field);
+    }
+    let grace = |spec: &Value| at(spec, &["terminationGracePeriodSeconds"]).as_i64();
+    if grace(old).is_some_and(|seconds| seconds < 0) && grace(new) == Some(1) {
+        restore(new, old, "terminationGracePeriodSeconds");
+    }
+}
+
+/// As long as a pod waits for its gates, where it may run can be narrowed.
+fn gated(masked: &mut Value, new: &At<'_>, old: &At<'_>) -> Errors {
+    let mut errors = Errors::new();
+    let (selector, before) = (new.get("nodeSelector"), old.get("nodeSelector"));
+    if !semantic_eq(selector.value, before.value) {
+        let kept = before.entries().all(|(key, value)| selector.value.get(key) == Some(value.value));
+        if !kept {
+            errors.push(
+                selector
+                    .invalid("only additions to spec.nodeSelector are allowed (no mutations or deletions)"),
+            );
+        }
+        restore(masked, old.value, "nodeSelector");
+    }
+    let (node, before) = (new.get("affinity").get("nodeAffinity"), old.get("affinity").get("nodeAffinity"));
+    if !semantic_eq(node.value, before.value) {
+        errors.extend(narrowed(&node, &before));
+        let mut affinity = at(masked, &["affinity"]).clone();
+        if affinity.is_null() {
+            affinity = Value::Object(Default::default());
+        }
+        if before.is_absent() {
+            remove(&mut affinity, "nodeAffinity");
+        } else {
+            set(&mut affinity, "nodeAffinity", before.value.clone());
+        }
+        set(masked, "affinity", affinity);
+    }
+    errors
+}
+
+fn narrowed(new: &At<'_>, old: &At<'_>) -> Errors {
+    let terms = |affinity: &At<'_>| {
+        let required = affinity.path.child("requiredDuringSchedulingIgnoredDuringExecution");
+        let path = ["requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms"];
+        (list(affinity.value, &path).to_vec(), required.child("nodeSelectorTerms"))
+    };
+    let ((after, path), (before, _)) = (terms(new), terms(old));
+    if before.is_empty() {
+        return Errors::new();
+    }
+    if before.len() != after.len() {
+        let detail = "no additions/deletions to non-empty NodeSelectorTerms list are allowed";
+        return vec![FieldError::invalid(&path, &Value::Array(after), detail)];
+    }
+    let extends = |after: &Value, before: &Value| {
+        let part = |term: &Value, field: &str| list(term, &[field]).to_vec();
+        let empty = part(before, "matchExpressions").is_empty() && part(before, "matchFields").is_empty();
+        if empty {
+            return part(after, "matchExpressions").is_empty() && part(after, "matchFields").is_empty();
+        }
+        ["matchExpressions", "matchFields"].iter().all(|field| {
+            let (after, before) = (part(after, field), part(before, field));
+            after.len() >= before.len() && after.iter().zip(&before).all(|(a, b)| semantic_eq(a, b))
+        })
+    };
+    let mut errors = Errors::new();
+    for (n, (after, before)) in after.iter().zip(&before).enumerate() {
+        if !extends(after, before) {
+            let detail = "only additions are allowed (no mutations or deletions)";
+            errors.push(FieldError::invalid(&path.index(n), after, detail));
+        }
+    }
+    errors
+}
+
+/// Which fields differ: the original prints a whole comparison here.
+fn changed_fields(new: &Value, old: &Value) -> String {
+    let empty = serde_json::Map::new();
+    let (new, old) = (new.as_object().unwrap_or(&empty), old.as_object().unwrap_or(&empty));
+    let mut keys: Vec<&String> = new.keys().chain(old.keys()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let null = Value::Null;
+    let differs = |key: &&&String| {
+        !equal(new.get(key.as_str()).unwrap_or(&null), old.get(key.as_str()).unwrap_or(&null))
+    };
+    let names: Vec<String> = keys.iter().filter(differs).map(|key| format!("  spec.{key}")).collect();
+    names.join("\n")
+}
+
+/// An update of the ephemeral containers: they may be added.
+pub fn ephemeral(new: &Value, old: &Value) -> Errors {
+    let path = Path::new("spec").child("ephemeralContainers");
+    if !at(old, &["metadata", "annotations", annotations::MIRROR]).is_null() {
+        let detail = "static pods do not support ephemeral containers";
+        return vec![FieldError::forbidden(&Path::new("[]"), detail)];
+    }
+    let named = |name: &str| {
+        list(new, &["spec", "ephemeralContainers"])
+            .iter()
+            .find(|container| text(container, &["name"]) == name)
+    };
+    let mut errors = Errors::new();
+    for container in list(old, &["spec", "ephemeralContainers"]) {
+        let name = text(container, &["name"]);
+        let how = match named(name) {
+            None => "removed",
+            Some(found) if !equal(found, container) => "changed",
+            Some(_) => continue,
+        };
+        let detail = format!("existing ephemeral containers {} may not be {how}\n", quote(name));
+        errors.push(FieldError::forbidden(&path, &detail));
+    }
+    errors
+}
+
+/// An update of resources: of CPU and memory, of containers that stay, within the class of service.
+pub fn resize(new: &Value, old: &Value) -> Errors {
+    let path = spec_path();
+    let whole = |detail: &str| vec![FieldError::forbidden(&Path::new("[]"), detail)];
+    if !at(old, &["metadata", "annotations", annotations::MIRROR]).is_null() {
+        return whole("static pods cannot be resized");
+    }
+    if text(old, &["spec", "os", "name"]) == "windows" {
+        return whole("windows pods cannot be resized");
+    }
+    let mut errors = Errors::new();
+    let class = match text(old, &["status", "qosClass"]) {
+        "" => requests::qos_class(at(old, &["spec"])),
+        class => class,
+    };
+    if class != requests::qos_class(at(new, &["spec"])) {
+        let shown = at(new, &["status", "qosClass"]).as_str().unwrap_or_default();
+        let detail = "Pod QOS Class may not change as a result of resizing";
+        errors.push(FieldError::invalid(&path, &shown.into(), detail));
+    }
+    let statuses = list(old, &["status", "containerStatuses"]);
+    let running = statuses.iter().find(|status| !at(status, &["state", "running"]).is_null());
+    if running.is_some_and(|status| at(status, &["resources"]).is_null()) {
+        errors.push(FieldError::forbidden(&path, "Pod running on node without support for resize"));
+    }
+    let mut masked = at(new, &["spec"]).clone();
+    errors.extend(resize_pod_level(&mut masked, old));
+    let moved = order(new, old);
+    if !moved.is_empty() {
+        errors.extend(moved);
+        return errors;
+    }
+    for containers in ["initContainers", "containers"] {
+        let all = list(new, &["spec", containers]).iter().zip(list(old, &["spec", containers])).enumerate();
+        for (n, (after, before)) in all {
+            let at_container = path.child(containers).index(n).child("resources");
+            errors.extend(none_removed(after, before, &at_container, "resource"));
+        }
+    }
+    for containers in ["containers", "initContainers"] {
+        for (n, (container, before)) in
+            items(&mut masked, containers).zip(list(old, &["spec", containers])).enumerate()
+        {
+            keep_computes(container, before);
+            if !equal(container, before) {
+                errors.push(match containers {
+                    "containers" => FieldError::forbidden(&path, ONLY_COMPUTES),
+                    _ => FieldError::forbidden(
+                        &path.child(containers).index(n),
+                        "only cpu and memory resources for init or sidecar containers are mutable",
+                    ),
+                });
+            }
+        }
+    }
+    if errors.is_empty() && !equal(&masked, at(old, &["spec"])) {
+        errors.push(FieldError::forbidden(&path, ONLY_COMPUTES));
+    }
+    errors
+}
+
+const ONLY_COMPUTES: &str = "only cpu and memory resources are mutable";
+
+fn spec_path() -> Path {
+    Path::new("spec")
+}
+
+fn resize_pod_level(masked: &mut Value, old: &Value) -> Errors {
+    let path = spec_path();
+    let (before, after) = (at(old, &["spec", "resources"]).clone(), at(masked, &["resources"]).clone());
+    let mut errors = Errors::new();
+    if before.is_null() && after.is_null() {
+        return errors;
+    }
+    if !before.is_null() && after.is_null() {
+        errors.push(FieldError::forbidden(&path.child("resources"), "pod-level resources cannot be removed"));
+        return errors;
+    }
+    let as_container = |resources: &Value| serde_json::json!({"resources": resources});
+    errors.extend(none_removed(
+        &as_container(&after),
+        &as_container(&before),
+        &path.child("resources"),
+        "pod-level resource",
+    ));
+    let mut whole = as_container(&after);
+    keep_computes(&mut whole, &as_container(&before));
+    restore(masked, &whole, "resources");
+    if !equal(at(masked, &["resources"]), &before) {
+        errors.push(FieldError::forbidden(&path, "only cpu and memory resources are mutable at pod-level"));
+    }
+    errors
+}
+
+fn order(new: &Value, old: &Value) -> Errors {
+    let mut errors = Errors::new();
+    for containers in ["containers", "initContainers"] {
+        let path = spec_path().child(containers);
+        let (after, before) = (list(new, &["spec", containers]), list(old, &["spec", containers]));
+        if after.len() != before.len() {
+            let detail = format!("{containers} may not be added or removed on resize");
+            errors.push(FieldError::forbidden(&path, &detail));
+            continue;
+        }
+        for (n, _) in after
+            .iter()
+            .zip(before)
+            .enumerate()
+            .filter(|(_, (a, b))| text(a, &["name"]) != text(b, &["name"]))
+        {
+            let detail = format!("{containers} may not be renamed or reordered on resize");
+            errors.push(FieldError::forbidden(&path.index(n).child("name"), &detail));
+        }
+    }
+    errors
+}
+
+fn none_removed(new: &Value, old: &Value, path: &Path, what: &str) -> Errors {
+    let mut errors = Errors::new();
+    for field in ["requests", "limits"] {
+        let before = at(old, &["resources", field]).as_object();
+        let after = at(new, &["resources", field]);
+        let gone = before.into_iter().flatten().any(|(name, _)| after.get(name).is_none());
+        if gone {
+            let detail = format!("{what} {field} cannot be removed");
+            errors.push(FieldError::forbidden(&path.child(field), &detail));
+        }
+    }
+    errors
+}
+
+/// CPU and memory become what they were.
+fn keep_computes(container: &mut Value, old: &Value) {
+    let before = at(old, &["resources"]).clone();
+    let mut after = at(container, &["resources"]).clone();
+    if after.is_null() && before.is_null() {
+        return;
+    }
+    if after.is_null() {
+        after = Value::Object(Default::default());
+    }
+    for field in ["limits", "requests"] {
+        let mut amounts = at(&after, &[field]).as_object().cloned().unwrap_or_default();
+        for name in ["cpu", "memory"] {
+            match at(&before, &[field, name]) {
+                Value::Null => _ = amounts.remove(name),
+                amount => _ = amounts.insert(name.to_owned(), amount.clone()),
+            }
+        }
+        if amounts.is_empty() {
+            remove(&mut after, field);
+        } else {
+            set(&mut after, field, amounts);
+        }
+    }
+    set(container, "resources", after);
+}
+
+/// Keeps of an update by the subresource only the resources of containers, as long as these are the same ones.
+pub fn only_resources(new: &mut Value, old: &Value) {
+    let names = |object: &Value, containers: &str| -> Vec<String> {
+        list(object, &["spec", containers])
+            .iter()
+            .map(|container| text(container, &["name"]).to_owned())
+            .collect()
+    };
+    if ["containers", "initContainers"].iter().any(|list| names(new, list).len() != names(old, list).len()) {
+        return;
+    }
+    let given = at(new, &["spec"]).clone();
+    let mut kept = at(old, &["spec"]).clone();
+    restore(&mut kept, &given, "resources");
+    for containers in ["containers", "initContainers"] {
+        if names(new, containers) != names(old, containers) {
+            restore(&mut kept, &given, containers);
+            continue;
+        }
+        for (container, given) in items(&mut kept, containers).zip(list(&given, &[containers])) {
+            restore(container, given, "resources");
+            restore(container, given, "resizePolicy");
+        }
+    }
+    set(new, "spec", kept);
+    super::keep_metadata(new, old);
+    restore(new, old, "status");
+}
+
+/// Everything that a pod must be, which an update checks again.
+pub fn whole(new: &Value) -> Errors {
+    let object = At::object(new);
+    let (metadata, spec) = (object.get("metadata"), object.get("spec"));
+    let mut errors = annotations::validate(&metadata.get("annotations"), &spec);
+    errors.extend(spec::validate(&spec, Some(&metadata)));
+    errors.extend(spec::only_of_pods(&spec));
+    errors
+}
