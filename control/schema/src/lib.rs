@@ -12,4 +12,5 @@ pub mod builtin;
 pub mod codec;
 pub mod defaults;
 pub mod library;
+pub mod openapi;
 pub mod patch;

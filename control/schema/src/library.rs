@@ -271,6 +271,10 @@ impl Library {
         has_defaults(of, &self.defaulting)
     }
 
+    pub fn structs(&self) -> impl Iterator<Item = &Struct> {
+        self.structs.iter()
+    }
+
     pub fn find(&self, name: &str) -> Option<StructId> {
         self.by_name.get(name).copied()
     }
