@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::overlay::Overlay;
 use super::proxy::Proxy;
+use super::repairs::Repairs;
 
 /// `weft bench ...`
 #[derive(Debug, Args)]
@@ -30,6 +31,12 @@ enum Command {
     /// connection. Needs root and a quiet machine. Where kube-apiserver and kube-proxy were built (scripts/peers) all
     /// get their objects from one API server; without, ours is fed from a directory.
     Proxy(Proxy),
+    /// Repairs: how long flanneld takes to restore what somebody has deleted or changed
+    ///
+    /// Makes a lab of two nodes with vxlan, damages routes, neighbours, FDB entries, addresses, the tunnel's link and the
+    /// firewall in turn in every repetition, waits until all is as it was, and prints medians with their spread. Needs
+    /// root and a quiet machine.
+    Repairs(Repairs),
 }
 
 impl BenchCli {
@@ -38,6 +45,7 @@ impl BenchCli {
         let outcome = match self.command {
             Command::Overlay(overlay) => overlay.run(),
             Command::Proxy(proxy) => proxy.run(),
+            Command::Repairs(repairs) => repairs.run(),
         };
         match outcome {
             Ok(()) => ExitCode::SUCCESS,

@@ -1,7 +1,7 @@
 //! `weft bench`: what is compared runs side by side, in one run, on one machine.
 //!
 //! Each benchmark compares some ways of doing the same, and goes through all of them in every repetition, so that a
-//! machine that slows down slows all of them down: [`overlay`] packet paths between nodes, [`proxy`] service proxies.
+//! machine that slows down slows all of them down: [`overlay`] packet paths between nodes, [`proxy`] service proxies, [`repairs`] damages.
 //!
 //! Owns: the labs named `bench...`, and what is measured in them. What both have in common is here: the form of a
 //! report ([`sample`]) and of its text ([`table`]), medians and ratios ([`stats`]), verdicts ([`goals`]), the parts of
@@ -18,6 +18,7 @@ pub mod metric;
 pub mod overlay;
 mod progress;
 pub mod proxy;
+pub mod repairs;
 pub mod sample;
 pub mod stale;
 pub mod stats;
