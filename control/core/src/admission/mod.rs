@@ -6,6 +6,16 @@
 //!
 //! Objects are in the version that is stored, decoded, and defaulted by their schema.
 
+pub mod chain;
+pub mod limit_ranger;
+pub mod namespace;
+pub mod pod;
+pub mod priority;
+pub mod runtime_class;
+pub mod service_account;
+pub mod storage;
+pub mod tolerations;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -180,7 +190,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// Allows what it was given: `VERB RESOURCE`.
+    /// Allows what it was given: `VERB RESOURCE NAME`.
     #[derive(Debug)]
     pub struct Allows(pub &'static [&'static str]);
 
@@ -189,6 +199,76 @@ pub(crate) mod tests {
             let asked = format!("{} {} {}", attributes.verb, attributes.resource, attributes.name);
             let allowed = self.0.contains(&asked.trim());
             if allowed { Verdict::allow("") } else { Verdict::no_opinion("") }
+        }
+    }
+
+    /// A request of a test: what differs from a creation in namespace `a` by nobody in particular.
+    #[derive(Clone, Debug)]
+    pub struct Case {
+        pub group: &'static str,
+        pub resource: &'static str,
+        pub subresource: &'static str,
+        pub operation: Operation,
+        pub namespace: &'static str,
+        pub name: &'static str,
+        pub object: Value,
+        pub old: Option<Value>,
+        pub user: User,
+        /// What the user may do besides, as [`Allows`] has it.
+        pub allowed: &'static [&'static str],
+    }
+
+    impl Case {
+        pub fn create(group: &'static str, resource: &'static str, object: Value) -> Self {
+            Self {
+                group,
+                resource,
+                subresource: "",
+                operation: Operation::Create,
+                namespace: "a",
+                name: "",
+                object,
+                old: None,
+                user: User::default(),
+                allowed: &[],
+            }
+        }
+
+        fn run<T>(
+            &mut self,
+            stored: &Stored,
+            act: impl FnOnce(&mut AdmissionRequest<'_>, &World<'_>) -> Result<T, Status>,
+        ) -> Result<T, Status> {
+            let authorizer = Allows(self.allowed);
+            let world = World { objects: stored, authorizer: &authorizer, random: 7 };
+            let mut request = AdmissionRequest {
+                group: self.group,
+                version: "v1",
+                resource: self.resource,
+                kind: "",
+                subresource: self.subresource,
+                operation: self.operation,
+                namespace: self.namespace,
+                name: self.name,
+                object: &mut self.object,
+                old: self.old.as_ref(),
+                user: &self.user,
+                dry_run: false,
+                options: &Value::Null,
+            };
+            act(&mut request, &world)
+        }
+
+        pub fn mutated(mut self, plugin: &dyn Admission, stored: &Stored) -> Result<Value, Status> {
+            self.run(stored, |request, world| plugin.mutate(request, world))?;
+            Ok(self.object)
+        }
+
+        pub fn validated(mut self, plugin: &dyn Admission, stored: &Stored) -> Result<Notes, Status> {
+            self.run(stored, |request, world| {
+                let mut notes = Notes::default();
+                plugin.validate(request, world, &mut notes).map(|()| notes)
+            })
         }
     }
 }
