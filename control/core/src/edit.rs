@@ -77,9 +77,13 @@ pub fn generation(object: &Value) -> i64 {
     at(object, &["metadata", "generation"]).as_i64().unwrap_or_default()
 }
 
+/// 0 is absent.
 pub fn set_generation(object: &mut Value, generation: i64) {
     if let Some(metadata) = child(object, "metadata") {
-        set(metadata, "generation", generation);
+        match generation {
+            0 => remove(metadata, "generation"),
+            generation => set(metadata, "generation", generation),
+        }
     }
 }
 

@@ -112,6 +112,11 @@ impl FieldError {
         Self::new(Fault::NotSupported, path, detail)
     }
 
+    /// As [`FieldError::duplicate`], with the value as in [`FieldError::invalid_shown`].
+    pub fn duplicate_shown(path: &Path, shown: &str) -> Self {
+        Self::new(Fault::Duplicate, path, format!("Duplicate value: {shown}"))
+    }
+
     pub fn duplicate(path: &Path, value: &Value) -> Self {
         Self::new(Fault::Duplicate, path, format!("Duplicate value: {}", shown(value)))
     }

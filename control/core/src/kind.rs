@@ -36,6 +36,8 @@ pub struct Kind {
 
 #[derive(Clone, Debug)]
 pub struct Version {
+    /// `v1`; with a `/` in it the whole apiVersion of another group's version, which objects are stored in and which is
+    /// not served for this kind: `/v1` for Events of `events.k8s.io`.
     pub name: Cow<'static, str>,
     pub schema: Schema,
     pub columns: Columns,
@@ -169,7 +171,23 @@ pub enum NameRule {
     Ip,
 }
 
+impl Version {
+    pub fn is_served(&self) -> bool {
+        !self.name.contains('/')
+    }
+}
+
 impl Kind {
+    /// `apps/v1`, `v1`: as objects of the version name it.
+    pub fn api_version(&self, version: &Version) -> String {
+        match (version.name.strip_prefix('/'), self.group.as_ref()) {
+            (Some(core), _) => core.to_owned(),
+            (None, "") => version.name.to_string(),
+            (None, _) if !version.is_served() => version.name.to_string(),
+            (None, group) => format!("{group}/{}", version.name),
+        }
+    }
+
     pub fn version(&self, name: &str) -> Option<&Version> {
         self.versions.iter().find(|version| version.name == name)
     }

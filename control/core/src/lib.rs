@@ -7,7 +7,11 @@
 pub mod access;
 pub mod admission;
 pub mod ages;
+pub mod amounts;
 pub mod at;
+pub mod cidrs;
+pub mod conditions;
+pub mod domains;
 pub mod edit;
 pub mod field;
 pub mod impersonation;
@@ -21,5 +25,6 @@ pub mod rbac;
 pub mod refusal;
 pub mod reviews;
 pub mod selectors;
+pub mod shown;
 pub mod table;
 pub mod tokens;

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::at::{At, Errors};
 use crate::edit::{at, generation, restore, set, set_generation, text};
-use crate::kind::{Context, Kind, NameRule};
+use crate::kind::{Context, Kind, NameRule, Subresource};
 use crate::{metadata, refusal};
 
 /// Prepares and validates an object that shall be created. It has its name, uid and creation time already.
@@ -61,7 +61,11 @@ pub fn before_update(
     }
     errors.extend(kind.strategy.validate_update(new, old, context));
     refuse(kind, &name, &errors)?;
-    let warnings = kind.strategy.warnings(new, Some(old));
+    // What is said of the spec is not said to those who only report.
+    let warnings = match context.subresource {
+        Some(Subresource::Status) => Vec::new(),
+        _ => kind.strategy.warnings(new, Some(old)),
+    };
     kind.strategy.canonicalize(new);
     Ok(warnings)
 }

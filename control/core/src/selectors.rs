@@ -144,7 +144,7 @@ pub fn shown(selector: &Value) -> String {
 /// A selector as JSON with its fields in the original's order: `{"matchLabels":{"a":"b"},"matchExpressions":[...]}`.
 pub fn json(selector: &Value) -> String {
     let member = |name: &str| {
-        let value = selector.get(name).filter(|value| At::object(value).len() > 0)?;
+        let value = selector.get(name).filter(|value| !At::object(value).is_empty())?;
         Some(format!("\"{name}\":{value}"))
     };
     match selector {

@@ -129,6 +129,20 @@ impl Entry<'_> {
         self
     }
 
+    /// Stored as objects of another group's version ([`Version::name`]) with this struct, and not in one of its own.
+    ///
+    /// # Panics
+    /// As [`Group::kind`].
+    #[must_use]
+    pub fn stored_elsewhere(mut self, version: &'static str, name: &str) -> Self {
+        let root = self.group.library.find(name);
+        let root = root.unwrap_or_else(|| panic!("the library has no struct {name}"));
+        let schema = Schema { library: Arc::clone(self.group.library), root };
+        self.kind.storage_version = self.kind.versions.len();
+        self.kind.versions.push(Version { name: version.into(), schema, columns: Columns::Plain });
+        self
+    }
+
     /// Where it is stored, if not under its plural.
     #[must_use]
     pub fn stored_under(mut self, storage: &'static str) -> Self {

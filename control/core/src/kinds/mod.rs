@@ -9,11 +9,60 @@ use control_schema::library::Library;
 
 use crate::kind::Kind;
 
+mod admissionregistration;
+mod apiextensions;
+mod apiregistration;
+pub mod apps;
+mod authentication;
+mod authorization;
+mod autoscaling;
+mod batch;
+mod cells;
+mod certificates;
+mod coordination;
 pub mod core;
+mod discovery;
 pub mod entry;
+mod events;
+mod flowcontrol;
+mod networking;
+mod node;
+mod policy;
+mod rbac;
+mod resource;
+mod scheduling;
 pub mod status;
+mod storage;
 
 /// Every built-in kind, described by the structs of `library`.
+///
+/// # Panics
+/// `library` lacks the struct of one of them.
 pub fn all(library: &Arc<Library>) -> Vec<Kind> {
-    [core::kinds(library)].into_iter().flatten().collect()
+    [
+        core::kinds(library),
+        apiregistration::kinds(library),
+        apps::kinds(library),
+        events::kinds(library),
+        authentication::kinds(library),
+        authorization::kinds(library),
+        autoscaling::kinds(library),
+        batch::kinds(library),
+        certificates::kinds(library),
+        networking::kinds(library),
+        policy::kinds(library),
+        rbac::kinds(library),
+        storage::kinds(library),
+        admissionregistration::kinds(library),
+        apiextensions::kinds(library),
+        scheduling::kinds(library),
+        coordination::kinds(library),
+        node::kinds(library),
+        discovery::kinds(library),
+        resource::kinds(library),
+        flowcontrol::kinds(library),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

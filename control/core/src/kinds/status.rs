@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::edit::{at, generation, remove, restore, semantic_eq, set_generation};
+use crate::edit::{at, child, generation, remove, restore, semantic_eq, set_generation};
 use crate::kind::{Context, Subresource};
 
 /// The object begins at generation 1 and without a status.
@@ -31,4 +31,14 @@ pub fn count_generation(new: &mut Value, old: &Value, fields: &[&str]) {
 
 pub fn is_status(context: &Context<'_>) -> bool {
     context.subresource == Some(Subresource::Status)
+}
+
+/// For the kinds whose status subresource leaves the metadata alone too, managed fields apart.
+pub fn keep_metadata(new: &mut Value, old: &Value) {
+    let before = at(old, &["metadata"]);
+    if let Some(metadata) = child(new, "metadata") {
+        for field in ["labels", "annotations", "finalizers", "ownerReferences"] {
+            restore(metadata, before, field);
+        }
+    }
 }

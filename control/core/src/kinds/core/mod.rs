@@ -13,7 +13,7 @@ pub mod cells;
 pub mod claim;
 mod config;
 pub mod endpoints;
-mod event;
+pub mod event;
 mod limit_range;
 mod namespace;
 pub mod pod;

@@ -24,7 +24,7 @@ mod env;
 mod mounts;
 mod os;
 mod paths;
-mod prepare;
+pub mod prepare;
 mod probes;
 mod projected;
 pub mod requests;

@@ -1,0 +1,104 @@
+//! The kinds of `apiextensions.k8s.io`: CustomResourceDefinition. What a definition must be, and what becomes of it, is
+//! decided where definitions are served.
+
+use std::sync::Arc;
+
+use control_schema::library::Library;
+use serde_json::{Map, Value, json};
+
+use super::entry::Group;
+use super::status;
+use crate::edit::{at, child, default, default_text, existing, list, remove, restore, set, text};
+use crate::kind::{Context, Kind, Subresource};
+
+pub fn kinds(library: &Arc<Library>) -> Vec<Kind> {
+    let group = Group {
+        library,
+        name: "apiextensions.k8s.io",
+        package: "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions",
+        versions: &["v1"],
+    };
+    vec![
+        group
+            .cluster_kind("CustomResourceDefinition", "customresourcedefinitions")
+            .short(&["crd", "crds"])
+            .category("api-extensions")
+            .stored_under("apiextensions.k8s.io/customresourcedefinitions")
+            .subresources(&[Subresource::Status])
+            .strategy(Strategy)
+            .into(),
+    ]
+}
+
+#[derive(Debug)]
+struct Strategy;
+
+impl crate::kind::Strategy for Strategy {
+    fn set_defaults(&self, definition: &mut Value) {
+        let versions = list(definition, &["spec", "versions"]);
+        let stored = versions.iter().find(|version| at(version, &["storage"]).as_bool().unwrap_or_default());
+        let stored = stored.map(|version| text(version, &["name"]).to_owned());
+        let Some(spec) = existing(definition, "spec") else {
+            return;
+        };
+        default_text(spec, "scope", "Namespaced");
+        if let Some(names) = child(spec, "names") {
+            let kind = text(names, &["kind"]).to_owned();
+            if text(names, &["singular"]).is_empty() && !kind.is_empty() {
+                set(names, "singular", kind.to_lowercase());
+            }
+            if text(names, &["listKind"]).is_empty() && !kind.is_empty() {
+                set(names, "listKind", format!("{kind}List"));
+            }
+        }
+        if let Some(conversion) = child(spec, "conversion") {
+            default_text(conversion, "strategy", "None");
+            let webhook = existing(conversion, "webhook").and_then(|hook| existing(hook, "clientConfig"));
+            if let Some(service) = webhook.and_then(|config| existing(config, "service")) {
+                default(service, "port", 443);
+            }
+        }
+        // A definition that was never stored has the version that it is stored in.
+        if list(definition, &["status", "storedVersions"]).is_empty()
+            && let Some(stored) = stored
+            && let Some(status) = child(definition, "status")
+        {
+            set(status, "storedVersions", json!([stored]));
+        }
+    }
+
+    fn prepare_create(&self, definition: &mut Value, _: &Context<'_>) {
+        remove(definition, "status");
+        crate::edit::set_generation(definition, 1);
+        let versions = list(definition, &["spec", "versions"]);
+        let stored =
+            versions.iter().filter(|version| at(version, &["storage"]).as_bool().unwrap_or_default());
+        let stored: Vec<String> = stored.map(|version| text(version, &["name"]).to_owned()).collect();
+        set(definition, "status", json!({ "storedVersions": stored }));
+    }
+
+    fn prepare_update(&self, new: &mut Value, old: &Value, context: &Context<'_>) {
+        if status::is_status(context) {
+            restore(new, old, "spec");
+            status::keep_metadata(new, old);
+            return;
+        }
+        restore(new, old, "status");
+        status::count_generation(new, old, &["spec"]);
+        // A version that objects will be stored in from now on is remembered.
+        let versions = list(new, &["spec", "versions"]);
+        let stored =
+            versions.iter().filter(|version| at(version, &["storage"]).as_bool().unwrap_or_default());
+        let stored: Vec<String> = stored.map(|version| text(version, &["name"]).to_owned()).collect();
+        default(new, "status", Map::new());
+        if let Some(status) = child(new, "status") {
+            let mut known = list(status, &["storedVersions"]).to_vec();
+            for version in stored.into_iter().map(Value::from) {
+                if !known.contains(&version) {
+                    known.push(version);
+                }
+            }
+            set(status, "storedVersions", known);
+        }
+    }
+}
