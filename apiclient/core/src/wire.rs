@@ -103,6 +103,10 @@ pub struct WatchEvent<'a> {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Status {
+    /// Its `continue` is where a list may go on that cannot go on where it should.
+    #[serde(deserialize_with = "object")]
+    pub metadata: ListMeta,
+    /// `Success` or `Failure`.
     #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
     pub status: String,
     #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]

@@ -1,11 +1,34 @@
 //! The Kubernetes API over HTTP. A request's way is one straight line, and the folders are its stations in order:
-//! connection, authentication, authorization, decoding, admission, strategy, store, encoding.
+//! connection, request, authentication, authorization, negotiation, decoding, admission, strategy, storage, encoding.
+//!
+//! Begin at [`Server::handle`]: the line itself. [`serve`] puts it behind a listener.
 
+pub mod admit;
 pub mod authentication;
 pub mod authorization;
+pub mod call;
+pub mod connection;
+pub mod decoding;
+pub mod discovery;
+pub mod encoding;
+pub mod health;
+pub mod ids;
+pub mod inflight;
 pub mod local;
+pub mod metrics;
+pub mod negotiation;
 pub mod options;
 pub mod pki;
 pub mod program;
+pub mod registry;
+pub mod reply;
 pub mod request;
 pub mod run;
+pub mod server;
+pub mod storage;
+pub mod strategy;
+pub mod subresources;
+pub mod verbs;
+
+pub use connection::serve;
+pub use server::{Parts, Peer, Server};

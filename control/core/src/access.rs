@@ -167,6 +167,7 @@ pub fn forbidden_because(group: &str, resource: &str, name: &str, why: &str) -> 
         reason: "Forbidden".to_owned(),
         details: Some(details),
         code: 403,
+        ..Status::default()
     }
 }
 
@@ -208,6 +209,7 @@ pub fn unauthorized() -> Status {
         reason: "Unauthorized".to_owned(),
         details: None,
         code: 401,
+        ..Status::default()
     }
 }
 

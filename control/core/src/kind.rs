@@ -75,6 +75,8 @@ pub struct Traits {
     pub graceful: bool,
     /// Propagation policies leave no finalizer (events, IP addresses).
     pub no_garbage_collection: bool,
+    /// The answer to a `DELETE` is the object that has gone, and not a `Status` (pods, services).
+    pub returns_deleted: bool,
     /// Only `create`: the answer is the object with a status (reviews).
     pub only_create: bool,
     /// Seconds after which an object goes by itself (events: 3600).

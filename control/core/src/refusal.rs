@@ -12,7 +12,14 @@ pub const MODIFIED: &str =
     "the object has been modified; please apply your changes to the latest version and try again";
 
 fn failure(code: u16, reason: &str, message: String, details: Option<Details>) -> Status {
-    Status { status: "Failure".to_owned(), message, reason: reason.to_owned(), details, code }
+    Status {
+        status: "Failure".to_owned(),
+        message,
+        reason: reason.to_owned(),
+        details,
+        code,
+        ..Status::default()
+    }
 }
 
 /// A kind, or a resource that no kind stands behind, as details and messages name it.

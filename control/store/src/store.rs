@@ -127,6 +127,19 @@ impl Store {
         Ok(self.view.kind_of(key).get(key))
     }
 
+    /// One object by its key, as it is in memory at this moment: for decisions that may be some milliseconds behind. None
+    /// for kinds that are kept out of the view.
+    pub fn peek(&self, key: &str) -> Option<Stored> {
+        self.view.kind_of(key).get(key)
+    }
+
+    /// As [`Store::peek`], all objects under a prefix.
+    pub fn peek_all(&self, prefix: &str) -> Snapshot {
+        let kind = self.view.kind_of(prefix);
+        let (state, place) = kind.now(self.view.reached().revision);
+        Snapshot::new(prefix, state, Some(Origin { kind, place: Some(place) }))
+    }
+
     /// All objects whose keys begin with a prefix: a kind's, or a kind's with a namespace, each with a slash at the end.
     ///
     /// # Errors

@@ -120,8 +120,9 @@ impl Stored {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// The same bytes at another revision: what is deleted is seen a last time at the revision of its deletion.
-    pub(crate) fn at_revision(&self, revision: i64) -> Self {
+    /// The same bytes at another revision: what is deleted, or leaves a selection, is seen a last time at the revision of
+    /// that.
+    pub fn at_revision(&self, revision: i64) -> Self {
         Self::new(self.key(), revision, self.bytes().clone(), &self.0.cache)
     }
 

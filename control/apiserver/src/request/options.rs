@@ -285,18 +285,7 @@ impl IncludeObject {
     }
 }
 
-/// A version that an object is wanted at, of a GET; 0: any.
-///
-/// # Errors
-/// 500, as the original, for what is no number.
-pub fn version_of_get(query: &Query) -> Result<u64, Status> {
-    match query.text("resourceVersion") {
-        "" => Ok(0),
-        text => version(text).map_err(refusal::unknown),
-    }
-}
-
-/// A resource version.
+/// A resource version; 0 for the empty text.
 ///
 /// # Errors
 /// What the original says of one that is no number.
@@ -304,8 +293,7 @@ pub fn version(text: &str) -> Result<u64, String> {
     if text.is_empty() {
         return Ok(0);
     }
-    query::parse_uint(text)
-        .map_err(|why| format!("strconv.ParseUint{}", why.trim_start_matches("strconv.ParseUint")))
+    query::parse_uint(text).map_err(|why| format!("resourceVersion: Invalid value: {text:?}: {why}"))
 }
 
 fn refuse(kind: &str, faults: &[FieldError]) -> Result<(), Status> {

@@ -1,0 +1,117 @@
+//! One request for a resource, from authorization on: what all verbs need to know of it.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use apiclient_core::wire::Status;
+use control_core::access::User;
+use control_core::kind::{Context, Subresource};
+use control_core::refusal;
+use control_store::Stored;
+use http::{HeaderMap, Method};
+use serde_json::Value;
+
+use crate::encoding::{object, table};
+use crate::negotiation::{Encoding, Media, Shape};
+use crate::registry::Served;
+use crate::reply::{Response, reply};
+use crate::request::info::Resource;
+use crate::request::options::{IncludeObject, manager_of_agent};
+use crate::request::query::Query;
+use crate::server::Server;
+
+/// A request on its way.
+#[derive(Debug)]
+pub struct Call {
+    pub server: Arc<Server>,
+    pub served: Arc<Served>,
+    pub resource: Resource,
+    pub query: Query,
+    pub headers: HeaderMap,
+    pub method: Method,
+    pub user: Arc<User>,
+    pub media: Media,
+    pub now: SystemTime,
+    /// Lines for `Warning` headers.
+    pub warnings: Vec<String>,
+}
+
+impl Call {
+    /// The key of the object that the path names.
+    ///
+    /// # Errors
+    /// 400 for a name that cannot be one.
+    pub fn key(&self) -> Result<String, Status> {
+        self.served.key(&self.resource.namespace, &self.resource.name)
+    }
+
+    pub fn not_found(&self) -> Status {
+        refusal::not_found(&self.served.kind, &self.resource.name)
+    }
+
+    /// Who and when, for strategies.
+    pub fn context(&self, subresource: Option<Subresource>) -> Context<'_> {
+        Context { now: self.now, namespace: &self.resource.namespace, subresource, user: &self.user.name }
+    }
+
+    /// The manager of fields that a write is by: as it says, or by the name of the program.
+    pub fn manager(&self, given: &str) -> String {
+        if !given.is_empty() {
+            return given.to_owned();
+        }
+        let agent = self.headers.get(http::header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+        manager_of_agent(agent.unwrap_or_default())
+    }
+
+    pub fn warn(&mut self, lines: impl IntoIterator<Item = String>) {
+        for line in lines {
+            if !self.warnings.contains(&line) {
+                self.warnings.push(line);
+            }
+        }
+    }
+
+    /// The answer that a stored object is, from the form that all share.
+    ///
+    /// # Errors
+    /// 500: the object in storage is none.
+    pub fn answer_stored(&self, code: u16, stored: &Stored) -> Result<Response, Status> {
+        let Media { encoding, shape, meta_version, .. } = self.media;
+        let form = match shape {
+            Shape::Table => {
+                let include = IncludeObject::decode(&self.query)?;
+                let table = table::of_stored(&self.served, stored, meta_version, include, true)?;
+                object::write_meta(meta_version.api_version(), "Table", &table, encoding)
+            }
+            _ => object::encoded(&self.served, stored, encoding, shape, meta_version)?,
+        };
+        Ok(self.answer_form(code, form))
+    }
+
+    /// The answer that an object is which is not in storage, or no more. It is in the version of storage.
+    ///
+    /// # Errors
+    /// 400 for a table that makes no sense.
+    pub fn answer_value(&self, code: u16, object: Value) -> Result<Response, Status> {
+        let Media { encoding, shape, meta_version, .. } = self.media;
+        let form = match shape {
+            Shape::Table => {
+                let include = IncludeObject::decode(&self.query)?;
+                let table = table::of_one(&self.served, &object, meta_version, include, true);
+                object::write_meta(meta_version.api_version(), "Table", &table, encoding)
+            }
+            _ => object::encode(&self.served, object, encoding, shape, meta_version),
+        };
+        Ok(self.answer_form(code, form))
+    }
+
+    /// The answer that an object of another kind is: a `Scale`.
+    pub fn answer_other(&self, code: u16, api_version: &str, kind: &str, object: &Value) -> Response {
+        self.answer_form(code, object::write_meta(api_version, kind, object, self.media.encoding))
+    }
+
+    pub fn answer_form(&self, code: u16, form: bytes::Bytes) -> Response {
+        let encoding: Encoding = self.media.encoding;
+        reply(code, encoding.media_type(), object::body(form, self.media))
+    }
+}

@@ -1,0 +1,124 @@
+//! Discovery in pieces: a document for each group and for each version (`APIGroupList`, `APIResourceList`).
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::header::HOST;
+use http::request::Parts as Head;
+use serde_json::{Value, json};
+
+use super::{part, verbs};
+use crate::registry::{Group, GroupVersion, Served, Table};
+use crate::subresources;
+
+/// `/api`.
+pub fn versions(head: &Head) -> Value {
+    let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let host = host.or_else(|| head.uri.authority().map(|authority| authority.as_str()));
+    json!({
+        "kind": "APIVersions",
+        "versions": ["v1"],
+        "serverAddressByClientCIDRs": [{
+            "clientCIDR": "0.0.0.0/0",
+            "serverAddress": host.unwrap_or_default(),
+        }],
+    })
+}
+
+/// `/apis`.
+pub fn groups(table: &Table) -> Value {
+    let others = table.groups().filter(|(name, _)| !name.is_empty());
+    let groups: Vec<Value> = others.map(|(name, found)| fields(name, found)).collect();
+    json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
+}
+
+/// `/apis/GROUP`.
+pub fn group(name: &str, found: &Group) -> Value {
+    let mut group = fields(name, found);
+    group["kind"] = "APIGroup".into();
+    group["apiVersion"] = "v1".into();
+    group
+}
+
+fn fields(name: &str, found: &Group) -> Value {
+    let named = |version: &GroupVersion| json!({"groupVersion": format!("{name}/{}", version.name), "version": version.name});
+    let versions: Vec<Value> = found.versions.iter().map(named).collect();
+    let preferred = versions.first().cloned().unwrap_or_default();
+    json!({"name": name, "versions": versions, "preferredVersion": preferred})
+}
+
+/// `/api/VERSION` and `/apis/GROUP/VERSION`.
+pub fn resources(group: &str, found: &GroupVersion) -> Value {
+    let api_version = if group.is_empty() { found.name.clone() } else { format!("{group}/{}", found.name) };
+    let mut resources: Vec<(String, Value)> =
+        found.resources.values().flat_map(|served| all(served)).collect();
+    resources.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let resources: Vec<Value> = resources.into_iter().map(|(_, resource)| resource).collect();
+    let mut list = json!({"kind": "APIResourceList", "groupVersion": api_version, "resources": resources});
+    if !group.is_empty() {
+        list["apiVersion"] = "v1".into();
+    }
+    list
+}
+
+/// A kind and its subresources.
+fn all(served: &Served) -> Vec<(String, Value)> {
+    let kind = &*served.kind;
+    let mut own = json!({
+        "name": kind.plural,
+        "singularName": kind.singular,
+        "namespaced": kind.namespaced,
+        "kind": kind.kind,
+        "verbs": verbs(kind),
+    });
+    if !kind.short_names.is_empty() {
+        own["shortNames"] = json!(kind.short_names);
+    }
+    if !kind.categories.is_empty() {
+        own["categories"] = json!(kind.categories);
+    }
+    if !kind.traits.only_create {
+        own["storageVersionHash"] = storage_hash(served).into();
+    }
+    let mut found = vec![(kind.plural.to_string(), own)];
+    for subresource in &kind.subresources {
+        let name = format!("{}/{}", kind.plural, subresources::name(*subresource));
+        let (group, version, of, verbs) = part(kind, *subresource);
+        let mut part = json!({
+            "name": name,
+            "singularName": "",
+            "namespaced": kind.namespaced,
+            "kind": of,
+            "verbs": verbs,
+        });
+        if !version.is_empty() {
+            part["group"] = group.into();
+            part["version"] = version.into();
+        }
+        found.push((name, part));
+    }
+    found
+}
+
+/// Changes when the kind is stored in another version.
+fn storage_hash(served: &Served) -> String {
+    let kind = &*served.kind;
+    let text = format!("{}/{}, Kind={}", kind.group, kind.stored().name, kind.kind);
+    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+    STANDARD.encode(&digest.as_ref()[..8])
+}
+
+/// `/`: the paths there are.
+pub fn paths(table: &Table) -> Value {
+    let mut paths: Vec<String> =
+        ["/api", "/apis", "/apis/", "/healthz", "/livez", "/metrics", "/readyz", "/version"]
+            .map(str::to_owned)
+            .to_vec();
+    for (group, found) in table.groups() {
+        let root = if group.is_empty() { "/api".to_owned() } else { format!("/apis/{group}") };
+        paths.extend(found.versions.iter().map(|version| format!("{root}/{}", version.name)));
+        paths.push(root);
+    }
+    paths.sort();
+    paths.dedup();
+    json!({"paths": paths})
+}

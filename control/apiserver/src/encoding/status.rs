@@ -1,0 +1,50 @@
+//! Refusals and other statuses as answers.
+
+use apiclient_core::wire::Status;
+use http::header::{HeaderValue, RETRY_AFTER};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::object::{body, write_meta};
+use crate::negotiation::{Encoding, Media};
+use crate::reply::{Response, reply};
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document<'a> {
+    kind: &'static str,
+    api_version: &'static str,
+    #[serde(flatten)]
+    status: &'a Status,
+}
+
+/// A status as an object of the API.
+pub fn document(status: &Status) -> Value {
+    serde_json::to_value(Document { kind: "Status", api_version: "v1", status }).unwrap_or_default()
+}
+
+/// Its JSON, with the fields in the original's order.
+pub fn json(status: &Status) -> Vec<u8> {
+    let document = Document { kind: "Status", api_version: "v1", status };
+    serde_json::to_vec(&document).unwrap_or_default()
+}
+
+/// A status in its envelope, or as JSON, without a newline.
+pub fn form(status: &Status, encoding: Encoding) -> bytes::Bytes {
+    match encoding {
+        Encoding::Json => json(status).into(),
+        other => write_meta("v1", "Status", &document(status), other),
+    }
+}
+
+/// The answer that a status is. One without a code is of a wish that was fulfilled.
+pub fn answer(status: &Status, media: Media) -> Response {
+    let code = if status.code == 0 { 200 } else { status.code };
+    let bytes = body(form(status, media.encoding), media);
+    let mut response = reply(code, media.encoding.media_type(), bytes);
+    let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+    if seconds > 0 {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}

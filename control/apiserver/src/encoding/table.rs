@@ -1,0 +1,146 @@
+//! Tables: what `kubectl get` prints, made by the server.
+//!
+//! Facts: `Table` of `meta.k8s.io/v1`. Begin at [`of_list`].
+
+use std::time::SystemTime;
+
+use apiclient_core::wire::Status;
+use control_core::table::{Column, Columns};
+use control_core::{edit, table};
+use control_store::Stored;
+use serde_json::{Value, json};
+
+use super::list::List;
+use super::object;
+use crate::negotiation::MetaVersion;
+use crate::registry::Served;
+use crate::request::options::IncludeObject;
+
+/// A table with a row for each object.
+///
+/// # Errors
+/// 500: an object in storage is none.
+pub fn of_list(
+    served: &Served,
+    list: &List,
+    meta: MetaVersion,
+    include: IncludeObject,
+) -> Result<Value, Status> {
+    let now = SystemTime::now();
+    let rows = list
+        .objects
+        .iter()
+        .map(|stored| Ok(row(served, &object::decode(served, stored)?, meta, include, now)));
+    let rows = rows.collect::<Result<Vec<Value>, Status>>()?;
+    let metadata = serde_json::to_value(&list.meta).unwrap_or_default();
+    Ok(table(served, metadata, rows, meta, true))
+}
+
+/// A table of one object. `headed`: it says what the columns are, as the first event of a watch does.
+pub fn of_one(
+    served: &Served,
+    object: &Value,
+    meta: MetaVersion,
+    include: IncludeObject,
+    headed: bool,
+) -> Value {
+    let version = edit::text(object, &["metadata", "resourceVersion"]);
+    let metadata = if version.is_empty() { json!({}) } else { json!({"resourceVersion": version}) };
+    table(served, metadata, vec![row(served, object, meta, include, SystemTime::now())], meta, headed)
+}
+
+/// As [`of_one`], of an object in storage.
+///
+/// # Errors
+/// 500: it is none.
+pub fn of_stored(
+    served: &Served,
+    stored: &Stored,
+    meta: MetaVersion,
+    include: IncludeObject,
+    headed: bool,
+) -> Result<Value, Status> {
+    Ok(of_one(served, &object::decode(served, stored)?, meta, include, headed))
+}
+
+fn table(served: &Served, metadata: Value, rows: Vec<Value>, meta: MetaVersion, headed: bool) -> Value {
+    let columns: Vec<Value> =
+        if headed { columns(&served.of().columns).iter().map(definition).collect() } else { Vec::new() };
+    json!({
+        "kind": "Table",
+        "apiVersion": meta.api_version(),
+        "metadata": metadata,
+        "columnDefinitions": columns,
+        "rows": rows,
+    })
+}
+
+fn definition(column: &Column) -> Value {
+    json!({
+        "name": column.name,
+        "type": column.of,
+        "format": column.format,
+        "description": column.description,
+        "priority": column.priority,
+    })
+}
+
+fn columns(of: &Columns) -> Vec<Column> {
+    let built_in = |column: &table::BuiltIn| Column {
+        name: column.name.to_owned(),
+        of: column.of.to_owned(),
+        format: column.format.to_owned(),
+        description: column.description.to_owned(),
+        priority: column.priority,
+    };
+    match of {
+        Columns::Plain => {
+            let created = table::BuiltIn::new(
+                "Created At",
+                "date",
+                "When the object was created, by the server's clock.",
+            );
+            [table::BuiltIn::name(), created].iter().map(built_in).collect()
+        }
+        Columns::BuiltIn { columns, .. } => columns.iter().map(built_in).collect(),
+        Columns::Custom(columns) => {
+            let name = built_in(&table::BuiltIn::name());
+            std::iter::once(name).chain(columns.iter().map(|(column, _)| column.clone())).collect()
+        }
+    }
+}
+
+fn row(served: &Served, object: &Value, meta: MetaVersion, include: IncludeObject, now: SystemTime) -> Value {
+    let text = |field: &str| Value::from(edit::text(object, &["metadata", field]));
+    let cells = match &served.of().columns {
+        Columns::Plain => vec![text("name"), text("creationTimestamp")],
+        Columns::BuiltIn { cells, .. } => cells(object, now),
+        Columns::Custom(columns) => {
+            let rest = columns.iter().map(|(column, path)| custom(object, column, path, now));
+            std::iter::once(text("name")).chain(rest).collect()
+        }
+    };
+    let shown = match include {
+        IncludeObject::None => Value::Null,
+        IncludeObject::Metadata => object::metadata_only(object, meta.api_version()),
+        IncludeObject::Object => object::served_value(served, object.clone()),
+    };
+    if shown.is_null() {
+        json!({"cells": cells, "object": null})
+    } else {
+        json!({"cells": cells, "object": shown})
+    }
+}
+
+/// A cell of a kind that is defined at run time: the value at a simple path (`.spec.replicas`).
+fn custom(object: &Value, column: &Column, path: &str, now: SystemTime) -> Value {
+    let steps: Vec<&str> = path.split('.').filter(|step| !step.is_empty()).collect();
+    let found = edit::at(object, &steps);
+    match (column.of.as_str(), found) {
+        (_, Value::Null) => Value::Null,
+        ("date", Value::String(_)) => control_core::ages::since(found, now).into(),
+        ("string", Value::String(text)) => text.as_str().into(),
+        ("string", other) => other.to_string().into(),
+        (_, other) => other.clone(),
+    }
+}

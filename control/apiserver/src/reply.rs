@@ -1,0 +1,54 @@
+//! Requests and responses as all stations see them, whichever way they came.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+
+use crate::encoding::gzip;
+
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A body as it comes, of a request or of a response.
+pub type Body = UnsyncBoxBody<Bytes, BoxError>;
+
+pub type Request = http::Request<Body>;
+
+pub type Response = http::Response<Body>;
+
+/// A body that is there already.
+pub fn whole(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never: Infallible| match never {}).boxed_unsync()
+}
+
+/// A response whose body is there already. `code` is one of HTTP's.
+pub fn reply(code: u16, content_type: &'static str, bytes: impl Into<Bytes>) -> Response {
+    let bytes = bytes.into();
+    let length = HeaderValue::from(bytes.len());
+    let mut response = Response::new(whole(bytes.clone()));
+    if bytes.len() > gzip::LEAST {
+        response.extensions_mut().insert(Large(bytes));
+    }
+    *response.status_mut() = http::StatusCode::from_u16(code).unwrap_or_default();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CONTENT_LENGTH, length);
+    response
+}
+
+/// Goes with a response whose body is there already, and large enough to be packed.
+#[derive(Clone, Debug)]
+pub struct Large(pub Bytes);
+
+/// A line of text, as Go's `http.Error` writes it.
+pub fn text(code: u16, message: &str) -> Response {
+    let mut response = reply(code, "text/plain; charset=utf-8", format!("{message}\n"));
+    response.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// There is nothing under this path, and never was.
+pub fn no_such_path() -> Response {
+    text(404, "404 page not found")
+}

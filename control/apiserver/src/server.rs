@@ -1,0 +1,296 @@
+//! The server: a request in, an answer out, through all stations in their order.
+//!
+//! Owns: what the stations share ([`Parts`]), and the straight line between them. Begin at [`Server::handle`].
+//! Never: knows a kind by name.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use apiclient_core::wire::Status;
+use control_core::access::{self, Attributes, Authorize, User};
+use control_core::admission::Admission;
+use control_core::refusal;
+use control_store::Store;
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, HeaderValue, VARY, WARNING};
+use http::request::Parts as Head;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+
+use crate::authentication::Authenticate;
+use crate::call::Call;
+use crate::discovery;
+use crate::encoding::{gzip, status};
+use crate::health::Health;
+use crate::inflight::Inflight;
+use crate::metrics::Metrics;
+use crate::negotiation::Media;
+use crate::registry::Registry;
+use crate::reply::{Request, Response, no_such_path};
+use crate::request::info::Info;
+use crate::request::query::Query;
+use crate::verbs;
+
+/// Longest time of a request that is no watch.
+pub const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Largest body of a request, in bytes.
+pub const BODY_LIMIT: usize = 3 << 20;
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug, Default)]
+pub enum Peer {
+    /// The chain that a client proved to own in the TLS handshake, its own certificate first; may be empty.
+    #[default]
+    Unknown,
+    Certificates(Arc<[CertificateDer<'static>]>),
+    /// A part of this process: authentication is done already.
+    Known(Arc<User>),
+}
+
+/// What a server is made of.
+#[derive(Debug)]
+pub struct Parts {
+    pub store: Store,
+    pub registry: Registry,
+    /// Asked in this order; the first that knows the client decides.
+    pub authenticators: Vec<Arc<dyn Authenticate>>,
+    /// Who nobody knows is anonymous, unless anonymous requests are refused.
+    pub anonymous: bool,
+    pub authorizer: Arc<dyn Authorize>,
+    /// In their order.
+    pub admission: Vec<Arc<dyn Admission>>,
+    /// Write JSON to storage, and not protobuf.
+    pub json_storage: bool,
+    /// Requests at the same time: such that read, and such that write.
+    pub in_flight: (usize, usize),
+}
+
+/// The Kubernetes API, whichever way its requests come.
+#[derive(Debug)]
+pub struct Server {
+    pub(crate) parts: Parts,
+    pub(crate) metrics: Metrics,
+    pub(crate) health: Health,
+    pub(crate) inflight: Inflight,
+    pub(crate) discovery: discovery::Cache,
+}
+
+impl Server {
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let (reads, writes) = parts.in_flight;
+        Arc::new(Self {
+            metrics: Metrics::default(),
+            health: Health::default(),
+            inflight: Inflight::new(reads, writes),
+            discovery: discovery::Cache::default(),
+            parts,
+        })
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.parts.store
+    }
+
+    pub fn registry(&self) -> &Registry {
+        &self.parts.registry
+    }
+
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Tells all watches to end, for the server is about to.
+    pub fn drain(&self) {
+        self.health.shut_down();
+    }
+
+    /// The answer to a request. Its body is still to be read, and may be a stream that lasts.
+    pub async fn handle(self: &Arc<Self>, request: Request, peer: &Peer) -> Response {
+        let (begin, audit_id) = (Instant::now(), audit_id(request.headers()));
+        let (head, body) = request.into_parts();
+        let query = Query::parse(head.uri.query().unwrap_or_default());
+        let mut response = match Info::of(&head.method, head.uri.path(), &query) {
+            Err(_) => crate::reply::text(400, "Bad Request"),
+            Ok(info) => {
+                let known = self.is_known(&info);
+                let labels = self.metrics.labels(&head.method, &info, known);
+                let in_flight = self.inflight.enter(&info);
+                let mut response = match in_flight {
+                    None => status::answer(&refusal::too_many_requests(), Media::default()),
+                    Some(_place) => self.answer(&head, body, query, info, peer).await,
+                };
+                self.metrics.observe(labels, response.status().as_u16(), begin.elapsed());
+                pack(&head, &mut response);
+                response
+            }
+        };
+        let headers = response.headers_mut();
+        if let Ok(id) = HeaderValue::from_str(&audit_id) {
+            headers.insert("audit-id", id);
+        }
+        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
+        response
+    }
+
+    /// From who asks to what he gets.
+    async fn answer(
+        self: &Arc<Self>,
+        head: &Head,
+        body: crate::reply::Body,
+        query: Query,
+        info: Info,
+        peer: &Peer,
+    ) -> Response {
+        let refused = |refused: &Status| status::answer(refused, status_media(head, &query));
+        let user = match self.authenticate(head, peer).await {
+            Ok(user) => user,
+            Err(refusal) => return refused(&refusal),
+        };
+        let attributes = attributes(&info, &query);
+        let verdict = self.parts.authorizer.authorize(&attributes, &user);
+        if !verdict.is_allowed() {
+            let mut response = refused(&access::forbidden(&attributes, &user, &verdict.reason));
+            response.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+            return response;
+        }
+        let Some(resource) = info.resource.clone() else {
+            return self.no_resource(head, &info, &query).await;
+        };
+        let table = self.parts.registry.table();
+        let Some(version) = table.version(&resource.group, &resource.version) else {
+            return no_such_path();
+        };
+        let Some(served) = version.resources.get(&resource.resource).cloned() else {
+            return refused(&verbs::no_such_resource());
+        };
+        let media = match Media::of(&head.headers, &query, served.offer, info.verb == "watch") {
+            Ok(media) => media,
+            Err(refusal) => return refused(&refusal),
+        };
+        let mut call = Call {
+            server: Arc::clone(self),
+            served,
+            resource,
+            query,
+            headers: head.headers.clone(),
+            method: head.method.clone(),
+            user,
+            media,
+            now: SystemTime::now(),
+            warnings: Vec::new(),
+        };
+        // In a box: the verbs' states are large, and this one is moved about.
+        let outcome = tokio::time::timeout(TIMEOUT, Box::pin(verbs::run(&mut call, body))).await;
+        let outcome = outcome.unwrap_or_else(|_| {
+            Err(refusal::timeout("request did not complete within the allotted timeout", 0))
+        });
+        let mut response = match outcome {
+            Ok(response) => response,
+            Err(refused) => status::answer(&refused, media),
+        };
+        for warning in &call.warnings {
+            if let Ok(value) = HeaderValue::from_str(&warning_header(warning)) {
+                response.headers_mut().append(WARNING, value);
+            }
+        }
+        response
+    }
+
+    /// The path is of a resource that is served.
+    fn is_known(&self, info: &Info) -> bool {
+        let table = self.parts.registry.table();
+        let found = info.resource.as_ref();
+        found.is_some_and(|own| table.find(&own.group, &own.version, &own.resource).is_some())
+    }
+
+    async fn authenticate(&self, head: &Head, peer: &Peer) -> Result<Arc<User>, Status> {
+        let certificates: &[CertificateDer<'static>] = match peer {
+            Peer::Known(user) => return Ok(Arc::clone(user)),
+            Peer::Certificates(chain) => chain,
+            Peer::Unknown => &[],
+        };
+        for way in &self.parts.authenticators {
+            match way.authenticate(head, certificates).await {
+                Ok(Some(user)) => return Ok(Arc::new(user)),
+                Ok(None) => {}
+                Err(why) => {
+                    tracing::debug!(%why, "a request carries credentials that are not right");
+                    return Err(access::unauthorized());
+                }
+            }
+        }
+        if !self.parts.anonymous {
+            return Err(access::unauthorized());
+        }
+        Ok(Arc::new(User {
+            name: User::ANONYMOUS.to_owned(),
+            groups: vec![User::UNAUTHENTICATED.to_owned()],
+            ..User::default()
+        }))
+    }
+
+    /// Paths of the server itself: discovery, health, metrics, version.
+    async fn no_resource(&self, head: &Head, info: &Info, query: &Query) -> Response {
+        if let Some(response) = self.health.answer(self, info, query) {
+            return response;
+        }
+        match info.path.trim_end_matches('/') {
+            "/metrics" => self.metrics.answer(self),
+            "/version" => discovery::version(),
+            _ => discovery::answer(self, head, info, query).unwrap_or_else(no_such_path),
+        }
+    }
+}
+
+/// What authorization decides on.
+fn attributes(info: &Info, query: &Query) -> Attributes {
+    let Some(resource) = &info.resource else {
+        return Attributes { verb: info.verb.clone(), path: info.path.clone(), ..Attributes::default() };
+    };
+    let fields = match info.verb.as_str() {
+        "list" | "watch" | "deletecollection" => query.text("fieldSelector").parse().unwrap_or_default(),
+        _ => Default::default(),
+    };
+    Attributes {
+        verb: info.verb.clone(),
+        group: resource.group.clone(),
+        version: resource.version.clone(),
+        resource: resource.resource.clone(),
+        subresource: resource.subresource.clone(),
+        namespace: resource.namespace.clone(),
+        name: resource.any_name().to_owned(),
+        path: info.path.clone(),
+        fields,
+    }
+}
+
+/// Statuses go out in the encoding that the client wants, and always whole.
+fn status_media(head: &Head, query: &Query) -> Media {
+    let found = Media::of(&head.headers, query, crate::negotiation::Offer::All, false).unwrap_or_default();
+    Media { encoding: found.encoding, pretty: found.pretty, ..Media::default() }
+}
+
+/// `299 - "text"`, with quotes and backslashes escaped.
+fn warning_header(text: &str) -> String {
+    let plain: String = text.chars().filter(|letter| !letter.is_control()).collect();
+    format!("299 - \"{}\"", plain.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// The client's own, or a new one.
+fn audit_id(headers: &http::HeaderMap) -> String {
+    let given = headers.get("audit-id").and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty());
+    given.map_or_else(crate::ids::uid, str::to_owned)
+}
+
+/// Packs a large answer that is there as a whole, for clients that want that.
+fn pack(head: &Head, response: &mut Response) {
+    let large = response.extensions_mut().remove::<crate::reply::Large>();
+    if let Some(crate::reply::Large(body)) = large
+        && gzip::is_wanted(&head.headers)
+        && let Some(packed) = gzip::packed(&body)
+    {
+        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        response.headers_mut().append(VARY, HeaderValue::from_static("Accept-Encoding"));
+        response.headers_mut().insert(http::header::CONTENT_LENGTH, HeaderValue::from(packed.len()));
+        *response.body_mut() = crate::reply::whole(packed);
+    }
+}

@@ -1,0 +1,64 @@
+//! Parts of objects, and things that are done to them: what follows an object's name in a path.
+//!
+//! Owns: their names, and which methods each has.
+
+pub mod binding;
+pub mod scale;
+
+use apiclient_core::wire::Status;
+use control_core::kind::Subresource;
+use control_core::refusal;
+
+use crate::call::Call;
+use crate::reply::{Body, Response};
+use crate::verbs;
+
+const NAMES: [(&str, Subresource); 14] = [
+    ("status", Subresource::Status),
+    ("scale", Subresource::Scale),
+    ("binding", Subresource::Binding),
+    ("eviction", Subresource::Eviction),
+    ("ephemeralcontainers", Subresource::EphemeralContainers),
+    ("resize", Subresource::Resize),
+    ("log", Subresource::Log),
+    ("exec", Subresource::Exec),
+    ("attach", Subresource::Attach),
+    ("portforward", Subresource::PortForward),
+    ("proxy", Subresource::Proxy),
+    ("token", Subresource::Token),
+    ("finalize", Subresource::Finalize),
+    ("approval", Subresource::Approval),
+];
+
+/// The subresource that a path calls so.
+pub fn named(name: &str) -> Option<Subresource> {
+    NAMES.iter().find(|(own, _)| *own == name).map(|(_, subresource)| *subresource)
+}
+
+/// What a path calls it.
+pub fn name(subresource: Subresource) -> &'static str {
+    NAMES.iter().find(|(_, own)| *own == subresource).map_or("", |(name, _)| *name)
+}
+
+/// # Errors
+/// The refusal.
+pub async fn run(call: &mut Call, subresource: Subresource, body: Body) -> Result<Response, Status> {
+    let method = call.method.as_str().to_owned();
+    match (subresource, method.as_str()) {
+        (Subresource::Finalize, "GET" | "PATCH") => Err(refusal::method_not_allowed()),
+        (updating, "GET") if verbs::is_updating(updating) => verbs::get::run(call).await,
+        (updating, "PUT") if verbs::is_updating(updating) => {
+            verbs::update::run(call, Some(updating), body).await
+        }
+        (updating, "PATCH") if verbs::is_updating(updating) => {
+            verbs::patch::run(call, Some(updating), body).await
+        }
+        (Subresource::Scale, "GET") => scale::get(call).await,
+        (Subresource::Scale, "PUT") => scale::update(call, body).await,
+        (Subresource::Scale, "PATCH") => scale::patch(call, body).await,
+        (Subresource::Binding, "POST") => binding::run(call, body).await,
+        (Subresource::Status | Subresource::Scale, _) => Err(refusal::method_not_allowed()),
+        // What streams to nodes, evicts pods and issues tokens is not carried out yet.
+        _ => Err(refusal::method_not_allowed()),
+    }
+}

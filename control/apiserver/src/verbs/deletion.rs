@@ -1,0 +1,174 @@
+//! What a deletion does to an object. Pure.
+//!
+//! Owns: preconditions, grace, the finalizers of propagation policies (`BeforeDelete` and `Store.Delete` of the original).
+//! Begin at [`decide`].
+
+use std::time::{Duration, SystemTime};
+
+use apiclient_core::time;
+use apiclient_core::wire::Status;
+use control_core::kind::Kind;
+use control_core::{edit, refusal};
+use serde_json::Value;
+
+use crate::request::options::{DeleteOptions, Propagation};
+
+const ORPHAN: &str = "orphan";
+const FOREGROUND: &str = "foregroundDeletion";
+
+/// What becomes of the object.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Deletion {
+    /// It goes.
+    Remove,
+    /// It is marked and stays until its finalizers have gone, or its time is over.
+    Mark(Value),
+    /// It is on its way already, and nothing changes.
+    Pending,
+}
+
+/// # Errors
+/// 409: a precondition does not hold.
+pub fn decide(
+    kind: &Kind,
+    object: &Value,
+    options: &DeleteOptions,
+    now: SystemTime,
+) -> Result<Deletion, Status> {
+    check_preconditions(kind, object, options)?;
+    let mut object = object.clone();
+    let graceful = match grace(kind, &mut object, options, now) {
+        Grace::Pending => return Ok(Deletion::Pending),
+        Grace::None => false,
+        Grace::Begins => true,
+    };
+    let finalizers = finalizers_after(kind, &object, options);
+    let has_finalizers = !finalizers.is_empty();
+    if let Some(metadata) = edit::child(&mut object, "metadata") {
+        if has_finalizers {
+            edit::set(metadata, "finalizers", finalizers);
+        } else {
+            edit::remove(metadata, "finalizers");
+        }
+    }
+    if graceful {
+        let seconds = edit::at(&object, &["metadata", "deletionGracePeriodSeconds"]).as_i64();
+        let waits = has_finalizers || seconds.unwrap_or(0) > 0;
+        return Ok(if waits { Deletion::Mark(object) } else { Deletion::Remove });
+    }
+    if !has_finalizers {
+        return Ok(Deletion::Remove);
+    }
+    mark(&mut object, now);
+    Ok(Deletion::Mark(object))
+}
+
+fn check_preconditions(kind: &Kind, object: &Value, options: &DeleteOptions) -> Result<(), Status> {
+    let text = |field| edit::text(object, &["metadata", field]);
+    let refuse = |why: String| {
+        // The original names the kind here, where elsewhere it names the plural.
+        let mut named = kind.clone();
+        named.plural = kind.kind.clone();
+        Err(refusal::conflict(&named, text("name"), &why))
+    };
+    if let Some(wanted) = options.uid.as_deref().filter(|wanted| *wanted != text("uid")) {
+        return refuse(format!(
+            "the UID in the precondition ({wanted}) does not match the UID in record ({}). The object might have been \
+             deleted and then recreated",
+            text("uid")
+        ));
+    }
+    let version = text("resourceVersion");
+    if let Some(wanted) = options.resource_version.as_deref().filter(|wanted| *wanted != version) {
+        return refuse(format!(
+            "the ResourceVersion in the precondition ({wanted}) does not match the ResourceVersion in record \
+             ({version}). The object might have been modified"
+        ));
+    }
+    Ok(())
+}
+
+enum Grace {
+    /// The kind does not wait, or has waited.
+    None,
+    /// The object is marked with when it will go.
+    Begins,
+    /// It is waiting already, and no longer than asked.
+    Pending,
+}
+
+fn grace(kind: &Kind, object: &mut Value, options: &DeleteOptions, now: SystemTime) -> Grace {
+    if !kind.traits.graceful {
+        return Grace::None;
+    }
+    let asked = options.grace_seconds.map(|seconds| if seconds < 0 { 1 } else { seconds });
+    let own = edit::at(object, &["metadata", "deletionGracePeriodSeconds"]).as_i64();
+    let own = own.map(|seconds| if seconds < 0 { 1 } else { seconds });
+    let marked = time::parse(edit::text(object, &["metadata", "deletionTimestamp"]));
+    let Some(marked) = marked else {
+        let seconds = kind.strategy.grace_period(object, asked);
+        let generation = edit::generation(object);
+        if generation > 0 {
+            edit::set_generation(object, generation + 1);
+        }
+        set_times(object, now + seconds_of(seconds), seconds);
+        return Grace::Begins;
+    };
+    let Some(own) = own.filter(|seconds| *seconds > 0) else { return Grace::None };
+    let Some(mut period) = asked.filter(|asked| *asked < own) else { return Grace::Pending };
+    let mut at = marked - seconds_of(own) + seconds_of(period);
+    if at < now {
+        at = now;
+        period = period.min(1);
+    }
+    set_times(object, at, period);
+    Grace::Begins
+}
+
+fn seconds_of(seconds: i64) -> Duration {
+    Duration::from_secs(u64::try_from(seconds).unwrap_or(0).min(1 << 32))
+}
+
+fn set_times(object: &mut Value, at: SystemTime, seconds: i64) {
+    if let Some(metadata) = edit::child(object, "metadata") {
+        edit::set(metadata, "deletionTimestamp", time::seconds(at));
+        edit::set(metadata, "deletionGracePeriodSeconds", seconds);
+    }
+}
+
+fn mark(object: &mut Value, now: SystemTime) {
+    let marked = time::parse(edit::text(object, &["metadata", "deletionTimestamp"]));
+    let generation = edit::generation(object);
+    if marked.is_none() && generation > 0 {
+        edit::set_generation(object, generation + 1);
+    }
+    set_times(object, marked.filter(|marked| *marked <= now).unwrap_or(now), 0);
+}
+
+/// The finalizers that the object has after the wish of what becomes of its dependents.
+fn finalizers_after(kind: &Kind, object: &Value, options: &DeleteOptions) -> Vec<Value> {
+    let own = edit::list(object, &["metadata", "finalizers"]);
+    let first = own.iter().filter_map(Value::as_str).find(|name| matches!(*name, ORPHAN | FOREGROUND));
+    let supported = !kind.traits.no_garbage_collection;
+    let wants = |propagation, finalizer: &str| match options.propagation {
+        Some(wanted) => wanted == propagation,
+        None => first == Some(finalizer),
+    };
+    let orphan = supported && options.orphan.unwrap_or_else(|| wants(Propagation::Orphan, ORPHAN));
+    let foreground = supported && options.orphan.is_none() && wants(Propagation::Foreground, FOREGROUND);
+    let others = own.iter().filter(|name| !matches!(name.as_str(), Some(ORPHAN | FOREGROUND)));
+    let mut after: Vec<Value> = others.cloned().collect();
+    after.extend(orphan.then(|| ORPHAN.into()));
+    after.extend(foreground.then(|| FOREGROUND.into()));
+    // The same ones stay in their order.
+    let same = after.len() == own.len() && own.iter().all(|name| after.contains(name));
+    if same { own.to_vec() } else { after }
+}
+
+/// An update takes the last finalizer of an object that was to be deleted: it goes.
+pub fn ends_with_update(new: &Value, old: &Value) -> bool {
+    let seconds = edit::at(old, &["metadata", "deletionGracePeriodSeconds"]).as_i64();
+    edit::list(new, &["metadata", "finalizers"]).is_empty()
+        && !edit::text(old, &["metadata", "deletionTimestamp"]).is_empty()
+        && seconds.unwrap_or(0) == 0
+}

@@ -1,0 +1,205 @@
+//! PATCH of an object, or of a part of it, in each of the four ways.
+
+use apiclient_core::wire::Status;
+use control_core::field::{FieldError, Path};
+use control_core::kind::Subresource;
+use control_core::{edit, refusal};
+use control_schema::codec;
+use control_schema::patch::{self, PatchError};
+use http::header::CONTENT_TYPE;
+use serde_json::Value;
+
+use super::create;
+use super::store_update::{self, Change, Updated};
+use super::update::may_create_by_update;
+use crate::call::Call;
+use crate::decoding;
+use crate::encoding::object::served_value;
+use crate::negotiation::Offer;
+use crate::reply::{Body, Response};
+use crate::request::options::{self, FieldValidation, WriteOptions};
+use crate::strategy::{managed, system};
+
+/// How a patch says what shall change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Json,
+    Merge,
+    Strategic,
+    Apply,
+}
+
+/// What the client wants, read once.
+struct Wanted {
+    way: Way,
+    patch: Value,
+    /// Fields that stand twice in it, or that no patch has.
+    problems: Vec<String>,
+}
+
+/// # Errors
+/// The patch is none, does not fit the object, or is not allowed.
+pub async fn run(call: &mut Call, subresource: Option<Subresource>, body: Body) -> Result<Response, Status> {
+    let way = way(call)?;
+    let bytes = decoding::read(body).await?;
+    let write = if way == Way::Apply { options::Write::Apply } else { options::Write::Patch };
+    let options = WriteOptions::decode(&call.query, write)?;
+    let wanted = read(way, &bytes, options.validation)?;
+    let manager = call.manager(&options.manager);
+    let force = options.force.unwrap_or(false);
+    let mut make = |call: &mut Call, old: &Value| {
+        if wanted.way == Way::Apply {
+            return apply(call, old, &wanted, &manager, subresource, force, options.validation);
+        }
+        let mut new = patched(call, old, &wanted, options.validation)?;
+        managed::track(call, old, &mut new, &manager, subresource);
+        Ok(new)
+    };
+    let may_create = way == Way::Apply && subresource.is_none();
+    let change = Change { subresource, options: &options, uid: None, may_create, make: &mut make };
+    match store_update::run(call, change).await? {
+        Updated::Written { stored, .. } => call.answer_stored(200, &stored),
+        Updated::Value(object) => call.answer_value(200, object),
+        Updated::Absent => {
+            let object =
+                apply(call, &Value::Null, &wanted, &manager, subresource, force, options.validation)?;
+            create_applied(call, object, &options).await
+        }
+    }
+}
+
+/// An apply where there is no object makes one.
+async fn create_applied(call: &mut Call, object: Value, options: &WriteOptions) -> Result<Response, Status> {
+    let uid = edit::text(&object, &["metadata", "uid"]);
+    if !uid.is_empty() {
+        let why = format!(
+            "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+        );
+        return Err(refusal::conflict(&call.served.kind, &call.resource.name, &why));
+    }
+    may_create_by_update(call)?;
+    create::finish_tracked(call, object, options).await
+}
+
+fn way(call: &Call) -> Result<Way, Status> {
+    let given = call.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    match given.split(';').next().unwrap_or_default() {
+        "application/json-patch+json" => Ok(Way::Json),
+        "application/merge-patch+json" => Ok(Way::Merge),
+        "application/strategic-merge-patch+json" if call.served.offer == Offer::All => Ok(Way::Strategic),
+        "application/apply-patch+yaml" => Ok(Way::Apply),
+        _ => {
+            let mut refused = refusal::unsupported_media_type("");
+            refused.message = "415: Unsupported Media Type".to_owned();
+            refused.details = Some(Default::default());
+            Err(refused)
+        }
+    }
+}
+
+fn read(way: Way, bytes: &[u8], validation: FieldValidation) -> Result<Wanted, Status> {
+    if way == Way::Apply {
+        let text = String::from_utf8_lossy(bytes);
+        let patch = match text.trim() {
+            "" => Value::Object(serde_json::Map::new()),
+            _ => apiclient_core::yaml::value(1, &text)
+                .map_err(|error| refusal::bad_request(format!("error decoding YAML: {error}")))?,
+        };
+        return Ok(Wanted { way, patch, problems: Vec::new() });
+    }
+    let patch: Value = serde_json::from_slice(bytes).map_err(|error| {
+        let why = if error.is_eof() { "unexpected end of JSON input".to_owned() } else { error.to_string() };
+        match way {
+            Way::Strategic => refusal::bad_request(why),
+            _ => refusal::bad_request(format!("error decoding patch: {why}")),
+        }
+    })?;
+    let mut problems = Vec::new();
+    if way == Way::Json && validation != FieldValidation::Ignore {
+        let unknown = patch::json::unknown_fields(&patch);
+        problems.extend(unknown.into_iter().map(|problem| format!("json patch {problem}")));
+    }
+    Ok(Wanted { way, patch, problems })
+}
+
+/// The object as the patch makes it, in the version of storage.
+fn patched(
+    call: &mut Call,
+    old: &Value,
+    wanted: &Wanted,
+    validation: FieldValidation,
+) -> Result<Value, Status> {
+    let current = served_value(&call.served, old.clone());
+    let outcome = match wanted.way {
+        Way::Json => patch::json::apply(current, &wanted.patch),
+        Way::Merge => patch::merge::apply(current, &wanted.patch),
+        Way::Strategic | Way::Apply => {
+            patch::strategic::apply(&call.served.of().schema, current, wanted.patch.clone())
+        }
+    };
+    let outcome = outcome.map_err(|error| match error {
+        PatchError::BadRequest(message) => refusal::bad_request(message),
+        PatchError::TooManyOperations(_) => refusal::too_large(&error.to_string()),
+        PatchError::Unprocessable(_) => refusal::unprocessable(),
+        PatchError::Internal(message) => refusal::unknown(message),
+    })?;
+    decoded(call, &outcome, wanted, validation)
+}
+
+/// What comes out of a patch must be an object of the kind again.
+fn decoded(
+    call: &mut Call,
+    outcome: &Value,
+    wanted: &Wanted,
+    validation: FieldValidation,
+) -> Result<Value, Status> {
+    let text = outcome.to_string();
+    let refuse = |why: &str| {
+        let fault = FieldError::invalid(&Path::new("patch"), &text.as_str().into(), why);
+        refusal::invalid_kind("", "", "", &[fault])
+    };
+    let served = std::sync::Arc::clone(&call.served);
+    let (kind, api_version) = (edit::text(outcome, &["kind"]), edit::text(outcome, &["apiVersion"]));
+    if wanted.way != Way::Strategic && (kind != served.kind.kind || api_version != served.api_version) {
+        return Err(refuse(&decoding::kind::unregistered(api_version, kind)));
+    }
+    let found = codec::json::decode(&served.of().schema, text.as_bytes())
+        .map_err(|error| refuse(&error.to_string()))?;
+    let mut problems = wanted.problems.clone();
+    problems.extend(found.problems);
+    match validation {
+        FieldValidation::Strict if !problems.is_empty() => {
+            return Err(refuse(&format!("strict decoding error: {}", problems.join(", "))));
+        }
+        FieldValidation::Warn => call.warn(problems),
+        FieldValidation::Strict | FieldValidation::Ignore => {}
+    }
+    let mut object = decoding::complete(&served, found.value);
+    system::check_namespace(call, &mut object)?;
+    system::check_name(call, &object)?;
+    Ok(object)
+}
+
+/// The object as server-side apply makes it, in the version of storage.
+fn apply(
+    call: &mut Call,
+    old: &Value,
+    wanted: &Wanted,
+    manager: &str,
+    subresource: Option<Subresource>,
+    force: bool,
+    validation: FieldValidation,
+) -> Result<Value, Status> {
+    let applied = managed::apply(call, old, &wanted.patch, manager, subresource, force)?;
+    let served = std::sync::Arc::clone(&call.served);
+    let text = applied.to_string();
+    let found = codec::json::decode(&served.of().schema, text.as_bytes())
+        .map_err(|error| refusal::unknown(error.to_string()))?;
+    if validation == FieldValidation::Warn {
+        call.warn(found.problems);
+    }
+    let mut object = decoding::complete(&served, found.value);
+    system::check_namespace(call, &mut object)?;
+    system::check_name(call, &object)?;
+    Ok(object)
+}

@@ -1,0 +1,195 @@
+//! Reading, changing and writing an object until nobody else comes between (`GuaranteedUpdate` of the original).
+//!
+//! Owns: that a change is computed from the latest version, that one which changes nothing writes nothing, and that an
+//! object whose last finalizer goes, goes too. Begin at [`run`].
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use apiclient_core::wire::Status;
+use control_core::admission::Operation;
+use control_core::kind::Subresource;
+use control_core::{edit, lifecycle, refusal};
+use control_store::{Freshness, Stored, WriteError};
+use serde_json::Value;
+
+use super::deletion;
+use crate::admit::{self, Write};
+use crate::call::Call;
+use crate::encoding::object::{decode, for_storage};
+use crate::request::options::{WriteOptions, version};
+use crate::server::TIMEOUT;
+use crate::storage;
+use crate::strategy::{managed, system};
+
+/// What an update came to.
+#[derive(Debug)]
+pub enum Updated {
+    /// What is in storage now. `changed` is false where it was that already.
+    Written { stored: Stored, changed: bool },
+    /// Only what would be there: a dry run, or an object that has gone with its last finalizer.
+    Value(Value),
+    /// There is no such object, and the change may create one.
+    Absent,
+}
+
+/// A change of an object.
+pub struct Change<'a> {
+    /// `None` for the object itself.
+    pub subresource: Option<Subresource>,
+    pub options: &'a WriteOptions,
+    /// The object must have this uid.
+    pub uid: Option<String>,
+    /// An absent object is to be created, by the caller.
+    pub may_create: bool,
+    /// The new object from the one that is there; may be called several times.
+    pub make: &'a mut (dyn FnMut(&mut Call, &Value) -> Result<Value, Status> + Send),
+}
+
+/// # Errors
+/// The change is refused: by what makes it, by the kind, by admission, or because the object is another by now.
+pub async fn run(call: &mut Call, change: Change<'_>) -> Result<Updated, Status> {
+    let (key, kind) = (call.key()?, Arc::clone(&call.served.kind));
+    let store = call.server.store().clone();
+    let read =
+        async |freshness| store.get(&key, freshness).await.map_err(|error| storage::read_failed(&error));
+    let Change { subresource, options, uid, may_create, make } = change;
+    // What is at hand is usually the latest; if it is not, etcd says so.
+    let (mut current, mut latest) = (read(Freshness::Any).await?, false);
+    let begin = Instant::now();
+    loop {
+        let Some(stored) = current.clone() else {
+            if latest {
+                return if may_create { Ok(Updated::Absent) } else { Err(call.not_found()) };
+            }
+            (current, latest) = (read(Freshness::Latest).await?, true);
+            continue;
+        };
+        let outcome = attempt(call, &key, &stored, subresource, options, uid.as_deref(), make);
+        let outcome = match outcome {
+            Err(refused) if !latest => {
+                // Perhaps only what was at hand is too old for it.
+                latest = true;
+                let fresh = read(Freshness::Latest).await?;
+                if fresh.as_ref().map(Stored::revision) == Some(stored.revision()) {
+                    return Err(refused);
+                }
+                current = fresh;
+                continue;
+            }
+            other => other?,
+        };
+        let written = match outcome {
+            Attempt::Same if !latest => {
+                // It is known to be the same only as of the latest version.
+                latest = true;
+                let fresh = read(Freshness::Latest).await?;
+                if fresh.as_ref().map(Stored::revision) == Some(stored.revision()) {
+                    return Ok(Updated::Written { stored, changed: false });
+                }
+                current = fresh;
+                continue;
+            }
+            Attempt::Same => return Ok(Updated::Written { stored, changed: false }),
+            Attempt::Dry(object) => return Ok(Updated::Value(object)),
+            Attempt::Remove(object) => match store.remove(&key, stored.revision()).await {
+                Ok(_) => return Ok(Updated::Value(object)),
+                Err(error) => Err(error),
+            },
+            Attempt::Put(bytes, object) => {
+                let ttl = admit::ttl(&kind, &object);
+                let first = store.replace(&key, stored.revision(), bytes, ttl).await;
+                match first {
+                    Err(error) if storage::is_too_large(&error) => {
+                        let mut object = object;
+                        managed::forget(&mut object);
+                        let bytes = for_storage(&call.served, &object, call.server.parts.json_storage);
+                        store.replace(&key, stored.revision(), bytes, ttl).await
+                    }
+                    other => other,
+                }
+            }
+        };
+        match written {
+            Ok(stored) => return Ok(Updated::Written { stored, changed: true }),
+            Err(WriteError::Conflict { current: found }) if begin.elapsed() < TIMEOUT => {
+                (current, latest) = (found, true);
+            }
+            Err(error) => return Err(storage::write_failed(&kind, &call.resource.name, &error)),
+        }
+    }
+}
+
+enum Attempt {
+    Same,
+    Dry(Value),
+    /// The object has lost its last finalizer, and was to be deleted.
+    Remove(Value),
+    Put(bytes::Bytes, Value),
+}
+
+fn attempt(
+    call: &mut Call,
+    key: &str,
+    stored: &Stored,
+    subresource: Option<Subresource>,
+    options: &WriteOptions,
+    uid: Option<&str>,
+    make: &mut (dyn FnMut(&mut Call, &Value) -> Result<Value, Status> + Send),
+) -> Result<Attempt, Status> {
+    let (kind, name) = (Arc::clone(&call.served.kind), call.resource.name.clone());
+    let old = decode(&call.served, stored)?;
+    let own_uid = edit::text(&old, &["metadata", "uid"]);
+    if let Some(uid) = uid.filter(|uid| *uid != own_uid) {
+        return Err(refusal::conflict(&kind, &name, &storage::precondition_failed(key, "UID", uid, own_uid)));
+    }
+    let mut new = make(call, &old)?;
+    let write = Write { operation: Operation::Update, subresource, dry_run: options.dry_run };
+    admit::mutate(call, &write, &mut new, Some(&old))?;
+    call.warn(system::dedup_owners(&mut new, true));
+    check_version(call, &mut new, stored)?;
+    let warnings = lifecycle::before_update(&kind, &mut new, &old, &call.context(subresource))?;
+    call.warn(warnings);
+    managed::keep_times(&mut new, &old);
+    admit::validate(call, &write, &mut new, Some(&old))?;
+    if deletion::ends_with_update(&new, &old) {
+        return Ok(if options.dry_run { Attempt::Dry(new) } else { Attempt::Remove(new) });
+    }
+    if options.dry_run {
+        return Ok(Attempt::Dry(new));
+    }
+    let json = call.server.parts.json_storage;
+    let bytes = for_storage(&call.served, &new, json);
+    if bytes == *stored.bytes() {
+        return Ok(Attempt::Same);
+    }
+    Ok(Attempt::Put(bytes, new))
+}
+
+/// The client's version, if it says one, must be that of the object. Without one the update is for whatever is there.
+fn check_version(call: &Call, new: &mut Value, stored: &Stored) -> Result<(), Status> {
+    let (kind, name) = (&call.served.kind, &call.resource.name);
+    let wanted = match edit::text(new, &["metadata", "resourceVersion"]) {
+        "" => 0,
+        text => version(text).map_err(|why| {
+            let why = why.rsplit_once(": strconv.").map_or(why.as_str(), |(_, rest)| rest);
+            refusal::unknown(format!("strconv.{why}"))
+        })?,
+    };
+    if wanted == 0 {
+        if kind.traits.needs_resource_version {
+            use control_core::field::{FieldError, Path};
+            let path = Path::new("metadata").child("resourceVersion");
+            let fault = FieldError::invalid(&path, &0.into(), "must be specified for an update");
+            return Err(refusal::invalid_kind(&kind.group, &kind.plural, name, &[fault]));
+        }
+        if let Some(metadata) = edit::child(new, "metadata") {
+            edit::set(metadata, "resourceVersion", stored.revision().to_string());
+        }
+        return Ok(());
+    }
+    if i64::try_from(wanted) != Ok(stored.revision()) {
+        return Err(refusal::conflict(kind, name, refusal::MODIFIED));
+    }
+    Ok(())
+}
