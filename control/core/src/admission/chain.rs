@@ -9,7 +9,10 @@ use std::collections::BTreeSet;
 use apiclient_core::wire::Status;
 
 use super::{Admission, AdmissionRequest, Notes, World};
-use super::{limit_ranger, namespace, priority, runtime_class, service_account, storage, tolerations};
+use super::{
+    certificates, limit_ranger, namespace, node_restriction, priority, runtime_class, service_account,
+    storage, tolerations,
+};
 
 /// Which plugins run.
 #[derive(Debug)]
@@ -80,6 +83,7 @@ fn plugins(settings: &Settings) -> Vec<Box<dyn Admission>> {
         Box::new(namespace::NamespaceLifecycle),
         Box::new(limit_ranger::LimitRanger),
         Box::new(service_account::ServiceAccount),
+        Box::new(node_restriction::NodeRestriction),
         Box::new(tolerations::TaintNodesByCondition),
         Box::new(priority::Priority),
         Box::new(tolerations::DefaultTolerationSeconds {
@@ -90,6 +94,9 @@ fn plugins(settings: &Settings) -> Vec<Box<dyn Admission>> {
         Box::new(storage::StorageObjectInUseProtection),
         Box::new(storage::PersistentVolumeClaimResize),
         Box::new(runtime_class::RuntimeClass),
+        Box::new(certificates::CertificateApproval),
+        Box::new(certificates::CertificateSigning),
+        Box::new(certificates::CertificateSubjectRestriction),
         Box::new(storage::DefaultIngressClass),
     ]
 }

@@ -6,9 +6,11 @@
 //!
 //! Objects are in the version that is stored, decoded, and defaulted by their schema.
 
+pub mod certificates;
 pub mod chain;
 pub mod limit_ranger;
 pub mod namespace;
+pub mod node_restriction;
 pub mod pod;
 pub mod priority;
 pub mod runtime_class;
