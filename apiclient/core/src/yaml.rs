@@ -67,13 +67,54 @@ pub fn value(line: usize, text: &str) -> Result<Value, YamlError> {
         // 010 is 8, as for the API's tools.
         legacy_octal_numbers: true,
     };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-        let place = error.location().map_or(0, |place| place.line() as usize);
-        let reason = error.to_string();
-        // Its own line counts from the document.
-        let reason = reason.lines().next().unwrap_or_default().split(" at line ").next().unwrap_or_default();
-        YamlError { line: line + place.saturating_sub(1), reason: reason.to_owned() }
-    })
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| found(line, &error))
+}
+
+/// What becomes of a key that stands twice in a map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Twice {
+    LastWins,
+    /// The error's `reason` is `duplicate mapping key: KEY`.
+    Refused,
+}
+
+/// One document of a client's, which may be hostile: how deep and how large it becomes is limited. `yes` and `on` are
+/// true, as the original's server reads them.
+///
+/// # Errors
+/// As [`value`], and for what is too much.
+pub fn untrusted(text: &str, twice: Twice) -> Result<Value, YamlError> {
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            // The reader needs some 20 kB of stack a level.
+            max_depth: 64,
+            max_nodes: 250_000,
+            max_events: 750_000,
+            max_documents: 1,
+        },
+        alias_limits: serde_saphyr::alias_limits! {
+            max_total_replayed_events: 100_000,
+            max_replay_stack_depth: 32,
+        },
+        duplicate_keys: match twice {
+            Twice::LastWins => serde_saphyr::options::DuplicateKeyPolicy::LastWins,
+            Twice::Refused => serde_saphyr::options::DuplicateKeyPolicy::Error,
+        },
+        with_snippet: false,
+        strict_booleans: false,
+        legacy_octal_numbers: true,
+    };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| found(1, &error))
+}
+
+fn found(line: usize, error: &serde_saphyr::Error) -> YamlError {
+    let place = error.location().map_or(0, |place| place.line() as usize);
+    let reason = error.to_string();
+    // Its own line counts from the document.
+    let reason = reason.lines().next().unwrap_or_default().split(" at line ").next().unwrap_or_default();
+    // And it tells how to program it.
+    let reason = reason.split(", set DuplicateKeyPolicy").next().unwrap_or_default();
+    YamlError { line: line + place.saturating_sub(1), reason: reason.to_owned() }
 }
 
 /// A document as YAML.
@@ -128,6 +169,24 @@ mod tests {
             found[0],
             json!({"a": "yes", "b": 8, "c": 1000.0, "d": "5", "e": null, "f": true, "g": "2026-01-01T00:00:00Z", "h": 16, "i": "30s"})
         );
+    }
+
+    #[test]
+    fn a_client_s_text_is_read_within_limits() {
+        let read = |text: &str| untrusted(text, Twice::LastWins);
+        assert_eq!(read("a: yes\na: 2\nb: 010\n1: x"), Ok(json!({"a": 2, "b": 8, "1": "x"})));
+        let twice = untrusted("a: 1\nb: 1\na: 2", Twice::Refused).expect_err("twice");
+        assert_eq!((twice.line, &*twice.reason), (3, "duplicate mapping key: a"));
+        let bomb = (0..12).fold("a0: &a0 [x]\n".to_owned(), |text, n| {
+            let items = vec![format!("*a{n}"); 10].join(",");
+            format!("{text}a{next}: &a{next} [{items}]\n", next = n + 1)
+        });
+        assert!(read(&bomb).is_err());
+        assert!(read(&"[".repeat(100_000)).is_err());
+        assert!(read(&"- ".repeat(100_000)).is_err());
+        assert!(read(&format!("{}1", "a: {".repeat(300))).is_err());
+        assert!(read(&"- a\n".repeat(260_000)).is_err());
+        assert!(read("a: ${HOME}").is_ok_and(|found| found == json!({"a": "${HOME}"})));
     }
 
     #[test]

@@ -155,7 +155,7 @@ impl Reader {
         for word in words {
             match word.split_once('=') {
                 None if word == "!" => required = true,
-                Some(("go", name)) => of.go = name,
+                Some(("go", name)) => name_in_go(&mut of, name),
                 Some(("default", value)) => of.default = Some(serde_json::from_str(value).ok()?),
                 Some(("enum", values)) => {
                     let values = values.split('|').map(|value| Value::String(value.to_owned())).collect();
@@ -230,6 +230,24 @@ impl Reader {
             _ => return None,
         };
         Some(Type::new(shape))
+    }
+}
+
+/// Gives a type its name in Go, and its parts theirs: `[]v1.Verb` is a list of `v1.Verb`.
+fn name_in_go(of: &mut Type, name: &'static str) {
+    of.go = name;
+    match &mut of.shape {
+        Shape::List { items, .. } => {
+            if let Some(rest) = name.strip_prefix("[]") {
+                name_in_go(items, rest);
+            }
+        }
+        Shape::Map { values, .. } => {
+            if let Some((_, rest)) = name.split_once(']') {
+                name_in_go(values, rest);
+            }
+        }
+        _ => {}
     }
 }
 

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 /// Levels of objects and lists in one another. The original allows 10,000, and no kind has forty.
-pub(super) const MAX_DEPTH: usize = 500;
+pub(super) const MAX_DEPTH: usize = 200;
 
 /// The text is no JSON.
 #[derive(Clone, Copy, Debug)]

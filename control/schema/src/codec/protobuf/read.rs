@@ -11,7 +11,7 @@ use crate::codec::{DecodeError, is_left_out};
 use crate::library::{AnyForm, Field, Library, Scalar, Schema, Shape, StructId, Type};
 
 /// Messages in one another. No kind has thirty, but schemas of CustomResourceDefinitions.
-const MAX_DEPTH: usize = 500;
+const MAX_DEPTH: usize = 200;
 
 pub(super) fn message(schema: &Schema, raw: &[u8], map: &mut Map<String, Value>) -> Result<(), DecodeError> {
     structure(&schema.library, schema.root, raw, map, 0)
