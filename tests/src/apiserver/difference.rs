@@ -1,0 +1,148 @@
+//! Where two values differ, and which differences are meant.
+
+use std::cell::Cell;
+use std::fmt;
+use std::path::Path;
+
+use regex::Regex;
+use serde_json::Value;
+
+/// One place where ours and the original's differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// `body/metadata/name`.
+    pub place: String,
+    /// None: the place is not there.
+    pub original: Option<Value>,
+    pub ours: Option<Value>,
+}
+
+/// All places that differ, in order.
+pub fn compare(original: &Value, ours: &Value) -> Vec<Difference> {
+    let mut found = Vec::new();
+    walk("", Some(original), Some(ours), &mut found);
+    found
+}
+
+fn walk(place: &str, original: Option<&Value>, ours: Option<&Value>, found: &mut Vec<Difference>) {
+    if original == ours {
+        return;
+    }
+    let below = |name: &str| if place.is_empty() { name.to_owned() } else { format!("{place}/{name}") };
+    match (original, ours) {
+        (Some(Value::Object(a)), Some(Value::Object(b))) => {
+            let more = b.keys().filter(|name| !a.contains_key(*name));
+            for name in a.keys().chain(more) {
+                walk(&below(name), a.get(name), b.get(name), found);
+            }
+        }
+        (Some(Value::Array(a)), Some(Value::Array(b))) => {
+            for nth in 0..a.len().max(b.len()) {
+                walk(&below(&nth.to_string()), a.get(nth), b.get(nth), found);
+            }
+        }
+        _ => found.push(Difference {
+            place: place.to_owned(),
+            original: original.cloned(),
+            ours: ours.cloned(),
+        }),
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |value: &Option<Value>| value.as_ref().map_or_else(|| "(nothing)".to_owned(), short);
+        let (original, ours) = (shown(&self.original), shown(&self.ours));
+        if original.len() + ours.len() < 90 {
+            return write!(f, "{}: original {original}, ours {ours}", self.place);
+        }
+        write!(f, "{}:\n        original {original}\n        ours     {ours}", self.place)
+    }
+}
+
+fn short(value: &Value) -> String {
+    const MOST: usize = 400;
+    let text = value.to_string();
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
+}
+
+/// A difference that is meant.
+#[derive(Debug)]
+pub struct Meant {
+    /// Theme and step: `ConfigMap: a watch ends`.
+    step: Regex,
+    place: Regex,
+    pub why: String,
+    seen: Cell<bool>,
+}
+
+/// All that are meant, from the one file that lists them.
+#[derive(Debug)]
+pub struct Allowed(Vec<Meant>);
+
+impl Allowed {
+    /// Reads `tests/apiserver/differences.yaml`.
+    ///
+    /// # Panics
+    /// It is not as it should be: with the entry.
+    pub fn read() -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("apiserver/differences.yaml");
+        let text =
+            std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let documents = apiclient_core::yaml::values(&text).unwrap_or_else(|error| panic!("{error}"));
+        let entries =
+            documents.into_iter().flat_map(|document| document.as_array().cloned().unwrap_or_default());
+        Self(entries.map(|entry| Meant::read(&entry)).collect())
+    }
+
+    /// Whether a difference is meant.
+    pub fn holds(&self, step: &str, difference: &Difference) -> bool {
+        let found =
+            self.0.iter().find(|meant| meant.step.is_match(step) && meant.place.is_match(&difference.place));
+        if let Some(meant) = found {
+            meant.seen.set(true);
+        }
+        found.is_some()
+    }
+
+    /// What is listed, and does not differ any more.
+    pub fn unseen(&self) -> Vec<String> {
+        let unseen = self.0.iter().filter(|meant| !meant.seen.get());
+        unseen.map(|meant| format!("{} at {}: {}", meant.step, meant.place, meant.why)).collect()
+    }
+}
+
+impl Meant {
+    fn read(entry: &Value) -> Self {
+        let text = |name: &str| entry[name].as_str().unwrap_or_else(|| panic!("no {name} in {entry}"));
+        let regex = |name: &str| {
+            Regex::new(&format!("^(?:{})$", text(name))).unwrap_or_else(|error| panic!("{error}"))
+        };
+        Self {
+            step: regex("step"),
+            place: regex("place"),
+            why: text("why").to_owned(),
+            seen: Cell::new(false),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn each_place_that_differs_is_named_once() {
+        let found = compare(
+            &json!({"a": 1, "b": [1, 2], "c": {"d": "x"}}),
+            &json!({"a": 1, "b": [1, 3, 4], "c": {"d": "y", "e": null}}),
+        );
+        let places: Vec<_> = found.iter().map(|one| one.place.as_str()).collect();
+        assert_eq!(places, ["b/1", "b/2", "c/d", "c/e"]);
+        assert_eq!(found[0].to_string(), "b/1: original 2, ours 3");
+    }
+}

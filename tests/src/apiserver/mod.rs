@@ -1,0 +1,13 @@
+//! Our API server and the original side by side, each on an etcd of its own of the same kind, asked the same.
+//!
+//! Owns: the two servers ([`Pair`]), what is asked ([`scenario`]: data in `tests/apiserver`), what must differ and is taken
+//! out ([`normal`]), and the comparison ([`difference`]) with the differences that are meant. Begin at [`Pair::up`].
+
+pub mod difference;
+pub mod generated;
+pub mod http;
+pub mod normal;
+pub mod scenario;
+mod side;
+
+pub use side::{Pair, Side, Which};

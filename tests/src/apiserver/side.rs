@@ -1,0 +1,243 @@
+//! One API server with its etcd: ours or the original. Both get the same flags and the same keys.
+
+use std::ffi::OsString;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use control_apiserver::local::{self, Places};
+use control_apiserver::pki::{self, Names};
+use host::netns::Namespace;
+use host::programs::{Daemon, Etcd, Signal};
+use tempfile::TempDir;
+
+use super::http::Client;
+use crate::testbed::weft;
+use crate::wait::until_explained;
+
+/// Users of the token file: name, token and groups.
+const USERS: [(&str, &str, &str); 3] = [
+    ("admin", "token-of-the-admin", "system:masters"),
+    ("alice", "token-of-alice", "people"),
+    ("system:node:n1", "token-of-a-node", "system:nodes"),
+];
+
+/// Until a server serves, on a busy machine.
+const READY: Duration = Duration::from_secs(120);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    Original,
+    Ours,
+}
+
+impl Which {
+    fn program(self) -> (PathBuf, Vec<String>) {
+        match self {
+            Self::Original => {
+                let path = originals::program("kube-apiserver").unwrap_or_else(|error| panic!("{error}"));
+                (path, Vec::new())
+            }
+            Self::Ours => {
+                let path = weft().binary.program().unwrap_or_else(|error| panic!("{error}"));
+                (path, vec!["apiserver".to_owned()])
+            }
+        }
+    }
+}
+
+/// A server and its etcd. Both end with it.
+pub struct Side {
+    pub which: Which,
+    pub address: SocketAddr,
+    places: Places,
+    etcd: Etcd,
+    flags: Vec<String>,
+    daemon: Daemon,
+    directory: TempDir,
+}
+
+impl Side {
+    /// Makes keys, and starts etcd; the server is started by [`Side::start`]. `more` are flags of kube-apiserver that hold
+    /// before the usual ones.
+    ///
+    /// # Panics
+    /// A program is missing, or does not come up.
+    pub fn new(which: Which, more: &[&str]) -> Self {
+        let here = Namespace::current().unwrap_or_else(|error| panic!("{error}"));
+        let directory = tempfile::tempdir().expect("a directory");
+        let places = Places::new(directory.path()).expect("a path");
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        let service = "10.96.0.1".parse().ok();
+        let names = Names::of_api("weft-test", service, &[]);
+        pki::ensure(&places.pki(), &names, SystemTime::now()).unwrap_or_else(|error| panic!("{error}"));
+        let program = originals::program("etcd").unwrap_or_else(|error| panic!("{error}"));
+        let etcd = Etcd::on_loopback(here.clone(), &directory.path().join("etcd"), free_port(), free_port());
+        let etcd = etcd.with_program(program);
+        etcd.start().unwrap_or_else(|error| panic!("{error}"));
+        etcd.wait_ready(READY).unwrap_or_else(|error| panic!("{error}"));
+        let tokens = directory.path().join("tokens.csv");
+        let lines = USERS
+            .iter()
+            .enumerate()
+            .map(|(nth, (user, token, groups))| format!("{token},{user},{nth},\"{groups}\"\n"));
+        fs::write(&tokens, lines.collect::<String>()).expect("a file");
+        let settings = ::etcd::Settings { endpoints: vec![etcd.endpoint().to_owned()], ..Default::default() };
+        let mut flags = local::arguments(&places, &settings);
+        flags.push(format!("--bind-address={}", address.ip()));
+        flags.push(format!("--secure-port={}", address.port()));
+        flags.push(format!("--token-auth-file={}", tokens.display()));
+        flags.push(format!("--cert-dir={}", directory.path().display()));
+        flags.extend(more.iter().map(|flag| (*flag).to_owned()));
+        let name = format!("{which:?}").to_lowercase();
+        let daemon = Daemon::new(format!("the API server ({name})"), here, directory.path(), &name);
+        Self { which, address, places, etcd, flags, daemon, directory }
+    }
+
+    /// # Panics
+    /// It does not come up: with the end of its log.
+    pub fn start(&self) {
+        self.start_only();
+        self.wait_ready();
+    }
+
+    fn start_only(&self) {
+        let (program, mut arguments) = self.which.program();
+        arguments.extend(self.flags.iter().cloned());
+        let arguments: Vec<OsString> = arguments.into_iter().map(OsString::from).collect();
+        self.daemon.start(&program, &arguments, &[]).unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    fn wait_ready(&self) {
+        let mut client = self.client();
+        until_explained(
+            &format!("{} to be ready", self.daemon.what()),
+            READY,
+            || {
+                assert!(self.daemon.pid().is_some(), "{}", self.daemon.died());
+                let answer = client.ask("GET", "/readyz", &authorization("admin"), &[]).ok()?;
+                // It is ready before its bootstrapping is through.
+                let namespace = "/api/v1/namespaces/default";
+                let made = client.ask("GET", namespace, &authorization("admin"), &[]).ok()?;
+                (answer.status == 200 && made.status == 200).then_some(())
+            },
+            || self.daemon.log_tail(30),
+        );
+    }
+
+    /// Ends the server; its etcd goes on.
+    ///
+    /// # Panics
+    /// It does not end.
+    pub fn stop(&self, signal: Signal) {
+        self.daemon.stop(signal).unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// Ends the server, and starts the other kind over the same etcd, with the same keys, at the same address.
+    ///
+    /// # Panics
+    /// One does not end, or the other not come up.
+    pub fn replace_by(&mut self, which: Which) {
+        self.stop(Signal::SIGTERM);
+        self.which = which;
+        self.start();
+    }
+
+    pub fn client(&self) -> Client {
+        Client::new(self.address, &self.places.pki().join("ca.crt")).expect("the authority's certificate")
+    }
+
+    /// The administrator's kubeconfig, or that of another user of the token file.
+    ///
+    /// # Panics
+    /// It cannot be written.
+    pub fn kubeconfig(&self, user: &str) -> PathBuf {
+        let token = USERS.iter().find(|(name, ..)| *name == user).expect("a user of the token file").1;
+        let path = self.directory.path().join(format!("{}.kubeconfig", user.replace(':', "-")));
+        let text = serde_json::json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "x",
+            "clusters": [{"name": "x", "cluster": {
+                "server": format!("https://{}", self.address),
+                "certificate-authority": self.places.pki().join("ca.crt"),
+            }}],
+            "users": [{"name": "x", "user": {"token": token}}],
+            "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+        });
+        fs::write(&path, text.to_string()).expect("a file");
+        path
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn pki(&self) -> PathBuf {
+        self.places.pki()
+    }
+
+    pub fn log(&self) -> String {
+        self.daemon.log()
+    }
+}
+
+impl Drop for Side {
+    fn drop(&mut self) {
+        let _ = self.daemon.stop(Signal::SIGKILL);
+        let _ = self.etcd.stop(Signal::SIGKILL);
+        if std::thread::panicking() {
+            let log = std::env::temp_dir().join(format!("weft-compare-{:?}.log", self.which).to_lowercase());
+            if fs::write(&log, self.daemon.log()).is_ok() {
+                println!("log of {}: {}", self.daemon.what(), log.display());
+            }
+        }
+    }
+}
+
+/// Both, with the same flags.
+pub struct Pair {
+    pub original: Side,
+    pub ours: Side,
+}
+
+impl Pair {
+    /// # Panics
+    /// One does not come up.
+    pub fn up(more: &[&str]) -> Self {
+        Self::of(Which::Ours, more)
+    }
+
+    /// Two originals: what differs between them, the comparison must not see.
+    ///
+    /// # Panics
+    /// One does not come up.
+    pub fn twice(more: &[&str]) -> Self {
+        Self::of(Which::Original, more)
+    }
+
+    fn of(second: Which, more: &[&str]) -> Self {
+        let pair = Self { original: Side::new(Which::Original, more), ours: Side::new(second, more) };
+        pair.original.start_only();
+        pair.ours.start_only();
+        pair.ours.wait_ready();
+        pair.original.wait_ready();
+        pair
+    }
+}
+
+/// The header by which a user is known; none for `nobody`.
+///
+/// # Panics
+/// There is no such user.
+pub fn authorization(user: &str) -> Vec<(String, String)> {
+    if user == "nobody" {
+        return Vec::new();
+    }
+    let token = USERS.iter().find(|(name, ..)| *name == user).expect("a user of the token file").1;
+    vec![("Authorization".to_owned(), format!("Bearer {token}"))]
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    listener.local_addr().expect("bound").port()
+}
