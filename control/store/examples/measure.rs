@@ -66,7 +66,7 @@ where
 {
     let work = &work;
     let next = AtomicUsize::new(0);
-    let start = Instant::now();
+    let (start, used) = (Instant::now(), cpu()?);
     let each = futures::future::try_join_all((0..tasks).map(|_| {
         let next = &next;
         async move {
@@ -85,9 +85,10 @@ where
     .await?;
     let whole = start.elapsed();
     println!(
-        "{what}, {tasks} tasks: {:.0}/s, {}",
+        "{what}, {tasks} tasks: {:.0}/s, {}, {:.0} us of CPU here for each",
         count as f64 / whole.as_secs_f64(),
-        percentiles(each.concat())
+        percentiles(each.concat()),
+        (cpu()? - used).as_secs_f64() * 1e6 / count as f64
     );
     Ok(())
 }
@@ -222,6 +223,15 @@ async fn memory(client: &Client) -> Result<(), Failed> {
         println!("a walk over all: {:.2?} for {bytes} bytes", start.elapsed());
     }
     Ok(())
+}
+
+/// Time that this process has run.
+fn cpu() -> Result<Duration, Failed> {
+    let used = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF)?;
+    let time = |at: nix::sys::time::TimeVal| {
+        Duration::from_secs(at.tv_sec().unsigned_abs()) + Duration::from_micros(at.tv_usec().unsigned_abs())
+    };
+    Ok(time(used.user_time()) + time(used.system_time()))
 }
 
 /// Bytes of memory of this process.
