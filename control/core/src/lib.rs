@@ -7,6 +7,7 @@
 pub mod access;
 pub mod admission;
 pub mod ages;
+pub mod allocation;
 pub mod amounts;
 pub mod at;
 pub mod cidrs;

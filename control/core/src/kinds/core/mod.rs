@@ -19,6 +19,7 @@ mod namespace;
 pub mod pod;
 mod quota;
 pub mod resources;
+pub mod service;
 
 pub fn kinds(library: &Arc<Library>) -> Vec<Kind> {
     use Subresource::{Finalize, Proxy, Scale, Status, Token};
@@ -82,7 +83,9 @@ pub fn kinds(library: &Arc<Library>) -> Vec<Kind> {
             .in_all()
             .stored_under("services/specs")
             .subresources(&[Proxy, Status])
-            .traits(create_on_update),
+            .traits(create_on_update)
+            .strategy(service::Service)
+            .columns(service::table::SERVICE, service::table::service),
         core.kind("ServiceAccount", "serviceaccounts")
             .short(&["sa"])
             .subresources(&[Token])

@@ -131,13 +131,14 @@ fn not_for_ephemeral(container: &At<'_>) -> Errors {
         "lifecycle",
     ];
     // `resources` is no pointer: an empty one is as good as absent.
-    let set = |field: &At<'_>| {
-        !field.is_absent() && !(field.path.to_string().ends_with(".resources") && field.is_empty())
+    let is_set = |field: &At<'_>| match field.path.to_string().ends_with(".resources") {
+        true => !field.is_empty(),
+        false => !field.is_absent(),
     };
     FIELDS
         .iter()
         .map(|field| container.get(field))
-        .filter(set)
+        .filter(is_set)
         .map(|field| field.forbidden(NOT_EPHEMERAL))
         .collect()
 }

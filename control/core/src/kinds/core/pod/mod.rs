@@ -40,6 +40,7 @@ pub mod volumes;
 pub mod warnings;
 
 pub use affinity::node_selector;
+pub use probes::port as port_number_or_name;
 
 pub const SUBRESOURCES: &[crate::kind::Subresource] =
     &[Attach, Binding, EphemeralContainers, Eviction, Exec, Log, PortForward, Proxy, Resize, Status];
