@@ -10,8 +10,8 @@ use apiclient_core::wire::Status;
 
 use super::{Admission, AdmissionRequest, Notes, World};
 use super::{
-    certificates, limit_ranger, namespace, node_restriction, priority, runtime_class, service_account,
-    storage, tolerations,
+    certificates, limit_ranger, namespace, node_restriction, pod_security, priority, runtime_class,
+    service_account, storage, tolerations,
 };
 
 /// Which plugins run.
@@ -19,7 +19,7 @@ use super::{
 pub struct Chain(Vec<Box<dyn Admission>>);
 
 /// What a flag of the server says about its plugins.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// `--enable-admission-plugins`, besides those that are on by default.
     pub enabled: Vec<String>,
@@ -27,11 +27,18 @@ pub struct Settings {
     pub disabled: Vec<String>,
     pub not_ready_seconds: i64,
     pub unreachable_seconds: i64,
+    pub pod_security: pod_security::PodSecurity,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { enabled: Vec::new(), disabled: Vec::new(), not_ready_seconds: 300, unreachable_seconds: 300 }
+        Self {
+            enabled: Vec::new(),
+            disabled: Vec::new(),
+            not_ready_seconds: 300,
+            unreachable_seconds: 300,
+            pod_security: pod_security::PodSecurity::default(),
+        }
     }
 }
 
@@ -85,6 +92,7 @@ fn plugins(settings: &Settings) -> Vec<Box<dyn Admission>> {
         Box::new(service_account::ServiceAccount),
         Box::new(node_restriction::NodeRestriction),
         Box::new(tolerations::TaintNodesByCondition),
+        Box::new(settings.pod_security.clone()),
         Box::new(priority::Priority),
         Box::new(tolerations::DefaultTolerationSeconds {
             not_ready: settings.not_ready_seconds,

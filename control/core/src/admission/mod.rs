@@ -12,6 +12,7 @@ pub mod limit_ranger;
 pub mod namespace;
 pub mod node_restriction;
 pub mod pod;
+pub mod pod_security;
 pub mod priority;
 pub mod runtime_class;
 pub mod service_account;
