@@ -80,7 +80,7 @@ fn prune(value: &mut Value) {
         Value::Null => true,
         Value::Array(items) => items.is_empty(),
         Value::Object(fields) => fields.is_empty(),
-        other => other == &json!(0) || other == &json!(false) || other == &json!(""),
+        _ => false,
     };
     match value {
         Value::Object(fields) => {
