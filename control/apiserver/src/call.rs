@@ -51,7 +51,7 @@ impl Call {
 
     /// Who and when, for strategies.
     pub fn context(&self, subresource: Option<Subresource>) -> Context<'_> {
-        Context { now: self.now, namespace: &self.resource.namespace, subresource, user: &self.user.name }
+        Context { now: self.now, namespace: &self.resource.namespace, subresource, user: &self.user }
     }
 
     /// The manager of fields that a write is by: as it says, or by the name of the program.

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use control_schema::library::Schema;
 use serde_json::Value;
 
+use crate::access::User;
 use crate::field::FieldError;
 use crate::table::Columns;
 
@@ -90,7 +91,7 @@ pub struct Context<'a> {
     pub namespace: &'a str,
     /// Empty for the object itself.
     pub subresource: Option<Subresource>,
-    pub user: &'a str,
+    pub user: &'a User,
 }
 
 /// What creating and changing means for a kind. Objects are in the storage version, decoded and defaulted by the

@@ -108,8 +108,9 @@ fn resource(rule: &At<'_>) -> Errors {
     } else {
         for namespace in namespaces.items() {
             let problems = names::dns1123_label(namespace.text()).into_iter();
-            let problems =
-                problems.map(|problem| format!("each member of this list must be '*' or a DNS-1123 label; {problem}"));
+            let problems = problems.map(|problem| {
+                format!("each member of this list must be '*' or a DNS-1123 label; {problem}")
+            });
             errors.extend(namespace.invalid_each(problems.collect()));
         }
     }
@@ -140,7 +141,9 @@ fn path_problem(path: &str) -> Option<&'static str> {
         _ if !path.starts_with('/') => Some("must start with slash"),
         _ if path.contains(' ') => Some("must not contain white-space"),
         _ if path.contains("//") => Some("must not contain double slash"),
-        _ if stars > 1 || (stars == 1 && !path.ends_with("/*")) => Some("wildcard can only do suffix matching"),
+        _ if stars > 1 || (stars == 1 && !path.ends_with("/*")) => {
+            Some("wildcard can only do suffix matching")
+        }
         _ => None,
     }
 }
@@ -183,6 +186,9 @@ pub fn shown(rule: &At<'_>) -> String {
     shown::fields(&[
         ("Subjects", shown::list(&rule.get("subjects").items().map(subject).collect::<Vec<_>>())),
         ("ResourceRules", shown::list(&rule.get("resourceRules").items().map(resource).collect::<Vec<_>>())),
-        ("NonResourceRules", shown::list(&rule.get("nonResourceRules").items().map(other).collect::<Vec<_>>())),
+        (
+            "NonResourceRules",
+            shown::list(&rule.get("nonResourceRules").items().map(other).collect::<Vec<_>>()),
+        ),
     ])
 }
