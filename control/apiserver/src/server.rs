@@ -8,14 +8,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use apiclient_core::wire::Status;
 use control_core::access::{self, Attributes, Authorize, User};
-use control_core::admission::Admission;
-use control_core::refusal;
+use control_core::{admission, refusal};
 use control_store::Store;
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, HeaderValue, VARY, WARNING};
 use http::request::Parts as Head;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
-use crate::authentication::Authenticate;
+use crate::authentication::chain::Chain;
 use crate::call::Call;
 use crate::discovery;
 use crate::encoding::{gzip, status};
@@ -27,6 +26,7 @@ use crate::registry::Registry;
 use crate::reply::{Request, Response, no_such_path};
 use crate::request::info::Info;
 use crate::request::query::Query;
+use crate::storage::memory::Memory;
 use crate::verbs;
 
 /// Longest time of a request that is no watch.
@@ -50,14 +50,10 @@ pub enum Peer {
 #[derive(Debug)]
 pub struct Parts {
     pub store: Store,
-    pub registry: Registry,
-    /// Asked in this order; the first that knows the client decides.
-    pub authenticators: Vec<Arc<dyn Authenticate>>,
-    /// Who nobody knows is anonymous, unless anonymous requests are refused.
-    pub anonymous: bool,
+    pub registry: Arc<Registry>,
+    pub authentication: Chain,
     pub authorizer: Arc<dyn Authorize>,
-    /// In their order.
-    pub admission: Vec<Arc<dyn Admission>>,
+    pub admission: admission::chain::Chain,
     /// Write JSON to storage, and not protobuf.
     pub json_storage: bool,
     /// Requests at the same time: such that read, and such that write.
@@ -68,6 +64,7 @@ pub struct Parts {
 #[derive(Debug)]
 pub struct Server {
     pub(crate) parts: Parts,
+    pub(crate) memory: Memory,
     pub(crate) metrics: Metrics,
     pub(crate) health: Health,
     pub(crate) inflight: Inflight,
@@ -82,6 +79,7 @@ impl Server {
             health: Health::default(),
             inflight: Inflight::new(reads, writes),
             discovery: discovery::Cache::default(),
+            memory: Memory { store: parts.store.clone(), registry: Arc::clone(&parts.registry) },
             parts,
         })
     }
@@ -208,24 +206,11 @@ impl Server {
             Peer::Certificates(chain) => chain,
             Peer::Unknown => &[],
         };
-        for way in &self.parts.authenticators {
-            match way.authenticate(head, certificates).await {
-                Ok(Some(user)) => return Ok(Arc::new(user)),
-                Ok(None) => {}
-                Err(why) => {
-                    tracing::debug!(%why, "a request carries credentials that are not right");
-                    return Err(access::unauthorized());
-                }
-            }
-        }
-        if !self.parts.anonymous {
-            return Err(access::unauthorized());
-        }
-        Ok(Arc::new(User {
-            name: User::ANONYMOUS.to_owned(),
-            groups: vec![User::UNAUTHENTICATED.to_owned()],
-            ..User::default()
-        }))
+        let found = self.parts.authentication.authenticate(head, certificates).await;
+        found.map(Arc::new).map_err(|why| {
+            tracing::debug!(%why, "a request carries credentials that are not right");
+            access::unauthorized()
+        })
     }
 
     /// Paths of the server itself: discovery, health, metrics, version.

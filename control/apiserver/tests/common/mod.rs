@@ -6,12 +6,13 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use control_apiserver::authentication::chain::Chain;
 use control_apiserver::authorization::{Authorizers, Mode};
 use control_apiserver::registry::{Registry, settings};
 use control_apiserver::reply::{Response, whole};
 use control_apiserver::{Parts, Peer, Server};
 use control_core::access::User;
-use control_core::kinds;
+use control_core::{admission, kinds};
 use control_schema::builtin;
 use control_store::{Settings, Store};
 use etcd::Client;
@@ -108,14 +109,19 @@ async fn server(etcd: Client) -> Arc<Server> {
     within("the registry is loaded", store.ready()).await;
     Server::new(Parts {
         store,
-        registry: Registry::new(kinds),
-        authenticators: Vec::new(),
-        anonymous: true,
+        registry: Arc::new(Registry::new(kinds)),
+        authentication: Chain::new(Vec::new(), true),
         authorizer: Arc::new(Authorizers::new(&[Mode::AlwaysAllow])),
-        admission: Vec::new(),
+        admission: admission::chain::Chain::new(&none()),
         json_storage: false,
         in_flight: (400, 200),
     })
+}
+
+/// No plugin of admission.
+fn none() -> admission::chain::Settings {
+    let disabled = admission::chain::known().into_iter().map(str::to_owned).collect();
+    admission::chain::Settings { disabled, ..admission::chain::Settings::default() }
 }
 
 /// An answer that was read to its end.

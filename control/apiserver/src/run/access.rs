@@ -1,0 +1,125 @@
+//! Who is known and who decides, by the options.
+
+use std::sync::Arc;
+
+use control_core::admission::Objects;
+use control_core::tokens::issue::Issuer;
+use tokio_rustls::rustls::DistinguishedName;
+
+use super::{ServeError, read, unusable};
+use crate::authentication::Authenticate;
+use crate::authentication::bearer::{Bearer, Tokens};
+use crate::authentication::certificates::{Authorities, Certificates};
+use crate::authentication::front_proxy::{FrontProxy, Headers};
+use crate::authentication::keys::{SigningKey, public_keys};
+use crate::authentication::passwords::Passwords;
+use crate::authentication::service_accounts::{BootstrapTokens, ServiceAccountTokens, ServiceAccounts};
+use crate::authentication::static_tokens::StaticTokens;
+use crate::authorization::{Authorizers, Mode};
+use crate::options::{self, Options};
+use crate::storage::memory::Memory;
+
+pub struct Access {
+    /// In the order in which they are asked.
+    pub ways: Vec<Arc<dyn Authenticate>>,
+    pub authorizers: Authorizers,
+    /// Authorities that client certificates may come from.
+    pub hints: Vec<DistinguishedName>,
+}
+
+pub fn of(options: &Options, memory: &Arc<Memory>) -> Result<Access, ServeError> {
+    let mut ways: Vec<Arc<dyn Authenticate>> = Vec::new();
+    let mut hints = Vec::new();
+    let proxy = &options.front_proxy;
+    if let Some(file) = &proxy.client_ca {
+        let authorities = Authorities::new(&read(file)?).map_err(|error| unusable(file, error))?;
+        hints.extend(authorities.hints());
+        let headers = Headers {
+            allowed_names: proxy.allowed_names.clone(),
+            users: proxy.username_headers.clone(),
+            uids: proxy.uid_headers.clone(),
+            groups: proxy.group_headers.clone(),
+            extra_prefixes: proxy.extra_prefixes.clone(),
+        };
+        ways.push(Arc::new(FrontProxy { authorities: Arc::new(authorities), headers }));
+    }
+    if let Some(file) = &options.client_ca {
+        let authorities = Authorities::new(&read(file)?).map_err(|error| unusable(file, error))?;
+        hints.extend(authorities.hints());
+        ways.push(Arc::new(Certificates(Arc::new(authorities))));
+    }
+    let audiences = audiences(options);
+    let tokens = tokens(options, memory, &audiences)?;
+    if !tokens.is_empty() {
+        ways.push(Arc::new(Bearer::new(tokens, audiences)));
+    }
+    if let Some(file) = &options.password_file {
+        let text = String::from_utf8_lossy(&read(file)?).into_owned();
+        ways.push(Arc::new(Passwords::parse(&text).map_err(|error| unusable(file, error))?));
+    }
+    let mode = |mode: &options::Mode| match mode {
+        options::Mode::Node => Mode::Node,
+        options::Mode::Rbac => Mode::Rbac,
+        options::Mode::AlwaysAllow => Mode::AlwaysAllow,
+        options::Mode::AlwaysDeny => Mode::AlwaysDeny,
+    };
+    let modes: Vec<Mode> = options.authorization.iter().map(mode).collect();
+    Ok(Access { ways, authorizers: Authorizers::new(&modes), hints })
+}
+
+/// For whom tokens must be: the issuers themselves unless others are named. Where nobody issues any, one without a name,
+/// so that static tokens have one in common with the server.
+fn audiences(options: &Options) -> Vec<String> {
+    match (options.audiences.as_slice(), options.issuers.as_slice()) {
+        ([], []) => vec![String::new()],
+        ([], issuers) => issuers.to_vec(),
+        (audiences, _) => audiences.to_vec(),
+    }
+}
+
+fn tokens(
+    options: &Options,
+    memory: &Arc<Memory>,
+    audiences: &[String],
+) -> Result<Vec<Arc<dyn Tokens>>, ServeError> {
+    let objects = || Arc::clone(memory) as Arc<dyn Objects>;
+    let mut sorts: Vec<Arc<dyn Tokens>> = Vec::new();
+    if let Some(file) = &options.token_file {
+        let text = String::from_utf8_lossy(&read(file)?).into_owned();
+        let parsed = StaticTokens::parse(&text, audiences.to_vec());
+        sorts.push(Arc::new(parsed.map_err(|error| unusable(file, error))?));
+    }
+    let mut keys = Vec::new();
+    for file in &options.verification_keys {
+        keys.extend(public_keys(&read(file)?).map_err(|error| unusable(file, error))?);
+    }
+    let signing = match &options.signing_key {
+        Some(file) => Some(SigningKey::from_pem(&read(file)?).map_err(|error| unusable(file, error))?),
+        None => None,
+    };
+    if keys.is_empty()
+        && let Some(signing) = &signing
+    {
+        keys.push(signing.public().clone());
+    }
+    if !keys.is_empty() {
+        let seconds =
+            options.max_token_expiration.map(|most| i64::try_from(most.as_secs()).unwrap_or(i64::MAX));
+        let accounts = ServiceAccounts {
+            keys,
+            signing,
+            issuer: Issuer {
+                name: options.issuers.first().cloned().unwrap_or_default(),
+                audiences: audiences.to_vec(),
+                most: seconds,
+                extend: options.extend_token_expiration,
+            },
+            issuers: options.issuers.clone(),
+        };
+        sorts.push(Arc::new(ServiceAccountTokens { accounts: Arc::new(accounts), objects: objects() }));
+    }
+    if options.bootstrap_tokens {
+        sorts.push(Arc::new(BootstrapTokens { objects: objects(), audiences: audiences.to_vec() }));
+    }
+    Ok(sorts)
+}

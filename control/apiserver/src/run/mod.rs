@@ -1,0 +1,130 @@
+//! The server's life: from the options to its end.
+//!
+//! Owns: the order of the start. Files are read first, then the address is taken, then the registry is loaded and what
+//! every cluster has is made; `ready` comes last. Begin at [`serve`].
+
+mod access;
+mod bootstrap;
+mod follow;
+mod tls;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use control_core::{admission, kinds};
+use control_schema::builtin;
+use control_store::Store;
+use tokio::net::TcpListener;
+
+use crate::authentication::chain::Chain;
+use crate::options::{Options, StorageMediaType};
+use crate::registry::{Registry, settings};
+use crate::storage::memory::Memory;
+use crate::{Parts, Server, connection};
+
+/// Why the server does not start, or ends other than by being told to.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error(transparent)]
+    Frame(#[from] telemetry::daemon::FrameError),
+    #[error("cannot listen at {address}: is another server there already?")]
+    Listen {
+        address: SocketAddr,
+        #[source]
+        error: std::io::Error,
+    },
+    #[error("cannot read {}", file.display())]
+    Read {
+        file: PathBuf,
+        #[source]
+        error: std::io::Error,
+    },
+    #[error("{}: {problem}", file.display())]
+    File { file: PathBuf, problem: String },
+    #[error("cannot make a certificate of its own; give --tls-cert-file and --tls-private-key-file")]
+    Pki(#[from] crate::pki::PkiError),
+    #[error("cannot use etcd as it is described")]
+    Etcd(#[from] etcd::EtcdError),
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, ServeError> {
+    std::fs::read(file).map_err(|error| ServeError::Read { file: file.to_owned(), error })
+}
+
+fn unusable(file: &Path, problem: impl ToString) -> ServeError {
+    ServeError::File { file: file.to_owned(), problem: problem.to_string() }
+}
+
+/// More than anybody has.
+const NO_LIMIT: usize = 1 << 20;
+
+/// Serves until `end` is ready, drains connections, and returns. `ready` is called once, when requests are answered.
+///
+/// # Errors
+/// A file or flag cannot be used, or the address cannot be listened at.
+pub async fn serve(
+    options: Options,
+    end: impl Future<Output = ()> + Send,
+    ready: impl FnOnce(SocketAddr) + Send,
+) -> Result<(), ServeError> {
+    let kinds = kinds::all(&builtin::library());
+    let store = control_store::Settings {
+        prefix: options.etcd_prefix.clone(),
+        compaction: options.compaction_interval,
+        ..settings(&kinds)
+    };
+    let client = etcd::Client::new(options.etcd.clone())?;
+    let listener = TcpListener::bind(options.listen)
+        .await
+        .map_err(|error| ServeError::Listen { address: options.listen, error })?;
+    let address = listener.local_addr().unwrap_or(options.listen);
+    let store = Store::open(client, store);
+    let registry = Arc::new(Registry::new(kinds));
+    let memory = Arc::new(Memory { store: store.clone(), registry: Arc::clone(&registry) });
+    let access = access::of(&options, &memory)?;
+    let tls = tls::config(&options, access.hints)?;
+    let authorizer = Arc::new(access.authorizers);
+    let server = Server::new(Parts {
+        store,
+        registry,
+        authentication: Chain::new(access.ways, options.anonymous),
+        authorizer: Arc::clone(&authorizer) as _,
+        admission: admission::chain::Chain::new(&plugins(&options)),
+        json_storage: options.storage_media_type == StorageMediaType::Json,
+        in_flight: (options.max_reads.unwrap_or(NO_LIMIT), options.max_writes.unwrap_or(NO_LIMIT)),
+    });
+    bootstrap::expect(&server);
+    let following = follow::authorization(Arc::clone(&server), authorizer);
+    let starting = async {
+        server.store().ready().await;
+        bootstrap::run(&server).await;
+        ready(address);
+        // Nothing more to do, for ever.
+        std::future::pending::<()>().await;
+    };
+    let end = async {
+        tokio::select! {
+            () = end => {}
+            () = starting => {}
+            () = following => {}
+        }
+        server.health().shut_down();
+        tokio::time::sleep(options.shutdown_delay.min(LONGEST_DELAY)).await;
+    };
+    connection::serve(Arc::clone(&server), listener, tls, end).await;
+    Ok(())
+}
+
+const LONGEST_DELAY: Duration = Duration::from_secs(3600);
+
+fn plugins(options: &Options) -> admission::chain::Settings {
+    admission::chain::Settings {
+        enabled: options.enable_plugins.clone(),
+        disabled: options.disable_plugins.clone(),
+        not_ready_seconds: options.not_ready_toleration_seconds,
+        unreachable_seconds: options.unreachable_toleration_seconds,
+    }
+}
