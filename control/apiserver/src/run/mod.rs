@@ -126,5 +126,6 @@ fn plugins(options: &Options) -> admission::chain::Settings {
         disabled: options.disable_plugins.clone(),
         not_ready_seconds: options.not_ready_toleration_seconds,
         unreachable_seconds: options.unreachable_toleration_seconds,
+        ..admission::chain::Settings::default()
     }
 }
