@@ -7,7 +7,7 @@ use std::process::Command;
 use control_apiserver::options::PROGRAM;
 use tests::apiserver::difference::Allowed;
 use tests::apiserver::scenario::{Report, Theme};
-use tests::apiserver::{Pair, generated};
+use tests::apiserver::{Pair, generated, kubectl};
 
 /// The flags of the original's help, with their defaults where it states one.
 fn originals_flags() -> Vec<(String, Option<String>)> {
@@ -58,4 +58,10 @@ fn the_comparison_sees_no_difference_between_two_originals() {
         report.run(&pair, &generated::life(sample), &allowed);
     }
     report.check();
+}
+
+#[test]
+fn kubectl_sees_no_difference_between_two_originals() {
+    let found = kubectl::differences(&Pair::twice(&[]), &kubectl::lines(), &Allowed::read());
+    assert!(found.is_empty(), "{found}");
 }

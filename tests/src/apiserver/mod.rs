@@ -6,6 +6,7 @@
 pub mod difference;
 pub mod generated;
 pub mod http;
+pub mod kubectl;
 pub mod normal;
 pub mod scenario;
 mod side;
