@@ -99,7 +99,8 @@ impl Direct {
                 kind
             }
         };
-        Watcher::new(prefix, self.view.clone(), Origin { kind, place: None }, revision)
+        let part = kind.part(prefix);
+        Watcher::new(self.view.clone(), Origin { kind, place: None }, part, revision)
     }
 
     /// Feeds a ring for as long as somebody holds it.
@@ -116,9 +117,7 @@ impl Direct {
                 Ok(Ok(WatchEvent::Changes(_, changes))) => {
                     backoff = Backoff::default();
                     let now = Instant::now();
-                    for event in changes.into_iter().filter_map(|change| self.event(change)) {
-                        kind.relay(event, now);
-                    }
+                    kind.relay(changes.into_iter().filter_map(|change| self.event(change)), now);
                 }
                 Ok(Err(WatchError::Broken(error))) => {
                     tracing::warn!(%error, prefix, "a watch broke");

@@ -30,4 +30,5 @@ pub use snapshot::Snapshot;
 pub use store::{Freshness, Page, Store};
 pub use stored::{Slot, Stored};
 pub use view::ring::RingLimits;
+pub use view::scope::Topic;
 pub use watcher::Watcher;

@@ -19,6 +19,7 @@ use crate::settings::Settings;
 use crate::snapshot::{Origin, Snapshot};
 use crate::stored::Stored;
 use crate::view::View;
+use crate::view::scope::{Part, Topic};
 use crate::watcher::Watcher;
 use crate::write::Writer;
 
@@ -181,7 +182,8 @@ impl Store {
     }
 
     /// Changes under a prefix after a revision: an object's, a list's or an event's. After one that is still to come: from
-    /// then on.
+    /// then on. The prefix is a kind's, or a kind's with a namespace, each with a slash at the end, or one object's key:
+    /// such a watcher is neither woken nor pushed off the ring by other changes.
     ///
     /// # Errors
     /// [`WatchEnd::Expired`]: the changes since are no longer known.
@@ -190,7 +192,8 @@ impl Store {
             return self.direct.watch(prefix, revision);
         }
         let kind = self.view.kind_of(prefix);
-        Watcher::new(prefix, self.view.clone(), Origin { kind, place: None }, revision)
+        let part = kind.part(prefix);
+        Watcher::new(self.view.clone(), Origin { kind, place: None }, part, revision)
     }
 
     /// Changes after a snapshot, under its prefix: the two together are the whole story.
@@ -198,9 +201,39 @@ impl Store {
     /// # Errors
     /// [`WatchEnd::Expired`]: the snapshot was held for too long.
     pub fn follow(&self, snapshot: &Snapshot) -> Result<Watcher, WatchEnd> {
+        let Some(origin) = snapshot.origin() else {
+            return self.direct.watch(snapshot.prefix(), snapshot.revision());
+        };
+        let part = origin.kind.part(snapshot.prefix());
+        Watcher::new(self.view.clone(), origin.clone(), part, snapshot.revision())
+    }
+
+    /// Says what objects of a kind can be watched by besides their keys: for Pods, the name of the node. `topic` is asked for
+    /// every change once somebody watches so; let it keep what it decodes by [`Stored::derived`].
+    pub fn set_topic(&self, kind: &str, topic: Topic) {
+        self.view.kind_of(kind).set_topic(topic);
+    }
+
+    /// As [`Store::watch`] for a whole kind, of the objects with a topic alone, and of those that had it before the change. Others'
+    /// changes cost such a watcher nothing.
+    ///
+    /// # Errors
+    /// [`WatchEnd::Expired`]: the changes since are no longer known.
+    pub fn watch_topic(&self, kind: &str, topic: &str, revision: i64) -> Result<Watcher, WatchEnd> {
+        let kind = self.view.kind_of(kind);
+        let part = Some(Part::About(topic.into()));
+        Watcher::new(self.view.clone(), Origin { kind, place: None }, part, revision)
+    }
+
+    /// As [`Store::follow`] for a whole kind, of the objects with a topic alone.
+    ///
+    /// # Errors
+    /// [`WatchEnd::Expired`]: the snapshot was held for too long.
+    pub fn follow_topic(&self, snapshot: &Snapshot, topic: &str) -> Result<Watcher, WatchEnd> {
         match snapshot.origin() {
             Some(origin) => {
-                Watcher::new(snapshot.prefix(), self.view.clone(), origin.clone(), snapshot.revision())
+                let part = Some(Part::About(topic.into()));
+                Watcher::new(self.view.clone(), origin.clone(), part, snapshot.revision())
             }
             None => self.direct.watch(snapshot.prefix(), snapshot.revision()),
         }

@@ -13,6 +13,7 @@ use crate::event::Event;
 use crate::snapshot::Origin;
 use crate::view::View;
 use crate::view::kind::Kind;
+use crate::view::scope::Part;
 
 /// How many events are looked at in one go.
 const BATCH: usize = 128;
@@ -20,9 +21,11 @@ const BATCH: usize = 128;
 /// Changes under a prefix in their order: none lost, none twice.
 #[derive(Debug)]
 pub struct Watcher {
-    prefix: Box<str>,
     view: Arc<View>,
     kind: Arc<Kind>,
+    /// None: all of the kind.
+    part: Option<Part>,
+    /// The place behind the last event of the part.
     ends: watch::Receiver<u64>,
     /// The number of the next event to look at.
     place: u64,
@@ -37,32 +40,22 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Changes after `revision`; the place of the first is known already for a snapshot.
+    /// Changes of a part after `revision`; the place of the first is known already for a snapshot.
     pub(crate) fn new(
-        prefix: &str,
         view: Arc<View>,
         origin: Origin,
+        part: Option<Part>,
         revision: i64,
     ) -> Result<Self, WatchEnd> {
         let Origin { kind, place } = origin;
-        let ends = kind.ends();
+        let expired = |oldest| WatchEnd::Expired { seen: revision, oldest };
         let place = match place {
             Some(place) => place,
-            None => {
-                kind.place_after(revision).map_err(|oldest| WatchEnd::Expired { seen: revision, oldest })?
-            }
+            None => kind.place_after(revision).map_err(expired)?,
         };
-        Ok(Self {
-            prefix: prefix.into(),
-            view,
-            kind,
-            ends,
-            place,
-            after: revision,
-            seen: revision,
-            bookmark: revision,
-            ready: VecDeque::new(),
-        })
+        let ends = kind.subscribe(part.as_ref(), place).map_err(expired)?;
+        let (after, seen, bookmark) = (revision, revision, revision);
+        Ok(Self { view, kind, part, ends, place, after, seen, bookmark, ready: VecDeque::new() })
     }
 
     /// The next event; waits until there is one. Can be dropped at any time and loses nothing by it.
@@ -88,16 +81,15 @@ impl Watcher {
                 self.seen = self.seen.max(event.revision());
                 return Ok(Some(event));
             }
-            self.ends.borrow_and_update();
-            let expired = |oldest| WatchEnd::Expired { seen: self.seen, oldest };
-            let events = self.kind.since(self.place, BATCH).map_err(expired)?;
-            if events.is_empty() {
+            if *self.ends.borrow_and_update() <= self.place {
                 return Ok(None);
             }
-            self.place += events.len() as u64;
-            let (prefix, after) = (&*self.prefix, self.after);
-            let mine = |event: &Arc<Event>| event.revision() > after && event.key().starts_with(prefix);
-            self.ready.extend(events.into_iter().filter(mine));
+            let expired = |oldest| WatchEnd::Expired { seen: self.seen, oldest };
+            let events = self.kind.since(self.part.as_ref(), self.place, BATCH).map_err(expired)?;
+            let Some((last, _)) = events.last() else { return Ok(None) };
+            self.place = last + 1;
+            let events = events.into_iter().map(|(_, event)| event);
+            self.ready.extend(events.filter(|event| event.revision() > self.after));
         }
     }
 
@@ -107,7 +99,11 @@ impl Watcher {
         let reached = self.view.reached_by(&self.kind);
         let next = match self.ready.front() {
             Some(event) => Some(event.revision()),
-            None => self.kind.since(self.place, 1).ok().and_then(|more| more.first().map(|e| e.revision())),
+            None => match self.kind.since(self.part.as_ref(), self.place, 1) {
+                Ok(events) => events.first().map(|(_, event)| event.revision()),
+                // It will be told so; until then it has seen no more.
+                Err(_) => return self.bookmark.max(self.seen),
+            },
         };
         // One revision may have several events, of which some were given out.
         self.bookmark = self.bookmark.max(match next {
@@ -115,10 +111,5 @@ impl Watcher {
             None => self.seen.max(reached),
         });
         self.bookmark
-    }
-
-    /// What all its keys begin with.
-    pub fn prefix(&self) -> &str {
-        &self.prefix
     }
 }

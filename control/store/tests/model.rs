@@ -55,8 +55,8 @@ type History = Vec<(String, i64, Option<Vec<u8>>)>;
 struct Seen {
     /// Lists with their revision.
     lists: Vec<(i64, Objects)>,
-    /// Watches with the revision after which they began.
-    watches: Vec<(i64, Watcher)>,
+    /// Watches, with what of and after which revision.
+    watches: Vec<(String, i64, Watcher)>,
     /// Acknowledged writes, by revision.
     writes: Vec<(i64, String, Option<Vec<u8>>)>,
 }
@@ -122,8 +122,11 @@ async fn client_runs(number: usize, store: Store, raw: Client, kind: String, ste
                 let list = store.list(&kind, Freshness::Latest).await.unwrap();
                 assert!(list.revision() >= floor);
                 list.keep();
-                seen.watches.push((list.revision(), store.follow(&list).unwrap()));
-                seen.watches.push((list.revision(), store.watch(&kind, list.revision()).unwrap()));
+                seen.watches.push((kind.clone(), list.revision(), store.follow(&list).unwrap()));
+                for part in [kind.clone(), format!("{kind}a/"), name(0), format!("{kind}b/")] {
+                    let watcher = store.watch(&part, list.revision()).unwrap();
+                    seen.watches.push((part, list.revision(), watcher));
+                }
                 seen.lists.push((list.revision(), objects(&list)));
             }
             Step::ListAgain => {
@@ -238,7 +241,10 @@ async fn run(etcd: &Etcd, stores: &[Store], case: usize, clients: Vec<Vec<Step>>
         for (revision, list) in &seen.lists {
             assert_eq!(list, &replayed(&history, *revision), "a list at {revision}");
         }
-        for (after, watcher) in &mut seen.watches {
+        for (part, after, watcher) in &mut seen.watches {
+            let whole = part.ends_with('/');
+            let is_of = |key: &str| if whole { key.starts_with(&**part) } else { key == *part };
+            let history = history.iter().filter(|(key, _, _)| is_of(key)).cloned().collect();
             compare_watch(&history, *after, upto, watcher).await;
         }
     }

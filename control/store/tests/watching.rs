@@ -5,6 +5,8 @@
 #[allow(dead_code)] // Each test file uses its part.
 mod support;
 
+use std::sync::Arc;
+
 use control_store::{Freshness, RingLimits, Settings, WatchEnd};
 use etcd::{Op, Repeat, Span, Txn};
 use support::*;
@@ -124,6 +126,51 @@ async fn a_watch_from_before_what_is_remembered_has_expired() {
     assert_eq!(slow.next().await.unwrap_err(), end, "and stays so");
     assert!(store.watch("pods/", loaded + 14).is_err());
     assert!(store.watch("pods/", loaded + 15).is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watcher_of_one_object_or_of_one_topic_is_not_disturbed_by_others_changes() {
+    let etcd = Etcd::start();
+    let other = etcd.client();
+    let ring = RingLimits { most: 5, least: 5, ..RingLimits::default() };
+    let store = etcd.store_with(Settings { ring, ..settings() }).await;
+    store.set_topic(
+        "pods/",
+        Arc::new(|pod| Some(std::str::from_utf8(pod.bytes()).ok()?.split(' ').next()?.into())),
+    );
+    let put = async |key: &str, value: &str| {
+        other.put(format!("/registry/pods/{key}"), value, None).await.unwrap().revision
+    };
+    put("a/1", "n1 old").await;
+    let list = store.list("pods/", Freshness::Latest).await.unwrap();
+    let one = store.list("pods/a/1", Freshness::Latest).await.unwrap();
+    put("a/11", "n2").await;
+    assert_eq!((one.count(), store.list("pods/a/1", Freshness::Latest).await.unwrap().count()), (1, 1));
+    let mut object = store.follow(&one).unwrap();
+    let mut space = store.watch("pods/b/", list.revision()).unwrap();
+    let mut node = store.follow_topic(&list, "n1").unwrap();
+    let mut other_node = store.watch_topic("pods/", "n3", list.revision()).unwrap();
+    for round in 0..20 {
+        put("c/1", &format!("n2 {round}")).await;
+    }
+    let moved = put("a/1", "n3 moved").await;
+    let expected = format!("~pods/a/1=n3 moved@{moved}");
+    for watcher in [&mut object, &mut node, &mut other_node] {
+        assert_eq!(next(watcher).await, expected);
+    }
+    let last = put("b/1", "n3 new").await;
+    assert_eq!(next(&mut space).await, format!("+pods/b/1=n3 new@{last}"));
+    assert_eq!(next(&mut other_node).await, format!("+pods/b/1=n3 new@{last}"));
+    until("the bookmark moves on", async || node.progress() == last).await;
+    assert!(node.try_next().unwrap().is_none() && object.try_next().unwrap().is_none());
+    // Their own changes can be lost.
+    for round in 0..10 {
+        put("b/1", &format!("n4 {round}")).await;
+    }
+    until("the view is there", async || store.revision() == last + 10).await;
+    assert!(matches!(space.next().await, Err(WatchEnd::Expired { .. })));
+    assert!(matches!(other_node.next().await, Err(WatchEnd::Expired { .. })));
+    assert!(object.try_next().unwrap().is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,6 +11,7 @@ use imbl::OrdSet;
 use tokio::sync::watch;
 
 use super::ring::{Ring, RingLimits};
+use super::scope::{Part, Scopes, Topic, Wakes, is_under};
 use crate::event::{Change, Event};
 use crate::stored::{ByKey, Stored};
 
@@ -45,6 +46,7 @@ pub(crate) struct Kind {
 struct Inner {
     tree: OrdSet<ByKey>,
     ring: Ring,
+    scopes: Scopes,
     /// Revision of the last change.
     last: i64,
     states: VecDeque<(Instant, State)>,
@@ -55,7 +57,7 @@ impl Kind {
         let State { revision, tree } = state;
         let ring = Ring::new(revision, limits);
         let end = watch::Sender::new(ring.end());
-        let inner = Inner { tree, ring, last: revision, states: VecDeque::new() };
+        let inner = Inner { tree, ring, scopes: Scopes::default(), last: revision, states: VecDeque::new() };
         Self { prefix: prefix.into(), inner: RwLock::new(inner), end }
     }
 
@@ -63,30 +65,49 @@ impl Kind {
         &self.prefix
     }
 
+    /// The part of it under a prefix; None: all.
+    pub(crate) fn part(&self, prefix: &str) -> Option<Part> {
+        (prefix != &*self.prefix).then(|| Part::Under(prefix.into()))
+    }
+
     /// Takes in changes: whole revisions, in their order. Deletions of what is not there are no change.
     pub(crate) fn apply(&self, writes: Vec<Write>, now: Instant) {
-        let mut inner = self.write();
+        let (mut inner, mut wakes) = (self.write(), Wakes::new());
         for write in writes {
             if let Some(event) = inner.change(write) {
-                inner.last = event.revision();
-                inner.ring.push(Arc::new(event), now);
+                inner.push(event, now, &mut wakes);
             }
         }
-        let end = inner.ring.end();
-        drop(inner);
-        self.end.send_replace(end);
+        self.wake(inner, wakes);
+    }
+
+    /// Hands on changes of objects that are not kept here: whole revisions, in their order.
+    pub(crate) fn relay(&self, events: impl Iterator<Item = Event>, now: Instant) {
+        let (mut inner, mut wakes) = (self.write(), Wakes::new());
+        events.for_each(|event| inner.push(event, now, &mut wakes));
+        self.wake(inner, wakes);
     }
 
     /// Another state, from which no changes lead here: all watchers have lost their place.
     pub(crate) fn restart(&self, state: State) {
-        let mut inner = self.write();
-        inner.ring.restart(state.revision);
-        inner.last = state.revision;
+        let (mut inner, mut wakes) = (self.write(), Wakes::new());
         inner.tree = state.tree;
-        inner.states.clear();
+        inner.restart(state.revision, &mut wakes);
+        self.wake(inner, wakes);
+    }
+
+    /// Lets everybody know who waits, once others can read again.
+    fn wake(&self, inner: RwLockWriteGuard<'_, Inner>, wakes: Wakes) {
         let end = inner.ring.end();
         drop(inner);
         self.end.send_replace(end);
+        for (part, end) in wakes {
+            part.send_replace(end);
+        }
+    }
+
+    pub(crate) fn set_topic(&self, topic: Topic) {
+        self.write().scopes.set_topic(topic);
     }
 
     /// Takes out all objects under a prefix, which is a kind of its own from now on. All watchers here lose their place.
@@ -96,12 +117,9 @@ impl Kind {
         for object in &taken {
             inner.tree.remove(object.0.key());
         }
-        let (last, inner_mut) = (inner.last, &mut *inner);
-        inner_mut.ring.restart(last);
-        inner_mut.states.clear();
-        let end = inner.ring.end();
-        drop(inner);
-        self.end.send_replace(end);
+        let (last, mut wakes) = (inner.last, Wakes::new());
+        inner.restart(last, &mut wakes);
+        self.wake(inner, wakes);
         taken
     }
 
@@ -123,16 +141,6 @@ impl Kind {
     /// Revision of the last change.
     pub(crate) fn last(&self) -> i64 {
         self.read().last
-    }
-
-    /// Hands on a change of an object that is not kept here.
-    pub(crate) fn relay(&self, event: Event, now: Instant) {
-        let mut inner = self.write();
-        inner.last = event.revision();
-        inner.ring.push(Arc::new(event), now);
-        let end = inner.ring.end();
-        drop(inner);
-        self.end.send_replace(end);
     }
 
     /// The objects now, and the place of the first event that is not in them. `reached`: a revision whose changes have
@@ -193,22 +201,37 @@ impl Kind {
         inner.ring.place_after(revision).ok_or(inner.ring.floor())
     }
 
-    /// Up to `most` events from a place on, or the oldest revision from which a watch could begin.
-    pub(crate) fn since(&self, place: u64, most: usize) -> Result<Vec<Arc<Event>>, i64> {
+    /// Up to `most` events from a place on with their numbers, or the oldest revision from which a watch could begin.
+    /// `part`: of this part alone, which has been subscribed to.
+    pub(crate) fn since(
+        &self,
+        part: Option<&Part>,
+        place: u64,
+        most: usize,
+    ) -> Result<Vec<(u64, Arc<Event>)>, i64> {
         let inner = self.read();
-        let events = inner.ring.since(place).ok_or(inner.ring.floor())?;
-        Ok(events.take(most).cloned().collect())
+        let events = match part {
+            Some(part) => inner.scopes.since(part, place, &inner.ring, most),
+            None => inner.ring.since(place).map(|events| (place..).zip(events.cloned()).take(most).collect()),
+        };
+        events.ok_or(inner.ring.floor())
     }
 
-    pub(crate) fn ends(&self) -> watch::Receiver<u64> {
-        self.end.subscribe()
+    /// What to wait on for events from a place on: the place behind the last one. Fails as [`Kind::since`].
+    pub(crate) fn subscribe(&self, part: Option<&Part>, place: u64) -> Result<watch::Receiver<u64>, i64> {
+        let Some(part) = part else { return Ok(self.end.subscribe()) };
+        let mut inner = self.write();
+        let Inner { scopes, ring, .. } = &mut *inner;
+        scopes.subscribe(part, place, ring).ok_or(ring.floor())
     }
 
     /// Forgets what is too old.
     pub(crate) fn trim(&self, now: Instant) {
         let mut inner = self.write();
         inner.ring.trim(now);
-        inner.states.retain(|(used, _)| now.saturating_duration_since(*used) < STATE_AGE);
+        let Inner { scopes, ring, states, .. } = &mut *inner;
+        scopes.trim(ring);
+        states.retain(|(used, _)| now.saturating_duration_since(*used) < STATE_AGE);
     }
 
     // A panic while the lock was held (there is none in this file) would leave whole values behind all the same.
@@ -222,6 +245,20 @@ impl Kind {
 }
 
 impl Inner {
+    fn push(&mut self, event: Event, now: Instant, wakes: &mut Wakes) {
+        self.last = event.revision();
+        let (number, event) = (self.ring.end(), Arc::new(event));
+        self.ring.push(event.clone(), now);
+        self.scopes.note(number, &event, wakes);
+    }
+
+    fn restart(&mut self, revision: i64, wakes: &mut Wakes) {
+        self.ring.restart(revision);
+        self.scopes.restart(&self.ring, wakes);
+        self.last = revision;
+        self.states.clear();
+    }
+
     fn change(&mut self, write: Write) -> Option<Event> {
         match write {
             Write::Put(object) => {
@@ -238,7 +275,7 @@ impl Inner {
     }
 }
 
-/// The objects whose keys begin with `prefix`, from the key `start` on, in order.
+/// The objects whose keys begin with `prefix` (or the one whose key it is, where it does not end with a slash), from the key `start` on, in order.
 pub(crate) fn under<'a>(
     tree: &'a OrdSet<ByKey>,
     prefix: &'a str,
@@ -247,5 +284,5 @@ pub(crate) fn under<'a>(
     let start = start.max(prefix);
     tree.range::<_, str>((std::ops::Bound::Included(start), std::ops::Bound::Unbounded))
         .map(|found| &found.0)
-        .take_while(move |object| object.key().starts_with(prefix))
+        .take_while(move |object| is_under(object.key(), prefix))
 }

@@ -5,6 +5,7 @@
 
 pub(crate) mod kind;
 pub(crate) mod ring;
+pub(crate) mod scope;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed, Ordering::SeqCst};

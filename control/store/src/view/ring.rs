@@ -103,6 +103,12 @@ impl Ring {
         })
     }
 
+    /// One event, unless it is lost.
+    pub(crate) fn get(&self, number: u64) -> Option<&Arc<Event>> {
+        let skipped = usize::try_from(number.checked_sub(self.first)?).ok()?;
+        self.events.get(skipped).map(|(_, event)| event)
+    }
+
     /// Events from a place on; None where it is lost.
     pub(crate) fn since(&self, place: u64) -> Option<impl DoubleEndedIterator<Item = &Arc<Event>>> {
         let skipped = usize::try_from(place.checked_sub(self.first)?).ok()?;
