@@ -14,6 +14,7 @@ pub mod node_restriction;
 pub mod pod;
 pub mod pod_security;
 pub mod priority;
+pub mod quota;
 pub mod runtime_class;
 pub mod service_account;
 pub mod storage;
