@@ -94,6 +94,15 @@ pub fn prefix(served: &Served, namespace: &str, selection: &Selection) -> String
     served.prefix_of(if legal { selected } else { "" })
 }
 
+/// What a watch is to be told of: where one object is named, its key, so that others' changes cost that watch nothing.
+pub fn watched(served: &Served, namespace: &str, selection: &Selection) -> String {
+    let prefix = prefix(served, namespace, selection);
+    let named = exact_name(&selection.fields);
+    let key = named.and_then(|name| served.key(prefix_namespace(served, &prefix), name).ok());
+    // In all namespaces there may be several of that name: then there is no key.
+    key.unwrap_or(prefix)
+}
+
 fn prefix_namespace<'a>(served: &Served, prefix: &'a str) -> &'a str {
     prefix.strip_prefix(served.prefix.as_str()).unwrap_or_default().trim_end_matches('/')
 }

@@ -46,7 +46,7 @@ pub async fn run(call: &Call) -> Result<Response, Status> {
     let include = IncludeObject::decode(&call.query)?;
     name_selected(call, &mut options)?;
     let selection = list::selection(&call.served.kind, &options)?;
-    let prefix = list::prefix(&call.served, &call.resource.namespace, &selection);
+    let prefix = list::watched(&call.served, &call.resource.namespace, &selection);
     let store = call.server.store();
     let plan = versions::watch(&options)?;
     let (initial, mut end_of_initial, begun) = match plan {
