@@ -10,6 +10,7 @@
 pub mod apply;
 pub mod builtin;
 pub mod codec;
+pub mod crd;
 pub mod defaults;
 pub mod library;
 pub mod openapi;

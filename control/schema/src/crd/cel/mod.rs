@@ -1,0 +1,194 @@
+//! Rules in CEL (`x-kubernetes-validations`).
+//!
+//! Owns: compiling and running rules, with bounds on what they cost. The crate `cel` parses them; running them is ours,
+//! for its interpreter has no bounds, copies the object, and lacks Kubernetes' functions.
+//! Never: reads a clock or anything but the values it is given. Begin at [`Rule`].
+
+mod eval;
+mod functions;
+mod lists;
+mod network;
+mod operators;
+mod syntax;
+mod text;
+mod times;
+mod value;
+
+use serde_json::Value;
+
+use self::eval::{Answer, Evaluator, Fault};
+use self::syntax::Expr;
+use super::build::text as text_of;
+
+/// What one rule may cost, as the original counts: about one for each step.
+pub const MAX_CALL: u64 = 1_000_000;
+
+/// What all rules of an object may cost together.
+pub const MAX_OBJECT: u64 = 10_000_000;
+
+/// Longer sources, in bytes, are refused.
+const MAX_SOURCE: usize = 16 << 10;
+
+/// What is left for the rules of an object.
+#[derive(Debug)]
+pub struct Budget(u64);
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self(MAX_OBJECT)
+    }
+}
+
+/// A compiled rule.
+#[derive(Debug)]
+pub struct Rule {
+    source: String,
+    expr: Expr,
+    message: String,
+    message_expr: Option<Expr>,
+    reason: String,
+    field_path: String,
+    uses_old: bool,
+    optional_old: bool,
+}
+
+/// Why a rule cannot be compiled.
+#[derive(Debug, PartialEq, Eq)]
+pub struct RuleError {
+    /// Which part: `rule`, `messageExpression`.
+    pub field: &'static str,
+    /// The rule as the original shows it.
+    pub shown: String,
+    pub message: String,
+}
+
+/// What a rule says of a value.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It holds, or is not for this change.
+    Holds,
+    /// It does not, with the message for the client.
+    Fails(String),
+    /// It cannot be evaluated: `no such key: a`.
+    Error(String),
+    /// It costs more than [`MAX_CALL`].
+    TooCostly,
+    /// Nothing is left of the [`Budget`].
+    NoBudget,
+}
+
+impl Rule {
+    /// # Errors
+    /// No expression, or one that is not of a boolean.
+    pub fn new(rule: &Value, schema: &Value) -> Result<Self, RuleError> {
+        let source = text_of(rule, "rule");
+        let fail = |field, message| RuleError { field, shown: shown(rule), message };
+        let compile = |source: &str| syntax::compile(source, schema);
+        let expr = compile(source).map_err(|error| fail("rule", error))?;
+        if expr.is_no_bool() {
+            return Err(fail("rule", "cel expression must evaluate to a bool".to_owned()));
+        }
+        let message_source = text_of(rule, "messageExpression");
+        let message_expr = match message_source.trim() {
+            "" => None,
+            source => Some(compile(source).map_err(|error| fail("messageExpression", error))?),
+        };
+        Ok(Self {
+            source: source.trim().to_owned(),
+            uses_old: expr.uses("oldSelf"),
+            expr,
+            message: text_of(rule, "message").trim().to_owned(),
+            message_expr,
+            reason: text_of(rule, "reason").to_owned(),
+            field_path: text_of(rule, "fieldPath").trim_start_matches('.').to_owned(),
+            optional_old: rule.get("optionalOldSelf") == Some(&Value::Bool(true)),
+        })
+    }
+
+    /// As errors name it: by its message, where it has one.
+    pub fn name(&self) -> &str {
+        if self.message.is_empty() { &self.source } else { &self.message }
+    }
+
+    /// `FieldValueForbidden` and its like; empty for the usual one.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// Below the value that the rule is of; empty for the value itself.
+    pub fn field_path(&self) -> &str {
+        &self.field_path
+    }
+
+    /// It compares with what was before an update.
+    pub fn uses_old(&self) -> bool {
+        self.uses_old
+    }
+
+    /// Asks the rule about a value of the schema that it was compiled with.
+    pub fn run(&self, schema: &Value, value: &Value, old: Option<&Value>, budget: &mut Budget) -> Outcome {
+        if self.uses_old && old.is_none() && !self.optional_old {
+            return Outcome::Holds;
+        }
+        match self.ask(&self.expr, schema, value, old, budget) {
+            Ok(value::Value::Bool(true)) => return Outcome::Holds,
+            Ok(value::Value::Bool(false)) => {}
+            Ok(_) => return Outcome::Error("no such overload".to_owned()),
+            Err(Fault::Error(error)) => return Outcome::Error(error),
+            Err(Fault::Cost) if budget.0 == 0 => return Outcome::NoBudget,
+            Err(Fault::Cost) => return Outcome::TooCostly,
+        }
+        let told =
+            self.message_expr.as_ref().and_then(|expr| match self.ask(expr, schema, value, old, budget) {
+                Ok(value) => value.as_text().map(|text| text.trim().to_owned()),
+                Err(_) => None,
+            });
+        // A message of several lines would look like several errors.
+        let told = told.filter(|text| !text.is_empty() && !text.contains('\n') && text.len() <= 5 << 10);
+        Outcome::Fails(told.unwrap_or_else(|| self.default_message()))
+    }
+
+    fn ask<'a>(
+        &self,
+        expr: &'a Expr,
+        schema: &'a Value,
+        value: &'a Value,
+        old: Option<&'a Value>,
+        budget: &mut Budget,
+    ) -> Answer<'a> {
+        let most = budget.0.min(MAX_CALL);
+        let mut evaluator = Evaluator::new(schema, value, old, self.optional_old, most);
+        let answer = evaluator.answer(expr);
+        budget.0 -= most - evaluator.left();
+        answer
+    }
+
+    fn default_message(&self) -> String {
+        if self.message.is_empty() { format!("failed rule: {}", self.source) } else { self.message.clone() }
+    }
+}
+
+/// A rule as the original's errors show it: its own struct in Go's JSON.
+fn shown(rule: &Value) -> String {
+    let text = |name: &str| {
+        let text = Value::from(text_of(rule, name)).to_string();
+        text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
+    };
+    let pointer = |name: &str| match rule.get(name) {
+        Some(Value::String(_)) => text(name),
+        Some(Value::Bool(set)) => set.to_string(),
+        _ => "null".to_owned(),
+    };
+    format!(
+        "{{\"Rule\":{},\"Message\":{},\"MessageExpression\":{},\"Reason\":{},\"FieldPath\":{},\"OptionalOldSelf\":{}}}",
+        text("rule"),
+        text("message"),
+        text("messageExpression"),
+        pointer("reason"),
+        text("fieldPath"),
+        pointer("optionalOldSelf"),
+    )
+}
+
+#[cfg(test)]
+mod tests;

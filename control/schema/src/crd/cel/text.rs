@@ -1,0 +1,152 @@
+//! Functions of texts.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::super::regexes;
+use super::eval::{Answer, Evaluator, error};
+use super::functions::count;
+use super::times;
+use super::value::Value;
+
+pub(super) fn from_base64(text: &str) -> Option<Vec<u8>> {
+    STANDARD.decode(text).ok()
+}
+
+/// What `string(x)` is.
+pub(super) fn of(value: &Value<'_>) -> Option<String> {
+    Some(match value {
+        Value::Text(text) => text.get().to_owned(),
+        Value::Bool(set) => set.to_string(),
+        Value::Int(n) => n.to_string(),
+        Value::Uint(n) => n.to_string(),
+        Value::Double(n) => n.to_string(),
+        Value::Bytes(bytes) => String::from_utf8(bytes.to_vec()).ok()?,
+        Value::Time(at) => times::shown(*at)?,
+        Value::Duration(long) => times::shown_duration(*long),
+        Value::Ip(address) => address.to_string(),
+        Value::Cidr(net) => net.to_string(),
+        _ => return None,
+    })
+}
+
+fn at(text: &str, n: i64) -> Option<usize> {
+    let n = usize::try_from(n).ok()?;
+    text.char_indices().map(|(at, _)| at).chain([text.len()]).nth(n)
+}
+
+fn place(text: &str, found: Option<usize>) -> Value<'static> {
+    match found {
+        Some(at) => count(text.get(..at).unwrap_or_default().chars().count()),
+        None => Value::Int(-1),
+    }
+}
+
+fn texts<'a>(parts: impl Iterator<Item = impl AsRef<str>>) -> Value<'a> {
+    Value::list(parts.map(|part| Value::text(part.as_ref())).collect())
+}
+
+/// `None`: no function of texts.
+pub(super) fn call<'a>(evaluator: &mut Evaluator<'a>, name: &str, args: &[Value<'a>]) -> Option<Answer<'a>> {
+    let text = args.first()?.as_text()?;
+    let range = |n: i64| error(format!("index out of range: {n}"));
+    // Calls with one text, besides numbers, are told apart by how many there are.
+    let second = args.get(1).and_then(Value::as_text);
+    Some(match (name, &args[1..]) {
+        ("contains", [Value::Text(_)]) => Ok(Value::Bool(text.contains(second?))),
+        ("startsWith", [Value::Text(_)]) => Ok(Value::Bool(text.starts_with(second?))),
+        ("endsWith", [Value::Text(_)]) => Ok(Value::Bool(text.ends_with(second?))),
+        ("matches" | "find" | "findAll", [Value::Text(pattern), rest @ ..]) => {
+            let cost = (pattern.get().len() as u64 / 4 + 1) * (text.len() as u64 / 10 + 1);
+            if let Err(fault) = evaluator.charge(cost) {
+                return Some(Err(fault));
+            }
+            let Ok(regex) = regexes::compile(pattern.get()) else {
+                return Some(error(format!("error parsing regexp: `{}`", pattern.get())));
+            };
+            match (name, rest) {
+                ("matches", []) => Ok(Value::Bool(regex.is_match(text))),
+                ("find", []) => Ok(Value::text(regex.find(text).map_or("", |found| found.as_str()))),
+                ("findAll", []) => Ok(texts(regex.find_iter(text).map(|found| found.as_str()))),
+                ("findAll", [Value::Int(most)]) => {
+                    let most = usize::try_from(*most).unwrap_or(usize::MAX);
+                    Ok(texts(regex.find_iter(text).take(most).map(|found| found.as_str())))
+                }
+                _ => return None,
+            }
+        }
+        ("charAt", [Value::Int(n)]) => match at(text, *n) {
+            Some(at) => Ok(Value::text(text[at..].chars().next().map(String::from).unwrap_or_default())),
+            None => range(*n),
+        },
+        ("indexOf", [Value::Text(part)]) => Ok(place(text, text.find(part.get()))),
+        ("indexOf", [Value::Text(part), Value::Int(from)]) => match at(text, *from) {
+            Some(from) => Ok(place(text, text[from..].find(part.get()).map(|at| at + from))),
+            None => range(*from),
+        },
+        ("lastIndexOf", [Value::Text(part)]) => Ok(place(text, text.rfind(part.get()))),
+        ("lowerAscii", []) => Ok(Value::text(text.to_ascii_lowercase())),
+        ("upperAscii", []) => Ok(Value::text(text.to_ascii_uppercase())),
+        ("trim", []) => Ok(Value::text(text.trim())),
+        ("reverse", []) => Ok(Value::text(text.chars().rev().collect::<String>())),
+        ("substring", [Value::Int(from)]) => match at(text, *from) {
+            Some(from) => Ok(Value::text(&text[from..])),
+            None => range(*from),
+        },
+        ("substring", [Value::Int(from), Value::Int(to)]) => match (at(text, *from), at(text, *to)) {
+            (Some(a), Some(b)) if a <= b => Ok(Value::text(&text[a..b])),
+            (Some(_), Some(_)) => error(format!("invalid substring range. start: {from}, end: {to}")),
+            (None, _) => range(*from),
+            (_, None) => range(*to),
+        },
+        ("split", [Value::Text(by)]) if by.get().is_empty() => Ok(texts(text.chars().map(String::from))),
+        ("split", [Value::Text(by)]) => Ok(texts(text.split(by.get()))),
+        ("split", [Value::Text(by), Value::Int(most)]) => match usize::try_from(*most) {
+            Ok(0) => Ok(Value::list(Vec::new())),
+            Ok(most) => Ok(texts(text.splitn(most, by.get()))),
+            Err(_) => Ok(texts(text.split(by.get()))),
+        },
+        ("replace", [Value::Text(from), Value::Text(to), rest @ ..]) => {
+            let most = match rest {
+                [] => usize::MAX,
+                [Value::Int(most)] => usize::try_from(*most).unwrap_or(usize::MAX),
+                _ => return None,
+            };
+            // What it may become is counted before it is made.
+            let parts = text.matches(from.get()).count().min(most) as u64;
+            let cost = text.len() as u64 / 10 + parts * (to.get().len() as u64 / 10 + 1);
+            if let Err(fault) = evaluator.charge(cost) {
+                return Some(Err(fault));
+            }
+            Ok(Value::text(text.replacen(from.get(), to.get(), most)))
+        }
+        ("format", [Value::List(list)]) => {
+            let mut out = String::new();
+            let mut values = list.iter();
+            let mut letters = text.chars();
+            while let Some(c) = letters.next() {
+                if c != '%' {
+                    out.push(c);
+                    continue;
+                }
+                match letters.next() {
+                    Some('%') => out.push('%'),
+                    Some('s' | 'd' | 'f' | 'e' | 'b' | 'x' | 'X' | 'o') => {
+                        match values.next().as_ref().and_then(of) {
+                            Some(part) => {
+                                if let Err(fault) = evaluator.charge(part.len() as u64 / 10 + 1) {
+                                    return Some(Err(fault));
+                                }
+                                out.push_str(&part);
+                            }
+                            None => return Some(error("index out of range")),
+                        }
+                    }
+                    _ => return Some(error("could not parse formatting clause")),
+                }
+            }
+            Ok(Value::text(out))
+        }
+        _ => return None,
+    })
+}
