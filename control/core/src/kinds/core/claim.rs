@@ -1,13 +1,21 @@
 //! PersistentVolumeClaims, and the templates of claims that pods and StatefulSets hold.
 //!
-//! Begin at [`spec`].
+//! Begin at [`spec`], which both have.
 
-use serde_json::Value;
+use std::time::SystemTime;
 
-use super::resources;
+use serde_json::{Value, json};
+
+use super::volume::{CLASS, amount, basic, class_of, modes, old_class, or_unset, phase};
+use super::{cells, resources};
 use crate::at::{At, Errors};
-use crate::field::FieldError;
-use crate::{metadata, names, selectors};
+use crate::edit::{at, child, default, default_text, existing, list, remove, restore, set, text};
+use crate::field::{FieldError, Path};
+use crate::kind::{Context, NameRule, Strategy};
+use crate::kinds::status::is_status;
+use crate::metadata::IMMUTABLE;
+use crate::table::BuiltIn;
+use crate::{ages, metadata, names, selectors};
 
 pub const ACCESS_MODES: [&str; 4] = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
 
@@ -136,4 +144,223 @@ fn data_source(source: &At<'_>) -> Errors {
         errors.extend(namespace.invalid_each(names::dns1123_label(namespace.text())));
     }
     errors
+}
+
+#[derive(Debug)]
+pub struct PersistentVolumeClaim;
+
+impl Strategy for PersistentVolumeClaim {
+    fn set_defaults(&self, object: &mut Value) {
+        if let Some(status) = child(object, "status") {
+            default_text(status, "phase", "Pending");
+        }
+        if let Some(spec) = child(object, "spec") {
+            default(spec, "volumeMode", "Filesystem");
+        }
+    }
+
+    fn prepare_create(&self, object: &mut Value, _context: &Context<'_>) {
+        set(object, "status", json!({"phase": "Pending"}));
+        if let Some(spec) = existing(object, "spec") {
+            data_sources(spec);
+        }
+    }
+
+    fn prepare_update(&self, new: &mut Value, old: &Value, context: &Context<'_>) {
+        if is_status(context) {
+            restore(new, old, "spec");
+            return;
+        }
+        restore(new, old, "status");
+        if let Some(spec) = existing(new, "spec") {
+            data_sources(spec);
+        }
+    }
+
+    fn validate_create(&self, object: &Value, _context: &Context<'_>) -> Errors {
+        spec(&At::object(object).get("spec"))
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value, context: &Context<'_>) -> Errors {
+        if is_status(context) {
+            return claim_status(&At::object(new));
+        }
+        let mut errors = metadata::again(new, true, NameRule::Subdomain);
+        errors.extend(self.validate_create(new, context));
+        errors.extend(changed(new, old));
+        errors
+    }
+
+    fn warnings(&self, object: &Value, _old: Option<&Value>) -> Vec<String> {
+        let mut all = old_class(object);
+        for field in ["requests", "limits"] {
+            let amount = resources::quantity(at(object, &["spec", "resources", field, "storage"]));
+            if let Some(amount) = amount.filter(|amount| amount.milli_value() % 1000 != 0) {
+                all.push(format!(
+                    "spec.resources.{field}[storage]: fractional byte value \"{amount}\" is invalid, must be an integer"
+                ));
+            }
+        }
+        all
+    }
+
+    fn selectable(&self) -> &'static [&'static str] {
+        &["name"]
+    }
+
+    fn selected(&self, object: &Value, _field: &str) -> String {
+        text(object, &["metadata", "name"]).to_owned()
+    }
+}
+
+/// `dataSource` takes claims and snapshots only and forgets anything else; `dataSourceRef` is the same in its newer form.
+fn data_sources(spec: &mut Value) {
+    let known = |source: &Value| {
+        matches!(
+            (text(source, &["apiGroup"]), text(source, &["kind"])),
+            ("", "PersistentVolumeClaim") | ("snapshot.storage.k8s.io", "VolumeSnapshot")
+        )
+    };
+    let (source, reference) = (at(spec, &["dataSource"]).clone(), at(spec, &["dataSourceRef"]).clone());
+    if !source.is_null() && reference.is_null() {
+        if known(&source) {
+            set(spec, "dataSourceRef", source);
+        } else {
+            remove(spec, "dataSource");
+        }
+    } else if source.is_null() && !reference.is_null() && text(&reference, &["namespace"]).is_empty() {
+        set(spec, "dataSource", reference);
+    }
+}
+
+fn claim_status(object: &At<'_>) -> Errors {
+    let mut errors = Errors::new();
+    if object.get("spec").get("accessModes").is_empty() {
+        errors.push(FieldError::required(&Path::new("Spec").child("accessModes"), ""));
+    }
+    for (_, amount, path) in resources::amounts(&object.get("status").get("capacity")) {
+        errors.extend(basic(amount, &path));
+    }
+    for (name, amount, path) in resources::amounts(&object.get("status").get("allocatedResources")) {
+        errors.extend(basic(amount, &path));
+        errors.extend(resources::amount(name, amount, &path));
+    }
+    errors
+}
+
+fn changed(new: &Value, old: &Value) -> Errors {
+    let mut errors = Errors::new();
+    let before = at(old, &["spec"]);
+    let mut masked = at(new, &["spec"]).clone();
+    if text(before, &["volumeName"]).is_empty() {
+        restore(&mut masked, before, "volumeName");
+    }
+    let class = |object: &Value| at(object, &["spec", "storageClassName"]).clone();
+    let annotation = |object: &Value| at(object, &["metadata", "annotations", CLASS]).clone();
+    let (old_note, new_note) = (annotation(old), annotation(new));
+    let upgraded = !old_note.is_null()
+        && class(old).is_null()
+        && class(new) == old_note
+        && (new_note.is_null() || new_note == old_note);
+    if upgraded {
+        remove(&mut masked, "storageClassName");
+    } else {
+        if new_note != old_note {
+            let path = Path::new("metadata").child("annotations").child(CLASS);
+            let shown = new_note.as_str().unwrap_or_default();
+            errors.push(FieldError::invalid(&path, &shown.into(), IMMUTABLE));
+        }
+        if !class(new).is_null() && class(old).is_null() && (old_note.is_null() || class(new) == old_note) {
+            restore(&mut masked, before, "storageClassName");
+        }
+    }
+    if text(new, &["status", "phase"]) == "Bound" {
+        restore(&mut masked, before, "volumeAttributesClassName");
+        if let Some(resources) = existing(&mut masked, "resources")
+            && let Some(requests) = existing(resources, "requests")
+        {
+            restore(requests, at(before, &["resources", "requests"]), "storage");
+        }
+    }
+    if !super::pod::same_spec(&masked, before) {
+        let fields: Vec<String> = changed_fields(&masked, before);
+        errors.push(FieldError::forbidden(
+            &Path::new("spec"),
+            &format!(
+                "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n{}",
+                fields.join("\n")
+            ),
+        ));
+    }
+    let size = |object: &Value| {
+        resources::quantity(at(object, &["spec", "resources", "requests", "storage"])).unwrap_or_default()
+    };
+    let held = resources::quantity(at(old, &["status", "capacity", "storage"])).unwrap_or_default();
+    if size(new) < size(old) && size(new) <= held {
+        let path = Path::new("spec").child("resources").child("requests").child("storage");
+        errors.push(FieldError::forbidden(&path, "field can not be less than status.capacity"));
+    }
+    let mode = at(new, &["spec", "volumeMode"]);
+    if mode != at(old, &["spec", "volumeMode"]) {
+        errors.push(FieldError::invalid(&Path::new("volumeMode"), mode, IMMUTABLE));
+    }
+    let attributes = "volumeAttributesClassName";
+    let (after, was) = (at(new, &["spec", attributes]), at(before, &[attributes]));
+    if after != was && !at(old, &["status", "currentVolumeAttributesClassName"]).is_null() {
+        let what = match after.as_str() {
+            None => "nil",
+            Some("") => "empty string",
+            Some(_) => return errors,
+        };
+        let detail =
+            format!("update to {what} is forbidden when status.currentVolumeAttributesClassName is not nil");
+        errors.push(FieldError::forbidden(&Path::new("spec").child(attributes), &detail));
+    }
+    errors
+}
+
+fn changed_fields(new: &Value, old: &Value) -> Vec<String> {
+    let keys = |value: &Value| -> Vec<String> {
+        value.as_object().into_iter().flat_map(|fields| fields.keys().cloned()).collect()
+    };
+    let mut all = [keys(new), keys(old)].concat();
+    all.sort_unstable();
+    all.dedup();
+    all.retain(|key| !super::pod::same_spec(at(new, &[key]), at(old, &[key])));
+    all.iter().map(|key| format!("  spec.{key}")).collect()
+}
+
+pub const PERSISTENT_VOLUME_CLAIM: &[BuiltIn] = &[
+    BuiltIn::name(),
+    BuiltIn::new("Status", "string", "Whether the claim has its volume."),
+    BuiltIn::new("Volume", "string", "The volume that the claim is bound to."),
+    BuiltIn::new("Capacity", "string", "How much the volume holds."),
+    BuiltIn::new("Access Modes", "string", "How nodes and pods may use the volume."),
+    BuiltIn::new("StorageClass", "string", "The class that the claim asks for."),
+    BuiltIn::new("VolumeAttributesClass", "string", "The class of attributes that the claim asks for."),
+    BuiltIn::age(),
+    BuiltIn::new("VolumeMode", "string", "Whether the volume is a file system or a block device.").wide(),
+];
+
+pub fn persistent_volume_claim(object: &Value, now: SystemTime) -> Vec<Value> {
+    let volume = text(object, &["spec", "volumeName"]);
+    let (capacity, access) = if volume.is_empty() {
+        ("".into(), "".into())
+    } else {
+        (
+            amount(at(object, &["status", "capacity", "storage"])),
+            modes(list(object, &["status", "accessModes"])),
+        )
+    };
+    vec![
+        cells::name(object),
+        phase(object),
+        volume.into(),
+        capacity,
+        access,
+        class_of(object),
+        or_unset(at(object, &["spec", "volumeAttributesClassName"])),
+        ages::of(object, now).into(),
+        or_unset(at(object, &["spec", "volumeMode"])),
+    ]
 }

@@ -12,14 +12,17 @@ use crate::kind::{Kind, Subresource, Traits};
 pub mod cells;
 pub mod claim;
 mod config;
+mod controller;
 pub mod endpoints;
 pub mod event;
 mod limit_range;
 mod namespace;
+mod node;
 pub mod pod;
 mod quota;
 pub mod resources;
 pub mod service;
+mod volume;
 
 pub fn kinds(library: &Arc<Library>) -> Vec<Kind> {
     use Subresource::{Finalize, Proxy, Scale, Status, Token};
@@ -28,6 +31,9 @@ pub fn kinds(library: &Arc<Library>) -> Vec<Kind> {
     let event = Traits { ttl: Some(3_600), no_garbage_collection: true, ..create_on_update };
     let namespace = Traits { no_delete_collection: true, ..Traits::default() };
     [
+        core.cluster_kind("ComponentStatus", "componentstatuses")
+            .short(&["cs"])
+            .columns(controller::COMPONENT_STATUS, controller::component_status),
         core.kind("ConfigMap", "configmaps")
             .short(&["cm"])
             .strategy(config::ConfigMap)
@@ -56,9 +62,19 @@ pub fn kinds(library: &Arc<Library>) -> Vec<Kind> {
         core.cluster_kind("Node", "nodes")
             .short(&["no"])
             .stored_under("minions")
-            .subresources(&[Proxy, Status]),
-        core.cluster_kind("PersistentVolume", "persistentvolumes").short(&["pv"]).subresources(&[Status]),
-        core.kind("PersistentVolumeClaim", "persistentvolumeclaims").short(&["pvc"]).subresources(&[Status]),
+            .subresources(&[Proxy, Status])
+            .strategy(node::Node)
+            .columns(node::NODE, node::node),
+        core.cluster_kind("PersistentVolume", "persistentvolumes")
+            .short(&["pv"])
+            .subresources(&[Status])
+            .strategy(volume::PersistentVolume)
+            .columns(volume::PERSISTENT_VOLUME, volume::persistent_volume),
+        core.kind("PersistentVolumeClaim", "persistentvolumeclaims")
+            .short(&["pvc"])
+            .subresources(&[Status])
+            .strategy(claim::PersistentVolumeClaim)
+            .columns(claim::PERSISTENT_VOLUME_CLAIM, claim::persistent_volume_claim),
         core.kind("Pod", "pods")
             .short(&["po"])
             .in_all()
@@ -66,12 +82,16 @@ pub fn kinds(library: &Arc<Library>) -> Vec<Kind> {
             .traits(Traits { graceful: true, ..Traits::default() })
             .strategy(pod::Pod)
             .columns(pod::table::POD, pod::table::pod),
-        core.kind("PodTemplate", "podtemplates"),
+        core.kind("PodTemplate", "podtemplates")
+            .strategy(controller::PodTemplate)
+            .columns(controller::POD_TEMPLATE, controller::pod_template),
         core.kind("ReplicationController", "replicationcontrollers")
             .short(&["rc"])
             .in_all()
             .stored_under("controllers")
-            .subresources(&[Scale, Status]),
+            .subresources(&[Scale, Status])
+            .strategy(controller::ReplicationController)
+            .columns(controller::REPLICATION_CONTROLLER, controller::replication_controller),
         core.kind("ResourceQuota", "resourcequotas")
             .short(&["quota"])
             .subresources(&[Status])

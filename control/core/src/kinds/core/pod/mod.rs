@@ -41,6 +41,7 @@ pub mod warnings;
 
 pub use affinity::node_selector;
 pub use probes::port as port_number_or_name;
+pub use update::equal as same_spec;
 
 pub const SUBRESOURCES: &[crate::kind::Subresource] =
     &[Attach, Binding, EphemeralContainers, Eviction, Exec, Log, PortForward, Proxy, Resize, Status];
