@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Structs by number and by name. The built-in kinds share one; each CustomResourceDefinition has its own.
 #[derive(Debug, Default)]
@@ -32,12 +32,57 @@ pub struct Struct {
     /// Fields that are not in the list are kept, with the values that they have (`x-kubernetes-preserve-unknown-fields`).
     pub preserve_unknown: bool,
     /// Places in `fields`, by name.
-    by_name: Vec<u32>,
+    by_name: Names,
     /// Places in `fields`, by number in protobuf, which is the order of its encoding.
     by_number: Vec<u32>,
     free: bool,
     /// Defaults that OpenAPI does not tell of, by place.
     defaults: Vec<(u32, Value)>,
+}
+
+/// Fields by their names: a table of places, most of them empty, in which a name is where its hash says or close behind.
+#[derive(Debug, Default)]
+struct Names(Box<[u16]>);
+
+impl Names {
+    const EMPTY: u16 = u16::MAX;
+
+    fn of(fields: &[Field]) -> Self {
+        let mut table = vec![Self::EMPTY; (fields.len() * 2 + 1).next_power_of_two()].into_boxed_slice();
+        for (place, field) in (0..Self::EMPTY).zip(fields) {
+            let mut at = Self::hash(&field.name) & (table.len() - 1);
+            while table[at] != Self::EMPTY {
+                at = (at + 1) & (table.len() - 1);
+            }
+            table[at] = place;
+        }
+        Self(table)
+    }
+
+    fn find(&self, fields: &[Field], name: &str) -> Option<usize> {
+        let mask = self.0.len().checked_sub(1)?;
+        let mut at = Self::hash(name) & mask;
+        while self.0[at] != Self::EMPTY {
+            let place = usize::from(self.0[at]);
+            if *fields[place].name == *name {
+                return Some(place);
+            }
+            at = (at + 1) & mask;
+        }
+        None
+    }
+
+    /// Of four of its bytes and its length, which tell nearly all fields of a struct apart.
+    fn hash(name: &str) -> usize {
+        let bytes = name.as_bytes();
+        let at = |n: usize| usize::from(bytes.get(n).copied().unwrap_or_default());
+        let size = bytes.len();
+        size.wrapping_mul(31)
+            ^ at(0)
+            ^ at(size / 2) << 2
+            ^ at(size.wrapping_sub(1)) << 4
+            ^ at(size.wrapping_sub(3)) << 1
+    }
 }
 
 /// A field of a struct.
@@ -209,7 +254,7 @@ impl Library {
             name: Arc::clone(&name),
             fields: Vec::new(),
             preserve_unknown: false,
-            by_name: Vec::new(),
+            by_name: Names::default(),
             by_number: Vec::new(),
             free: self.free,
             defaults: Vec::new(),
@@ -220,9 +265,8 @@ impl Library {
 
     pub fn define(&mut self, id: StructId, fields: Vec<Field>, preserve_unknown: bool) {
         let of = &mut self.structs[id.0 as usize];
-        of.by_name = (0..).zip(&fields).map(|(n, _)| n).collect();
-        of.by_number = of.by_name.clone();
-        of.by_name.sort_unstable_by(|a, b| fields[*a as usize].name.cmp(&fields[*b as usize].name));
+        of.by_name = Names::of(&fields);
+        of.by_number = (0..).zip(&fields).map(|(n, _)| n).collect();
         of.by_number.retain(|n| fields[*n as usize].number != 0);
         of.by_number.sort_unstable_by_key(|n| fields[*n as usize].number);
         of.fields = fields;
@@ -339,8 +383,7 @@ impl Struct {
 
     /// The place of [`Struct::field`] in `fields`.
     pub fn place(&self, name: &str) -> Option<usize> {
-        let found = self.by_name.binary_search_by(|n| (*self.fields[*n as usize].name).cmp(name)).ok()?;
-        Some(self.by_name[found] as usize)
+        self.by_name.find(&self.fields, name)
     }
 
     /// What the field at this place has where nothing was given, whether OpenAPI tells of it or not.
@@ -349,15 +392,41 @@ impl Struct {
         self.fields.get(place)?.of.default.as_ref().or_else(hidden)
     }
 
+    /// The values of an object by the places of their fields.
+    pub(crate) fn with_places<'a, R>(
+        &self,
+        map: &'a Map<String, Value>,
+        then: impl FnOnce(&[Option<&'a Value>]) -> R,
+    ) -> R {
+        let mut few = [None; 12];
+        let mut more = [None; 48];
+        let mut many = Vec::new();
+        let size = self.fields.len();
+        let values = match size {
+            0..=12 => &mut few[..size],
+            13..=48 => &mut more[..size],
+            _ => {
+                many.resize(size, None);
+                &mut many[..]
+            }
+        };
+        for (name, value) in map {
+            if let Some(place) = self.place(name) {
+                values[place] = Some(value);
+            }
+        }
+        then(values)
+    }
+
     /// The field of this number in protobuf.
     pub fn numbered(&self, number: u32) -> Option<&Field> {
         let found = self.by_number.binary_search_by_key(&number, |n| self.fields[*n as usize].number).ok()?;
         Some(&self.fields[self.by_number[found] as usize])
     }
 
-    /// The fields that have a protobuf form, in the order of its encoding.
-    pub fn in_protobuf(&self) -> impl Iterator<Item = &Field> {
-        self.by_number.iter().map(|n| &self.fields[*n as usize])
+    /// The fields that have a protobuf form, in the order of its encoding, with their places.
+    pub fn in_protobuf(&self) -> impl Iterator<Item = (usize, &Field)> {
+        self.by_number.iter().map(|n| (*n as usize, &self.fields[*n as usize]))
     }
 }
 

@@ -42,19 +42,43 @@ impl Moment {
 
     /// `2026-01-01T00:00:00Z`.
     pub(crate) fn in_seconds(self) -> String {
-        format!("{}Z", self.date())
+        let mut text = self.date();
+        text.push('Z');
+        text
     }
 
     /// `2026-01-01T00:00:00.000000Z`.
     pub(crate) fn in_micros(self) -> String {
-        format!("{}.{:06}Z", self.date(), self.micros)
+        let mut text = self.date();
+        // Writing to memory does not fail.
+        let _ = write!(text, ".{:06}Z", self.micros);
+        text
     }
 
     fn date(self) -> String {
         let (days, second) = (self.seconds.div_euclid(86_400), self.seconds.rem_euclid(86_400));
         let (year, month, day) = civil(days);
-        let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
+        let mut text = String::with_capacity(28);
+        if (0..10_000).contains(&year) {
+            push_two(&mut text, year / 100);
+            push_two(&mut text, year % 100);
+        } else {
+            let _ = write!(text, "{year:04}");
+        }
+        for (mark, part) in
+            [('-', month), ('-', day), ('T', second / 3_600), (':', second / 60 % 60), (':', second % 60)]
+        {
+            text.push(mark);
+            push_two(&mut text, part);
+        }
+        text
+    }
+}
+
+/// A number from 0 to 99.
+fn push_two(text: &mut String, number: i64) {
+    for digit in [number / 10, number % 10] {
+        text.push(char::from(b'0' + u8::try_from(digit).unwrap_or_default()));
     }
 }
 

@@ -87,17 +87,16 @@ impl<'a> Lexer<'a> {
     pub(super) fn string(&mut self) -> Result<Cow<'a, str>, NotJson> {
         self.expect(b'"')?;
         let start = self.at;
-        loop {
-            match self.body.get(self.at) {
-                Some(b'"') => {
-                    let text = lossy(&self.body[start..self.at]);
-                    self.at += 1;
-                    return Ok(text);
-                }
-                Some(b'\\') => return self.escaped(start),
-                Some(0x20..) => self.at += 1,
-                _ => return Err(NotJson),
+        let rest = &self.body[start..];
+        let size = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f)).ok_or(NotJson)?;
+        self.at += size;
+        match rest[size] {
+            b'"' => {
+                self.at += 1;
+                Ok(lossy(&rest[..size]))
             }
+            b'\\' => self.escaped(start),
+            _ => Err(NotJson),
         }
     }
 

@@ -8,9 +8,6 @@ use serde_json::{Map, Number, Value};
 use crate::codec::is_left_out;
 use crate::library::{AnyForm, Field, Library, Presence, Scalar, Schema, Shape, Struct, StructId, Type};
 
-/// Structs with more fields than this get a list on the heap.
-const FEW: usize = 64;
-
 pub(super) fn object(schema: &Schema, object: &Value, out: &mut Vec<u8>) {
     match object {
         Value::Object(map) => structure(&schema.library, schema.root, map, out),
@@ -31,45 +28,34 @@ fn structure(library: &Library, id: StructId, map: &Map<String, Value>, out: &mu
 
 /// The fields of a struct, and those of its inline structs among them. `start` is where the first member stands.
 fn members(library: &Library, of: &Struct, map: &Map<String, Value>, start: usize, out: &mut Vec<u8>) {
-    let mut few = [None; FEW];
-    let mut many = Vec::new();
-    let values: &mut [Option<&Value>] = if of.fields.len() <= FEW {
-        &mut few[..of.fields.len()]
-    } else {
-        many.resize(of.fields.len(), None);
-        &mut many
-    };
-    for (name, value) in map {
-        if let Some(place) = of.place(name) {
-            values[place] = Some(value);
-        }
-    }
-    for (field, value) in of.fields.iter().zip(values) {
-        if field.inline {
-            if let Shape::Struct { id, .. } = field.of.shape {
-                members(library, library.get(id), map, start, out);
-            }
-            continue;
-        }
-        match value.filter(|value| !value.is_null()) {
-            Some(value) if field.presence == Presence::OmitEmpty && is_left_out(field, value) => {}
-            Some(value) => {
-                name(field, start, out);
-                self::value(library, &field.of, value, out);
-            }
-            None => match field.presence {
-                Presence::OmitEmpty | Presence::Optional => {}
-                Presence::Null => {
-                    name(field, start, out);
-                    out.extend_from_slice(b"null");
+    of.with_places(map, |values| {
+        for (field, value) in of.fields.iter().zip(values) {
+            if field.inline {
+                if let Shape::Struct { id, .. } = field.of.shape {
+                    members(library, library.get(id), map, start, out);
                 }
-                Presence::Always => {
+                continue;
+            }
+            match value.filter(|value| !value.is_null()) {
+                Some(value) if field.presence == Presence::OmitEmpty && is_left_out(field, value) => {}
+                Some(value) => {
                     name(field, start, out);
-                    zero(library, &field.of, out);
+                    self::value(library, &field.of, value, out);
                 }
-            },
+                None => match field.presence {
+                    Presence::OmitEmpty | Presence::Optional => {}
+                    Presence::Null => {
+                        name(field, start, out);
+                        out.extend_from_slice(b"null");
+                    }
+                    Presence::Always => {
+                        name(field, start, out);
+                        zero(library, &field.of, out);
+                    }
+                },
+            }
         }
-    }
+    });
 }
 
 /// A struct whose fields come in the order of their names, with those that the schema does not know.
@@ -229,11 +215,12 @@ pub(crate) fn string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
     let bytes = text.as_bytes();
     let mut run = 0;
-    for (at, byte) in bytes.iter().enumerate() {
-        if !SPECIAL[usize::from(*byte)] {
-            continue;
-        }
-        let size = if *byte == 0xe2 {
+    let mut next = 0;
+    while let Some(skip) = bytes[next..].iter().position(|byte| SPECIAL[usize::from(*byte)]) {
+        let at = next + skip;
+        let byte = bytes[at];
+        next = at + 1;
+        let size = if byte == 0xe2 {
             // U+2028 and U+2029.
             if !matches!(bytes.get(at + 1..at + 3), Some([0x80, 0xa8 | 0xa9])) {
                 continue;

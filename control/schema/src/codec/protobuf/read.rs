@@ -28,8 +28,13 @@ fn structure(
         return Err(DecodeError("proto: messages in one another too deep".to_owned()));
     }
     let of = library.get(id);
-    let mut reader = Reader::new(raw, of.short_name());
+    let mut reader = Reader::new(raw, &of.name);
+    // Fields come in the order of their numbers, so that what was not there before is known without looking. Only the
+    // kind and the apiVersion, which have no numbers, are in an object before.
+    let mut last = if map.len() <= 2 && depth == 0 || map.is_empty() { 0 } else { u32::MAX };
     while let Some((number, wire)) = reader.tag()? {
+        let first = number > last;
+        last = last.max(number);
         let Some(field) = of.numbered(number) else {
             reader.skip(wire)?;
             continue;
@@ -40,7 +45,7 @@ fn structure(
             }
             continue;
         }
-        self::field(library, field, &mut reader, wire, map, depth)?;
+        self::field(library, field, &mut reader, wire, map, (depth, first))?;
     }
     Ok(())
 }
@@ -51,13 +56,13 @@ fn field(
     reader: &mut Reader<'_>,
     wire: u8,
     map: &mut Map<String, Value>,
-    depth: usize,
+    (depth, first): (usize, bool),
 ) -> Result<(), DecodeError> {
     let name = &field.name;
     match &field.of.shape {
         Shape::List { items, wrapped: false, .. } => {
             let item = value(library, items, reader, wire, name, None, depth)?;
-            match map.get_mut(&**name) {
+            match if first { None } else { map.get_mut(&**name) } {
                 Some(Value::Array(all)) => all.push(item),
                 _ => {
                     map.insert(name.to_string(), Value::Array(vec![item]));
@@ -78,7 +83,7 @@ fn field(
                 Some(item) => item,
                 None => zero(library, values, depth)?,
             };
-            match map.get_mut(&**name) {
+            match if first { None } else { map.get_mut(&**name) } {
                 Some(Value::Object(all)) => {
                     all.insert(key, item);
                 }

@@ -13,7 +13,7 @@ pub(super) fn eof() -> DecodeError {
 /// The fields of one message.
 pub(super) struct Reader<'a> {
     rest: &'a [u8],
-    /// Go's name of the message, for errors.
+    /// The message, for errors, which name it by the last part of its name.
     of: &'a str,
 }
 
@@ -46,17 +46,14 @@ impl<'a> Reader<'a> {
         let wire = (tag & 7) as u8;
         // Go takes 32 bits of it.
         let number = (tag >> 3) as u32;
+        let of = || self.of.rsplit('.').next().unwrap_or_default();
         if wire == 4 {
-            return Err(DecodeError(format!("proto: {}: wiretype end group for non-group", self.of)));
+            return Err(DecodeError(format!("proto: {}: wiretype end group for non-group", of())));
         }
         if i32::try_from(number).is_ok_and(|number| number > 0) {
             return Ok(Some((number, wire)));
         }
-        Err(DecodeError(format!(
-            "proto: {}: illegal tag {} (wire type {wire})",
-            self.of,
-            number.cast_signed()
-        )))
+        Err(DecodeError(format!("proto: {}: illegal tag {} (wire type {wire})", of(), number.cast_signed())))
     }
 
     pub(super) fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
@@ -75,7 +72,6 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn wrong(&self, wire: u8, field: &str) -> DecodeError {
-        let _ = self.of;
         DecodeError(format!("proto: wrong wireType = {wire} for field {field}"))
     }
 

@@ -15,17 +15,18 @@ pub(super) fn message(schema: &Schema, object: &Value, out: &mut Vec<u8>) {
 }
 
 fn structure(library: &Library, id: StructId, map: &Map<String, Value>, out: &mut Vec<u8>) {
-    for field in library.get(id).in_protobuf() {
-        if field.inline {
-            if let Shape::Struct { id, .. } = field.of.shape {
-                nested(field.number, out, |out| structure(library, id, map, out));
+    let of = library.get(id);
+    of.with_places(map, |values| {
+        for (place, field) in of.in_protobuf() {
+            if field.inline {
+                if let Shape::Struct { id, .. } = field.of.shape {
+                    nested(field.number, out, |out| structure(library, id, map, out));
+                }
+                continue;
             }
-            continue;
+            self::field(library, field, values[place].filter(|value| !value.is_null()), out);
         }
-        let value =
-            if map.is_empty() { None } else { map.get(&*field.name).filter(|value| !value.is_null()) };
-        self::field(library, field, value, out);
-    }
+    });
 }
 
 /// A message whose length is known when it has ended.

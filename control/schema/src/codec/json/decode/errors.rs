@@ -50,7 +50,7 @@ impl<'a> Reader<'a> {
         if self.fields.is_empty() {
             return format!("json: cannot unmarshal {found} into Go value of type {of}");
         }
-        let owner = self.owner;
+        let owner = self.owner.rsplit('.').next().unwrap_or_default();
         format!(
             "json: cannot unmarshal {found} into Go struct field {owner}.{} of type {of}",
             self.fields.join(".")

@@ -84,7 +84,7 @@ struct Reader<'a> {
     path: Vec<Step<'a>>,
     /// Names of fields on the way, for errors of types; Go names inline structs in it, and no keys and places.
     fields: Vec<&'a str>,
-    /// The innermost struct.
+    /// The innermost struct's full name.
     owner: &'a str,
     /// Problems are wanted.
     strict: bool,
@@ -131,8 +131,9 @@ impl<'a> Reader<'a> {
     fn fields_of(&mut self, id: StructId, map: &mut Map<String, Value>) -> Result<(), Fail> {
         let library = self.library;
         let of = library.get(id);
-        let owner = std::mem::replace(&mut self.owner, of.short_name());
+        let owner = std::mem::replace(&mut self.owner, &of.name);
         let depth = (self.fields.len(), self.path.len());
+        let inherited = !map.is_empty();
         let mut seen = Seen::default();
         let mut next = 0;
         let mut first = true;
@@ -152,12 +153,13 @@ impl<'a> Reader<'a> {
                 continue;
             };
             next = place + 1;
-            if seen.again(of, place, field) {
+            let again = seen.again(of, place, field);
+            if again {
                 self.note("duplicate field", &key);
             }
             self.fields.push(&field.name);
             self.path.push(Step::Key(Cow::Borrowed(&field.name)));
-            let before = if map.is_empty() { None } else { map.remove(&*field.name) };
+            let before = if again || inherited { map.remove(&*field.name) } else { None };
             let value = self.value(&field.of, before, field.presence)?;
             if let Some(value) = value.filter(|value| !is_left_out(field, value)) {
                 map.insert(key.into_owned(), value);
