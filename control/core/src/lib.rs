@@ -25,6 +25,7 @@ pub mod node_authorizer;
 pub mod rbac;
 pub mod refusal;
 pub mod reviews;
+pub mod scale;
 pub mod selectors;
 pub mod shown;
 pub mod table;

@@ -16,9 +16,10 @@ use control_core::{edit, kinds, lifecycle};
 use control_schema::{builtin, codec, defaults};
 use serde_json::{Value, json};
 
-/// Where only fields and reasons of the causes are compared: the original shows a whole template of pods with the names
+/// Where only fields and reasons of the causes are compared: the original shows whole templates with the names
 /// that its internal structs have.
-const ROUGH: &[&str] = &["a job gets its selector", "an indexed job"];
+const ROUGH: &[&str] =
+    &["a job gets its selector", "an indexed job", "a claim asks for one device", "a template of claims"];
 
 struct Bench {
     kinds: Vec<Arc<Kind>>,

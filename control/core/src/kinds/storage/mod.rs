@@ -11,7 +11,7 @@ mod attachment;
 mod attributes;
 mod capacity;
 mod class;
-mod driver;
+pub mod driver;
 mod node;
 
 pub fn kinds(library: &Arc<Library>) -> Vec<Kind> {

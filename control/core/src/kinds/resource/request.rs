@@ -1,0 +1,130 @@
+//! What a claim asks for: requests for devices, and how they must fit together.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::configuration::{self, MOST, at_most, names, references, selectors};
+use crate::at::{At, Errors};
+use crate::edit::{default, default_text, existing, items, text};
+use crate::field::FieldError;
+
+const ALTERNATIVES: usize = 8;
+
+/// The defaults of the spec of a claim: one device for each request.
+pub fn set_defaults(spec: &mut Value) {
+    let Some(devices) = existing(spec, "devices") else {
+        return;
+    };
+    for request in items(devices, "requests") {
+        if let Some(exactly) = existing(request, "exactly") {
+            one_device(exactly);
+        }
+        items(request, "firstAvailable").for_each(one_device);
+    }
+}
+
+fn one_device(request: &mut Value) {
+    default_text(request, "allocationMode", "ExactCount");
+    if text(request, &["allocationMode"]) == "ExactCount" {
+        default(request, "count", 1);
+    }
+}
+
+pub fn validate(spec: &At<'_>) -> Errors {
+    let devices = spec.get("devices");
+    let names = names(&devices);
+    let requests = devices.get("requests");
+    let mut errors: Errors = at_most(&requests, MOST).into_iter().collect();
+    errors.extend(each_once(&requests, request));
+    errors.extend(at_most(&devices.get("constraints"), MOST));
+    for constraint in devices.get("constraints").items() {
+        errors.extend(references(&constraint.get("requests"), &names));
+        let attribute = ["matchAttribute", "distinctAttribute"].iter().find(|field| constraint.has(field));
+        match attribute {
+            Some(field) => errors.extend(attribute_name(&constraint.get(field))),
+            None => errors.push(constraint.required(
+                "exactly one of \"matchAttribute\" or \"distinctAttribute\" is required, but multiple fields are set",
+            )),
+        }
+    }
+    errors.extend(configuration::all(&devices.get("config"), &names, true));
+    errors
+}
+
+/// The names of the items are labels, and no two are the same: the item is named as the duplicate.
+fn each_once(list: &At<'_>, validate: fn(&At<'_>) -> Errors) -> Errors {
+    let mut errors = Errors::new();
+    let mut seen = BTreeSet::new();
+    for item in list.items() {
+        let name = item.get("name");
+        if name.is_empty() {
+            errors.push(name.required(""));
+        } else {
+            errors.extend(name.invalid_each(crate::names::dns1123_label(name.text())));
+        }
+        errors.extend(validate(&item));
+        if !seen.insert(name.text()) {
+            errors.push(FieldError::duplicate(&item.path, &Value::from(name.text())));
+        }
+    }
+    errors
+}
+
+fn request(request: &At<'_>) -> Errors {
+    let (exactly, first) = (request.get("exactly"), request.get("firstAvailable"));
+    const ONE: &str = "exactly one of `exactly` or `firstAvailable` is required";
+    match (exactly.is_absent(), first.is_empty()) {
+        (true, true) => vec![request.required(ONE)],
+        (false, false) => {
+            let problem = format!("{ONE}, but multiple fields are set");
+            vec![FieldError::invalid_shown(&request.path, "null", &problem)]
+        }
+        (false, true) => devices(&exactly),
+        (true, false) => {
+            let mut errors: Errors = at_most(&first, ALTERNATIVES).into_iter().collect();
+            errors.extend(each_once(&first, devices));
+            errors
+        }
+    }
+}
+
+/// How many devices of which class.
+fn devices(request: &At<'_>) -> Errors {
+    let mut errors = Errors::new();
+    let [class, mode, count] = ["deviceClassName", "allocationMode", "count"].map(|field| request.get(field));
+    if class.is_empty() {
+        errors.push(class.required(""));
+    } else {
+        errors.extend(class.invalid_each(crate::names::dns1123_subdomain(class.text())));
+    }
+    errors.extend(selectors(&request.get("selectors")));
+    match (mode.text(), count.int().unwrap_or_default()) {
+        ("All", 0) => {}
+        ("All", _) => errors.push(count.invalid("must not be specified when allocationMode is 'All'")),
+        ("ExactCount", ..=0) => errors.push(count.invalid_int("must be greater than zero")),
+        ("ExactCount", _) => {}
+        _ => errors.push(mode.not_supported(&["All", "ExactCount"])),
+    }
+    errors
+}
+
+/// `example.com/name`.
+fn attribute_name(name: &At<'_>) -> Errors {
+    let text = name.text();
+    match text.split_once('/') {
+        _ if text.is_empty() => vec![name.required("")],
+        None => vec![name.invalid("must include a domain")],
+        Some((domain, id)) => {
+            let mut errors = Errors::new();
+            let about = |part: &str, problems: Vec<String>| {
+                let shown = Value::from(part);
+                let error = |problem: String| FieldError::invalid(&name.path, &shown, &problem);
+                problems.into_iter().map(error).collect::<Vec<_>>()
+            };
+            errors.extend(about(domain, crate::names::dns1123_subdomain(domain)));
+            errors.extend(about(id, crate::names::c_identifier(id)));
+            errors
+        }
+    }
+}
