@@ -8,6 +8,7 @@ use std::time::Duration;
 use apiclient_core::wire::Status;
 use control_core::admission::{AdmissionRequest, Notes, Operation, World};
 use control_core::kind::{Kind, Subresource};
+use control_core::rbac::escalation;
 use serde_json::Value;
 
 use crate::call::Call;
@@ -77,7 +78,11 @@ fn run(
         options: &Value::Null,
     };
     match mutate {
-        true => server.parts.admission.mutate(&mut request, &world)?,
+        true => {
+            server.parts.admission.mutate(&mut request, &world)?;
+            // Where the original's storage has it: after all mutation, before validation.
+            escalation::check(&request, &*server.parts.authorizer, &*server.parts.access.rules)?;
+        }
         false => server.parts.admission.validate(&request, &world, &mut notes)?,
     }
     call.warn(notes.warnings);

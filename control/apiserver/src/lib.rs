@@ -3,6 +3,8 @@
 //!
 //! Begin at [`Server::handle`]: the line itself. [`serve`] puts it behind a listener.
 
+pub mod access;
+pub mod admission;
 pub mod admit;
 pub mod authentication;
 pub mod authorization;

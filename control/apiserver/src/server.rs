@@ -14,6 +14,7 @@ use http::header::{CACHE_CONTROL, CONTENT_ENCODING, HeaderValue, VARY, WARNING};
 use http::request::Parts as Head;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
+use crate::access::{Services, document, impersonated};
 use crate::authentication::chain::Chain;
 use crate::call::Call;
 use crate::discovery;
@@ -53,6 +54,8 @@ pub struct Parts {
     pub registry: Arc<Registry>,
     pub authentication: Chain,
     pub authorizer: Arc<dyn Authorize>,
+    /// For questions about access.
+    pub access: Services,
     pub admission: admission::chain::Chain,
     /// Write JSON to storage, and not protobuf.
     pub json_storage: bool,
@@ -144,6 +147,10 @@ impl Server {
             Err(refusal) => return refused(&refusal),
         };
         let attributes = attributes(&info, &query);
+        let user = match impersonated(self, &head.headers, user, &attributes) {
+            Ok(user) => user,
+            Err(refusal) => return refused(&refusal),
+        };
         let verdict = self.parts.authorizer.authorize(&attributes, &user);
         if !verdict.is_allowed() {
             let mut response = refused(&access::forbidden(&attributes, &user, &verdict.reason));
@@ -221,7 +228,11 @@ impl Server {
         match info.path.trim_end_matches('/') {
             "/metrics" => self.metrics.answer(self),
             "/version" => discovery::version(),
-            _ => discovery::answer(self, head, info, query).unwrap_or_else(no_such_path),
+            path => {
+                let found = document(self, path).filter(|_| info.verb == "get");
+                let found = found.or_else(|| discovery::answer(self, head, info, query));
+                found.unwrap_or_else(no_such_path)
+            }
         }
     }
 }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use control_core::admission::Objects;
+use control_core::admission::{Objects, chain};
 use control_core::tokens::issue::Issuer;
 use tokio_rustls::rustls::DistinguishedName;
 
 use super::{ServeError, read, unusable};
+use crate::access::Services;
 use crate::authentication::Authenticate;
 use crate::authentication::bearer::{Bearer, Tokens};
 use crate::authentication::certificates::{Authorities, Certificates};
@@ -22,7 +23,8 @@ use crate::storage::memory::Memory;
 pub struct Access {
     /// In the order in which they are asked.
     pub ways: Vec<Arc<dyn Authenticate>>,
-    pub authorizers: Authorizers,
+    pub authorizers: Arc<Authorizers>,
+    pub services: Services,
     /// Authorities that client certificates may come from.
     pub hints: Vec<DistinguishedName>,
 }
@@ -49,10 +51,9 @@ pub fn of(options: &Options, memory: &Arc<Memory>) -> Result<Access, ServeError>
         ways.push(Arc::new(Certificates(Arc::new(authorities))));
     }
     let audiences = audiences(options);
-    let tokens = tokens(options, memory, &audiences)?;
-    if !tokens.is_empty() {
-        ways.push(Arc::new(Bearer::new(tokens, audiences)));
-    }
+    let (sorts, accounts) = tokens(options, memory, &audiences)?;
+    let tokens = (!sorts.is_empty()).then(|| Arc::new(Bearer::new(sorts, audiences)));
+    ways.extend(tokens.iter().map(|tokens| Arc::clone(tokens) as Arc<dyn Authenticate>));
     if let Some(file) = &options.password_file {
         let text = String::from_utf8_lossy(&read(file)?).into_owned();
         ways.push(Arc::new(Passwords::parse(&text).map_err(|error| unusable(file, error))?));
@@ -64,7 +65,29 @@ pub fn of(options: &Options, memory: &Arc<Memory>) -> Result<Access, ServeError>
         options::Mode::AlwaysDeny => Mode::AlwaysDeny,
     };
     let modes: Vec<Mode> = options.authorization.iter().map(mode).collect();
-    Ok(Access { ways, authorizers: Authorizers::new(&modes), hints })
+    let authorizers = Arc::new(Authorizers::new(&modes));
+    let services = Services {
+        rules: Arc::clone(&authorizers) as _,
+        tokens,
+        accounts,
+        jwks_uri: jwks_uri(options),
+        quota: chain::runs("ResourceQuota", &super::plugins(options)),
+    };
+    Ok(Access { ways, authorizers, services, hints })
+}
+
+/// Where the keys of tokens are shown, as others see this server.
+fn jwks_uri(options: &Options) -> String {
+    if !options.jwks_uri.is_empty() {
+        return options.jwks_uri.clone();
+    }
+    let address = options.advertise_address.unwrap_or(options.listen.ip());
+    let port = options.listen.port();
+    let own = match options.external_hostname.as_str() {
+        "" => std::net::SocketAddr::from((address, port)).to_string(),
+        name => format!("{name}:{port}"),
+    };
+    format!("https://{own}/openid/v1/jwks")
 }
 
 /// For whom tokens must be: the issuers themselves unless others are named. Where nobody issues any, one without a name,
@@ -81,7 +104,7 @@ fn tokens(
     options: &Options,
     memory: &Arc<Memory>,
     audiences: &[String],
-) -> Result<Vec<Arc<dyn Tokens>>, ServeError> {
+) -> Result<(Vec<Arc<dyn Tokens>>, Option<Arc<ServiceAccounts>>), ServeError> {
     let objects = || Arc::clone(memory) as Arc<dyn Objects>;
     let mut sorts: Vec<Arc<dyn Tokens>> = Vec::new();
     if let Some(file) = &options.token_file {
@@ -102,10 +125,10 @@ fn tokens(
     {
         keys.push(signing.public().clone());
     }
-    if !keys.is_empty() {
+    let accounts = (!keys.is_empty()).then(|| {
         let seconds =
             options.max_token_expiration.map(|most| i64::try_from(most.as_secs()).unwrap_or(i64::MAX));
-        let accounts = ServiceAccounts {
+        Arc::new(ServiceAccounts {
             keys,
             signing,
             issuer: Issuer {
@@ -115,11 +138,14 @@ fn tokens(
                 extend: options.extend_token_expiration,
             },
             issuers: options.issuers.clone(),
-        };
-        sorts.push(Arc::new(ServiceAccountTokens { accounts: Arc::new(accounts), objects: objects() }));
+        })
+    });
+    if let Some(accounts) = &accounts {
+        let accounts = Arc::clone(accounts);
+        sorts.push(Arc::new(ServiceAccountTokens { accounts, objects: objects() }));
     }
     if options.bootstrap_tokens {
         sorts.push(Arc::new(BootstrapTokens { objects: objects(), audiences: audiences.to_vec() }));
     }
-    Ok(sorts)
+    Ok((sorts, accounts))
 }

@@ -86,12 +86,13 @@ pub async fn serve(
     let memory = Arc::new(Memory { store: store.clone(), registry: Arc::clone(&registry) });
     let access = access::of(&options, &memory)?;
     let tls = tls::config(&options, access.hints)?;
-    let authorizer = Arc::new(access.authorizers);
+    let authorizer = access.authorizers;
     let server = Server::new(Parts {
         store,
         registry,
         authentication: Chain::new(access.ways, options.anonymous),
         authorizer: Arc::clone(&authorizer) as _,
+        access: access.services,
         admission: admission::chain::Chain::new(&plugins(&options)),
         json_storage: options.storage_media_type == StorageMediaType::Json,
         in_flight: (options.max_reads.unwrap_or(NO_LIMIT), options.max_writes.unwrap_or(NO_LIMIT)),

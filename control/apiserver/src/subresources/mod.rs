@@ -4,6 +4,7 @@
 
 pub mod binding;
 pub mod scale;
+pub mod token;
 
 use apiclient_core::wire::Status;
 use control_core::kind::Subresource;
@@ -57,6 +58,7 @@ pub async fn run(call: &mut Call, subresource: Subresource, body: Body) -> Resul
         (Subresource::Scale, "PUT") => scale::update(call, body).await,
         (Subresource::Scale, "PATCH") => scale::patch(call, body).await,
         (Subresource::Binding, "POST") => binding::run(call, body).await,
+        (Subresource::Token, "POST") => token::run(call, body).await,
         (Subresource::Status | Subresource::Scale, _) => Err(refusal::method_not_allowed()),
         // What streams to nodes, evicts pods and issues tokens is not carried out yet.
         _ => Err(refusal::method_not_allowed()),

@@ -6,6 +6,7 @@ use control_core::{edit, lifecycle, refusal};
 use control_store::WriteError;
 use serde_json::Value;
 
+use crate::admission::quota;
 use crate::admit::{self, Write};
 use crate::call::Call;
 use crate::encoding::object::for_storage;
@@ -13,7 +14,7 @@ use crate::negotiation::content_encoding;
 use crate::reply::{Body, Response};
 use crate::request::options::{self, WriteOptions};
 use crate::strategy::{managed, system};
-use crate::{decoding, ids, storage};
+use crate::{access, decoding, ids, storage};
 
 /// How many generated names are tried.
 const NAMES: usize = 8;
@@ -86,10 +87,12 @@ async fn attempt(
     call.warn(warnings);
     admit::validate(call, write, &mut object, None)?;
     if kind.traits.only_create {
+        access::review(call, &mut object).await?;
         return call.answer_value(201, object);
     }
     let name = edit::text(&object, &["metadata", "name"]).to_owned();
     let key = call.served.key(edit::text(&object, &["metadata", "namespace"]), &name)?;
+    quota::charge(call, write, &mut object, None).await?;
     if options.dry_run {
         let there = call.server.store().get(&key, control_store::Freshness::Latest).await;
         return match there.map_err(|error| storage::read_failed(&error))? {

@@ -14,6 +14,7 @@ use control_store::{Freshness, Stored, WriteError};
 use serde_json::Value;
 
 use super::deletion;
+use crate::admission::quota;
 use crate::admit::{self, Write};
 use crate::call::Call;
 use crate::encoding::object::{decode, for_storage};
@@ -56,6 +57,7 @@ pub async fn run(call: &mut Call, change: Change<'_>) -> Result<Updated, Status>
     let Change { subresource, options, uid, may_create, make } = change;
     // What is at hand is usually the latest; if it is not, etcd says so.
     let (mut current, mut latest) = (read(Freshness::Any).await?, false);
+    let mut charged = false;
     let begin = Instant::now();
     loop {
         let Some(stored) = current.clone() else {
@@ -96,12 +98,15 @@ pub async fn run(call: &mut Call, change: Change<'_>) -> Result<Updated, Status>
                 Ok(_) => return Ok(Updated::Value(object)),
                 Err(error) => Err(error),
             },
-            Attempt::Put(bytes, object) => {
+            Attempt::Put(bytes, mut object) => {
+                if !std::mem::replace(&mut charged, true) {
+                    let write = Write { operation: Operation::Update, subresource, dry_run: false };
+                    quota::charge_update(call, &write, &mut object, &stored).await?;
+                }
                 let ttl = admit::ttl(&kind, &object);
                 let first = store.replace(&key, stored.revision(), bytes, ttl).await;
                 match first {
                     Err(error) if storage::is_too_large(&error) => {
-                        let mut object = object;
                         managed::forget(&mut object);
                         let bytes = for_storage(&call.served, &object, call.server.parts.json_storage);
                         store.replace(&key, stored.revision(), bytes, ttl).await

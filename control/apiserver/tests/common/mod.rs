@@ -10,7 +10,7 @@ use control_apiserver::authentication::chain::Chain;
 use control_apiserver::authorization::{Authorizers, Mode};
 use control_apiserver::registry::{Registry, settings};
 use control_apiserver::reply::{Response, whole};
-use control_apiserver::{Parts, Peer, Server};
+use control_apiserver::{Parts, Peer, Server, access};
 use control_core::access::User;
 use control_core::{admission, kinds};
 use control_schema::builtin;
@@ -112,6 +112,7 @@ async fn server(etcd: Client) -> Arc<Server> {
         registry: Arc::new(Registry::new(kinds)),
         authentication: Chain::new(Vec::new(), true),
         authorizer: Arc::new(Authorizers::new(&[Mode::AlwaysAllow])),
+        access: access::Services::default(),
         admission: admission::chain::Chain::new(&none()),
         json_storage: false,
         in_flight: (400, 200),

@@ -1,0 +1,145 @@
+//! What is answered about access itself: the review kinds, new tokens of service accounts, and the documents by which
+//! others verify them.
+//!
+//! Owns: [`Services`], which the answers stand on. What the answers are, `control_core::{reviews, tokens}` decide.
+
+use std::sync::Arc;
+
+use apiclient_core::time;
+use apiclient_core::wire::Status;
+use control_core::access::{Attributes, User};
+use control_core::impersonation;
+use control_core::rbac::rule::{Resolution, ResolveRules, RoleRef, Rule};
+use control_core::{refusal, reviews};
+use http::header::{CACHE_CONTROL, HeaderValue};
+use serde_json::Value;
+
+use crate::authentication::bearer::Bearer;
+use crate::authentication::chain::with_groups;
+use crate::authentication::service_accounts::ServiceAccounts;
+use crate::call::Call;
+use crate::reply::{Response, reply};
+use crate::server::Server;
+
+/// What a server answers such questions from.
+#[derive(Debug)]
+pub struct Services {
+    /// For the list of one's rights, and for the escalation check.
+    pub rules: Arc<dyn ResolveRules>,
+    /// For TokenReview; `None`: no token is known.
+    pub tokens: Option<Arc<Bearer>>,
+    /// For TokenRequest; `None`: there is no key.
+    pub accounts: Option<Arc<ServiceAccounts>>,
+    /// `--service-account-jwks-uri`, or where this server shows its keys.
+    pub jwks_uri: String,
+    /// Quotas are charged: ResourceQuota is among the plugins.
+    pub quota: bool,
+}
+
+/// Nobody has any rules.
+#[derive(Debug)]
+struct NoRules;
+
+impl ResolveRules for NoRules {
+    fn rules(&self, _user: &User, _namespace: &str) -> Resolution {
+        Resolution::default()
+    }
+
+    fn role(&self, _role: &RoleRef, _namespace: &str) -> Option<Vec<Rule>> {
+        None
+    }
+}
+
+impl Default for Services {
+    /// Answers with nothing.
+    fn default() -> Self {
+        Self { rules: Arc::new(NoRules), tokens: None, accounts: None, jwks_uri: String::new(), quota: false }
+    }
+}
+
+/// Who asks, after the headers by which somebody asks to be somebody else.
+///
+/// # Errors
+/// 400 for headers that make no sense, 403.
+pub fn impersonated(
+    server: &Server,
+    headers: &http::HeaderMap,
+    user: Arc<User>,
+    attributes: &Attributes,
+) -> Result<Arc<User>, Status> {
+    let Some(wanted) = crate::authentication::impersonation::wanted(headers)? else { return Ok(user) };
+    let found = impersonation::impersonate(&wanted, attributes, &user, &*server.parts.authorizer)?;
+    tracing::debug!(user = user.name, impersonated = found.name, "a request is made as somebody else");
+    Ok(Arc::new(found))
+}
+
+/// Answers an object of a review kind in itself.
+///
+/// # Errors
+/// The question makes no sense.
+pub async fn review(call: &Call, object: &mut Value) -> Result<(), Status> {
+    let (parts, user) = (&call.server.parts, &*call.user);
+    let kind = &*call.served.kind;
+    match (&*kind.group, &*kind.kind) {
+        ("authorization.k8s.io", "SelfSubjectAccessReview") => {
+            reviews::self_subject_access(object, user, &*parts.authorizer)
+        }
+        ("authorization.k8s.io", "SubjectAccessReview") => {
+            reviews::subject_access(object, &*parts.authorizer)
+        }
+        ("authorization.k8s.io", "LocalSubjectAccessReview") => {
+            reviews::local_subject_access(object, &call.resource.namespace, &*parts.authorizer)
+        }
+        ("authorization.k8s.io", "SelfSubjectRulesReview") => {
+            reviews::self_subject_rules(object, user, &*parts.access.rules)
+        }
+        ("authentication.k8s.io", "SelfSubjectReview") => {
+            reviews::self_subject(object, user, &time::seconds(call.now));
+            Ok(())
+        }
+        ("authentication.k8s.io", "TokenReview") => token(call, object).await,
+        _ => Ok(()),
+    }
+}
+
+async fn token(call: &Call, object: &mut Value) -> Result<(), Status> {
+    let token = reviews::token_of(object)?.to_owned();
+    let wanted = object["spec"]["audiences"].as_array().into_iter().flatten();
+    let wanted: Vec<_> = wanted.filter_map(Value::as_str).map(str::to_owned).collect();
+    match &call.server.parts.access.tokens {
+        None => reviews::token_reviewed(object, Err("invalid bearer token"), &[]),
+        Some(tokens) => match tokens.review(&token, &wanted).await {
+            Ok(found) => {
+                reviews::token_reviewed(object, Ok(Some(&with_groups(found.user))), &found.audiences);
+            }
+            Err(why) => reviews::token_reviewed(object, Err(&why.to_string()), &[]),
+        },
+    }
+    Ok(())
+}
+
+/// A TokenRequest for the account that the path names, answered in itself; gives lines of warning.
+///
+/// # Errors
+/// 404 where this server makes no tokens, or the refusal.
+pub fn issue(call: &Call, request: &mut Value) -> Result<Vec<String>, Status> {
+    let Some(accounts) = &call.server.parts.access.accounts else {
+        return Err(refusal::method_not_allowed());
+    };
+    let (namespace, name) = (&call.resource.namespace, &call.resource.name);
+    accounts.issue(request, namespace, name, call.now, &crate::ids::uid(), &call.server.memory)
+}
+
+/// The documents by which others verify this server's tokens.
+pub fn document(server: &Server, path: &str) -> Option<Response> {
+    let Services { accounts, jwks_uri, .. } = &server.parts.access;
+    let accounts = accounts.as_ref()?;
+    let (media_type, document) = match path {
+        "/openid/v1/jwks" => ("application/jwk-set+json", accounts.jwks()),
+        "/.well-known/openid-configuration" => ("application/json", accounts.openid_configuration(jwks_uri)),
+        _ => return None,
+    };
+    let mut response = reply(200, media_type, document.to_string());
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
+    Some(response)
+}
