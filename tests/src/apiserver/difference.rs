@@ -1,6 +1,7 @@
 //! Where two values differ, and which differences are meant.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
@@ -36,6 +37,18 @@ fn walk(place: &str, original: Option<&Value>, ours: Option<&Value>, found: &mut
                 walk(&below(name), a.get(name), b.get(name), found);
             }
         }
+        (Some(Value::Array(a)), Some(Value::Array(b))) if named(a).is_some() && named(b).is_some() => {
+            let (left, right) = (named(a).unwrap_or_default(), named(b).unwrap_or_default());
+            // Each with its namesake, so that one that is missing does not shift all others.
+            if left.keys().eq(right.keys()) {
+                let order = |items: &[Value]| Value::from(items.iter().filter_map(name).collect::<Vec<_>>());
+                walk(&below("(order)"), Some(&order(a)), Some(&order(b)), found);
+            }
+            let more = right.keys().filter(|name| !left.contains_key(*name));
+            for name in left.keys().chain(more) {
+                walk(&below(name), left.get(name).copied(), right.get(name).copied(), found);
+            }
+        }
         (Some(Value::Array(a)), Some(Value::Array(b))) => {
             for nth in 0..a.len().max(b.len()) {
                 walk(&below(&nth.to_string()), a.get(nth), b.get(nth), found);
@@ -47,6 +60,22 @@ fn walk(place: &str, original: Option<&Value>, ours: Option<&Value>, found: &mut
             ours: ours.cloned(),
         }),
     }
+}
+
+/// What tells an item of a list from the others.
+fn name(item: &Value) -> Option<String> {
+    const FIELDS: [&str; 6] =
+        ["/metadata/name", "/resource", "/subresource", "/groupVersion", "/version", "/name"];
+    let fields = FIELDS.iter().filter_map(|field| item.pointer(field)?.as_str());
+    let named = |name: &str| name.replace('/', " ");
+    fields.map(named).next()
+}
+
+/// A list by the names of its items; None where one has no name, or two have the same.
+fn named(items: &[Value]) -> Option<BTreeMap<String, &Value>> {
+    let by_name: BTreeMap<_, _> =
+        items.iter().map(|item| Some((name(item)?, item))).collect::<Option<_>>()?;
+    (by_name.len() == items.len() && items.len() > 1).then_some(by_name)
 }
 
 impl fmt::Display for Difference {
@@ -144,5 +173,13 @@ mod tests {
         let places: Vec<_> = found.iter().map(|one| one.place.as_str()).collect();
         assert_eq!(places, ["b/1", "b/2", "c/d", "c/e"]);
         assert_eq!(found[0].to_string(), "b/1: original 2, ours 3");
+        let found = compare(
+            &json!([{"name": "a", "x": 1}, {"name": "b"}, {"name": "c"}]),
+            &json!([{"name": "b"}, {"name": "a", "x": 2}]),
+        );
+        let places: Vec<_> = found.iter().map(|one| one.place.as_str()).collect();
+        assert_eq!(places, ["a/x", "c"]);
+        let found = compare(&json!([{"name": "a"}, {"name": "b"}]), &json!([{"name": "b"}, {"name": "a"}]));
+        assert_eq!(found[0].place, "(order)/0");
     }
 }

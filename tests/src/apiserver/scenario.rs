@@ -194,7 +194,10 @@ impl<'a> Course<'a> {
             }),
         };
         match reply {
-            Ok(reply) => {
+            Ok(mut reply) => {
+                if let Some(events) = step.events {
+                    first_lines(&mut reply.body, events);
+                }
                 self.save(step, &reply);
                 normal::reply(&reply, self.side.address)
             }
@@ -221,5 +224,13 @@ impl<'a> Course<'a> {
             text = text.replace(&format!("${{{name}}}"), value);
         }
         text
+    }
+}
+
+/// Cuts off what comes behind so many lines: a server may have sent half of the next event with the last one.
+fn first_lines(body: &mut Vec<u8>, lines: usize) {
+    let ends = body.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+    if let Some(end) = ends.take(lines).last() {
+        body.truncate(end);
     }
 }
