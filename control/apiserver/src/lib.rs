@@ -19,6 +19,7 @@ pub mod inflight;
 pub mod local;
 pub mod metrics;
 pub mod negotiation;
+pub mod openapi;
 pub mod options;
 pub mod pki;
 pub mod program;

@@ -23,6 +23,7 @@ use crate::health::Health;
 use crate::inflight::Inflight;
 use crate::metrics::Metrics;
 use crate::negotiation::Media;
+use crate::openapi;
 use crate::registry::Registry;
 use crate::reply::{Request, Response, no_such_path};
 use crate::request::info::Info;
@@ -72,6 +73,7 @@ pub struct Server {
     pub(crate) health: Health,
     pub(crate) inflight: Inflight,
     pub(crate) discovery: discovery::Cache,
+    pub(crate) openapi: openapi::Cache,
 }
 
 impl Server {
@@ -82,6 +84,7 @@ impl Server {
             health: Health::default(),
             inflight: Inflight::new(reads, writes),
             discovery: discovery::Cache::default(),
+            openapi: openapi::Cache::default(),
             memory: Memory { store: parts.store.clone(), registry: Arc::clone(&parts.registry) },
             parts,
         })
@@ -221,8 +224,11 @@ impl Server {
     }
 
     /// Paths of the server itself: discovery, health, metrics, version.
-    async fn no_resource(&self, head: &Head, info: &Info, query: &Query) -> Response {
+    async fn no_resource(self: &Arc<Self>, head: &Head, info: &Info, query: &Query) -> Response {
         if let Some(response) = self.health.answer(self, info, query) {
+            return response;
+        }
+        if let Some(response) = openapi::answer(self, head, info, query).await {
             return response;
         }
         match info.path.trim_end_matches('/') {

@@ -157,7 +157,7 @@ fn platform() -> &'static str {
 }
 
 /// What can be done with a kind, in the order of the alphabet.
-fn verbs(kind: &Kind) -> Vec<&'static str> {
+pub fn verbs(kind: &Kind) -> Vec<&'static str> {
     if kind.traits.only_create {
         return vec!["create"];
     }
@@ -167,9 +167,9 @@ fn verbs(kind: &Kind) -> Vec<&'static str> {
 
 /// A subresource: group, version and kind of what goes in or comes out (empty group and version: the kind's own), and
 /// what can be done with it.
-type Part = (&'static str, &'static str, String, &'static [&'static str]);
+pub type Part = (&'static str, &'static str, String, &'static [&'static str]);
 
-fn part(kind: &Kind, subresource: Subresource) -> Part {
+pub fn part(kind: &Kind, subresource: Subresource) -> Part {
     const CONNECT: &[&str] = &["create", "get"];
     const EDIT: &[&str] = &["get", "patch", "update"];
     const CREATE: &[&str] = &["create"];

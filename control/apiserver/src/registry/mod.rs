@@ -91,6 +91,9 @@ impl Table {
         for kind in kinds {
             let group = groups.entry(kind.group.to_string()).or_default();
             for (nth, version) in kind.versions.iter().enumerate() {
+                if of_core(&version.name).is_some() {
+                    continue;
+                }
                 let served = Arc::new(Served::new(&kind, nth));
                 let known = group.versions.iter().position(|own| own.name == version.name);
                 let place = known.unwrap_or_else(|| {
@@ -142,6 +145,11 @@ impl Table {
     }
 }
 
+/// The core group's version that a kind of another group is stored in (`/v1`: events). It is served by the core group alone.
+fn of_core(version: &str) -> Option<&str> {
+    version.strip_prefix('/')
+}
+
 /// Stable versions before beta ones before alpha ones, newer ones first (apimachinery's `version.CompareKubeAwareVersionStrings`).
 fn priority(version: &str) -> (u8, std::cmp::Reverse<u32>, std::cmp::Reverse<u32>, String) {
     use std::cmp::Reverse;
@@ -181,6 +189,11 @@ impl Served {
         self.kind.versions.get(self.version).unwrap_or_else(|| self.kind.stored())
     }
 
+    /// Not defined at run time: it has a protobuf form.
+    pub fn is_built_in(&self) -> bool {
+        self.offer == Offer::All
+    }
+
     pub fn is_stored(&self) -> bool {
         self.version == self.kind.storage_version
     }
@@ -188,6 +201,9 @@ impl Served {
     /// `apps/v1`: of the version that is stored.
     pub fn stored_api_version(&self) -> String {
         let name = &self.kind.stored().name;
+        if let Some(core) = of_core(name) {
+            return core.to_owned();
+        }
         if self.kind.group.is_empty() { name.to_string() } else { format!("{}/{name}", self.kind.group) }
     }
 
