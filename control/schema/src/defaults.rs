@@ -59,16 +59,24 @@ fn value(library: &Library, of: &Type, value: &mut Value) {
         (Shape::Struct { id, .. }, Value::Object(map)) => structure(library, *id, map),
         (Shape::List { items, .. }, Value::Array(all)) => {
             for item in all {
-                self::value(library, items, item);
+                self::item(library, items, item);
             }
         }
         (Shape::Map { values, .. }, Value::Object(map)) => {
             for item in map.values_mut() {
-                self::value(library, values, item);
+                self::item(library, values, item);
             }
         }
         _ => {}
     }
+}
+
+/// An item of a list or a value of a map: `null` becomes the default too, where it is no value.
+fn item(library: &Library, of: &Type, item: &mut Value) {
+    if let Some(default) = of.default.as_ref().filter(|_| item.is_null() && !of.nullable) {
+        *item = default.clone();
+    }
+    value(library, of, item);
 }
 
 #[cfg(test)]

@@ -15,3 +15,4 @@ pub mod defaults;
 pub mod library;
 pub mod openapi;
 pub mod patch;
+pub mod prune;

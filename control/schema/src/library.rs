@@ -446,8 +446,9 @@ impl Struct {
 fn has_defaults(of: &Type, defaulting: &[bool]) -> bool {
     match &of.shape {
         Shape::Struct { id, .. } => defaulting.get(id.0 as usize).copied().unwrap_or(false),
-        Shape::List { items, .. } => has_defaults(items, defaulting),
-        Shape::Map { values, .. } => has_defaults(values, defaulting),
+        Shape::List { items: inner, .. } | Shape::Map { values: inner, .. } => {
+            inner.default.is_some() || has_defaults(inner, defaulting)
+        }
         Shape::Scalar(_) | Shape::Any(_) => false,
     }
 }

@@ -25,7 +25,7 @@ pub fn name(group: &str, version: &str, kind: &str) -> String {
 /// The schema of a kind. Every object has `apiVersion`, `kind` and `metadata`, whatever is said of them.
 pub fn schema(name: &str, open_api: &Value, preserve_unknown: bool) -> Schema {
     let mut builder =
-        Builder { library: Library::default(), imported: HashMap::new(), names: 0, prefix: name };
+        Builder { library: Library::for_custom_kind(), imported: HashMap::new(), names: 0, prefix: name };
     let root = builder.library.reserve(name);
     let preserve = preserve_unknown || open_api.is_null() || flag(open_api, PRESERVE);
     let fields = builder.fields(open_api, true, 0);

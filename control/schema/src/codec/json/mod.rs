@@ -16,12 +16,18 @@ use super::{DecodeError, Decoded};
 use crate::library::Schema;
 
 /// Reads one object. Names of fields are told apart by case, `null` is as good as absent, times, quantities and
-/// durations get the one text that the original writes.
+/// durations get the one text that the original writes. Of kinds that are defined at run time, only metadata is read
+/// like that: their values are left to validation.
 ///
 /// # Errors
 /// What is not JSON, or not of the schema's types, in the original's words.
 pub fn decode(schema: &Schema, body: &[u8]) -> Result<Decoded, DecodeError> {
-    decode::decode(schema, body)
+    if !schema.root().is_free() {
+        return decode::decode(schema, body);
+    }
+    let mut decoded = decode::decode_free(body)?;
+    decoded.problems.extend(crate::prune::coerce(schema, &mut decoded.value)?);
+    Ok(decoded)
 }
 
 /// Reads JSON of any shape, as the original reads objects of kinds that are defined at run time: nothing is unknown,

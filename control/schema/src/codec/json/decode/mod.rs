@@ -77,6 +77,45 @@ pub(super) fn decode_any(body: &[u8]) -> Result<Decoded, DecodeError> {
     }
 }
 
+/// An object of a kind that is defined at run time, before its schema is looked at.
+pub(super) fn decode_free(body: &[u8]) -> Result<Decoded, DecodeError> {
+    let decoded = decode_any(body)?;
+    let wrong = match &decoded.value {
+        Value::Object(map) => ["apiVersion", "kind"].into_iter().find_map(|name| {
+            let found = map.get(name).filter(|value| !value.is_string() && !value.is_null())?;
+            Some(format!(
+                "json: cannot unmarshal {} into Go struct field .{name} of type string",
+                name_of(found)
+            ))
+        }),
+        Value::Null => None,
+        other => Some(not_an_object(name_of(other))),
+    };
+    match wrong {
+        Some(error) => Err(DecodeError(format!("{NO_META}{error}"))),
+        None => Ok(decoded),
+    }
+}
+
+fn name_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+/// Go reads kind and apiVersion into a struct without a name.
+fn not_an_object(found: &str) -> String {
+    format!(
+        "json: cannot unmarshal {found} into Go value of type struct {{ APIVersion string \
+         \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}"
+    )
+}
+
 struct Reader<'a> {
     lexer: Lexer<'a>,
     library: &'a Library,
@@ -118,10 +157,7 @@ impl<'a> Reader<'a> {
             _ => {
                 let found = self.name_of_next()?;
                 self.lexer.skip()?;
-                self.wrong_meta = Some(format!(
-                    "json: cannot unmarshal {found} into Go value of type struct {{ APIVersion string \
-                     \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}"
-                ));
+                self.wrong_meta = Some(not_an_object(found));
             }
         }
         if self.lexer.is_done() { Ok(Value::Object(map)) } else { Err(Fail::NotJson) }
