@@ -397,6 +397,9 @@ func (g *generator) shape(path string, of reflect.Type, about *spec.Schema) stri
 		if extension("x-kubernetes-map-type") == "atomic" {
 			name += "!"
 		}
+		if extension("x-kubernetes-map-type") == "granular" {
+			name += "~"
+		}
 		return "&" + name
 	}
 	switch of.Kind() {

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! package io.k8s.api.core.v1 v1                     the names below are in this package; its kinds' apiVersion
-//! struct ObjectReference !                          ! is atomic wherever it is referred to
+//! struct ObjectReference !                          ! is atomic wherever it is referred to, but as &ObjectReference~
 //! containerPort 3 + int32 !                         name, number in protobuf (0: none), presence, type, ! required
 //! volumes 1 - [name]&Volume patch=merge,retainKeys:name
 //! ```
@@ -171,7 +171,7 @@ impl Reader {
                         match strategy {
                             "merge" => patch.merge = true,
                             "retainKeys" => patch.retain_keys = true,
-                            "replace" => {}
+                            "replace" => patch.replace = true,
                             _ => return None,
                         }
                     }
@@ -200,13 +200,17 @@ impl Reader {
             return Some(Type::new(Shape::Map { values: Box::new(self.of(values)?), atomic: kind == "!" }));
         }
         if let Some(name) = text.strip_prefix('&') {
+            let (name, granular) = name.strip_suffix('~').map_or((name, false), |name| (name, true));
             let (name, atomic) = name.strip_suffix('!').map_or((name, false), |name| (name, true));
             let id = if name.contains('.') {
                 self.library.find(name)?
             } else {
                 self.library.find(&format!("{}.{name}", self.package))?
             };
-            return Some(Type::new(Shape::Struct { id, atomic: atomic || self.atomic.contains(&id) }));
+            return Some(Type::new(Shape::Struct {
+                id,
+                atomic: !granular && (atomic || self.atomic.contains(&id)),
+            }));
         }
         let shape = match text {
             "bool" => Shape::Scalar(Scalar::Bool),

@@ -123,6 +123,8 @@ pub struct Patch {
     pub merge: bool,
     /// Fields of the object that the patch does not name go, where it says `$retainKeys`.
     pub retain_keys: bool,
+    /// What the patch has takes the place of what is there, and is not merged with it.
+    pub replace: bool,
     /// By which items of the list are told apart; `None`: by their values.
     pub merge_key: Option<Arc<str>>,
 }

@@ -13,17 +13,47 @@ use serde_json::{Map, Value};
 
 use crate::call::Call;
 use crate::encoding::object::served_value;
+use crate::negotiation::Offer;
 use crate::registry::Served;
 use crate::subresources;
 
 static STATUS: LazyLock<Set<'static>> = LazyLock::new(|| Set::of_fields(&[&["status"]]));
-static ALL_BUT_STATUS: LazyLock<Set<'static>> = LazyLock::new(|| Set::of_fields(&[&["spec"]]));
+static SPEC: LazyLock<Set<'static>> = LazyLock::new(|| Set::of_fields(&[&["spec"]]));
+static SPEC_AND_METADATA: LazyLock<Set<'static>> =
+    LazyLock::new(|| Set::of_fields(&[&["spec"], &["metadata"]]));
+static SPEC_AND_LABELS: LazyLock<Set<'static>> =
+    LazyLock::new(|| Set::of_fields(&[&["spec"], &["metadata", "labels"]]));
+static SPEC_AND_OWNERS: LazyLock<Set<'static>> = LazyLock::new(|| {
+    Set::of_fields(&[&["spec"], &["metadata", "deletionTimestamp"], &["metadata", "ownerReferences"]])
+});
+static SPEC_AND_STATUS: LazyLock<Set<'static>> = LazyLock::new(|| Set::of_fields(&[&["spec"], &["status"]]));
+static SPEC_AND_CONDITIONS: LazyLock<Set<'static>> =
+    LazyLock::new(|| Set::of_fields(&[&["spec"], &["status", "conditions"]]));
+static SPEC_AND_CERTIFICATE: LazyLock<Set<'static>> =
+    LazyLock::new(|| Set::of_fields(&[&["spec"], &["status", "certificate"]]));
 
-/// Fields that a write cannot change, whatever it says, so that nobody owns them.
+/// Fields that a write cannot change, whatever it says, so that nobody owns them (`GetResetFields` of the original's
+/// strategies).
 fn reset(served: &Served, subresource: Option<Subresource>) -> &'static Set<'static> {
+    // Of built-in kinds; those of definitions hold back all metadata.
+    let of_status = || match &*served.kind.kind {
+        _ if served.offer != Offer::All => &SPEC_AND_METADATA,
+        "Deployment" => &SPEC_AND_LABELS,
+        "Pod" => &SPEC_AND_OWNERS,
+        "CertificateSigningRequest" => &SPEC_AND_CONDITIONS,
+        "APIService"
+        | "FlowSchema"
+        | "PriorityLevelConfiguration"
+        | "ResourceClaim"
+        | "ServiceCIDR"
+        | "VolumeAttachment" => &SPEC_AND_METADATA,
+        _ => &SPEC,
+    };
     match subresource {
-        None if served.kind.has(Subresource::Status) => &STATUS,
-        Some(Subresource::Status) => &ALL_BUT_STATUS,
+        None if served.kind.kind == "CertificateSigningRequest" => &SPEC_AND_STATUS,
+        None | Some(Subresource::Finalize) if served.kind.has(Subresource::Status) => &STATUS,
+        Some(Subresource::Status) => of_status(),
+        Some(Subresource::Approval) => &SPEC_AND_CERTIFICATE,
         _ => &NOTHING_RESET,
     }
 }

@@ -122,8 +122,8 @@ impl Writer<'_> {
         if !pointer && matches!(field.of.shape, Shape::Struct { .. }) {
             schema["default"] = json!({});
         }
-        let Patch { merge, retain_keys, merge_key } = &field.patch;
-        let strategy = [(*merge, "merge"), (*retain_keys, "retainKeys")];
+        let Patch { merge, retain_keys, replace, merge_key } = &field.patch;
+        let strategy = [(*merge, "merge"), (*retain_keys, "retainKeys"), (*replace, "replace")];
         let strategy: Vec<&str> = strategy.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect();
         if !strategy.is_empty() {
             schema["x-kubernetes-patch-strategy"] = strategy.join(",").into();

@@ -29,7 +29,8 @@ pub fn apply(mut object: Value, patch: &Value) -> Result<Value, PatchError> {
     Ok(object)
 }
 
-/// What field validation says of a patch: members of its operations that no operation has, in the original's words.
+/// What field validation says of a patch: members of its operations that no operation has. The original writes
+/// `json patch ` before each.
 pub fn unknown_fields(patch: &Value) -> Vec<String> {
     let operations = patch.as_array().into_iter().flatten().enumerate();
     operations
@@ -37,7 +38,7 @@ pub fn unknown_fields(patch: &Value) -> Vec<String> {
             let names = operation.as_object().into_iter().flat_map(Map::keys);
             names
                 .filter(|name| !matches!(name.as_str(), "op" | "path" | "from" | "value"))
-                .map(move |name| format!("json patch unknown field \"[{n}].{name}\""))
+                .map(move |name| format!("unknown field \"[{n}].{name}\""))
         })
         .collect()
 }

@@ -73,8 +73,8 @@ impl<'a> Merger<'a> {
             }
             let merged = match (object.remove(&name), value) {
                 (Some(Value::Object(have)), Value::Object(want)) => {
-                    let (of, _) = self.field(of, &name)?;
-                    Some(Value::Object(self.objects(have, want, of)?))
+                    let (of, how) = self.field(of, &name)?;
+                    Some(Value::Object(if how.replace { want } else { self.objects(have, want, of)? }))
                 }
                 (Some(Value::Array(have)), Value::Array(want)) => {
                     let (items, patch) = self.items(of, &name)?;

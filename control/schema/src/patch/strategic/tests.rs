@@ -32,7 +32,7 @@ fn schema() -> Schema {
         false,
     );
     let containers = list(Type::new(Shape::Struct { id: container, atomic: false }));
-    let by_name = Patch { merge: true, retain_keys: false, merge_key: Some("name".into()) };
+    let by_name = Patch { merge: true, merge_key: Some("name".into()), ..Patch::default() };
     let by_value = Patch { merge: true, ..Patch::default() };
     let inner = library.add("io.test.Inner", vec![field("deep", text())], false);
     let root = library.add(
@@ -189,6 +189,14 @@ fn what_makes_no_sense_is_refused_in_the_originals_words() {
         (500, "unable to find api field in struct Pod for the json field \"nope\"".to_owned())
     );
     assert_eq!(patched(object, json!({"deep": "y"})).unwrap()["deep"], "y");
+}
+
+#[test]
+fn a_disruption_budgets_selector_is_replaced() {
+    let schema = crate::builtin::kind("policy/v1", "PodDisruptionBudget").unwrap();
+    let budget = |labels| json!({"spec": {"selector": {"matchLabels": labels}}});
+    let patched = apply(&schema, budget(json!({"a": "1"})), budget(json!({"b": "2"}))).unwrap();
+    assert_eq!(patched, budget(json!({"b": "2"})));
 }
 
 fn pods() -> impl Strategy<Value = Value> {
