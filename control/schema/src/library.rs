@@ -16,6 +16,8 @@ pub struct Library {
     free: bool,
     /// Which structs have defaults, or parts that have.
     defaulting: Vec<bool>,
+    /// What is published in the place of structs, of kinds that CustomResourceDefinitions describe.
+    published: HashMap<StructId, Value>,
 }
 
 /// A struct's place in its library.
@@ -315,6 +317,15 @@ impl Library {
     /// Whether a value of this type has defaults in it. Only known after [`Library::seal`].
     pub fn has_defaults(&self, of: &Type) -> bool {
         has_defaults(of, &self.defaulting)
+    }
+
+    /// Gives a struct the schema that OpenAPI shows of it, where that is written down already.
+    pub fn publish(&mut self, id: StructId, schema: Value) {
+        self.published.insert(id, schema);
+    }
+
+    pub fn published(&self, id: StructId) -> Option<&Value> {
+        self.published.get(&id)
     }
 
     pub fn structs(&self) -> impl Iterator<Item = &Struct> {

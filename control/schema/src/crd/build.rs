@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::builtin;
 use crate::library::{
@@ -30,8 +30,25 @@ pub fn schema(name: &str, open_api: &Value, preserve_unknown: bool) -> Schema {
     let preserve = preserve_unknown || open_api.is_null() || flag(open_api, PRESERVE);
     let fields = builder.fields(open_api, true, 0);
     builder.library.define(root, fields, preserve);
+    builder.library.publish(root, published(open_api));
     builder.library.seal();
     Schema { library: Arc::new(builder.library), root }
+}
+
+/// The schema as it was written, with what every object has.
+fn published(open_api: &Value) -> Value {
+    let mut schema = open_api.clone();
+    if !schema.is_object() {
+        schema = json!({"type": "object", PRESERVE: true});
+    }
+    if !schema["properties"].is_object() {
+        schema["properties"] = json!({});
+    }
+    let properties = &mut schema["properties"];
+    properties["apiVersion"] = json!({"type": "string"});
+    properties["kind"] = json!({"type": "string"});
+    properties["metadata"] = json!({"allOf": [{"$ref": format!("#/components/schemas/{META}.ObjectMeta")}]});
+    schema
 }
 
 const PRESERVE: &str = "x-kubernetes-preserve-unknown-fields";

@@ -61,14 +61,17 @@ pub(super) fn paths(resources: &[Resource<'_>]) -> Paths {
     let (prefix, tag) = (prefix(first), tag(first));
     let root = root(first);
     let list = reference(&format!("{META}.APIResourceList"));
-    paths.insert(
-        format!("{root}/"),
-        json!({"get": {
-            "tags": [tag],
-            "operationId": format!("get{prefix}APIResources"),
-            "responses": {"200": {"content": objects(&list)}, "401": {}},
-        }}),
-    );
+    // The original does not publish this for groups that only definitions make.
+    if resources.iter().any(|resource| resource.strategic) {
+        paths.insert(
+            format!("{root}/"),
+            json!({"get": {
+                "tags": [tag],
+                "operationId": format!("get{prefix}APIResources"),
+                "responses": {"200": {"content": objects(&list)}, "401": {}},
+            }}),
+        );
+    }
     for resource in resources {
         let scope = if resource.namespaced { "Namespaced" } else { "" };
         let names = Names {
@@ -117,6 +120,19 @@ impl Names<'_> {
         if self.resource.strategic { objects(schema) } else { content(&[JSON, "application/yaml"], schema) }
     }
 
+    fn body(&self, schema: &Value) -> Value {
+        let content = if self.resource.strategic { content(&["*/*"], schema) } else { self.objects(schema) };
+        json!({"content": content, "required": true})
+    }
+
+    fn delete_options(&self) -> Value {
+        let mut body = self.body(&reference(&format!("{META}.DeleteOptions")));
+        if let Some(body) = body.as_object_mut() {
+            body.remove("required");
+        }
+        body
+    }
+
     fn streams(&self, schema: &Value) -> Value {
         if self.resource.strategic { streams(schema) } else { self.objects(schema) }
     }
@@ -155,7 +171,7 @@ impl Names<'_> {
             let item = Item(vec![("get", Operation { id, ..self.list(&list) })]);
             item.into_paths(self, format!("{root}/{}", of.plural), paths);
         }
-        if self.has("watch") {
+        if self.has("watch") && of.strategic {
             self.watches(root, &collection, &one, paths);
         }
         for subresource in &of.subresources {
@@ -184,7 +200,7 @@ impl Names<'_> {
         if self.has("create") {
             let created = Operation {
                 parameters: parameters::write(),
-                body: Some(json!({"content": content(&["*/*"], object), "required": true})),
+                body: Some(self.body(object)),
                 responses: responses(&["200", "201", "202"], &self.objects(object)),
                 ..self.operation("create", "", "post")
             };
@@ -194,8 +210,12 @@ impl Names<'_> {
             let id = format!("delete{}Collection{}", self.prefix, self.kind);
             let deleted = Operation {
                 id,
-                parameters: parameters::delete_collection(),
-                body: Some(delete_options()),
+                // As the original publishes it for definitions.
+                parameters: match self.resource.strategic {
+                    true => parameters::delete_collection(),
+                    false => parameters::list(),
+                },
+                body: self.resource.strategic.then(|| self.delete_options()),
                 responses: responses(&["200"], &self.objects(&reference(&format!("{META}.Status")))),
                 ..self.operation("", "", "deletecollection")
             };
@@ -211,7 +231,7 @@ impl Names<'_> {
             let answer = if whole { object.clone() } else { reference(&format!("{META}.Status")) };
             let deleted = Operation {
                 parameters: parameters::delete(),
-                body: Some(delete_options()),
+                body: Some(self.delete_options()),
                 responses: responses(&["200", "202"], &self.objects(&answer)),
                 ..self.operation("delete", "", "delete")
             };
@@ -230,18 +250,25 @@ impl Names<'_> {
     ) -> Item {
         let mut item = Item::default();
         let whole = self.objects(object);
+        let patched: &[&str] = if self.resource.strategic { &["200", "201"] } else { &["200"] };
         let operation =
             |verb: &str, action| Operation { of: of.clone(), ..self.operation(verb, suffix, action) };
         for verb in verbs {
             let done = match *verb {
                 "get" => {
-                    ("get", Operation { responses: responses(&["200"], &whole), ..operation("read", "get") })
+                    let parameters = if self.resource.strategic {
+                        Vec::new()
+                    } else {
+                        vec![parameters::resource_version()]
+                    };
+                    let responses = responses(&["200"], &whole);
+                    ("get", Operation { parameters, responses, ..operation("read", "get") })
                 }
                 "update" => (
                     "put",
                     Operation {
                         parameters: parameters::write(),
-                        body: Some(json!({"content": content(&["*/*"], object), "required": true})),
+                        body: Some(self.body(object)),
                         responses: responses(&["200", "201"], &whole),
                         ..operation("replace", "put")
                     },
@@ -251,7 +278,7 @@ impl Names<'_> {
                     Operation {
                         parameters: parameters::patch(),
                         body: Some(json!({"content": self.patches(), "required": true})),
-                        responses: responses(&["200", "201"], &whole),
+                        responses: responses(patched, &whole),
                         ..operation("patch", "patch")
                     },
                 ),
@@ -308,7 +335,7 @@ impl Names<'_> {
                 if subresource.verbs.contains(&"create") {
                     let created = Operation {
                         parameters: parameters::write(),
-                        body: Some(json!({"content": content(&["*/*"], &object), "required": true})),
+                        body: Some(self.body(&object)),
                         responses: responses(&["200", "201", "202"], &self.objects(&object)),
                         of,
                         ..self.operation("create", &suffix, "post")
@@ -356,10 +383,6 @@ impl Names<'_> {
             }
         }
     }
-}
-
-fn delete_options() -> Value {
-    json!({"content": content(&["*/*"], &reference(&format!("{META}.DeleteOptions")))})
 }
 
 impl Item {

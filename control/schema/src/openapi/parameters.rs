@@ -101,6 +101,10 @@ pub(super) fn options(resource: &Resource<'_>, subresource: &str) -> Vec<Value> 
     }
 }
 
+pub(super) fn resource_version() -> Value {
+    query("resourceVersion", "string")
+}
+
 /// Every path has this one, but those of connections.
 pub(super) fn pretty() -> Value {
     query("pretty", "string")

@@ -31,6 +31,11 @@ impl Schemas {
             if !seen.insert(id) || self.done.contains_key(&*of.name) {
                 continue;
             }
+            if let Some(published) = library.published(id) {
+                self.done.insert(of.name.to_string(), published.clone());
+                open.extend(library.find(&format!("{META}.ObjectMeta")));
+                continue;
+            }
             let mut writer = Writer { library, open: &mut open, whole: &whole, schemas: self };
             let mut schema = writer.of_struct(of);
             if whole.contains(&id) {

@@ -60,6 +60,26 @@ fn the_document_of_deployments_is_the_originals_without_its_prose() {
 }
 
 #[test]
+fn the_document_of_a_definition_is_the_originals_without_its_prose() {
+    let want: Value = serde_json::from_str(include_str!("testdata/things.json")).unwrap();
+    let mut written = want["components"]["schemas"]["io.test.v1.Thing"].clone();
+    written.as_object_mut().unwrap().remove("x-kubernetes-group-version-kind");
+    let schema = crate::crd::compile("test.io", "v1", "Thing", &written, false).schema;
+    let thing = Resource {
+        group: "test.io",
+        version: "v1",
+        kind: "Thing",
+        plural: "things",
+        namespaced: true,
+        verbs: vec!["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"],
+        schema: &schema,
+        strategic: false,
+        subresources: Vec::new(),
+    };
+    assert_within("", &want, &v3::document(&[thing], "1.36"));
+}
+
+#[test]
 fn everything_that_is_referred_to_is_there() {
     fn references<'v>(value: &'v Value, found: &mut Vec<&'v str>) {
         match value {

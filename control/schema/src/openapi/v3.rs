@@ -16,14 +16,20 @@ const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 pub fn document(resources: &[Resource<'_>], version: &str) -> Value {
     let paths = paths(resources);
     let schemas = schemas(resources, &paths);
+    let mut components = json!({"schemas": schemas.done});
+    let built_in = resources.iter().any(|resource| resource.strategic);
+    if built_in {
+        components["securitySchemes"] =
+            json!({"BearerToken": {"type": "apiKey", "name": "authorization", "in": "header"}});
+    }
     json!({
         "openapi": "3.0.0",
-        "info": {"title": "Kubernetes", "version": version},
-        "paths": paths,
-        "components": {
-            "schemas": schemas.done,
-            "securitySchemes": {"BearerToken": {"type": "apiKey", "name": "authorization", "in": "header"}},
+        "info": match built_in {
+            true => json!({"title": "Kubernetes", "version": version}),
+            false => json!({"title": "Kubernetes CRD Swagger", "version": "v0.1.0"}),
         },
+        "paths": paths,
+        "components": components,
     })
 }
 
@@ -65,6 +71,7 @@ fn schemas(resources: &[Resource<'_>], paths: &Map<String, Value>) -> Schemas {
                 Some(id) => schemas.add(&of.schema.library, id),
                 None => {
                     schemas.done.insert(list.clone(), list_of(&name));
+                    schemas.add(&meta, meta.find(&format!("{META}.ListMeta")).unwrap_or(of.schema.root));
                 }
             }
             kinds.insert(list, vec![(of.group, of.version, format!("{}List", of.kind))]);
