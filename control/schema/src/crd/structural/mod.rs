@@ -1,9 +1,11 @@
 //! What a schema in a CustomResourceDefinition must be: structural, so that every value has one known type.
 
-use super::regexes;
+mod nested;
+mod words;
+
 use apiclient_core::names::quoted;
 use apiclient_core::wire::Cause;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::build::{flag, text};
 use super::cel;
@@ -172,43 +174,6 @@ impl Checker {
         }
     }
 
-    /// Words that schemas of definitions may not have, and lists that make no sense.
-    fn words(&mut self, schema: &Value, path: &str, depth: usize) {
-        if depth > MAX_DEPTH {
-            return self.forbidden(path, "must not be nested deeper");
-        }
-        let of = text(schema, "type");
-        if !of.is_empty() && !TYPES.contains(&of) {
-            self.unsupported(&format!("{path}.type"), of, &TYPES);
-        }
-        if is_set(schema.get("uniqueItems")) {
-            let what = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic";
-            self.forbidden(&format!("{path}.uniqueItems"), what);
-        }
-        for name in ["$ref", "definitions", "dependencies", "patternProperties", "additionalItems", "id"] {
-            if is_set(schema.get(name)) {
-                self.forbidden(&format!("{path}.{name}"), &format!("{name} is not supported"));
-            }
-        }
-        let map_type = text(schema, "x-kubernetes-map-type");
-        if !matches!(map_type, "" | "atomic" | "granular") {
-            self.unsupported(&format!("{path}.x-kubernetes-map-type"), map_type, &["atomic", "granular"]);
-        }
-        self.lists(schema, path);
-        let others = format!("{path}.additionalProperties");
-        if is_set(schema.get("additionalProperties")) && properties(schema).next().is_some() {
-            self.forbidden(&others, "additionalProperties and properties are mutual exclusive");
-        }
-        for (name, property) in properties(schema) {
-            self.words(property, &format!("{path}.properties[{name}]"), depth + 1);
-        }
-        for (word, at) in [("items", format!("{path}.items")), ("additionalProperties", others)] {
-            if let Some(of) = schema.get(word).filter(|of| of.is_object()) {
-                self.words(of, &at, depth + 1);
-            }
-        }
-    }
-
     fn type_meta(&mut self, schema: &Value, level: Level, path: &str) {
         let property = |name: &str| schema.get("properties").and_then(|all| all.get(name));
         for name in ["kind", "apiVersion"] {
@@ -235,73 +200,6 @@ impl Checker {
         }
     }
 
-    fn lists(&mut self, schema: &Value, path: &str) {
-        let of = text(schema, "x-kubernetes-list-type");
-        let at = format!("{path}.x-kubernetes-list-type");
-        let keys_at = format!("{path}.x-kubernetes-list-map-keys");
-        let keys: Vec<&str> = match schema.get("x-kubernetes-list-map-keys").and_then(Value::as_array) {
-            Some(keys) => keys.iter().filter_map(Value::as_str).collect(),
-            None => Vec::new(),
-        };
-        if !matches!(of, "" | "atomic" | "set" | "map") {
-            return self.unsupported(&at, of, &["atomic", "set", "map"]);
-        }
-        if !of.is_empty() && text(schema, "type") != "array" {
-            let what = "must be array if x-kubernetes-list-type is specified";
-            match text(schema, "type") {
-                "" => self.required(&format!("{path}.type"), what),
-                other => self.invalid(&format!("{path}.type"), &quoted(other), what),
-            }
-        }
-        if !keys.is_empty() && of != "map" {
-            match of {
-                "" => self.required(&at, "must be map if x-kubernetes-list-map-keys is non-empty"),
-                other => self.invalid(
-                    &at,
-                    &quoted(other),
-                    "must be map if x-kubernetes-list-map-keys is non-empty",
-                ),
-            }
-        }
-        let items = schema.get("items").unwrap_or(&Value::Null);
-        match of {
-            "set" => {
-                let whole = match text(items, "type") {
-                    "object" => (text(items, "x-kubernetes-map-type"), "x-kubernetes-map-type"),
-                    "array" => (text(items, "x-kubernetes-list-type"), "x-kubernetes-list-type"),
-                    _ => return,
-                };
-                if whole.0 != "atomic" && !(whole.1 == "x-kubernetes-list-type" && whole.0.is_empty()) {
-                    let shown = if whole.0.is_empty() { "null".to_owned() } else { quoted(whole.0) };
-                    let what = "must be atomic as item of a list with x-kubernetes-list-type=set";
-                    self.invalid(&format!("{path}.items.{}", whole.1), &shown, what);
-                }
-            }
-            "map" => {
-                if keys.is_empty() {
-                    return self.required(&keys_at, "must not be empty if x-kubernetes-list-type is map");
-                }
-                let of_items = |name: &str| items.get("properties").and_then(|all| all.get(name));
-                if keys.iter().any(|key| of_items(key).is_none()) {
-                    let shown = Value::from(keys.clone()).to_string();
-                    return self.invalid(&keys_at, &shown, "entries must all be names of item properties");
-                }
-                let required = items.get("required").and_then(Value::as_array);
-                for key in keys {
-                    let must = required.is_some_and(|names| names.iter().any(|name| name == key));
-                    if !must && of_items(key).and_then(|of| of.get("default")).is_none() {
-                        self.required(
-                            &format!("{path}.items.properties[{key}].default"),
-                            "this property is in x-kubernetes-list-map-keys, so it must have a default or be a \
-                             required property",
-                        );
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-
     fn rules(&mut self, schema: &Value, path: &str) {
         for (n, rule) in schemas(schema, "x-kubernetes-validations") {
             let at = format!("{path}.x-kubernetes-validations[{n}]");
@@ -321,128 +219,6 @@ impl Checker {
             if !field.is_empty() && !path_exists(field, schema) {
                 self.invalid(&format!("{at}.fieldPath"), &quoted(field), "must be a valid path");
             }
-        }
-    }
-
-    /// What constrains values: bounds, and schemas under `allOf` and the like.
-    fn values(&mut self, schema: &Value, path: &str, depth: usize) {
-        let alternatives = |schemas: Option<&Value>| {
-            let types: Vec<&str> = match schemas.and_then(Value::as_array) {
-                Some(all) if all.iter().all(|one| one.as_object().is_some_and(|one| one.len() == 1)) => {
-                    all.iter().map(|one| text(one, "type")).collect()
-                }
-                _ => Vec::new(),
-            };
-            types == ["integer", "string"]
-        };
-        let int_or_string = flag(schema, "x-kubernetes-int-or-string");
-        for word in ["anyOf", "allOf", "oneOf"] {
-            if word == "anyOf" && int_or_string && alternatives(schema.get("anyOf")) {
-                continue;
-            }
-            for (n, nested) in schemas(schema, word) {
-                let excused = word == "allOf" && n == 0 && int_or_string && alternatives(nested.get("anyOf"));
-                if !excused {
-                    self.nested(nested, &format!("{path}.{word}[{n}]"), depth + 1);
-                }
-            }
-        }
-        if let Some(not) = schema.get("not") {
-            self.nested(not, &format!("{path}.not"), depth + 1);
-        }
-        let pattern = text(schema, "pattern");
-        if !pattern.is_empty() && regexes::compile(pattern).is_err() {
-            let what = match pattern {
-                "(" => "error parsing regexp: missing closing ): `(`".to_owned(),
-                other => format!("error parsing regexp: invalid or unsupported Perl syntax: `{other}`"),
-            };
-            self.invalid(
-                &format!("{path}.pattern"),
-                &quoted(pattern),
-                &format!("must be a valid regular expression, but isn't: {what}"),
-            );
-        }
-    }
-
-    fn nested(&mut self, schema: &Value, path: &str, depth: usize) {
-        if depth > MAX_DEPTH {
-            return self.forbidden(path, "must not be nested deeper");
-        }
-        self.values(schema, path, depth);
-        if let Some(items) = schema.get("items") {
-            self.nested(items, &format!("{path}.items"), depth + 1);
-        }
-        for (name, property) in properties(schema) {
-            self.nested(property, &format!("{path}.properties[{name}]"), depth + 1);
-        }
-        let words: &[(&str, &str)] = &[
-            ("type", "must be empty to be structural"),
-            ("additionalProperties", "must be undefined to be structural"),
-            ("default", "must be undefined to be structural"),
-            ("title", "must be empty to be structural"),
-            ("description", "must be empty to be structural"),
-            ("nullable", "must be false to be structural"),
-            ("x-kubernetes-preserve-unknown-fields", "must be false to be structural"),
-            ("x-kubernetes-embedded-resource", "must be false to be structural"),
-            ("x-kubernetes-int-or-string", "must be false to be structural"),
-            ("x-kubernetes-list-map-keys", "must be empty to be structural"),
-            ("x-kubernetes-list-type", "must be undefined to be structural"),
-            ("x-kubernetes-map-type", "must be undefined to be structural"),
-            ("x-kubernetes-validations", "must be empty to be structural"),
-        ];
-        for (word, what) in words {
-            if is_set(schema.get(*word)) {
-                self.forbidden(&format!("{path}.{word}"), what);
-            }
-        }
-        if schema.get("properties").and_then(|all| all.get("metadata")).is_some() {
-            self.forbidden(
-                &format!("{path}.properties[metadata]"),
-                "must not be specified in a nested context",
-            );
-        }
-    }
-
-    /// What nested schemas speak of must be described by the structural one.
-    fn complete(&mut self, nested: &Value, schema: &Value, at: &str, path: &str, depth: usize) {
-        if depth > MAX_DEPTH {
-            return;
-        }
-        for word in ["allOf", "anyOf", "oneOf"] {
-            for (n, one) in schemas(nested, word) {
-                self.complete_part(one, schema, at, &format!("{path}.{word}[{n}]"), depth + 1);
-            }
-        }
-        if let Some(not) = nested.get("not") {
-            self.complete_part(not, schema, at, &format!("{path}.not"), depth + 1);
-        }
-    }
-
-    fn complete_part(&mut self, nested: &Value, schema: &Value, at: &str, path: &str, depth: usize) {
-        if depth > MAX_DEPTH {
-            return;
-        }
-        self.complete(nested, schema, at, path, depth);
-        let mut part = |word: String, nested: &Value, schema: Option<&Value>| match schema {
-            None => {
-                self.required(&format!("{at}.{word}"), &format!("because it is defined in {path}.{word}"))
-            }
-            Some(schema) => {
-                self.complete_part(
-                    nested,
-                    schema,
-                    &format!("{at}.{word}"),
-                    &format!("{path}.{word}"),
-                    depth + 1,
-                );
-            }
-        };
-        if let Some(items) = nested.get("items") {
-            part("items".to_owned(), items, schema.get("items"));
-        }
-        let all: Option<&Map<String, Value>> = schema.get("properties").and_then(Value::as_object);
-        for (name, property) in properties(nested) {
-            part(format!("properties[{name}]"), property, all.and_then(|all| all.get(name)));
         }
     }
 }
