@@ -155,19 +155,41 @@ fn owners(owners: &At<'_>) -> Errors {
             }
         }
         if (version.text(), owner.get("kind").text()) == ("v1", "Event") {
-            errors.push(owner.invalid("/v1, Kind=Event is disallowed from being an owner"));
+            let detail = "/v1, Kind=Event is disallowed from being an owner";
+            let list = Value::Array(vec![owner.value.clone()]);
+            let one = shown(&At::new(&list, owner.path.clone()));
+            let one = one.trim_start_matches('[').trim_end_matches(']');
+            errors.push(FieldError::invalid_shown(&owner.path, one, detail));
         }
         if owner.get("controller").is_true() {
             let this = format!("{}/{}", owner.get("kind").text(), owner.get("name").text());
             match &controller {
                 None => controller = Some(this),
-                Some(first) => errors.push(owners.invalid(&format!(
+                Some(first) => errors.push(FieldError::invalid_shown(&owners.path, &shown(owners), &format!(
                     "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {this}"
                 ))),
             }
         }
     }
     errors
+}
+
+/// Owners as the original shows them, their fields in the order of its struct.
+fn shown(owners: &At<'_>) -> String {
+    let one = |owner: At<'_>| {
+        let fields = ["apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion"];
+        let mut members: Vec<(&str, String)> = Vec::new();
+        for field in fields {
+            let value = owner.get(field);
+            if !value.is_absent() {
+                members.push((field, value.value.to_string()));
+            } else if !matches!(field, "controller" | "blockOwnerDeletion") {
+                members.push((field, crate::shown::text(&value)));
+            }
+        }
+        crate::shown::fields(&members)
+    };
+    crate::shown::list(&owners.items().map(one).collect::<Vec<_>>())
 }
 
 fn finalizers(finalizers: &At<'_>) -> Errors {

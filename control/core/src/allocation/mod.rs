@@ -104,7 +104,7 @@ pub fn prepare_create(service: &mut Value, families: &[Family]) -> Result<Plan, 
     }
     families::default(service, None, families)?;
     let mut plan = Plan { addresses: wish_addresses(service), ..Plan::default() };
-    plan.ports = wish_ports(service, &Default::default());
+    plan.ports = wish_ports(service, None);
     if needs_health_check(service) {
         plan.ports.push(health_wish(service));
     }
@@ -130,7 +130,7 @@ pub fn prepare_update(service: &mut Value, old: &Value, families: &[Family]) -> 
         ports.iter().filter_map(|port| u16::try_from(*port).ok()).collect()
     };
     if with_ports(service) {
-        plan.ports = wish_ports(service, &had);
+        plan.ports = wish_ports(service, Some(&had));
         plan.release_ports = as_ports(&had.difference(&node_ports(service)).copied().collect());
     } else if with_ports(old) {
         plan.release_ports = as_ports(&had);
@@ -208,8 +208,9 @@ fn update_addresses(service: &Value, old: &Value, plan: &mut Plan) {
     }
 }
 
-/// Node ports that are not the service's yet. Ports of one number share theirs, where only their protocols differ.
-fn wish_ports(service: &Value, had: &std::collections::BTreeSet<i64>) -> Vec<PortWish> {
+/// Node ports that are not the service's yet. At creation (`had` is `None`) ports of one number share theirs, where only
+/// their protocols differ.
+fn wish_ports(service: &Value, had: Option<&std::collections::BTreeSet<i64>>) -> Vec<PortWish> {
     let allocates = is_type(service, "NodePort")
         || (is_type(service, "LoadBalancer")
             && at(service, &["spec", "allocateLoadBalancerNodePorts"]) == true);
@@ -218,7 +219,7 @@ fn wish_ports(service: &Value, had: &std::collections::BTreeSet<i64>) -> Vec<Por
     }
     let ports = list(service, &["spec", "ports"]);
     let number = |port: &Value| at(port, &["port"]).as_i64().unwrap_or_default();
-    let created = had.is_empty();
+    let created = had.is_none();
     let mut wishes: Vec<(i64, PortWish)> = Vec::new();
     for (place, port) in ports.iter().enumerate() {
         let own = node_port(port);
@@ -236,12 +237,12 @@ fn wish_ports(service: &Value, had: &std::collections::BTreeSet<i64>) -> Vec<Por
             own => Some(own),
         };
         let same = wishes.iter_mut().find(|(of, wish)| match asked {
-            Some(asked) => wish.wanted.map(i64::from) == Some(asked),
+            Some(asked) => wish.wanted.map(i64::from) == Some(asked) && (!created || *of == number(port)),
             None => created && *of == number(port),
         });
         match (asked, same) {
             (_, Some((_, wish))) => wish.shared_by.push(place),
-            (Some(asked), None) if had.contains(&asked) => {}
+            (Some(asked), None) if had.is_some_and(|had| had.contains(&asked)) => {}
             (asked, None) => {
                 let wanted = asked.and_then(|port| u16::try_from(port).ok());
                 wishes.push((number(port), PortWish { place: Some(place), wanted, shared_by: Vec::new() }));

@@ -174,7 +174,11 @@ fn json(data: &At<'_>, key: &str) -> Errors {
             let before = bytes.split(|byte| *byte == b'\n').take(error.line() - 1).map(|line| line.len() + 1);
             let place = before.sum::<usize>() + error.column().saturating_sub(1);
             let found = char::from(bytes.get(place).copied().unwrap_or_default());
-            format!("invalid character {found:?} looking for beginning of value")
+            let where_it_is = match error.to_string().starts_with("trailing characters") {
+                true => "after top-level value",
+                false => "looking for beginning of value",
+            };
+            format!("invalid character {found:?} {where_it_is}")
         }
     };
     vec![FieldError::invalid(&path, &Value::from("<secret contents redacted>"), &detail)]

@@ -12,6 +12,7 @@ use crate::field::{FieldError, Path};
 use crate::kind::{Context, Strategy};
 use crate::kinds::status::is_status;
 use crate::metadata::IMMUTABLE;
+use crate::shown;
 use crate::table::BuiltIn;
 
 #[derive(Debug)]
@@ -90,13 +91,27 @@ fn spec(spec: &At<'_>) -> Errors {
         errors.extend(scope_expression(&expression, &expressions.path));
         let unfit = limited.iter().filter(|name| !fits(scope.text(), name));
         errors.extend(unfit.map(|_| {
-            FieldError::invalid(&expressions.path, selector.value, "unsupported scope applied to resource")
+            let detail = "unsupported scope applied to resource";
+            FieldError::invalid_shown(&expressions.path, &shown_selector(&expressions), detail)
         }));
         selected.push(scope.text());
     }
     let shown = At::new(scopes.value, expressions.path.clone());
     errors.extend(conflicts(&selected, &shown));
     errors
+}
+
+/// As the original shows its internal form.
+fn shown_selector(expressions: &At<'_>) -> String {
+    let one = |expression: At<'_>| {
+        shown::fields(&[
+            ("ScopeName", shown::text(&expression.get("scopeName"))),
+            ("Operator", shown::text(&expression.get("operator"))),
+            ("Values", shown::any(&expression.get("values"))),
+        ])
+    };
+    let all: Vec<String> = expressions.items().map(one).collect();
+    shown::fields(&[("MatchExpressions", shown::list(&all))])
 }
 
 /// The original's paths here are those of the list of expressions.

@@ -24,6 +24,9 @@ pub fn pod(pod: &mut Value) {
     }
     pod_resources(own);
     default(own, "enableServiceLinks", true);
+    if at(own, &["terminationGracePeriodSeconds"]).as_i64().is_some_and(|seconds| seconds < 0) {
+        set(own, "terminationGracePeriodSeconds", 1);
+    }
     if at(own, &["hostNetwork"]) == true {
         for list in ["containers", "initContainers"] {
             for port in items(own, list).flat_map(|container| items(container, "ports")) {

@@ -57,9 +57,9 @@ impl Strategy for Pod {
         }
     }
 
-    fn prepare_create(&self, object: &mut Value, _context: &Context<'_>) {
+    fn prepare_create(&self, object: &mut Value, context: &Context<'_>) {
         crate::edit::set_generation(object, 1);
-        prepare::create(object);
+        prepare::create(object, context.now);
     }
 
     fn prepare_update(&self, new: &mut Value, old: &Value, context: &Context<'_>) {

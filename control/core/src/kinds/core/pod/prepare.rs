@@ -1,5 +1,8 @@
 //! What creating a pod changes in it: its first status, selectors that take labels from the pod, fields for old annotations.
 
+use std::time::SystemTime;
+
+use apiclient_core::time;
 use serde_json::{Value, json};
 
 use super::annotations::APP_ARMOR;
@@ -8,11 +11,11 @@ use crate::at::At;
 use crate::edit::{at, child, existing, items, list, remove, semantic_eq, set, text};
 use crate::field::Path;
 
-pub fn create(pod: &mut Value) {
+pub fn create(pod: &mut Value, now: SystemTime) {
     let class = requests::qos_class(at(pod, &["spec"]));
     let mut status = json!({"phase": "Pending", "qosClass": class});
     if !list(pod, &["spec", "schedulingGates"]).is_empty() {
-        status["conditions"] = json!([{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
+        status["conditions"] = json!([{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "lastTransitionTime": time::seconds(now),
             "message": "Scheduling is blocked due to non-empty scheduling gates"}]);
     }
     set(pod, "status", status);
@@ -73,8 +76,9 @@ pub fn drop_disabled(spec: &mut Value) {
     remove(spec, "schedulingGroup");
     for containers in defaults::CONTAINERS {
         for container in items(spec, containers) {
-            if let Some(lifecycle) = existing(container, "lifecycle") {
-                remove(lifecycle, "stopSignal");
+            if let Some(lifecycle) = existing(container, "lifecycle")
+                && lifecycle.as_object_mut().is_some_and(|hooks| hooks.remove("stopSignal").is_some())
+            {
                 if lifecycle.as_object().is_some_and(serde_json::Map::is_empty) {
                     remove(container, "lifecycle");
                 }

@@ -35,7 +35,8 @@ pub fn pod(pod: &Pod<'_>) -> Errors {
     errors.extend(os::windows_options(&at.get("windowsOptions")));
     errors.extend(app_armor(&at.get("appArmorProfile")));
     errors.extend(optional(&at.get("supplementalGroupsPolicy"), &["Merge", "Strict"]));
-    errors.extend(optional(&at.get("seLinuxChangePolicy"), &["MountOption", "Recursive"]));
+    // The other policy, MountOption, is not served by default in 1.36.
+    errors.extend(optional(&at.get("seLinuxChangePolicy"), &["Recursive"]));
     errors
 }
 

@@ -1,0 +1,263 @@
+//! What kube-apiserver 1.36.3 answered to requests about the kinds of the core group, asked of ours.
+//!
+//! The cases are data (`cases/core.json`, one a line): an object to create, or an old one and what shall replace it, and the
+//! answer: the object with its defaults, or what is wrong with it. The original was asked with `dryRun=All`.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::{Duration, UNIX_EPOCH};
+
+use control_core::access::User;
+use control_core::allocation::{self, Family};
+use control_core::edit;
+use control_core::kind::{Context, Kind, Subresource};
+use control_core::{kinds, lifecycle};
+use control_schema::{builtin, codec, defaults};
+use serde_json::{Value, json};
+
+const CASES: &str = include_str!("cases/core.json");
+
+/// Where ours differs on purpose: a part of what a case is about, and why.
+const DIFFERENT: &[(&str, &str)] = &[
+    (
+        "capacity is {}",
+        "objects in work do not tell an empty map from an absent one: the message shows null, not {}",
+    ),
+    (
+        "container.apparmor.security.beta.kubernetes.io/c\": \"unconf",
+        "no warning: after the annotation became a field nobody knows whether the client set both",
+    ),
+];
+
+struct Answer {
+    code: u16,
+    object: Value,
+    causes: Vec<String>,
+    message: String,
+    warnings: Vec<String>,
+}
+
+fn decode(kind: &Kind, object: &Value) -> Value {
+    let schema = &kind.stored().schema;
+    let bytes = serde_json::to_vec(object).expect("JSON");
+    let mut object = codec::json::decode(schema, &bytes).expect("a case's object decodes").value;
+    defaults::apply(schema, &mut object);
+    kind.strategy.set_defaults(&mut object);
+    object
+}
+
+fn ask(kind: &Kind, case: &Value) -> Answer {
+    let subresource = match case["subresource"].as_str() {
+        Some("status") => Some(Subresource::Status),
+        Some("ephemeralcontainers") => Some(Subresource::EphemeralContainers),
+        Some("resize") => Some(Subresource::Resize),
+        _ => None,
+    };
+    let user = User { name: "admin".to_owned(), ..User::default() };
+    let context = Context {
+        now: UNIX_EPOCH + Duration::from_secs(1_800_000_000),
+        namespace: if kind.namespaced { "default" } else { "" },
+        subresource,
+        user: &user,
+    };
+    let old = case.get("old").map(|old| decode(kind, old));
+    let mut object = decode(kind, case.get("create").or(case.get("update")).expect("an object"));
+    let result = reserve(kind, &mut object, old.as_ref(), subresource).and_then(|()| match &old {
+        None => {
+            if edit::text(&object, &["metadata", "name"]).is_empty()
+                && let Some(prefix) = object.pointer("/metadata/generateName").cloned()
+            {
+                object["metadata"]["name"] = json!(format!("{}x", prefix.as_str().unwrap_or_default()));
+            }
+            lifecycle::before_create(kind, &mut object, &context)
+        }
+        Some(old) => lifecycle::before_update(kind, &mut object, old, &context),
+    });
+    let code = if old.is_some() { 200 } else { 201 };
+    match result {
+        Ok(warnings) => {
+            if kind.kind == "Service" {
+                allocation::families::default_on_read(&mut object, Family::V4);
+            }
+            let bytes = codec::json::encode(&kind.stored().schema, &object);
+            let mut object: Value = serde_json::from_slice(&bytes).expect("JSON");
+            strip(&mut object);
+            Answer { code, object, causes: Vec::new(), message: String::new(), warnings }
+        }
+        Err(status) => {
+            let causes = status.details.iter().flat_map(|details| &details.causes);
+            let causes =
+                causes.map(|cause| format!("{} {}: {}", cause.reason, cause.field, cause.message)).collect();
+            let message = status.message;
+            Answer { code: status.code, object: Value::Null, causes, message, warnings: Vec::new() }
+        }
+    }
+}
+
+/// What the server does for services before all else. A dry run reserves nothing and shows the network's own address.
+fn reserve(
+    kind: &Kind,
+    object: &mut Value,
+    old: Option<&Value>,
+    subresource: Option<Subresource>,
+) -> Result<(), apiclient_core::wire::Status> {
+    if kind.kind != "Service" || subresource.is_some() {
+        return Ok(());
+    }
+    let range = allocation::addresses::AddressRange::new(IpAddr::from([10, 96, 0, 0]), 16).expect("a range");
+    let name = edit::text(object, &["metadata", "name"]).to_owned();
+    let refuse = |errors: &[_]| control_core::refusal::invalid(kind, &name, errors);
+    let plan = match old {
+        None => allocation::prepare_create(object, &[Family::V4]),
+        Some(old) => allocation::prepare_update(object, old, &[Family::V4]),
+    };
+    let plan = plan.map_err(|errors| refuse(&errors))?;
+    let mut addresses = Vec::new();
+    for wish in &plan.addresses {
+        if let Some(wanted) = wish.wanted {
+            range
+                .check(wanted, &BTreeSet::new())
+                .map_err(|why| refuse(&[allocation::address_refused(object, wanted, &why.to_string())]))?;
+        }
+        addresses.push(wish.wanted.unwrap_or(range.network()));
+    }
+    // A dry run does not look at the range of ports, but at what the service itself asks for twice.
+    let mut given: Vec<u16> = Vec::new();
+    for wish in &plan.ports {
+        if let (Some(place), Some(wanted)) = (wish.place, wish.wanted)
+            && given.contains(&wanted)
+        {
+            let why = allocation::ports::PortError::Taken.to_string();
+            return Err(refuse(&[allocation::port_refused(place, wanted, &why)]));
+        }
+        given.push(wish.wanted.unwrap_or(31_000));
+    }
+    plan.fill(object, &addresses, &given);
+    Ok(())
+}
+
+/// What differs in each answer.
+fn strip(object: &mut Value) {
+    if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
+        for field in ["uid", "creationTimestamp", "managedFields", "resourceVersion", "selfLink"] {
+            metadata.remove(field);
+        }
+        if metadata.contains_key("generateName") {
+            metadata.remove("name");
+        }
+    }
+    if let Some(status) = object.get_mut("status").and_then(Value::as_object_mut) {
+        status.remove("lastPhaseTransitionTime");
+        for condition in status.get_mut("conditions").and_then(Value::as_array_mut).into_iter().flatten() {
+            edit::remove(condition, "lastTransitionTime");
+        }
+    }
+    // Which port is free is not decided here.
+    for port in object.pointer_mut("/spec/ports").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(port) = port.as_object_mut()
+            && port.contains_key("nodePort")
+        {
+            port.insert("nodePort".to_owned(), json!("some"));
+        }
+    }
+    if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut)
+        && spec.contains_key("healthCheckNodePort")
+    {
+        spec.insert("healthCheckNodePort".to_owned(), json!("some"));
+    }
+}
+
+/// Field, value here, value there.
+fn differences(path: &str, ours: &Value, theirs: &Value, found: &mut Vec<String>) {
+    match (ours, theirs) {
+        (Value::Object(a), Value::Object(b)) => {
+            let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+            for key in keys {
+                let (a, b) = (a.get(key).unwrap_or(&Value::Null), b.get(key).unwrap_or(&Value::Null));
+                differences(&format!("{path}.{key}"), a, b, found);
+            }
+        }
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            for (n, (a, b)) in a.iter().zip(b).enumerate() {
+                differences(&format!("{path}[{n}]"), a, b, found);
+            }
+        }
+        (a, b) if a == b => {}
+        (a, b) => found.push(format!("    {path}: ours {a}, theirs {b}")),
+    }
+}
+
+/// A message that lists what changed is equal up to that list.
+fn cut(message: &str) -> String {
+    message.split('\n').next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn objects_are_defaulted_and_refused_as_kube_apiserver_does() {
+    let cases: Vec<Value> = serde_json::from_str(CASES).expect("the cases are JSON");
+    let all = kinds::all(&builtin::library());
+    let mut wrong = Vec::new();
+    for case in &cases {
+        let why = case["why"].as_str().expect("a name");
+        let object = case.get("create").or(case.get("update")).expect("an object");
+        let kind = all.iter().find(|kind| kind.group.is_empty() && object["kind"] == *kind.kind);
+        let kind = kind.unwrap_or_else(|| panic!("{why}: no such kind"));
+        if DIFFERENT.iter().any(|(part, _)| why.contains(part)) {
+            continue;
+        }
+        let ours = ask(kind, case);
+        let answer = &case["answer"];
+        let mut found = Vec::new();
+        if answer["code"] != ours.code {
+            found.push(format!(
+                "    code: ours {}, theirs {} {}",
+                ours.code, answer["code"], answer["message"]
+            ));
+        }
+        let cause = |cause: &Value| {
+            let part = |n: usize| cause[n].as_str().unwrap_or_default().to_owned();
+            cut(&format!("{} {}: {}", part(0), part(1), part(2)))
+        };
+        let mut theirs: Vec<String> = answer["causes"].as_array().into_iter().flatten().map(cause).collect();
+        let mut causes: Vec<String> = ours.causes.iter().map(|cause| cut(cause)).collect();
+        // The original goes through maps in any order.
+        theirs.sort();
+        causes.sort();
+        if theirs != causes {
+            found.extend(
+                causes.iter().filter(|cause| !theirs.contains(cause)).map(|c| format!("    only ours: {c}")),
+            );
+            found.extend(
+                theirs
+                    .iter()
+                    .filter(|cause| !causes.contains(cause))
+                    .map(|c| format!("    only theirs: {c}")),
+            );
+            if found.is_empty() {
+                found.push(format!("    how often: ours {} theirs {}", causes.len(), theirs.len()));
+            }
+        } else if causes.len() == 1 && answer["message"].as_str().map(cut) != Some(cut(&ours.message)) {
+            found.push(format!("    message: ours {}, theirs {}", ours.message, answer["message"]));
+        }
+        if let (Some(theirs), false) = (answer.get("object"), ours.object.is_null()) {
+            let mut theirs = theirs.clone();
+            strip(&mut theirs);
+            differences("", &ours.object, &theirs, &mut found);
+        }
+        // That a version of a kind is deprecated is the server's to say.
+        let warnings: Vec<&str> = answer["warnings"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .filter(|warning| !warning.starts_with("v1 Endpoints is deprecated"))
+            .collect();
+        if ours.code < 300 && warnings != ours.warnings {
+            found.push(format!("    warnings: ours {:?}, theirs {warnings:?}", ours.warnings));
+        }
+        if !found.is_empty() {
+            wrong.push(format!("{why}\n{}", found.join("\n")));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {} cases differ:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+}
