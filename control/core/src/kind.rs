@@ -80,6 +80,8 @@ pub struct Traits {
     pub returns_deleted: bool,
     /// Only `create`: the answer is the object with a status (reviews).
     pub only_create: bool,
+    /// Stored as JSON, also where others are stored as protobuf (definitions, aggregated groups).
+    pub json: bool,
     /// Seconds after which an object goes by itself (events: 3600).
     pub ttl: Option<u32>,
 }

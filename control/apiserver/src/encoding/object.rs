@@ -42,15 +42,15 @@ fn decode_bytes(served: &Served, bytes: &[u8]) -> Result<Value, codec::DecodeErr
         true => codec::protobuf::open(bytes)?.api_version.to_owned(),
         false => api_version_of_json(bytes),
     };
-    let name = version.rsplit('/').next().unwrap_or_default();
-    let from = kind.version(name).unwrap_or_else(|| kind.stored());
+    let named = kind.versions.iter().find(|own| kind.api_version(own) == version);
+    let from = named.unwrap_or_else(|| kind.stored());
     let decoded = match enveloped {
         true => codec::protobuf::decode(&from.schema, bytes)?,
         false => codec::json::decode(&from.schema, bytes)?,
     };
     let mut object = decoded.value;
     defaults::apply(&from.schema, &mut object);
-    Ok(to_storage(served, object, name))
+    Ok(to_storage(served, object, &from.name))
 }
 
 fn api_version_of_json(bytes: &[u8]) -> String {
@@ -98,7 +98,7 @@ pub fn for_storage(served: &Served, object: &Value, json: bool) -> Bytes {
         edit::remove(metadata, "resourceVersion");
     }
     let schema = &kind.stored().schema;
-    let bytes = if json || served.offer == crate::negotiation::Offer::Text {
+    let bytes = if json || kind.traits.json || served.offer == crate::negotiation::Offer::Text {
         let mut bytes = codec::json::encode(schema, &object);
         bytes.push(b'\n');
         bytes

@@ -90,10 +90,7 @@ impl Table {
         let mut groups: BTreeMap<String, Group> = BTreeMap::new();
         for kind in kinds {
             let group = groups.entry(kind.group.to_string()).or_default();
-            for (nth, version) in kind.versions.iter().enumerate() {
-                if of_core(&version.name).is_some() {
-                    continue;
-                }
+            for (nth, version) in kind.versions.iter().enumerate().filter(|(_, own)| own.is_served()) {
                 let served = Arc::new(Served::new(&kind, nth));
                 let known = group.versions.iter().position(|own| own.name == version.name);
                 let place = known.unwrap_or_else(|| {
@@ -133,7 +130,7 @@ impl Table {
     pub fn kinds(&self) -> impl Iterator<Item = &Arc<Served>> {
         let versions = self.groups.values().flat_map(|group| &group.versions);
         let all = versions.flat_map(|version| version.resources.values());
-        all.filter(|served| served.version == served.kind.storage_version)
+        all.filter(|served| served.stands_for_its_kind())
     }
 
     /// The kind whose plural and group are joined as refusals have them: `pods`, `deployments.apps`.
@@ -141,13 +138,8 @@ impl Table {
         let (plural, group) = qualified.split_once('.').unwrap_or((qualified, ""));
         let versions = &self.groups.get(group)?.versions;
         let mut all = versions.iter().filter_map(|version| version.resources.get(plural));
-        all.find(|served| served.version == served.kind.storage_version)
+        all.find(|served| served.stands_for_its_kind())
     }
-}
-
-/// The core group's version that a kind of another group is stored in (`/v1`: events). It is served by the core group alone.
-fn of_core(version: &str) -> Option<&str> {
-    version.strip_prefix('/')
 }
 
 /// Stable versions before beta ones before alpha ones, newer ones first (apimachinery's `version.CompareKubeAwareVersionStrings`).
@@ -194,17 +186,18 @@ impl Served {
         self.offer == Offer::All
     }
 
+    /// One served version of each kind does: that of storage, or where it is not served the preferred one.
+    fn stands_for_its_kind(&self) -> bool {
+        self.is_stored() || (self.version == 0 && !self.kind.stored().is_served())
+    }
+
     pub fn is_stored(&self) -> bool {
         self.version == self.kind.storage_version
     }
 
     /// `apps/v1`: of the version that is stored.
     pub fn stored_api_version(&self) -> String {
-        let name = &self.kind.stored().name;
-        if let Some(core) = of_core(name) {
-            return core.to_owned();
-        }
-        if self.kind.group.is_empty() { name.to_string() } else { format!("{}/{name}", self.kind.group) }
+        self.kind.api_version(self.kind.stored())
     }
 
     /// What the keys of a namespace's objects begin with; of all, for the empty namespace.

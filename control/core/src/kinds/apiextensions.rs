@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::entry::Group;
 use super::status;
 use crate::edit::{at, child, default, default_text, existing, list, remove, restore, set, text};
-use crate::kind::{Context, Kind, Subresource};
+use crate::kind::{Context, Kind, Subresource, Traits};
 
 pub fn kinds(library: &Arc<Library>) -> Vec<Kind> {
     let group = Group {
@@ -25,6 +25,7 @@ pub fn kinds(library: &Arc<Library>) -> Vec<Kind> {
             .category("api-extensions")
             .stored_under("apiextensions.k8s.io/customresourcedefinitions")
             .subresources(&[Subresource::Status])
+            .traits(Traits { json: true, ..Traits::default() })
             .strategy(Strategy)
             .into(),
     ]

@@ -11,7 +11,7 @@ use super::{cells, status};
 use crate::at::{At, Errors};
 use crate::edit::{at, default, existing, list, remove, restore, set, text};
 use crate::field::{FieldError, quote};
-use crate::kind::{Context, Kind, NameRule, Subresource};
+use crate::kind::{Context, Kind, NameRule, Subresource, Traits};
 use crate::table::BuiltIn;
 use crate::{ages, names};
 
@@ -28,6 +28,7 @@ pub fn kinds(library: &Arc<Library>) -> Vec<Kind> {
             .category("api-extensions")
             .stored_under("apiregistration.k8s.io/apiservices")
             .subresources(&[Subresource::Status])
+            .traits(Traits { json: true, ..Traits::default() })
             .columns(COLUMNS, row)
             .strategy(Strategy)
             .into(),

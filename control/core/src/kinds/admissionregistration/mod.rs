@@ -21,6 +21,9 @@ mod policy;
 mod rules;
 mod webhook;
 
+/// What 1.36 stores mutating policies in, so that 1.35 can read them. It has the same fields.
+const BETA: &str = "admissionregistration.k8s.io/v1beta1";
+
 pub fn kinds(library: &Arc<Library>) -> Vec<Kind> {
     let group = Group {
         library,
@@ -31,10 +34,12 @@ pub fn kinds(library: &Arc<Library>) -> Vec<Kind> {
     let entry = |kind, plural| group.cluster_kind(kind, plural).category("api-extensions");
     vec![
         entry("MutatingAdmissionPolicy", "mutatingadmissionpolicies")
+            .stored_elsewhere(BETA, "io.k8s.api.admissionregistration.v1beta1.MutatingAdmissionPolicy")
             .columns(MUTATING, |policy, now| policy_row(policy, "mutations", now))
             .strategy(policy::Strategy { mutating: true })
             .into(),
         entry("MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings")
+            .stored_elsewhere(BETA, "io.k8s.api.admissionregistration.v1beta1.MutatingAdmissionPolicyBinding")
             .columns(BINDING, binding_row)
             .strategy(binding::Strategy { mutating: true })
             .into(),
