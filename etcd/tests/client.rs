@@ -75,6 +75,11 @@ async fn ranges_have_limits_revisions_and_counts() {
     assert_eq!((counted.kvs.len(), counted.count), (0, 3));
     let keys = client.range(&Range { keys_only: true, limit: 0, ..range.clone() }).await.unwrap();
     assert!(keys.kvs.len() == 3 && keys.kvs.iter().all(|kv| kv.value.is_empty()));
+    let newer = Range { min_mod_revision: before, limit: 1, ..range.clone() };
+    let newer = client.range(&newer).await.unwrap();
+    assert_eq!((newer.kvs.len(), &newer.kvs[0].key[..], newer.count), (1, &b"a/1"[..], 3), "all are counted");
+    let none = Range { min_mod_revision: before + 2, ..range.clone() };
+    assert!(client.range(&none).await.unwrap().kvs.is_empty());
     let between = Range::of(Span::Between(b"a/2".to_vec(), b"b/1".to_vec()));
     assert_eq!(client.range(&between).await.unwrap().kvs.len(), 2);
     let found = client.get("a/1").await.unwrap().unwrap();
@@ -107,6 +112,12 @@ async fn a_transaction_does_the_one_branch_or_the_other() {
     assert!(!second.succeeded);
     let found = second.found().unwrap();
     assert_eq!((found.value.as_slice(), found.mod_revision), (&b"one"[..], first.header.revision));
+    let turn = |version| Txn {
+        when: vec![Compare::Version { key: b"key".to_vec(), is: version }],
+        ..Txn::default()
+    };
+    assert!(client.txn("look", Repeat::Safe, turn(1)).await.unwrap().succeeded);
+    assert!(!client.txn("look", Repeat::Safe, turn(2)).await.unwrap().succeeded);
     let delete = |revision| Txn {
         when: vec![Compare::mod_revision("key", revision)],
         then: vec![Op::Delete(b"key".to_vec())],
@@ -143,6 +154,8 @@ async fn errors_name_what_was_asked_and_no_flag_of_a_daemon() {
     assert!(long.to_string().starts_with("etcd failed to write key: "), "{long}");
     etcd.kill();
     let absent = client.get("key").await.unwrap_err();
+    let unsent = client.separate().connect().await.unwrap_err();
+    assert!(unsent.is_absence(), "{unsent}");
     assert!(absent.is_absence() && !absent.is_permanent() && absent.causes().is_empty());
     for error in [long, absent] {
         assert!(!error.to_string().contains("--"), "{error}");

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use etcd::{Client, Compare, EtcdError, Op, Repeat, Txn};
 
-const KEY: &str = "compact_rev_key";
+/// Its value is the revision up to which history was compacted last.
+pub(crate) const KEY: &str = "compact_rev_key";
 
 /// What a server knows between two attempts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

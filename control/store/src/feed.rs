@@ -10,13 +10,14 @@ use etcd::{Change, Client, EtcdError, Header, Range, Span, Watch, WatchError, Wa
 use tokio::time::sleep;
 
 use crate::keys::{Keys, behind};
+use crate::recall::recall;
 use crate::stored::Stored;
 use crate::view::{RawWrite, View};
 
 /// Keys in the first page of a list. Later pages grow or shrink towards [`PAGE_BYTES`]: etcd walks the index of all that
 /// is left for every page, so few pages are cheap, and large answers are not.
 const FIRST_PAGE: i64 = 500;
-const PAGE_BYTES: usize = 4 << 20;
+const PAGE_BYTES: usize = 2 << 20;
 const MOST_KEYS: i64 = 20_000;
 /// Waits before another attempt: first, and at most.
 const WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
@@ -24,6 +25,7 @@ const WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 /// Feeds the view for ever.
 pub(crate) async fn run(view: Arc<View>, client: Client, keys: Keys) {
     let mut backoff = Backoff::default();
+    let mut first = true;
     loop {
         let header = loop {
             match load(&view, &client, &keys).await {
@@ -35,7 +37,17 @@ pub(crate) async fn run(view: Arc<View>, client: Client, keys: Keys) {
             }
         };
         backoff = Backoff::default();
-        follow(&view, &client, &keys, header).await;
+        tokio::select! {
+            () = follow(&view, &client, &keys, header) => {}
+            // Beside the changes, which must not wait.
+            () = async {
+                // What is listed again is perhaps another history than the one that watchers know.
+                if std::mem::take(&mut first) {
+                    recall(&view, &client, &keys, header).await;
+                }
+                std::future::pending::<()>().await;
+            } => {}
+        }
     }
 }
 

@@ -15,6 +15,7 @@ mod feed;
 mod forms;
 mod fresh;
 mod keys;
+mod recall;
 mod settings;
 mod snapshot;
 mod store;

@@ -7,7 +7,7 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use control_store::{Change, Freshness, Store, Watcher, WriteError};
+use control_store::{Change, Freshness, Settings, Store, Watcher, WriteError};
 use etcd::{Client, Span, WatchEvent};
 use proptest::prelude::*;
 use support::*;
@@ -172,6 +172,10 @@ async fn history(client: &Client, kind: &str, upto: i64) -> History {
     }
 }
 
+fn history_of(history: &History, is_of: impl Fn(&str) -> bool) -> History {
+    history.iter().filter(|(key, _, _)| is_of(key)).cloned().collect()
+}
+
 fn replayed(history: &History, upto: i64) -> Objects {
     let mut objects = Objects::new();
     for (key, revision, value) in history.iter().filter(|(_, revision, _)| *revision <= upto) {
@@ -213,6 +217,7 @@ async fn run(etcd: &Etcd, stores: &[Store], case: usize, clients: Vec<Vec<Step>>
     for store in stores {
         store.register(&kind);
     }
+    let begin = stores[0].list(&kind, Freshness::Latest).await.unwrap().revision();
     let running: Vec<_> = clients
         .into_iter()
         .enumerate()
@@ -231,6 +236,10 @@ async fn run(etcd: &Etcd, stores: &[Store], case: usize, clients: Vec<Vec<Step>>
         let list = store.list(&kind, Freshness::Exactly(upto)).await.unwrap();
         assert_eq!(objects(&list), replayed(&history, upto));
     }
+    // A server that is started now knows the past, too.
+    let late = etcd.store_with(Settings { kinds: vec![kind.clone()], ..settings() }).await;
+    until("the past is read", async || late.watch(&kind, begin).is_ok()).await;
+    compare_watch(&history, begin, upto, &mut late.watch(&kind, begin).unwrap()).await;
     for mut seen in all {
         for (revision, key, value) in &seen.writes {
             assert!(
@@ -244,7 +253,7 @@ async fn run(etcd: &Etcd, stores: &[Store], case: usize, clients: Vec<Vec<Step>>
         for (part, after, watcher) in &mut seen.watches {
             let whole = part.ends_with('/');
             let is_of = |key: &str| if whole { key.starts_with(&**part) } else { key == *part };
-            let history = history.iter().filter(|(key, _, _)| is_of(key)).cloned().collect();
+            let history = history_of(&history, is_of);
             compare_watch(&history, *after, upto, watcher).await;
         }
     }

@@ -105,6 +105,7 @@ async fn a_list_at_an_exact_revision_is_what_it_was_then() {
     assert_eq!(text(then + 3).await, "newest three");
 
     // What memory does not know any more, etcd does; and then nobody.
+    other.compact(then).await.unwrap();
     let late = etcd.store().await;
     let from_etcd = late.list("configmaps/", Freshness::Exactly(then)).await.unwrap();
     assert_eq!((from_etcd.revision(), from_etcd.count()), (then, 2));

@@ -5,100 +5,55 @@
 #[allow(dead_code)] // Each test file uses its part.
 mod support;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use control_store::{Freshness, ReadError, Settings, Store, WatchEnd, WriteError};
+use control_store::{Freshness, ReadError, Settings, Store, WatchEnd};
 use etcd::{EtcdError, Range, Span};
+use host::programs::Signal;
+use support::cluster::Cluster;
+use support::load::Load;
 use support::*;
-
-/// Counts one object up until it is told to stop; the last value that etcd acknowledged.
-async fn count_up(store: Store, key: String, stop: Arc<AtomicBool>) -> u64 {
-    let (mut value, mut revision) = (0_u64, 0);
-    while !stop.load(Relaxed) {
-        let next = (value + 1).to_string();
-        let written = match revision {
-            0 => store.create(&key, next, None).await,
-            _ => store.replace(&key, revision, next, None).await,
-        };
-        match written {
-            Ok(stored) => (value, revision) = (value + 1, stored.revision()),
-            // It may have been written after all.
-            Err(WriteError::Conflict { current: Some(now) }) => {
-                revision = now.revision();
-                let now: u64 = String::from_utf8_lossy(now.bytes()).parse().unwrap();
-                assert!(now == value || now == value + 1, "{now} after {value}");
-                value = now;
-            }
-            Err(WriteError::Exists(_)) => {
-                if let Ok(Some(now)) = store.get(&key, Freshness::Latest).await {
-                    (value, revision) = (1, now.revision());
-                }
-            }
-            Err(WriteError::Unavailable { .. } | WriteError::Unknown { .. }) => {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            Err(other) => panic!("{other}"),
-        }
-    }
-    value
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_or_seen_twice_while_etcd_is_killed_under_load() {
     let etcd = Etcd::start();
     let store = etcd.store().await;
-    let start = store.list("pods/", Freshness::Any).await.unwrap();
-    let mut watcher = store.follow(&start).unwrap();
-    let stop = Arc::new(AtomicBool::new(false));
-    let writers: Vec<_> = (0..4)
-        .map(|number| tokio::spawn(count_up(store.clone(), format!("pods/a/{number}"), stop.clone())))
-        .collect();
-    let watching = tokio::spawn(async move {
-        let mut seen: BTreeMap<String, (u64, i64)> = BTreeMap::new();
-        let mut last = 0;
-        while let Ok(event) = watcher.next().await {
-            assert!(event.revision() > last, "in order, none twice");
-            last = event.revision();
-            let value: u64 = String::from_utf8_lossy(event.object.bytes()).parse().unwrap();
-            let before = seen.insert(event.key().to_owned(), (value, last));
-            assert_eq!(value, before.map_or(1, |(value, _)| value + 1), "none lost");
-            assert_eq!(
-                event.previous.as_ref().map(|was| was.revision()),
-                before.map(|(_, revision)| revision)
-            );
-            if event.key() == "pods/end" {
-                break;
-            }
-        }
-        seen.into_iter().map(|(key, (value, _))| (key, value)).collect::<BTreeMap<_, _>>()
-    });
+    let load = Load::start(std::slice::from_ref(&store)).await;
     for _ in 0..3 {
-        let before = store.revision();
-        until("writes go on", async || store.revision() > before + 50).await;
+        load.goes_on().await;
         etcd.kill();
         until("the store knows", async || !store.is_connected()).await;
         etcd.restart();
     }
-    let before = store.revision();
-    until("writes go on", async || store.revision() > before + 50).await;
-    stop.store(true, Relaxed);
-    let mut expected = BTreeMap::new();
-    for (number, writer) in writers.into_iter().enumerate() {
-        expected.insert(format!("pods/a/{number}"), within("the writer", writer).await.unwrap());
+    load.goes_on().await;
+    load.end().await;
+}
+
+/// Two servers over three members: whichever of them fails, the other two are etcd.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_or_seen_twice_while_members_fail_and_leaders_change() {
+    let mut cluster = Cluster::start().await;
+    let mut stores = Vec::new();
+    for members in [[0, 1, 2], [2, 0, 1]] {
+        let store = Store::open(cluster.client_of(&members), settings());
+        within("the store is loaded", store.ready()).await;
+        stores.push(store);
     }
-    let list = store.list("pods/", Freshness::Latest).await.unwrap();
-    for object in list.iter() {
-        let value: u64 = String::from_utf8_lossy(object.bytes()).parse().unwrap();
-        let acknowledged = expected[object.key()];
-        assert!(value == acknowledged || value == acknowledged + 1, "{value} after {acknowledged}");
-        expected.insert(object.key().to_owned(), value);
+    let load = Load::start(&stores).await;
+    for member in 0..3 {
+        load.goes_on().await;
+        cluster.kill(member);
+        load.goes_on().await;
+        cluster.start_member(member);
+        cluster.wait_for(member).await;
     }
-    etcd.client().put("/registry/pods/end", "1", None).await.unwrap();
-    expected.insert("pods/end".to_owned(), 1);
-    assert_eq!(within("the watch sees all", watching).await.unwrap(), expected);
+    // A leader that hangs keeps its connections.
+    let leader = cluster.leader().await;
+    cluster.signal(leader, Signal::SIGSTOP);
+    load.goes_on().await;
+    cluster.signal(leader, Signal::SIGCONT);
+    load.goes_on().await;
+    load.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,6 +72,39 @@ async fn a_watch_goes_on_where_it_was_after_an_interruption() {
         wire.mend();
         assert!(next(&mut watcher).await.ends_with(&format!("pods/a/1={round}@{revision}")));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_goes_on_at_a_server_that_was_started_later() {
+    let etcd = Etcd::start();
+    let (first, other) = (etcd.store().await, etcd.client());
+    let known = first.create("pods/a/1", "x", None).await.unwrap();
+    first.create("pods/a/2", "x", None).await.unwrap();
+    drop(first);
+    other.put("/registry/pods/a/1", "y", None).await.unwrap();
+    other.put("/coreos.com/x", "x", None).await.unwrap();
+    other.delete(&Span::key("/registry/pods/a/2")).await.unwrap();
+    let second = etcd.store().await;
+    let watch = async || second.watch("pods/", known.revision());
+    until("the past is read", async || watch().await.is_ok()).await;
+    let mut watcher = watch().await.unwrap();
+    let at = |revision: i64| known.revision() + revision;
+    assert_eq!(next(&mut watcher).await, format!("+pods/a/2=x@{}", at(1)));
+    assert_eq!(next(&mut watcher).await, format!("~pods/a/1=y@{}", at(2)));
+    assert_eq!(next(&mut watcher).await, format!("-pods/a/2=x@{}", at(4)));
+    let revision = other.put("/registry/pods/a/3", "x", None).await.unwrap().revision;
+    assert_eq!(next(&mut watcher).await, format!("+pods/a/3=x@{revision}"));
+    let then = second.list("pods/", Freshness::Exactly(at(2))).await.unwrap();
+    assert_eq!(then.iter().map(|object| object.revision()).collect::<Vec<_>>(), [at(2), at(1)]);
+
+    // What was compacted nobody knows; what came after it, a third server does.
+    other.put("compact_rev_key", at(2).to_string(), None).await.unwrap();
+    other.compact(at(2)).await.unwrap();
+    let third = etcd.store().await;
+    until("the past is read", async || third.watch("pods/", at(4)).is_ok()).await;
+    assert!(third.watch("pods/", at(1)).is_err());
+    let mut watcher = third.watch("pods/", at(4)).unwrap();
+    assert_eq!(next(&mut watcher).await, format!("+pods/a/3=x@{revision}"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

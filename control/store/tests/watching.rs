@@ -110,6 +110,7 @@ async fn a_watch_from_before_what_is_remembered_has_expired() {
     let etcd = Etcd::start();
     let other = etcd.client();
     let old = other.put("/registry/pods/a/1", "x", None).await.unwrap().revision;
+    other.compact(old).await.unwrap();
     let ring = RingLimits { most: 5, least: 5, ..RingLimits::default() };
     let store = etcd.store_with(Settings { ring, ..settings() }).await;
     let loaded = store.revision();

@@ -96,6 +96,15 @@ impl Kind {
         self.wake(inner, wakes);
     }
 
+    /// Lets watches begin after `floor` instead of after `listed`, if the ring still begins there. The events are those
+    /// between the two, in their order.
+    pub(crate) fn recall(&self, listed: i64, floor: i64, events: Vec<Arc<Event>>, now: Instant) {
+        let mut inner = self.write();
+        if inner.ring.floor() == listed {
+            inner.ring.prepend(floor, events, now);
+        }
+    }
+
     /// Lets everybody know who waits, once others can read again.
     fn wake(&self, inner: RwLockWriteGuard<'_, Inner>, wakes: Wakes) {
         let end = inner.ring.end();

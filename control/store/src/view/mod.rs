@@ -16,6 +16,7 @@ use bytes::Bytes;
 use imbl::OrdSet;
 use tokio::sync::watch;
 
+use crate::event::Event;
 use crate::forms::FormCache;
 use crate::stored::{ByKey, Stored};
 use kind::{Kind, State, Write};
@@ -198,6 +199,19 @@ impl View {
         drop(kinds);
         self.direct_changed.store(revision, SeqCst);
         self.reached.send_modify(|reached| reached.revision = revision);
+    }
+
+    /// Puts what happened between `floor` and the list at `listed` into the rings, unless they have moved on.
+    pub(crate) fn recall(&self, listed: i64, floor: i64, events: Vec<Event>, now: Instant) {
+        let kinds = self.kinds.read().unwrap_or_else(PoisonError::into_inner);
+        let mut sorted: HashMap<*const Kind, Vec<Arc<Event>>> = HashMap::new();
+        for event in events {
+            sorted.entry(Arc::as_ptr(kinds.of(event.key()))).or_default().push(Arc::new(event));
+        }
+        for kind in kinds.all() {
+            let events = sorted.remove(&Arc::as_ptr(kind)).unwrap_or_default();
+            kind.recall(listed, floor, events, now);
+        }
     }
 
     /// A value as listed; the one that the view has already, if it is that version.

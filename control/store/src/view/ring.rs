@@ -3,7 +3,7 @@
 //! Owns: how far back a watch can begin. Begin at [`Ring::push`].
 //! Never: waits or wakes anybody.
 //!
-//! Each event has a number, counted from 0 and never used twice; a watcher's place in the ring is the number of the event
+//! Each event has a number, one more than the event before it, never used twice; a watcher's place in the ring is the number of the event
 //! that it reads next. Where the ring begins again after a break, it leaves a number out, so that every place from
 //! before is seen to be lost.
 
@@ -32,6 +32,9 @@ impl Default for RingLimits {
     }
 }
 
+/// The number of the first event: below it is room for what happened before.
+const BEGIN: u64 = 1 << 32;
+
 #[derive(Debug)]
 pub(crate) struct Ring {
     events: VecDeque<(Instant, Arc<Event>)>,
@@ -47,12 +50,23 @@ pub(crate) struct Ring {
 impl Ring {
     /// An empty one: nothing has changed since `floor`.
     pub(crate) fn new(floor: i64, limits: RingLimits) -> Self {
-        Self { events: VecDeque::new(), first: 0, floor, bytes: 0, limits }
+        Self { events: VecDeque::new(), first: BEGIN, floor, bytes: 0, limits }
     }
 
     pub(crate) fn push(&mut self, event: Arc<Event>, now: Instant) {
         self.bytes += weight(&event);
         self.events.push_back((now, event));
+        self.trim(now);
+    }
+
+    /// Puts what happened between `floor` and the ring's own beginning before its first event.
+    pub(crate) fn prepend(&mut self, floor: i64, events: Vec<Arc<Event>>, now: Instant) {
+        self.floor = floor;
+        for event in events.into_iter().rev() {
+            self.first -= 1;
+            self.bytes += weight(&event);
+            self.events.push_front((now, event));
+        }
         self.trim(now);
     }
 
@@ -170,10 +184,10 @@ mod tests {
         let limits = RingLimits { age: Duration::from_secs(3), least: 2, ..RingLimits::default() };
         let start = Instant::now();
         let mut ring = ring(limits, &[11, 12, 13, 14, 15, 16], start);
-        assert_eq!((ring.floor(), revisions(&ring, 1), ring.place_after(11)), (12, None, None));
-        assert_eq!(revisions(&ring, 2), Some(vec![13, 14, 15, 16]));
+        assert_eq!((ring.floor(), revisions(&ring, BEGIN + 1), ring.place_after(11)), (12, None, None));
+        assert_eq!(revisions(&ring, BEGIN + 2), Some(vec![13, 14, 15, 16]));
         ring.trim(start + Duration::from_secs(60));
-        assert_eq!((ring.floor(), revisions(&ring, 4)), (14, Some(vec![15, 16])));
+        assert_eq!((ring.floor(), revisions(&ring, BEGIN + 4)), (14, Some(vec![15, 16])));
     }
 
     #[test]
@@ -184,6 +198,23 @@ mod tests {
         assert_eq!(ring(large, &[11, 12, 13, 14], Instant::now()).floor(), 12);
         let huge = RingLimits { bytes: 10, ..RingLimits::default() };
         assert_eq!(ring(huge, &[11, 12, 13, 14], Instant::now()).floor(), 13, "the last one stays");
+    }
+
+    #[test]
+    fn what_happened_before_comes_first() {
+        let start = Instant::now();
+        let mut ring = ring(RingLimits::default(), &[12, 15], start);
+        let end = ring.end();
+        let cache = FormCache::new(0);
+        let before = [8, 9].map(|revision| {
+            let object = Stored::new("a/c", revision, Bytes::new(), &cache);
+            Arc::new(Event { change: Change::Added, object, previous: None })
+        });
+        ring.prepend(6, before.into(), start);
+        assert_eq!((ring.floor(), ring.end(), ring.place_after(5)), (6, end, None));
+        assert_eq!(revisions(&ring, ring.place_after(6).unwrap()), Some(vec![8, 9, 12, 15]));
+        assert_eq!(revisions(&ring, ring.place_after(8).unwrap()), Some(vec![9, 12, 15]));
+        assert_eq!(revisions(&ring, end - 1), Some(vec![15]));
     }
 
     #[test]

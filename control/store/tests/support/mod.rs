@@ -1,6 +1,8 @@
 //! A real etcd for each test, a second client in it, and stores over it.
 
-mod wire;
+pub mod cluster;
+pub mod load;
+pub mod wire;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
@@ -11,7 +13,7 @@ use host::netns::Namespace;
 use host::programs::{Etcd as Program, Signal};
 use tempfile::TempDir;
 
-pub use wire::Wire;
+use wire::Wire;
 
 /// For everything that is waited for: long enough for a busy machine.
 pub const SOON: Duration = Duration::from_secs(60);
