@@ -1,7 +1,7 @@
 //! Bodies of lists, made of objects that are encoded already.
 
 use super::json::string;
-use super::protobuf::{close_envelope, open, open_envelope, put_bytes, put_varint};
+use super::protobuf::{bytes_size, end_envelope, open, open_envelope, put_bytes, put_varint};
 
 /// `metadata` of a list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,7 +21,8 @@ pub fn json<'a>(
     meta: &Meta<'_>,
     items: impl IntoIterator<Item = &'a [u8]>,
 ) -> Vec<u8> {
-    let mut out = Vec::with_capacity(4096);
+    let items: Vec<&[u8]> = items.into_iter().collect();
+    let mut out = Vec::with_capacity(room(&items));
     out.extend_from_slice(b"{\"kind\":");
     string(kind, &mut out);
     out.extend_from_slice(b",\"apiVersion\":");
@@ -78,7 +79,8 @@ pub fn json_sorted<'a>(
     meta: &Meta<'_>,
     items: impl IntoIterator<Item = &'a [u8]>,
 ) -> Vec<u8> {
-    let mut out = Vec::with_capacity(4096);
+    let items: Vec<&[u8]> = items.into_iter().collect();
+    let mut out = Vec::with_capacity(room(&items));
     out.extend_from_slice(b"{\"apiVersion\":");
     string(api_version, &mut out);
     out.extend_from_slice(b",\"items\":[");
@@ -110,23 +112,30 @@ pub fn protobuf<'a>(
     meta: &Meta<'_>,
     items: impl IntoIterator<Item = &'a [u8]>,
 ) -> Vec<u8> {
-    let mut out = Vec::with_capacity(4096);
-    let raw = open_envelope(api_version, kind, &mut out);
-    let mut of = Vec::new();
+    let raws: Vec<&[u8]> =
+        items.into_iter().filter_map(|item| open(item).ok()).map(|item| item.raw).collect();
+    let mut head = Vec::new();
     // ListMeta: selfLink, which nobody sets, is there for it is no pointer.
-    put_bytes(1, b"", &mut of);
-    put_bytes(2, meta.resource_version.as_bytes(), &mut of);
-    put_bytes(3, meta.next.as_bytes(), &mut of);
+    put_bytes(1, b"", &mut head);
+    put_bytes(2, meta.resource_version.as_bytes(), &mut head);
+    put_bytes(3, meta.next.as_bytes(), &mut head);
     if let Some(remaining) = meta.remaining {
-        of.push(4 << 3);
-        put_varint(remaining.cast_unsigned(), &mut of);
+        head.push(4 << 3);
+        put_varint(remaining.cast_unsigned(), &mut head);
     }
-    put_bytes(1, &of, &mut out);
-    for item in items {
-        if let Ok(envelope) = open(item) {
-            put_bytes(2, envelope.raw, &mut out);
-        }
+    let size: usize = [&*head].iter().chain(&raws).map(|raw| bytes_size(raw.len())).sum();
+    let mut out = Vec::with_capacity(size + 64 + api_version.len() + kind.len());
+    open_envelope(api_version, kind, &mut out);
+    put_varint(size as u64, &mut out);
+    put_bytes(1, &head, &mut out);
+    for raw in raws {
+        put_bytes(2, raw, &mut out);
     }
-    close_envelope(raw, &mut out);
+    end_envelope(&mut out);
     out
+}
+
+/// Room for a list of these items and what is around them.
+fn room(items: &[&[u8]]) -> usize {
+    items.iter().map(|item| item.len() + 1).sum::<usize>() + 512
 }

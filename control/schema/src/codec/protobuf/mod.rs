@@ -14,7 +14,7 @@ use super::{DecodeError, Decoded};
 use crate::library::Schema;
 use wire::Reader;
 
-pub(crate) use wire::{put_bytes, put_length, put_varint};
+pub(crate) use wire::{bytes_size, put_bytes, put_length, put_varint};
 
 /// What stands before every object: `k8s` and a zero byte.
 pub const MAGIC: &[u8] = b"k8s\0";
@@ -105,6 +105,11 @@ pub(crate) fn open_envelope(api_version: &str, kind: &str, out: &mut Vec<u8>) ->
 /// Ends what [`open_envelope`] began.
 pub(crate) fn close_envelope(raw: usize, out: &mut Vec<u8>) {
     put_length(raw, out);
+    end_envelope(out);
+}
+
+/// What follows an object's own bytes.
+pub(crate) fn end_envelope(out: &mut Vec<u8>) {
     // contentEncoding and contentType: strings that are no pointers, and so are there.
     out.extend_from_slice(&[3 << 3 | wire::BYTES, 0, 4 << 3 | wire::BYTES, 0]);
 }

@@ -133,6 +133,12 @@ pub(crate) fn put_bytes(number: u32, bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(bytes);
 }
 
+/// How much [`put_bytes`] adds for so many bytes, where the number is below 16.
+pub(crate) fn bytes_size(length: usize) -> usize {
+    let bits = (usize::BITS - length.leading_zeros()).max(1) as usize;
+    1 + bits.div_ceil(7) + length
+}
+
 /// Puts the length of what begins at `start` and ends with `out` before it.
 pub(crate) fn put_length(start: usize, out: &mut Vec<u8>) {
     let length = out.len() - start;
