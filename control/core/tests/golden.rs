@@ -7,10 +7,12 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::{Duration, UNIX_EPOCH};
 
+use apiclient_core::time;
 use control_core::access::User;
 use control_core::allocation::{self, Family};
 use control_core::edit;
 use control_core::kind::{Context, Kind, Subresource};
+use control_core::table::Columns;
 use control_core::{kinds, lifecycle};
 use control_schema::{builtin, codec, defaults};
 use serde_json::{Value, json};
@@ -51,6 +53,7 @@ fn ask(kind: &Kind, case: &Value) -> Answer {
         Some("status") => Some(Subresource::Status),
         Some("ephemeralcontainers") => Some(Subresource::EphemeralContainers),
         Some("resize") => Some(Subresource::Resize),
+        Some("finalize") => Some(Subresource::Finalize),
         _ => None,
     };
     let user = User { name: "admin".to_owned(), ..User::default() };
@@ -260,4 +263,40 @@ fn objects_are_defaulted_and_refused_as_kube_apiserver_does() {
         }
     }
     assert!(wrong.is_empty(), "{} of {} cases differ:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+}
+
+const TABLES: &str = include_str!("cases/tables.json");
+
+#[test]
+fn tables_have_the_columns_and_cells_of_kube_apiserver() {
+    let cases: Vec<Value> = serde_json::from_str(TABLES).expect("the cases are JSON");
+    let all = kinds::all(&builtin::library());
+    let mut wrong = Vec::new();
+    for case in &cases {
+        let object = &case["object"];
+        let kind =
+            all.iter().find(|kind| kind.group.is_empty() && object["kind"] == *kind.kind).expect("a kind");
+        let decoded = decode(kind, object);
+        let made = object["metadata"]["creationTimestamp"].as_str().and_then(time::parse).expect("a time");
+        let (columns, cells): (Vec<Value>, Vec<Value>) = match &kind.stored().columns {
+            Columns::BuiltIn { columns, cells } => (
+                columns.iter().map(|own| json!([own.name, own.of, own.format, own.priority])).collect(),
+                cells(&decoded, made),
+            ),
+            Columns::Plain => (
+                vec![json!(["Name", "string", "name", 0]), json!(["Created At", "date", "", 0])],
+                vec![object["metadata"]["name"].clone(), object["metadata"]["creationTimestamp"].clone()],
+            ),
+            Columns::Custom(_) => panic!("no kind of the core group has columns of its own"),
+        };
+        let mut found = Vec::new();
+        differences("columns", &Value::Array(columns), &case["columns"], &mut found);
+        differences("cells", &Value::Array(cells), &case["cells"], &mut found);
+        let conditions = Value::Array(kind.strategy.row_conditions(&decoded));
+        differences("conditions", &conditions, case.get("conditions").unwrap_or(&json!([])), &mut found);
+        if !found.is_empty() {
+            wrong.push(format!("{}\n{}", case["why"], found.join("\n")));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {} tables differ:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
 }

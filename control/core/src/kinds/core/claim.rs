@@ -153,9 +153,15 @@ impl Strategy for PersistentVolumeClaim {
     fn set_defaults(&self, object: &mut Value) {
         if let Some(status) = child(object, "status") {
             default_text(status, "phase", "Pending");
+            resources::round_up(status, "capacity");
+            resources::round_up(status, "allocatedResources");
         }
         if let Some(spec) = child(object, "spec") {
             default(spec, "volumeMode", "Filesystem");
+            if let Some(asked) = existing(spec, "resources") {
+                resources::round_up(asked, "limits");
+                resources::round_up(asked, "requests");
+            }
         }
     }
 

@@ -19,7 +19,13 @@ impl Strategy for LimitRange {
         let Some(spec) = crate::edit::existing(object, "spec") else {
             return;
         };
-        for limit in items(spec, "limits").filter(|limit| at(limit, &["type"]) == "Container") {
+        for limit in items(spec, "limits") {
+            for field in FIELDS {
+                resources::round_up(limit, field);
+            }
+            if at(limit, &["type"]) != "Container" {
+                continue;
+            }
             let map = |field: &str| at(limit, &[field]).as_object().cloned().unwrap_or_default();
             let (mut limits, mut requests) = (map("default"), map("defaultRequest"));
             add(&mut limits, &map("max"));

@@ -20,6 +20,10 @@ pub struct Node;
 
 impl Strategy for Node {
     fn set_defaults(&self, object: &mut Value) {
+        if let Some(status) = existing(object, "status") {
+            resources::round_up(status, "capacity");
+            resources::round_up(status, "allocatable");
+        }
         if let Some(status) = existing(object, "status")
             && at(status, &["allocatable"]).is_null()
             && at(status, &["capacity"]).is_object()

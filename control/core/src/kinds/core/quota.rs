@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{cells, resources};
 use crate::ages;
 use crate::at::{At, Errors};
-use crate::edit::{at, remove, restore};
+use crate::edit::{at, existing, remove, restore};
 use crate::field::{FieldError, Path};
 use crate::kind::{Context, Strategy};
 use crate::kinds::status::is_status;
@@ -19,6 +19,14 @@ use crate::table::BuiltIn;
 pub struct ResourceQuota;
 
 impl Strategy for ResourceQuota {
+    fn set_defaults(&self, object: &mut Value) {
+        for (part, field) in [("spec", "hard"), ("status", "hard"), ("status", "used")] {
+            if let Some(part) = existing(object, part) {
+                resources::round_up(part, field);
+            }
+        }
+    }
+
     fn prepare_create(&self, object: &mut Value, _context: &Context<'_>) {
         remove(object, "status");
     }

@@ -1,7 +1,7 @@
 //! Names and amounts of resources: `cpu`, `requests.memory`, `example.com/gpu`, `hugepages-2Mi`.
 
 use apiclient_core::quantity::Quantity;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::at::{At, Errors};
 use crate::field::{FieldError, Path, quote};
@@ -48,6 +48,22 @@ pub fn quantity(value: &Value) -> Option<Quantity> {
 /// The amounts of a list of resources (`limits`, `capacity`) by name.
 pub fn amounts<'a>(list: &At<'a>) -> impl Iterator<Item = (&'a str, Quantity, Path)> + use<'a> {
     list.entries().filter_map(|(name, at)| Some((name, quantity(at.value)?, at.path)))
+}
+
+/// Amounts of a list of resources are kept in thousandths: what is finer is rounded up.
+pub fn round_up(object: &mut Value, field: &str) {
+    for amount in object.get_mut(field).and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut) {
+        let finer = |amount: &Quantity| {
+            let milli = amount.milli_value();
+            milli.abs() != i64::MAX
+                && format!("{milli}m").parse::<Quantity>().is_ok_and(|kept| kept != *amount)
+        };
+        if let Some(found) = quantity(amount).filter(finer)
+            && let Ok(kept) = format!("{}m", found.milli_value()).parse::<Quantity>()
+        {
+            *amount = kept.to_string().into();
+        }
+    }
 }
 
 pub fn is_huge_page(name: &str) -> bool {
@@ -294,6 +310,13 @@ mod tests {
                 "r: Forbidden: HugePages require cpu or memory"
             ]
         );
+    }
+
+    #[test]
+    fn amounts_are_kept_in_thousandths() {
+        let mut object = json!({"limits": {"cpu": "1500u", "memory": "1.5Gi", "storage": "100m"}});
+        round_up(&mut object, "limits");
+        assert_eq!(object["limits"], json!({"cpu": "2m", "memory": "1.5Gi", "storage": "100m"}));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use apiclient_core::time;
 use serde_json::{Value, json};
 
-use super::pod::{defaults, node_selector, volumes, warnings};
+use super::pod::{common_source, defaults, node_selector, volumes, warnings};
 use super::{cells, claim, resources};
 use crate::at::{At, Errors};
 use crate::edit::{at, child, default, default_text, list, remove, restore, semantic_eq, set, text};
@@ -31,6 +31,7 @@ impl Strategy for PersistentVolume {
             default_text(spec, "persistentVolumeReclaimPolicy", "Retain");
             default(spec, "volumeMode", "Filesystem");
             defaults::persistent_source(spec);
+            resources::round_up(spec, "capacity");
         }
     }
 
@@ -252,7 +253,7 @@ fn source_errors(source: &str, at: &At<'_>, name: &str) -> Errors {
                 _ => Errors::new(),
             }
         }
-        _ => volumes::common(source, at),
+        _ => common_source(source, at),
     };
     let secret = at.get("secretRef");
     match source {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::requests;
 use crate::edit::{at, child, default, default_text, existing, items, set, text};
-use crate::kinds::core::resources::{is_huge_page, is_pod_level, may_overcommit, quantity};
+use crate::kinds::core::resources::{is_huge_page, is_pod_level, may_overcommit, quantity, round_up};
 
 /// Mode of files in volumes that are made of objects: 0644.
 const FILE_MODE: i64 = 0o644;
@@ -60,9 +60,20 @@ pub fn spec(spec: &mut Value) {
         items(spec, list).for_each(container);
     }
     items(spec, "volumes").for_each(volume);
+    round_up(spec, "overhead");
+    if let Some(resources) = existing(spec, "resources") {
+        for field in ["limits", "requests"] {
+            round_up(resources, field);
+        }
+    }
 }
 
 fn container(container: &mut Value) {
+    if let Some(resources) = existing(container, "resources") {
+        for field in ["limits", "requests"] {
+            round_up(resources, field);
+        }
+    }
     let policy = pull_policy(text(container, &["image"]));
     default_text(container, "imagePullPolicy", policy);
     default_text(container, "terminationMessagePath", "/dev/termination-log");
@@ -180,6 +191,11 @@ fn volume(volume: &mut Value) {
         && let Some(spec) = child(template, "spec")
     {
         default_text(spec, "volumeMode", "Filesystem");
+        if let Some(resources) = existing(spec, "resources") {
+            for field in ["limits", "requests"] {
+                round_up(resources, field);
+            }
+        }
     }
 }
 

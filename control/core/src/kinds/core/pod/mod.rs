@@ -28,8 +28,10 @@ pub mod prepare;
 mod probes;
 mod projected;
 pub mod requests;
+mod resize;
 pub mod scheduling;
 mod security;
+mod sources;
 mod spec;
 mod spread;
 mod status;
@@ -41,6 +43,7 @@ pub mod warnings;
 
 pub use affinity::node_selector;
 pub use probes::port as port_number_or_name;
+pub use sources::common as common_source;
 pub use update::equal as same_spec;
 
 pub const SUBRESOURCES: &[crate::kind::Subresource] =
@@ -85,7 +88,7 @@ impl Strategy for Pod {
                 restore(new, old, "status");
                 keep_metadata(new, old);
             }
-            Some(Resize) => update::only_resources(new, old),
+            Some(Resize) => resize::only_resources(new, old),
             _ => restore(new, old, "status"),
         }
         count_generation(new, old, &["spec"]);
@@ -126,7 +129,7 @@ impl Strategy for Pod {
                 errors.extend(changed());
                 errors.extend(update::ephemeral(new, old));
             }
-            Some(Resize) => errors.extend(update::resize(new, old)),
+            Some(Resize) => errors.extend(resize::validate(new, old)),
             _ => {
                 errors.extend(changed());
                 errors.extend(update::validate(new, old));

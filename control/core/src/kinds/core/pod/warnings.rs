@@ -291,8 +291,11 @@ fn overlapping_paths(volumes: &At<'_>) -> Vec<String> {
         say(&format!("ConfigMap {}", quote(map.get("name").text())), files(&map, ""));
         say(&format!("Secret {}", quote(secret.get("secretName").text())), files(&secret, ""));
         say("DownwardAPI", files(&pod, ""));
-        let mut together = Vec::new();
+        let (mut together, mut nothing) = (Vec::new(), Vec::new());
         for source in volume.get("projected").get("sources").items() {
+            if source.is_empty() {
+                nothing.push(format!("volume {name} (Projected) has no sources provided"));
+            }
             let of = |kind: &str| source.get(kind);
             let named = |kind: &str, shown: &str| {
                 let at = of(kind);
@@ -307,6 +310,7 @@ fn overlapping_paths(volumes: &At<'_>) -> Vec<String> {
             }
         }
         say("Projected", together);
+        all.extend(nothing);
     }
     all
 }
