@@ -1,7 +1,41 @@
-//! Conditions in a status, where the original validates them (`metav1.Condition`).
+//! Conditions in a status (`metav1.Condition`): what the original validates of them, and how one is set.
+
+use serde_json::{Value, json};
 
 use crate::at::{At, Errors};
+use crate::edit::{list, text};
 use crate::metadata;
+
+/// The condition of this type is `True`.
+pub fn is_true(status: &Value, of: &str) -> bool {
+    let mut all = list(status, &["conditions"]).iter();
+    all.any(|condition| text(condition, &["type"]) == of && text(condition, &["status"]) == "True")
+}
+
+/// Sets a condition; its time changes only with its status.
+pub fn set(status: &mut Value, of: &str, is: &str, reason: &str, message: &str, now: &str) {
+    if !status["conditions"].is_array() {
+        status["conditions"] = json!([]);
+    }
+    let Some(all) = status["conditions"].as_array_mut() else { return };
+    let place = all.iter().position(|condition| text(condition, &["type"]) == of);
+    let before = place.and_then(|place| all.get(place));
+    let since = match before {
+        Some(before) if text(before, &["status"]) == is => text(before, &["lastTransitionTime"]).to_owned(),
+        _ => now.to_owned(),
+    };
+    let mut condition =
+        json!({"type": of, "status": is, "lastTransitionTime": since, "reason": reason, "message": message});
+    if let Some(generation) =
+        before.map(|before| &before["observedGeneration"]).filter(|found| !found.is_null())
+    {
+        condition["observedGeneration"] = generation.clone();
+    }
+    match place.and_then(|place| all.get_mut(place)) {
+        Some(own) => *own = condition,
+        None => all.push(condition),
+    }
+}
 
 /// What a list of conditions must be: each type once, with a status, a reason and a time.
 pub fn validate(conditions: &At<'_>) -> Errors {

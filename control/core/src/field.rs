@@ -52,6 +52,22 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// The fault of a cause's reason; what is none of these is invalid.
+    pub fn named(reason: &str) -> Self {
+        let all = [
+            Self::Required,
+            Self::NotSupported,
+            Self::Duplicate,
+            Self::Forbidden,
+            Self::NotFound,
+            Self::TooLong,
+            Self::TooMany,
+            Self::TypeInvalid,
+            Self::Internal,
+        ];
+        all.into_iter().find(|fault| fault.reason() == reason).unwrap_or(Self::Invalid)
+    }
+
     pub fn reason(self) -> &'static str {
         match self {
             Self::Required => "FieldValueRequired",

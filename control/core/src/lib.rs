@@ -12,6 +12,7 @@ pub mod amounts;
 pub mod at;
 pub mod cidrs;
 pub mod conditions;
+pub mod custom;
 pub mod domains;
 pub mod edit;
 pub mod field;
