@@ -29,6 +29,11 @@ fn discovery_and_health_are_the_originals() {
 }
 
 #[test]
+fn access_is_granted_and_refused_in_the_originals_words() {
+    compare([Theme::read("access")]);
+}
+
+#[test]
 fn an_object_of_every_kind_lives_as_with_the_original() {
     compare(generated::samples().iter().map(generated::life));
 }

@@ -57,7 +57,7 @@ pub fn local_subject_access(
     let path = &object["spec"]["nonResourceAttributes"];
     if path.is_object() {
         let at = spec.child("nonResourceAttributes");
-        errors.push(FieldError::invalid(&at, path, "disallowed on this kind of request"));
+        errors.push(FieldError::invalid_shown(&at, &shown_path(path), "disallowed on this kind of request"));
     }
     refuse(&errors)?;
     if asked["namespace"].as_str().unwrap_or_default() != namespace {
@@ -168,7 +168,11 @@ fn spec_errors(spec: &Value, names_user: bool) -> Vec<FieldError> {
     let none = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
     match (spec["resourceAttributes"].is_object(), &spec["nonResourceAttributes"]) {
         (true, given @ Value::Object(_)) => {
-            errors.push(FieldError::invalid(&path.child("nonResourceAttributes"), given, both));
+            errors.push(FieldError::invalid_shown(
+                &path.child("nonResourceAttributes"),
+                &shown_path(given),
+                both,
+            ));
         }
         (false, Value::Object(_)) | (true, _) => {}
         (false, _) => errors.push(FieldError::invalid(&path.child("resourceAttributes"), &Value::Null, none)),
@@ -183,6 +187,12 @@ fn spec_errors(spec: &Value, names_user: bool) -> Vec<FieldError> {
         errors.extend(selector_error(&spec["resourceAttributes"][name], &at));
     }
     errors
+}
+
+/// As the original shows it: a Go struct without names of JSON.
+fn shown_path(asked: &Value) -> String {
+    let of = |field: &str| asked[field].as_str().unwrap_or_default();
+    json!({"Path": of("path"), "Verb": of("verb")}).to_string()
 }
 
 fn selector_error(selector: &Value, path: &Path) -> Option<FieldError> {

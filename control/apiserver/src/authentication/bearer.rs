@@ -67,8 +67,7 @@ impl Bearer {
         }
         Err(Unauthorized(match wrong.as_slice() {
             [] => "invalid bearer token".to_owned(),
-            [one] => one.clone(),
-            all => format!("[{}]", all.join(", ")),
+            all => format!("[invalid bearer token, {}]", all.join(", ")),
         }))
     }
 

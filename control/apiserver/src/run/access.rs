@@ -51,7 +51,7 @@ pub fn of(options: &Options, memory: &Arc<Memory>) -> Result<Access, ServeError>
         ways.push(Arc::new(Certificates(Arc::new(authorities))));
     }
     let audiences = audiences(options);
-    let (sorts, accounts) = tokens(options, memory, &audiences)?;
+    let Known { sorts, accounts } = tokens(options, memory, &audiences)?;
     let tokens = (!sorts.is_empty()).then(|| Arc::new(Bearer::new(sorts, audiences)));
     ways.extend(tokens.iter().map(|tokens| Arc::clone(tokens) as Arc<dyn Authenticate>));
     if let Some(file) = &options.password_file {
@@ -100,11 +100,13 @@ fn audiences(options: &Options) -> Vec<String> {
     }
 }
 
-fn tokens(
-    options: &Options,
-    memory: &Arc<Memory>,
-    audiences: &[String],
-) -> Result<(Vec<Arc<dyn Tokens>>, Option<Arc<ServiceAccounts>>), ServeError> {
+/// What tokens are known.
+struct Known {
+    sorts: Vec<Arc<dyn Tokens>>,
+    accounts: Option<Arc<ServiceAccounts>>,
+}
+
+fn tokens(options: &Options, memory: &Arc<Memory>, audiences: &[String]) -> Result<Known, ServeError> {
     let objects = || Arc::clone(memory) as Arc<dyn Objects>;
     let mut sorts: Vec<Arc<dyn Tokens>> = Vec::new();
     if let Some(file) = &options.token_file {
@@ -147,5 +149,5 @@ fn tokens(
     if options.bootstrap_tokens {
         sorts.push(Arc::new(BootstrapTokens { objects: objects(), audiences: audiences.to_vec() }));
     }
-    Ok((sorts, accounts))
+    Ok(Known { sorts, accounts })
 }

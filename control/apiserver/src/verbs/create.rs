@@ -57,6 +57,12 @@ pub async fn finish_tracked(
 ) -> Result<Response, Status> {
     let write = Write { operation: Operation::Create, subresource: None, dry_run: options.dry_run };
     admit::mutate(call, &write, &mut object, None)?;
+    if call.served.kind.traits.only_create {
+        // A question: it has no name, and nothing of it is kept.
+        admit::validate(call, &write, &mut object, None)?;
+        access::review(call, &mut object).await?;
+        return call.answer_value(201, object);
+    }
     call.warn(system::dedup_owners(&mut object, true));
     let generated = edit::text(&object, &["metadata", "generateName"]).to_owned();
     let generates = !generated.is_empty() && edit::text(&object, &["metadata", "name"]).is_empty();
@@ -86,10 +92,6 @@ async fn attempt(
     let warnings = lifecycle::before_create(&kind, &mut object, &call.context(None))?;
     call.warn(warnings);
     admit::validate(call, write, &mut object, None)?;
-    if kind.traits.only_create {
-        access::review(call, &mut object).await?;
-        return call.answer_value(201, object);
-    }
     let name = edit::text(&object, &["metadata", "name"]).to_owned();
     let key = call.served.key(edit::text(&object, &["metadata", "namespace"]), &name)?;
     quota::charge(call, write, &mut object, None).await?;

@@ -537,7 +537,8 @@ mod tests {
     #[test]
     fn a_node_makes_mirror_pods_of_its_own_only() {
         assert_eq!(tried(case("", "pods", mirror())), Ok(()));
-        let edits: [(fn(&mut Value), &str); 7] = [
+        type Edit = fn(&mut Value);
+        let edits: [(Edit, &str); 7] = [
             (
                 |pod| pod["metadata"]["annotations"] = json!({}),
                 r#"pod does not have "kubernetes.io/config.mirror" annotation, node "n1" can only create mirror pods"#,

@@ -60,7 +60,8 @@ impl Admission for ServiceAccount {
     ) -> Result<(), Status> {
         let ephemeral = request.is_subresource("", "pods", "ephemeralcontainers")
             && request.operation == Operation::Update;
-        if !ephemeral && !(request.is("", "pods") && request.is_create()) {
+        let creates = request.is("", "pods") && request.is_create();
+        if !ephemeral && !creates {
             return Ok(());
         }
         let pod = &*request.object;

@@ -70,15 +70,16 @@ fn binding(
     let resource = match role.kind.as_str() {
         "ClusterRole" => "clusterroles",
         "Role" => "roles",
-        // The validation that follows names what is wrong.
-        _ => return Ok(()),
+        // The original looks the role up before it validates.
+        other => return Err(refusal::unknown(format!("unsupported role reference kind: {}", quoted(other)))),
     };
     if may(request, authorizer, "bind", resource, &role.name) {
         return Ok(());
     }
     match resolver.role(&role, request.namespace) {
         Some(wanted) => covered(request, resolver, &wanted),
-        None => Err(refusal::missing(GROUP, resource, &role.name)),
+        // The original names the resource of the request, with the name of the role.
+        None => Err(refusal::missing(GROUP, request.resource, &role.name)),
     }
 }
 
@@ -251,7 +252,7 @@ mod tests {
         checked(&world, "rolebindings", binding_to("full")).expect("may bind");
         checked(&world, "rolebindings", binding_to("hers")).expect("has it all");
         let missing = checked(&world, "clusterrolebindings", binding_to("none")).expect_err("no such role");
-        assert_eq!(missing.message, r#"clusterroles.rbac.authorization.k8s.io "none" not found"#);
+        assert_eq!(missing.message, r#"clusterrolebindings.rbac.authorization.k8s.io "none" not found"#);
     }
 
     #[test]

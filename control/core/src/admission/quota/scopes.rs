@@ -48,7 +48,7 @@ fn selects(operator: &str, values: &[Value], names: &[&str]) -> bool {
     match operator {
         "Exists" => !names.is_empty(),
         "DoesNotExist" => names.is_empty(),
-        "In" => names.iter().any(|name| listed(name)),
+        "In" => names.iter().any(listed),
         "NotIn" => names.is_empty() || names.iter().any(|name| !listed(name)),
         _ => false,
     }
