@@ -375,7 +375,7 @@ async fn tables_and_metadata_take_the_place_of_objects() {
     let refused = bed.ask_as("GET", CONFIG_MAPS, &[("accept", "text/html")], "").await;
     assert_eq!(
         refused.message(),
-        "only the following media types are accepted: application/json, application/yaml, \
+        "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, \
          application/vnd.kubernetes.protobuf"
     );
 }

@@ -142,6 +142,12 @@ pub fn not_acceptable(accepted: &str) -> Status {
     failure(406, "NotAcceptable", format!("only the following media types are accepted: {accepted}"), None)
 }
 
+/// None of the forms that a client accepts is there, whatever their parameters (go-restful's words).
+pub fn no_such_form(available: &str) -> Status {
+    let message = format!("406: Not Acceptable\n\nAvailable representations: {available}");
+    failure(406, "NotAcceptable", message, Some(Details::default()))
+}
+
 pub fn unsupported_media_type(accepted: &str) -> Status {
     let message = format!(
         "the body of the request was in an unknown format - accepted media types include: {accepted}"

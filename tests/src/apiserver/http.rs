@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use host::netns::Namespace;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -33,6 +34,7 @@ type Stream = BufReader<StreamOwned<ClientConnection, TcpStream>>;
 
 /// A client of one server.
 pub struct Client {
+    namespace: Namespace,
     address: SocketAddr,
     tls: Arc<ClientConfig>,
     stream: Option<Stream>,
@@ -41,7 +43,7 @@ pub struct Client {
 impl Client {
     /// # Errors
     /// The certificate of the authority cannot be read.
-    pub fn new(address: SocketAddr, authority: &Path) -> io::Result<Self> {
+    pub fn new(namespace: Namespace, address: SocketAddr, authority: &Path) -> io::Result<Self> {
         let certificate = CertificateDer::from_pem_file(authority).map_err(io::Error::other)?;
         let mut roots = RootCertStore::empty();
         roots.add(certificate).map_err(io::Error::other)?;
@@ -51,7 +53,7 @@ impl Client {
             .map_err(io::Error::other)?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self { address, tls: Arc::new(tls), stream: None })
+        Ok(Self { namespace, address, tls: Arc::new(tls), stream: None })
     }
 
     /// Sends a request, and reads the answer to its end.
@@ -134,7 +136,9 @@ impl Client {
     }
 
     fn connect(&self) -> io::Result<Stream> {
-        let stream = TcpStream::connect_timeout(&self.address, LIMIT)?;
+        let address = self.address;
+        let connect = move || TcpStream::connect_timeout(&address, LIMIT);
+        let stream = self.namespace.run(connect).map_err(io::Error::other)??;
         stream.set_read_timeout(Some(LIMIT))?;
         stream.set_write_timeout(Some(LIMIT))?;
         stream.set_nodelay(true)?;

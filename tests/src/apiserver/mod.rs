@@ -11,4 +11,4 @@ pub mod normal;
 pub mod scenario;
 mod side;
 
-pub use side::{Pair, Side, Which};
+pub use side::{Pair, Side, Which, authorization};

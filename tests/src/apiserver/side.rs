@@ -10,6 +10,7 @@ use control_apiserver::local::{self, Places};
 use control_apiserver::pki::{self, Names};
 use host::netns::Namespace;
 use host::programs::{Daemon, Etcd, Signal};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::http::Client;
@@ -51,6 +52,7 @@ impl Which {
 pub struct Side {
     pub which: Which,
     pub address: SocketAddr,
+    namespace: Namespace,
     places: Places,
     etcd: Etcd,
     flags: Vec<String>,
@@ -66,11 +68,21 @@ impl Side {
     /// A program is missing, or does not come up.
     pub fn new(which: Which, more: &[&str]) -> Self {
         let here = Namespace::current().unwrap_or_else(|error| panic!("{error}"));
+        Self::at(which, &here, Ipv4Addr::LOCALHOST, more)
+    }
+
+    /// The same at an address of another namespace, whose loopback device must be up.
+    ///
+    /// # Panics
+    /// As [`Side::new`].
+    pub fn at(which: Which, namespace: &Namespace, ip: Ipv4Addr, more: &[&str]) -> Self {
+        let here = namespace.clone();
         let directory = tempfile::tempdir().expect("a directory");
         let places = Places::new(directory.path()).expect("a path");
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-        let service = "10.96.0.1".parse().ok();
-        let names = Names::of_api("weft-test", service, &[]);
+        // What is free in one namespace may be taken in another, but not in one that was made for this test.
+        let address = SocketAddr::from((ip, free_port()));
+        let addresses = [Ipv4Addr::new(10, 96, 0, 1).into(), ip.into()];
+        let names = Names::of_api("weft-test", addresses, &[]);
         pki::ensure(&places.pki(), &names, SystemTime::now()).unwrap_or_else(|error| panic!("{error}"));
         let program = originals::program("etcd").unwrap_or_else(|error| panic!("{error}"));
         let etcd = Etcd::on_loopback(here.clone(), &directory.path().join("etcd"), free_port(), free_port());
@@ -91,8 +103,8 @@ impl Side {
         flags.push(format!("--cert-dir={}", directory.path().display()));
         flags.extend(more.iter().map(|flag| (*flag).to_owned()));
         let name = format!("{which:?}").to_lowercase();
-        let daemon = Daemon::new(format!("the API server ({name})"), here, directory.path(), &name);
-        Self { which, address, places, etcd, flags, daemon, directory }
+        let daemon = Daemon::new(format!("the API server ({name})"), here.clone(), directory.path(), &name);
+        Self { which, namespace: here, address, places, etcd, flags, daemon, directory }
     }
 
     /// # Panics
@@ -145,7 +157,8 @@ impl Side {
     }
 
     pub fn client(&self) -> Client {
-        Client::new(self.address, &self.places.pki().join("ca.crt")).expect("the authority's certificate")
+        Client::new(self.namespace.clone(), self.address, &self.places.pki().join("ca.crt"))
+            .expect("the authority's certificate")
     }
 
     /// The administrator's kubeconfig, or that of another user of the token file.
@@ -166,6 +179,21 @@ impl Side {
         });
         fs::write(&path, text.to_string()).expect("a file");
         path
+    }
+
+    /// Asks as the administrator, with a JSON body, and gives the answer's.
+    ///
+    /// # Panics
+    /// There is no answer, or a refusal.
+    pub fn must(&self, method: &str, path: &str, kind: &str, body: &Value) -> Value {
+        let mut headers = authorization("admin");
+        headers.push(("Content-Type".to_owned(), kind.to_owned()));
+        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        let reply = self.client().ask(method, path, &headers, &body);
+        let reply = reply.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+        let text = String::from_utf8_lossy(&reply.body);
+        assert!((200..300).contains(&reply.status), "{method} {path}: {}: {text}", reply.status);
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{method} {path}: {error}: {text}"))
     }
 
     pub fn directory(&self) -> &Path {

@@ -101,7 +101,11 @@ impl Media {
     /// 406 where nothing fits; `watch` wants a stream, and YAML has none.
     pub fn of(headers: &HeaderMap, query: &Query, offer: Offer, watch: bool) -> Result<Self, Status> {
         let accept = headers.get(ACCEPT).map(|value| value.to_str().unwrap_or("-")).unwrap_or_default();
-        let found = choose(accept, offer).ok_or_else(|| refusal::not_acceptable(&offer.names()))?;
+        let refuse = || match has_form(accept, offer) {
+            true => refusal::not_acceptable(&offer.names()),
+            false => refusal::no_such_form(&offer.names()),
+        };
+        let found = choose(accept, offer).ok_or_else(refuse)?;
         if watch && found.encoding == Encoding::Yaml {
             return Err(refusal::not_acceptable(&offer.stream_names()));
         }
@@ -149,14 +153,24 @@ fn choose(accept: &str, offer: Offer) -> Option<Media> {
         return Some(Media::default());
     }
     let clauses = clauses(accept);
-    clauses.iter().find_map(|clause| {
-        let fits = |encoding: &&Encoding| match (clause.main, clause.sub) {
+    clauses.iter().find_map(|clause| clause.encodings(offer).find_map(|encoding| shaped(encoding, clause)))
+}
+
+/// Whether a client accepts one of the encodings, in some shape.
+fn has_form(accept: &str, offer: Offer) -> bool {
+    clauses(accept).iter().any(|clause| clause.encodings(offer).next().is_some())
+}
+
+impl Clause<'_> {
+    /// Those that it names.
+    fn encodings(&self, offer: Offer) -> impl Iterator<Item = Encoding> {
+        let fits = |encoding: &Encoding| match (self.main, self.sub) {
             ("*", "*") | ("application", "*") => true,
             ("application", sub) => encoding.media_type().strip_prefix("application/") == Some(sub),
             _ => false,
         };
-        offer.encodings().iter().filter(fits).find_map(|encoding| shaped(*encoding, clause))
-    })
+        offer.encodings().iter().copied().filter(fits)
+    }
 }
 
 /// The media type, if there is such a shape of it.

@@ -214,7 +214,8 @@ impl Options {
                 return Err(read("advertise-address").refuse("want an address that other machines can reach"));
             }
             Some(given) => Some(given),
-            None if every => env.own_address(),
+            // As the original: a loopback address is no endpoint of a Service.
+            None if every || bind.is_loopback() => env.own_address(),
             None => Some(bind),
         };
         let tls = pair(read("tls-cert-file"), read("tls-private-key-file"))?;
@@ -583,7 +584,7 @@ mod tests {
         assert_eq!(options.service_networks[0], "10.96.0.0/12".parse().unwrap());
         assert_eq!(options.authorization, [Mode::Node, Mode::Rbac]);
         assert_eq!(options.etcd_prefix, "/registry");
-        assert_eq!(options.advertise_address, Some([127, 0, 0, 1].into()));
+        assert_eq!(options.advertise_address, Some([192, 168, 7, 1].into()));
     }
 
     #[test]

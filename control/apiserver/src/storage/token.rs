@@ -1,4 +1,4 @@
-//! Where a list goes on: the `continue` of its metadata, base64 of `{"v":"meta.k8s.io/v1","rv":7,"start":"ns/name\u0000"}`.
+//! Where a list goes on: the `continue` of its metadata, base64 of `{"v":"meta.k8s.io/v1","rv":7,"start":"/ns/name\u0000"}`.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -32,7 +32,7 @@ impl Token {
     }
 
     pub fn encode(&self) -> String {
-        let written = Written { v: VERSION.to_owned(), rv: self.version, start: self.start.clone() };
+        let written = Written { v: VERSION.to_owned(), rv: self.version, start: format!("/{}", self.start) };
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(&written).unwrap_or_default())
     }
 
@@ -77,7 +77,10 @@ fn as_go(bytes: &[u8], error: &serde_json::Error) -> String {
         return "unexpected end of JSON input".to_owned();
     }
     match bytes.get(error.column().saturating_sub(1)) {
-        Some(byte) => format!("invalid character {:?} looking for beginning of value", char::from(*byte)),
+        Some(byte) if byte.is_ascii_graphic() || *byte == b' ' => {
+            format!("invalid character {:?} looking for beginning of value", char::from(*byte))
+        }
+        Some(byte) => format!("invalid character '\\u{byte:04x}' looking for beginning of value"),
         None => error.to_string(),
     }
 }
@@ -90,7 +93,7 @@ mod tests {
     fn a_token_is_the_originals() {
         let token = Token::behind(302, "default/k1");
         let text = URL_SAFE_NO_PAD.decode(token.encode()).expect("base64");
-        let want = r#"{"v":"meta.k8s.io/v1","rv":302,"start":"default/k1\u0000"}"#;
+        let want = r#"{"v":"meta.k8s.io/v1","rv":302,"start":"/default/k1\u0000"}"#;
         assert_eq!(String::from_utf8(text).expect("text"), want);
         assert_eq!(Token::decode(&token.encode()), Ok(token));
     }
