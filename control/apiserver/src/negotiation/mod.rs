@@ -272,6 +272,12 @@ mod tests {
         let refused = Media::of(&headers, &Query::default(), Offer::Text, false).expect_err("refused");
         assert_eq!(
             (refused.code, refused.message.as_str()),
+            (406, "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml")
+        );
+        headers.insert(ACCEPT, "application/json;as=Foo;v=v1;g=meta.k8s.io".parse().expect("a value"));
+        let refused = Media::of(&headers, &Query::default(), Offer::Text, false).expect_err("refused");
+        assert_eq!(
+            (refused.code, refused.message.as_str()),
             (406, "only the following media types are accepted: application/json, application/yaml")
         );
     }

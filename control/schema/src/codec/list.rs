@@ -51,6 +51,8 @@ pub fn json<'a>(
     out.extend_from_slice(b"},\"items\":[");
     let mut prefix = Vec::new();
     prefix.extend_from_slice(b"{\"kind\":");
+    // Items say their kind only where it is not that of the list: metadata of any kind does.
+    let strips = kind != "PartialObjectMetadataList";
     string(kind.strip_suffix("List").unwrap_or(kind), &mut prefix);
     prefix.extend_from_slice(b",\"apiVersion\":");
     string(api_version, &mut prefix);
@@ -59,7 +61,7 @@ pub fn json<'a>(
             out.push(b',');
         }
         let item = item.strip_suffix(b"\n").unwrap_or(item);
-        match item.strip_prefix(&*prefix) {
+        match item.strip_prefix(&*prefix).filter(|_| strips) {
             Some(rest) => {
                 out.push(b'{');
                 out.extend_from_slice(rest.strip_prefix(b",").unwrap_or(rest));
