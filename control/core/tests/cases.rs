@@ -273,7 +273,8 @@ fn objects_are_defaulted_and_refused_as_the_original_does() {
     for entry in std::fs::read_dir(&directory).expect("the cases are there") {
         let path = entry.expect("an entry").path();
         let group = path.file_stem().expect("a name").to_string_lossy().into_owned();
-        if !only.is_empty() && only != group {
+        // The core group's cases have a form of their own: golden.rs reads them.
+        if group == "core" || (!only.is_empty() && only != group) {
             continue;
         }
         let cases: Vec<Value> = serde_json::from_slice(&std::fs::read(&path).expect("a file")).expect("JSON");
