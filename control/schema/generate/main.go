@@ -290,7 +290,7 @@ func (g *generator) writeField(out *bufio.Writer, path string, field field, pare
 		fmt.Fprint(out, "\t!")
 	}
 	if about != nil {
-		writeAttributes(out, about, field.name)
+		writeAttributes(out, about, field.of.Kind() == reflect.Pointer)
 	}
 	if of := pointee(field.of); of.String() != derived(of) {
 		fmt.Fprintf(out, "\tgo=%s", of)
@@ -298,14 +298,15 @@ func (g *generator) writeField(out *bufio.Writer, path string, field field, pare
 	fmt.Fprintln(out)
 }
 
-func writeAttributes(out *bufio.Writer, about *spec.Schema, name string) {
+// OpenAPI tells of a default for all that is no pointer, namely zero: that goes without saying.
+func writeAttributes(out *bufio.Writer, about *spec.Schema, pointer bool) {
 	if strategy, ok := about.Extensions["x-kubernetes-patch-strategy"].(string); ok {
 		fmt.Fprintf(out, "\tpatch=%s", strategy)
 		if key, ok := about.Extensions["x-kubernetes-patch-merge-key"].(string); ok {
 			fmt.Fprintf(out, ":%s", key)
 		}
 	}
-	if about.Default != nil && !isZero(about.Default) {
+	if about.Default != nil && (pointer || !isZero(about.Default)) {
 		fmt.Fprintf(out, "\tdefault=%s", compact(about.Default))
 	}
 	values := about.Enum

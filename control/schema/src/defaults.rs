@@ -111,6 +111,10 @@ mod tests {
     fn structs_that_are_no_pointers_are_there_to_be_filled() {
         assert_eq!(with_defaults("v1", "Namespace", json!({})), json!({"status": {"phase": "Active"}}));
         assert_eq!(with_defaults("v1", "ConfigMap", json!({})), json!({}));
+        // A default that is zero, for a pointer.
+        let probe = json!({"spec": {"containers": [{"livenessProbe": {"grpc": {"port": 1}}}]}});
+        let pod = with_defaults("v1", "Pod", probe);
+        assert_eq!(pod["spec"]["containers"][0]["livenessProbe"]["grpc"], json!({"port": 1, "service": ""}));
         let set = with_defaults("apps/v1", "StatefulSet", json!({}));
         assert_eq!(
             set["spec"]["persistentVolumeClaimRetentionPolicy"],
