@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use etcd::{Client, EtcdError, Header, KeyValue, Range, Span, WatchError, WatchEvent};
-use imbl::OrdSet;
 
 use crate::error::{ReadError, WatchEnd};
 use crate::event::{Change, Event};
@@ -19,6 +18,7 @@ use crate::store::{Freshness, Page};
 use crate::stored::Stored;
 use crate::view::View;
 use crate::view::kind::{Kind, State};
+use crate::view::tree::Tree;
 use crate::watcher::Watcher;
 
 /// How often a watch of etcd's looks whether anybody still listens.
@@ -92,7 +92,7 @@ impl Direct {
         let kind = match running.filter(|kind| kind.place_after(revision).is_ok()) {
             Some(kind) => kind,
             None => {
-                let state = State { revision, tree: OrdSet::new() };
+                let state = State { revision, tree: Tree::default() };
                 let kind = Arc::new(Kind::new(&whole, state, self.view.limits()));
                 streams.insert(whole, Arc::downgrade(&kind));
                 tokio::spawn(self.clone().stream(Arc::downgrade(&kind), revision));
@@ -126,7 +126,7 @@ impl Direct {
                 }
                 Ok(Err(WatchError::Stale(stale))) => {
                     tracing::warn!(%stale, prefix, "a watch ends");
-                    kind.restart(State { revision: i64::MAX, tree: OrdSet::new() });
+                    kind.restart(State { revision: i64::MAX, tree: Tree::default() });
                     return;
                 }
             }
@@ -153,7 +153,8 @@ impl Direct {
     }
 
     fn object(&self, kv: KeyValue) -> Option<Stored> {
-        Some(self.view.stored(self.keys.strip(&kv.key)?, kv.mod_revision, kv.value))
+        // Of an old list of a kind that is in the view, most objects are there still.
+        Some(self.view.listed(self.keys.strip(&kv.key)?, kv.mod_revision, kv.value))
     }
 
     fn failed(&self, asked: i64, error: &EtcdError) -> ReadError {

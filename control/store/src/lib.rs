@@ -28,7 +28,7 @@ pub use error::{ReadError, WatchEnd, WriteError};
 pub use event::{Change, Event};
 pub use settings::Settings;
 pub use snapshot::Snapshot;
-pub use store::{Freshness, Page, Store};
+pub use store::{Freshness, KindStats, Page, Stats, Store};
 pub use stored::{Slot, Stored};
 pub use view::ring::RingLimits;
 pub use view::scope::Topic;

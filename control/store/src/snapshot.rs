@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use imbl::OrdSet;
-
-use crate::stored::{ByKey, Stored};
+use crate::stored::Stored;
 use crate::view::kind::{Kind, State, under};
 
 /// The objects under a prefix at one revision, in the order of their keys. Cheap to make, to clone and to hold: it shares
@@ -32,8 +30,7 @@ impl Snapshot {
 
     /// Of objects that were read from etcd itself.
     pub(crate) fn of_list(prefix: &str, revision: i64, objects: Vec<Stored>) -> Self {
-        let tree: OrdSet<ByKey> = objects.into_iter().map(ByKey).collect();
-        Self::new(prefix, State { revision, tree }, None)
+        Self::new(prefix, State { revision, tree: objects.into_iter().collect() }, None)
     }
 
     /// The list's resourceVersion: every change under the prefix up to this revision is in it, and none after.
@@ -59,7 +56,7 @@ impl Snapshot {
 
     /// One object of it, by its whole key.
     pub fn get(&self, key: &str) -> Option<&Stored> {
-        key.starts_with(&*self.prefix).then(|| self.state.tree.get(key).map(|found| &found.0)).flatten()
+        key.starts_with(&*self.prefix).then(|| self.state.tree.get(key)).flatten()
     }
 
     /// How many there are. Counts them, unless it is a whole kind's.

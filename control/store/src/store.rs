@@ -2,6 +2,7 @@
 //!
 //! Owns: the surface, and the tasks behind it. Begin at [`Store`].
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -97,6 +98,11 @@ impl Store {
         self.view.reached().revision
     }
 
+    /// How much of what there is at this moment, for metrics.
+    pub fn stats(&self) -> Stats {
+        self.view.stats()
+    }
+
     /// Gives a kind that was defined at run time a tree and watches of its own: the part of its keys that ends with a
     /// slash. Its watches can begin at this moment. Registering it again changes nothing.
     pub fn register(&self, prefix: &str) {
@@ -159,10 +165,14 @@ impl Store {
         if let Some(state) = kind.at(revision, reached) {
             return Ok(Snapshot::new(prefix, state, Some(Origin { kind, place: None })));
         }
-        // Of the whole kind, so that what is kept of it serves the questions for the rest.
-        let old = self.direct.list(kind.prefix(), freshness).await?;
+        // Of the whole kind, so that what is kept of it serves the questions for the rest; what is no kind is not kept.
+        let whole = !kind.prefix().is_empty();
+        let from = if whole { kind.prefix() } else { prefix };
+        let old = self.direct.list(from, freshness).await?;
         let snapshot = Snapshot::new(prefix, old.into_state(), Some(Origin { kind, place: None }));
-        snapshot.keep();
+        if whole {
+            snapshot.keep();
+        }
         Ok(snapshot)
     }
 
@@ -290,6 +300,25 @@ impl Store {
         self.writer.seen().await;
         Ok(())
     }
+}
+
+/// How much a store holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// By the prefix of the kind; those of no kind under the empty one.
+    pub kinds: BTreeMap<Box<str>, KindStats>,
+    /// Bytes of all other encodings that are kept.
+    pub form_bytes: usize,
+}
+
+/// How much a store holds of a kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KindStats {
+    pub objects: usize,
+    /// Changes from which watches can begin.
+    pub events: usize,
+    /// Bytes of versions that are kept for these changes alone.
+    pub event_bytes: usize,
 }
 
 /// A part of a list.

@@ -169,6 +169,9 @@ async fn a_watcher_of_one_object_or_of_one_topic_is_not_disturbed_by_others_chan
         put("b/1", &format!("n4 {round}")).await;
     }
     until("the view is there", async || store.revision() == last + 10).await;
+    let stats = store.stats().kinds["pods/"];
+    assert_eq!((stats.objects, stats.events), (4, 5));
+    assert!(stats.event_bytes >= 5 * "n4 4".len());
     assert!(matches!(space.next().await, Err(WatchEnd::Expired { .. })));
     assert!(matches!(other_node.next().await, Err(WatchEnd::Expired { .. })));
     assert!(object.try_next().unwrap().is_none());

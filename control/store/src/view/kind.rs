@@ -7,13 +7,14 @@ use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
-use imbl::OrdSet;
 use tokio::sync::watch;
 
 use super::ring::{Ring, RingLimits};
 use super::scope::{Part, Scopes, Topic, Wakes, is_under};
+use super::tree::Tree;
 use crate::event::{Change, Event};
-use crate::stored::{ByKey, Stored};
+use crate::store::KindStats;
+use crate::stored::Stored;
 
 /// How many states are kept for the rest of a list, and for how long after they were last asked for.
 const STATES: usize = 32;
@@ -30,7 +31,7 @@ pub(crate) enum Write {
 #[derive(Clone, Debug)]
 pub(crate) struct State {
     pub(crate) revision: i64,
-    pub(crate) tree: OrdSet<ByKey>,
+    pub(crate) tree: Tree,
 }
 
 #[derive(Debug)]
@@ -44,7 +45,7 @@ pub(crate) struct Kind {
 
 #[derive(Debug)]
 struct Inner {
-    tree: OrdSet<ByKey>,
+    tree: Tree,
     ring: Ring,
     scopes: Scopes,
     /// Revision of the last change.
@@ -120,11 +121,11 @@ impl Kind {
     }
 
     /// Takes out all objects under a prefix, which is a kind of its own from now on. All watchers here lose their place.
-    pub(crate) fn split_off(&self, prefix: &str) -> OrdSet<ByKey> {
+    pub(crate) fn split_off(&self, prefix: &str) -> Tree {
         let mut inner = self.write();
-        let taken: OrdSet<ByKey> = under(&inner.tree, prefix, prefix).cloned().map(ByKey).collect();
-        for object in &taken {
-            inner.tree.remove(object.0.key());
+        let taken: Tree = under(&inner.tree, prefix, prefix).cloned().collect();
+        for object in taken.iter() {
+            inner.tree.remove(object.key());
         }
         let (last, mut wakes) = (inner.last, Wakes::new());
         inner.restart(last, &mut wakes);
@@ -133,18 +134,26 @@ impl Kind {
     }
 
     /// Takes in objects of a kind that is no more, without a word to watchers.
-    pub(crate) fn take_in(&self, objects: OrdSet<ByKey>) {
+    pub(crate) fn take_in(&self, objects: Tree) {
         let mut inner = self.write();
-        inner.tree.extend(objects);
+        for object in objects.iter() {
+            inner.tree.insert(object.clone());
+        }
         inner.states.clear();
     }
 
     pub(crate) fn get(&self, key: &str) -> Option<Stored> {
-        self.read().tree.get(key).map(|found| found.0.clone())
+        self.read().tree.get(key).cloned()
     }
 
     pub(crate) fn count(&self) -> usize {
         self.read().tree.len()
+    }
+
+    pub(crate) fn stats(&self) -> KindStats {
+        let inner = self.read();
+        let (events, event_bytes) = inner.ring.size();
+        KindStats { objects: inner.tree.len(), events, event_bytes }
     }
 
     /// Revision of the last change.
@@ -184,7 +193,7 @@ impl Kind {
         };
         for event in undo.iter().rev() {
             match &event.previous {
-                Some(previous) => tree.insert(ByKey(previous.clone())),
+                Some(previous) => tree.insert(previous.clone()),
                 None => tree.remove(event.key()),
             };
         }
@@ -271,12 +280,12 @@ impl Inner {
     fn change(&mut self, write: Write) -> Option<Event> {
         match write {
             Write::Put(object) => {
-                let previous = self.tree.insert(ByKey(object.clone())).map(|found| found.0);
+                let previous = self.tree.insert(object.clone());
                 let change = if previous.is_some() { Change::Modified } else { Change::Added };
                 Some(Event { change, object, previous })
             }
             Write::Delete { key, revision } => {
-                let previous = self.tree.remove(&*key)?.0;
+                let previous = self.tree.remove(&key)?;
                 let object = previous.at_revision(revision);
                 Some(Event { change: Change::Deleted, object, previous: Some(previous) })
             }
@@ -285,13 +294,6 @@ impl Inner {
 }
 
 /// The objects whose keys begin with `prefix` (or the one whose key it is, where it does not end with a slash), from the key `start` on, in order.
-pub(crate) fn under<'a>(
-    tree: &'a OrdSet<ByKey>,
-    prefix: &'a str,
-    start: &'a str,
-) -> impl Iterator<Item = &'a Stored> {
-    let start = start.max(prefix);
-    tree.range::<_, str>((std::ops::Bound::Included(start), std::ops::Bound::Unbounded))
-        .map(|found| &found.0)
-        .take_while(move |object| is_under(object.key(), prefix))
+pub(crate) fn under<'a>(tree: &'a Tree, prefix: &'a str, start: &'a str) -> impl Iterator<Item = &'a Stored> {
+    tree.iter_from(start.max(prefix)).take_while(move |object| is_under(object.key(), prefix))
 }

@@ -6,6 +6,7 @@
 pub(crate) mod kind;
 pub(crate) mod ring;
 pub(crate) mod scope;
+pub(crate) mod tree;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed, Ordering::SeqCst};
@@ -13,14 +14,15 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use bytes::Bytes;
-use imbl::OrdSet;
 use tokio::sync::watch;
 
 use crate::event::Event;
 use crate::forms::FormCache;
-use crate::stored::{ByKey, Stored};
+use crate::store::Stats;
+use crate::stored::Stored;
 use kind::{Kind, State, Write};
 use ring::RingLimits;
+use tree::Tree;
 
 /// Where the view is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -188,9 +190,9 @@ impl View {
     /// Replaces everything by what was listed at a revision, in the order of the keys. All watches end.
     pub(crate) fn load(&self, revision: i64, objects: Vec<Stored>) {
         let kinds = self.kinds.write().unwrap_or_else(PoisonError::into_inner);
-        let mut sorted: HashMap<*const Kind, Vec<ByKey>> = HashMap::new();
+        let mut sorted: HashMap<*const Kind, Vec<Stored>> = HashMap::new();
         for object in objects {
-            sorted.entry(Arc::as_ptr(kinds.of(object.key()))).or_default().push(ByKey(object));
+            sorted.entry(Arc::as_ptr(kinds.of(object.key()))).or_default().push(object);
         }
         for kind in kinds.all() {
             let objects = sorted.remove(&Arc::as_ptr(kind)).unwrap_or_default();
@@ -244,8 +246,14 @@ impl View {
         let Some(gone) = kinds.by_prefix.remove(prefix) else { return };
         let revision = self.reached().revision;
         let objects = gone.split_off(prefix);
-        gone.restart(State { revision, tree: OrdSet::new() });
+        gone.restart(State { revision, tree: Tree::default() });
         kinds.of(prefix).take_in(objects);
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let kinds = self.kinds.read().unwrap_or_else(PoisonError::into_inner);
+        let each = |kind: &Arc<Kind>| (kind.prefix().into(), kind.stats());
+        Stats { kinds: kinds.all().map(each).collect(), form_bytes: self.forms.bytes() }
     }
 
     /// Forgets what is too old.
@@ -257,5 +265,5 @@ impl View {
 }
 
 fn empty_state() -> State {
-    State { revision: 0, tree: OrdSet::new() }
+    State { revision: 0, tree: Tree::default() }
 }

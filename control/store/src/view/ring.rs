@@ -104,6 +104,11 @@ impl Ring {
         self.first + self.events.len() as u64
     }
 
+    /// How many events there are, and how many bytes of versions before.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        (self.events.len(), self.bytes)
+    }
+
     /// The oldest revision after which the ring knows every change.
     pub(crate) fn floor(&self) -> i64 {
         self.floor
