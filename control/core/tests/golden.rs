@@ -1,6 +1,6 @@
 //! What kube-apiserver 1.36.3 answered to requests about the kinds of the core group, asked of ours.
 //!
-//! The cases are data (`cases/core.json`, one a line): an object to create, or an old one and what shall replace it, and the
+//! The cases are data (`golden/core.json`, one a line): an object to create, or an old one and what shall replace it, and the
 //! answer: the object with its defaults, or what is wrong with it. The original was asked with `dryRun=All`.
 
 use std::collections::BTreeSet;
@@ -17,7 +17,7 @@ use control_core::{kinds, lifecycle};
 use control_schema::{builtin, codec, defaults};
 use serde_json::{Value, json};
 
-const CASES: &str = include_str!("cases/core.json");
+const CASES: &str = include_str!("golden/core.json");
 
 /// Where ours differs on purpose: a part of what a case is about, and why.
 const DIFFERENT: &[(&str, &str)] = &[
@@ -133,7 +133,7 @@ fn reserve(
             let why = allocation::ports::PortError::Taken.to_string();
             return Err(refuse(&[allocation::port_refused(place, wanted, &why)]));
         }
-        given.push(wish.wanted.unwrap_or(31_000));
+        given.push(wish.wanted.unwrap_or(31_000 + u16::try_from(given.len()).expect("few ports")));
     }
     plan.fill(object, &addresses, &given);
     Ok(())
@@ -265,7 +265,7 @@ fn objects_are_defaulted_and_refused_as_kube_apiserver_does() {
     assert!(wrong.is_empty(), "{} of {} cases differ:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
 }
 
-const TABLES: &str = include_str!("cases/tables.json");
+const TABLES: &str = include_str!("golden/tables.json");
 
 #[test]
 fn tables_have_the_columns_and_cells_of_kube_apiserver() {

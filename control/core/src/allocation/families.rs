@@ -20,7 +20,7 @@ pub fn default(service: &mut Value, old: Option<&Value>, configured: &[Family]) 
     let headless = text(service, &["spec", "clusterIP"]) == "None";
     let selects = at(service, &["spec", "selector"]).as_object().is_some_and(|labels| !labels.is_empty());
     let free = headless && !selects;
-    if text(service, &["spec", "ipFamilyPolicy"]).is_empty() {
+    if at(service, &["spec", "ipFamilyPolicy"]).is_null() {
         let before = old.map_or("", |old| text(old, &["spec", "ipFamilyPolicy"]));
         let policy = match before {
             "" if free => "RequireDualStack",

@@ -339,7 +339,10 @@ impl Plan {
         }
         for (wish, port) in self.ports.iter().zip(ports) {
             let Some(place) = wish.place else {
-                set(spec, "healthCheckNodePort", *port);
+                // What is no port stays as it is, for the validation to refuse.
+                if matches!(at(spec, &["healthCheckNodePort"]).as_i64(), None | Some(0)) {
+                    set(spec, "healthCheckNodePort", *port);
+                }
                 continue;
             };
             for (n, own) in items(spec, "ports").enumerate() {

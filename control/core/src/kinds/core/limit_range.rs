@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::resources::{self, may_overcommit, quantity};
 use crate::at::{At, Errors};
-use crate::edit::{at, items, set};
+use crate::edit::{at, items, set, text};
 use crate::field::FieldError;
 use crate::kind::{Context, NameRule, Strategy};
 use crate::{metadata, names};
@@ -36,6 +36,17 @@ impl Strategy for LimitRange {
                     set(limit, field, amounts);
                 }
             }
+        }
+    }
+
+    /// One without a name goes by its uid.
+    fn prepare_create(&self, object: &mut Value, _context: &Context<'_>) {
+        let uid = text(object, &["metadata", "uid"]).to_owned();
+        if text(object, &["metadata", "name"]).is_empty()
+            && let Some(metadata) = crate::edit::existing(object, "metadata")
+            && !uid.is_empty()
+        {
+            set(metadata, "name", uid);
         }
     }
 

@@ -198,6 +198,17 @@ fn ranges(list: &At<'_>) -> Errors {
     for range in list.items() {
         errors.extend(range.invalid_each(cidrs::legacy(range.text())));
     }
+    if list.len() > 1
+        && let Some((n, wrong)) =
+            list.items().enumerate().find(|(_, range)| !cidrs::legacy(range.text()).is_empty())
+    {
+        let detail = format!(
+            "invalid PodCIDRs. failed to check with dual stack with error:invalid CIDR[{n}]: <nil> (invalid CIDR \
+             address: {})",
+            wrong.text()
+        );
+        errors.push(FieldError::internal(&list.path, &detail));
+    }
     let is_v6: BTreeSet<bool> = list.items().map(|range| range.text().contains(':')).collect();
     if list.len() > 1 && (list.len() > 2 || is_v6.len() < 2) {
         errors.push(list.invalid("may specify no more than one CIDR for each IP family"));

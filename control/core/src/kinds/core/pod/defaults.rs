@@ -190,7 +190,7 @@ fn volume(volume: &mut Value) {
         existing(volume, "ephemeral").and_then(|source| existing(source, "volumeClaimTemplate"))
         && let Some(spec) = child(template, "spec")
     {
-        default_text(spec, "volumeMode", "Filesystem");
+        default(spec, "volumeMode", "Filesystem");
         if let Some(resources) = existing(spec, "resources") {
             for field in ["limits", "requests"] {
                 round_up(resources, field);
@@ -254,7 +254,7 @@ fn is_reference(name: &str) -> bool {
         }
         _ => name,
     };
-    !hex_id && path.split('/').all(component)
+    !hex_id && name.len() <= 255 && path.split('/').all(component)
 }
 
 fn requests_from_limits(container: &mut Value) {

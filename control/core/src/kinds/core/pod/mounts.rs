@@ -74,7 +74,7 @@ fn recursive_read_only(mount: &At<'_>, list: &At<'_>) -> Errors {
             if !mount.get("readOnly").is_true() {
                 errors.push(mode.forbidden("may only be specified when readOnly is true"));
             }
-            if !matches!(mount.get("mountPropagation").text(), "" | "None") {
+            if mount.has("mountPropagation") && mount.get("mountPropagation").text() != "None" {
                 errors.push(
                     mode.forbidden("may only be specified when mountPropagation is None or not specified"),
                 );

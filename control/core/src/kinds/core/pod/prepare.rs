@@ -77,11 +77,11 @@ pub fn drop_disabled(spec: &mut Value) {
     for containers in defaults::CONTAINERS {
         for container in items(spec, containers) {
             if let Some(lifecycle) = existing(container, "lifecycle")
-                && lifecycle.as_object_mut().is_some_and(|hooks| hooks.remove("stopSignal").is_some())
+                && let Some(hooks) = lifecycle.as_object_mut()
+                && hooks.remove("stopSignal").is_some()
+                && hooks.is_empty()
             {
-                if lifecycle.as_object().is_some_and(serde_json::Map::is_empty) {
-                    remove(container, "lifecycle");
-                }
+                remove(container, "lifecycle");
             }
         }
     }

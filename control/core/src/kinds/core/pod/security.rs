@@ -129,7 +129,8 @@ fn seccomp(at: &At<'_>) -> Errors {
         ("Localhost", false) => errors.extend(paths::descending(profile.text(), &profile.path)),
         (_, true) => {}
         (_, false) => {
-            let shown = format!("{{\"Type\":{},\"LocalhostProfile\":{}}}", kind.value, profile.value);
+            let (kind, profile_shown) = (Value::from(kind.text()), profile.value);
+            let shown = format!("{{\"Type\":{kind},\"LocalhostProfile\":{profile_shown}}}");
             let detail = "can only be set when seccomp type is Localhost";
             errors.push(FieldError::invalid_shown(&profile.path, &shown, detail));
         }
