@@ -102,7 +102,12 @@ fn all(served: &Served) -> Vec<(String, Value)> {
 /// Changes when the kind is stored in another version.
 fn storage_hash(served: &Served) -> String {
     let kind = &*served.kind;
-    let text = format!("{}/{}, Kind={}", kind.group, kind.stored().name, kind.kind);
+    // As the original writes it, so that nobody takes a change of servers for a change of storage.
+    let text = match kind.stored().name.as_ref() {
+        // Stored as a kind of the core group.
+        core if core.starts_with('/') => format!("{core}/{}", kind.kind),
+        version => format!("{}/{version}/{}", kind.group, kind.kind),
+    };
     let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
     STANDARD.encode(&digest.as_ref()[..8])
 }

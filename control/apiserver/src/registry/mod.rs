@@ -68,6 +68,31 @@ pub fn settings(kinds: &[Kind]) -> Settings {
     Settings { kinds: own, direct, ..Settings::default() }
 }
 
+/// The groups of the original by their priority in discovery (its aggregator's `apiVersionPriorities`).
+const ORDER: [&str; 21] = [
+    "",
+    "apiregistration.k8s.io",
+    "apps",
+    "events.k8s.io",
+    "authentication.k8s.io",
+    "authorization.k8s.io",
+    "autoscaling",
+    "batch",
+    "certificates.k8s.io",
+    "networking.k8s.io",
+    "policy",
+    "rbac.authorization.k8s.io",
+    "storage.k8s.io",
+    "admissionregistration.k8s.io",
+    "apiextensions.k8s.io",
+    "scheduling.k8s.io",
+    "coordination.k8s.io",
+    "node.k8s.io",
+    "discovery.k8s.io",
+    "resource.k8s.io",
+    "flowcontrol.apiserver.k8s.io",
+];
+
 impl Registry {
     pub fn new(kinds: impl IntoIterator<Item = Kind>) -> Self {
         Self(RwLock::new(Arc::new(Table::new(kinds.into_iter().map(Arc::new)))))
@@ -109,9 +134,13 @@ impl Table {
         Self { groups }
     }
 
-    /// All groups by their names.
+    /// All groups in the order in which the original tells them: its own by their priority, then the others by name.
     pub fn groups(&self) -> impl Iterator<Item = (&str, &Group)> {
-        self.groups.iter().map(|(name, group)| (name.as_str(), group))
+        let mut groups: Vec<_> = self.groups.iter().map(|(name, group)| (name.as_str(), group)).collect();
+        let rank = |name: &str| ORDER.iter().position(|known| *known == name).unwrap_or(ORDER.len());
+        // Stable: those of one rank stay in the order of their names.
+        groups.sort_by_key(|(name, _)| rank(name));
+        groups.into_iter()
     }
 
     pub fn group(&self, name: &str) -> Option<&Group> {
