@@ -24,6 +24,11 @@ fn config_maps_are_served_as_the_original_serves_them() {
 }
 
 #[test]
+fn patches_and_applies_make_what_the_original_makes() {
+    compare([Theme::read("patches"), Theme::read("apply")]);
+}
+
+#[test]
 fn discovery_and_health_are_the_originals() {
     compare([Theme::read("discovery")]);
 }

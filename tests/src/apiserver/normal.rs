@@ -105,6 +105,13 @@ pub fn value(value: Value, server: SocketAddr) -> Value {
                     ("name", Value::String(text)) if generated => {
                         Value::from(GENERATED.replace(&text, "-XXXXX").into_owned())
                     }
+                    // Their order is that of the seconds in which they were written.
+                    ("managedFields", Value::Array(entries)) => {
+                        let mut entries: Vec<Value> =
+                            entries.into_iter().map(|entry| self::value(entry, server)).collect();
+                        entries.sort_by_key(Value::to_string);
+                        entries.into()
+                    }
                     ("cells", Value::Array(cells)) if is_row => {
                         cells.into_iter().map(|cell| age(cell, server)).collect()
                     }

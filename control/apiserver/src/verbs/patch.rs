@@ -143,7 +143,16 @@ fn patched(
         PatchError::Unprocessable(_) => refusal::unprocessable(),
         PatchError::Internal(message) => refusal::unknown(message),
     })?;
-    decoded(call, &outcome, wanted, validation)
+    decoded(call, &with_reset(outcome), wanted, validation)
+}
+
+/// No entries at all mean the same as one empty entry, which decoding keeps: to begin the account again.
+fn with_reset(mut object: Value) -> Value {
+    let entries = object.pointer_mut("/metadata/managedFields").and_then(Value::as_array_mut);
+    if let Some(entries) = entries.filter(|entries| entries.is_empty()) {
+        entries.push(Value::Object(serde_json::Map::new()));
+    }
+    object
 }
 
 /// What comes out of a patch must be an object of the kind again.
@@ -155,7 +164,9 @@ fn decoded(
 ) -> Result<Value, Status> {
     let text = outcome.to_string();
     let refuse = |why: &str| {
-        let fault = FieldError::invalid(&Path::new("patch"), &text.as_str().into(), why);
+        let shown =
+            if wanted.way == Way::Strategic { patch::strategic::show(&wanted.patch) } else { text.clone() };
+        let fault = FieldError::invalid(&Path::new("patch"), &shown.into(), why);
         refusal::invalid_kind("", "", "", &[fault])
     };
     let served = std::sync::Arc::clone(&call.served);

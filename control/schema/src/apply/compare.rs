@@ -235,9 +235,9 @@ impl<'a> Difference<'a> {
             return self;
         }
         Self {
-            added: self.added.recursive_difference(reset),
-            modified: self.modified.recursive_difference(reset),
-            removed: self.removed.recursive_difference(reset),
+            added: self.added.less(reset, true),
+            modified: self.modified.less(reset, true),
+            removed: self.removed.less(reset, true),
         }
     }
 }

@@ -27,7 +27,7 @@ pub use self::managed::MAX_UPDATERS;
 pub use self::set::Set;
 
 use self::managed::{Managed, Manager};
-use self::ownership::{stripped, track};
+use self::ownership::{STRIPPED, track};
 use self::path::Element;
 use self::prune::merge_and_track;
 use crate::library::Schema;
@@ -169,7 +169,7 @@ pub fn apply(write: &Write<'_>, live: &Value, patch: &Value, force: bool) -> Res
     let mut managed = managed;
     let manager = Manager::new(write.manager, true, write.api_version, write.subresource);
     if let Some(owned) = managed.get_mut(&manager) {
-        owned.set = owned.set.difference(&stripped());
+        owned.set = std::mem::take(&mut owned.set).less(&STRIPPED, false);
         if !unchanged {
             owned.time = Some(time::seconds(write.now).into());
         }

@@ -1,6 +1,7 @@
 //! Who owns what after a change: the writer what it changed, the others what they had of the rest.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use apiclient_core::time;
 use serde_json::Value;
@@ -21,8 +22,7 @@ pub(super) fn track<'a>(
     let mut managed = reconciled(write, live, managed);
     let difference = compare(write.schema, live, new, true)?.without(write.reset);
     take_from_others(write, live, new, &difference, &mut managed, None)?;
-    let mine = difference.modified.union(difference.added).recursive_difference(write.reset);
-    let mine = mine.difference(&stripped());
+    let mine = difference.modified.union(difference.added).less(&STRIPPED, false);
     if !mine.is_empty() {
         let manager = Manager::new(write.manager, false, write.api_version, write.subresource);
         let owned = Owned {
@@ -45,7 +45,7 @@ pub(super) fn track<'a>(
 }
 
 /// What nobody owns, whoever writes it.
-pub(super) fn stripped() -> Set<'static> {
+pub(super) static STRIPPED: LazyLock<Set<'static>> = LazyLock::new(|| {
     Set::of_fields(&[
         &["apiVersion"],
         &["kind"],
@@ -60,7 +60,7 @@ pub(super) fn stripped() -> Set<'static> {
         &["metadata", "managedFields"],
         &["metadata", "resourceVersion"],
     ])
-}
+});
 
 /// The entries, with sets that fit the schemas of today, and without those of versions that are gone.
 pub(super) fn reconciled<'a>(write: &Write<'_>, live: &Value, mut managed: Managed<'a>) -> Managed<'a> {

@@ -24,7 +24,7 @@ pub(super) fn merge_and_track<'a>(
     let failed = |what: &str, error: String| ApplyError::Internal(format!("failed to {what}: {error}"));
     let merged = merge::merge(write.schema, live, patch).map_err(|error| failed("merge config", error))?;
     let set = own::set(write.schema, patch).map_err(|error| failed("get field set", error))?;
-    let set = set.recursive_difference(write.reset);
+    let set = set.less(write.reset, true);
     let manager = Manager::new(write.manager, true, write.api_version, write.subresource);
     let time = managed.get(&manager).and_then(|before| before.time.clone());
     let before = managed.insert(manager.clone(), Owned { set, version: write.api_version.into(), time });

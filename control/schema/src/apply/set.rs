@@ -122,30 +122,30 @@ impl<'a> Set<'a> {
     /// The members that are not members of the other one.
     #[must_use]
     pub fn difference(&self, other: &Set<'_>) -> Self {
-        let mut out = Self::default();
-        self.zip(other, |node, theirs| match theirs {
-            None => out.nodes.push(node.clone()),
-            Some(theirs) => {
-                let below = node.below.difference(&theirs.below);
-                out.push(node, node.member && !theirs.member, below);
-            }
-        });
-        out
+        self.clone().less(other, false)
     }
 
     /// As [`Set::difference`], and what is below a member of the other one goes with it.
     #[must_use]
     pub fn recursive_difference(&self, other: &Set<'_>) -> Self {
-        let mut out = Self::default();
-        self.zip(other, |node, theirs| match theirs {
-            None => out.nodes.push(node.clone()),
-            Some(theirs) if theirs.member => {}
-            Some(theirs) => {
-                let below = node.below.recursive_difference(&theirs.below);
-                out.push(node, node.member, below);
+        self.clone().less(other, true)
+    }
+
+    /// Either difference, without a copy.
+    #[must_use]
+    pub(super) fn less(mut self, other: &Set<'_>, recursive: bool) -> Self {
+        let mut theirs = other.nodes.iter().peekable();
+        self.nodes.retain_mut(|node| {
+            while theirs.next_if(|theirs| theirs.at < node.at).is_some() {}
+            let Some(theirs) = theirs.next_if(|theirs| theirs.at == node.at) else { return true };
+            if theirs.member && recursive {
+                return false;
             }
+            node.member &= !theirs.member;
+            node.below = std::mem::take(&mut node.below).less(&theirs.below, recursive);
+            node.member || !node.below.is_empty()
         });
-        out
+        self
     }
 
     fn push(&mut self, like: &Node<'a>, member: bool, below: Set<'a>) {

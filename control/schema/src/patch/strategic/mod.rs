@@ -9,7 +9,7 @@ mod show;
 
 use serde_json::{Map, Value};
 
-use self::show::show;
+pub use self::show::show;
 use super::{PatchError, go_kind};
 use crate::library::{Library, Patch, Schema, Shape, Type};
 

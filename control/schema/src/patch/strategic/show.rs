@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// As `%v` does: `map[a:1 b:[x y]]`.
-pub(super) fn show(value: &Value) -> String {
+pub fn show(value: &Value) -> String {
     match value {
         Value::Null => "<nil>".to_owned(),
         Value::String(text) => text.clone(),
