@@ -1,5 +1,6 @@
 //! Who is known and who decides, by the options.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use control_core::admission::{Objects, chain};
@@ -27,15 +28,22 @@ pub struct Access {
     pub services: Services,
     /// Authorities that client certificates may come from.
     pub hints: Vec<DistinguishedName>,
+    /// The files that they are from, to be followed.
+    pub files: Vec<(PathBuf, Arc<Authorities>)>,
+}
+
+/// The authorities of a file.
+fn authorities(file: &Path) -> Result<Arc<Authorities>, ServeError> {
+    Authorities::new(&read(file)?).map(Arc::new).map_err(|error| unusable(file, error))
 }
 
 pub fn of(options: &Options, memory: &Arc<Memory>) -> Result<Access, ServeError> {
     let mut ways: Vec<Arc<dyn Authenticate>> = Vec::new();
-    let mut hints = Vec::new();
+    let mut files = Vec::new();
     let proxy = &options.front_proxy;
     if let Some(file) = &proxy.client_ca {
-        let authorities = Authorities::new(&read(file)?).map_err(|error| unusable(file, error))?;
-        hints.extend(authorities.hints());
+        let authorities = authorities(file)?;
+        files.push((file.clone(), Arc::clone(&authorities)));
         let headers = Headers {
             allowed_names: proxy.allowed_names.clone(),
             users: proxy.username_headers.clone(),
@@ -43,12 +51,12 @@ pub fn of(options: &Options, memory: &Arc<Memory>) -> Result<Access, ServeError>
             groups: proxy.group_headers.clone(),
             extra_prefixes: proxy.extra_prefixes.clone(),
         };
-        ways.push(Arc::new(FrontProxy { authorities: Arc::new(authorities), headers }));
+        ways.push(Arc::new(FrontProxy { authorities, headers }));
     }
     if let Some(file) = &options.client_ca {
-        let authorities = Authorities::new(&read(file)?).map_err(|error| unusable(file, error))?;
-        hints.extend(authorities.hints());
-        ways.push(Arc::new(Certificates(Arc::new(authorities))));
+        let authorities = authorities(file)?;
+        files.push((file.clone(), Arc::clone(&authorities)));
+        ways.push(Arc::new(Certificates(authorities)));
     }
     let audiences = audiences(options);
     let Known { sorts, accounts } = tokens(options, memory, &audiences)?;
@@ -73,7 +81,8 @@ pub fn of(options: &Options, memory: &Arc<Memory>) -> Result<Access, ServeError>
         jwks_uri: jwks_uri(options),
         quota: chain::runs("ResourceQuota", &super::plugins(options)),
     };
-    Ok(Access { ways, authorizers, services, hints })
+    let hints = files.iter().flat_map(|(_, authorities)| authorities.hints()).collect();
+    Ok(Access { ways, authorizers, services, hints, files })
 }
 
 /// Where the keys of tokens are shown, as others see this server.

@@ -6,6 +6,7 @@
 mod access;
 mod bootstrap;
 mod follow;
+mod reload;
 mod tls;
 
 use std::future::Future;
@@ -99,6 +100,7 @@ pub async fn serve(
     });
     bootstrap::expect(&server);
     let following = follow::authorization(Arc::clone(&server), authorizer);
+    let reloading = reload::authorities(access.files, reload::EVERY);
     let starting = async {
         server.store().ready().await;
         bootstrap::run(&server).await;
@@ -111,6 +113,7 @@ pub async fn serve(
             () = end => {}
             () = starting => {}
             () = following => {}
+            () = reloading => {}
         }
         server.health().shut_down();
         tokio::time::sleep(options.shutdown_delay.min(LONGEST_DELAY)).await;
