@@ -174,6 +174,7 @@ impl Server {
             Ok(media) => media,
             Err(refusal) => return refused(&refusal),
         };
+        let deprecated = control_core::kinds::deprecated::warning(&served.kind, &served.of().name);
         let mut call = Call {
             server: Arc::clone(self),
             served,
@@ -184,7 +185,7 @@ impl Server {
             user,
             media,
             now: SystemTime::now(),
-            warnings: Vec::new(),
+            warnings: deprecated.into_iter().collect(),
         };
         // In a box: the verbs' states are large, and this one is moved about.
         let outcome = tokio::time::timeout(TIMEOUT, Box::pin(verbs::run(&mut call, body))).await;
