@@ -70,12 +70,14 @@ fn with<T>(
     let convert = |object: &Value, api_version: &str| -> Option<(Value, Schema)> {
         let (group, name) = api_version.split_once('/').unwrap_or(("", api_version));
         let version = kind.version(name).filter(|_| group == kind.group.as_ref())?;
-        let from = &served.of().name;
-        let object = if *from == version.name {
+        let from = edit::text(object, &["apiVersion"]).rsplit('/').next().filter(|from| !from.is_empty());
+        let from = from.unwrap_or(&served.of().name);
+        let mut object = if *from == *version.name {
             object.clone()
         } else {
             kind.strategy.convert(object.clone(), from, name)
         };
+        edit::set(&mut object, "apiVersion", api_version);
         Some((object, version.schema.clone()))
     };
     run(&apply::Write {

@@ -32,7 +32,8 @@ use self::path::Element;
 use self::prune::merge_and_track;
 use crate::library::Schema;
 
-/// Brings an object into the version of another entry: `apps/v1`. `None`: there is no such version (any more).
+/// Brings an object, whose `apiVersion` says what it is, into a version: `apps/v1`. `None`: there is no such version (any
+/// more).
 pub type Convert<'a> = dyn Fn(&Value, &str) -> Option<(Value, Schema)> + 'a;
 
 /// A write: what it is to, and by whom.

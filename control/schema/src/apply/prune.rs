@@ -49,9 +49,12 @@ fn prune(write: &Write<'_>, merged: Value, managed: &Managed<'_>, last: &Owned<'
     if last.set.is_empty() {
         return Ok(merged);
     }
-    let here = |object: &Value, version: &str| match version == write.api_version {
-        true => Some((object.clone(), write.schema.clone())),
-        false => (write.convert)(object, version),
+    let here = |object: &Value, version: &str| {
+        let is_there = object.get("apiVersion").and_then(Value::as_str) == Some(version);
+        match is_there && version == write.api_version {
+            true => Some((object.clone(), write.schema.clone())),
+            false => (write.convert)(object, version),
+        }
     };
     let Some((in_last, schema)) = here(&merged, &last.version) else {
         return Ok(merged);

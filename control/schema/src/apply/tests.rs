@@ -167,6 +167,65 @@ fn write<'a>(schema: &'a Schema, manager: &'a str) -> Write<'a> {
     }
 }
 
+/// The entries of another version own the same fields there: `targetCPUUtilizationPercentage` of v1 is in `metrics` of v2.
+#[test]
+fn entries_of_another_version_are_compared_in_theirs() {
+    let schema =
+        |version: &str| builtin::kind(&format!("autoscaling/{version}"), "HorizontalPodAutoscaler").unwrap();
+    let convert = |object: &Value, to: &str| -> Option<(Value, Schema)> {
+        let mut object = object.clone();
+        let version = to.strip_prefix("autoscaling/")?;
+        let mut none = Map::new();
+        let spec = object.get_mut("spec").and_then(Value::as_object_mut).unwrap_or(&mut none);
+        if version == "v1" {
+            if let Some(metrics) = spec.remove("metrics") {
+                spec.insert(
+                    "targetCPUUtilizationPercentage".to_owned(),
+                    metrics[0]["resource"]["target"]["averageUtilization"].clone(),
+                );
+            }
+        } else if let Some(percent) = spec.remove("targetCPUUtilizationPercentage") {
+            spec.insert("metrics".to_owned(), json!([cpu(&percent)]));
+        }
+        object["apiVersion"] = to.into();
+        matches!(version, "v1" | "v2").then(|| (object, schema(version)))
+    };
+    let scaler = |version: &str, spec: Value| json!({"apiVersion": format!("autoscaling/{version}"), "kind": "HorizontalPodAutoscaler", "metadata": {"name": "x"}, "spec": spec});
+    let (one, two) = (schema("v1"), schema("v2"));
+    let by = |schema, api_version, manager| Write {
+        schema,
+        api_version,
+        kind: "HorizontalPodAutoscaler",
+        subresource: "",
+        manager,
+        reset: &NOTHING_RESET,
+        now: SystemTime::UNIX_EPOCH,
+        convert: &convert,
+    };
+    let first = scaler("v1", json!({"maxReplicas": 5, "targetCPUUtilizationPercentage": 50}));
+    let live = apply(&by(&one, "autoscaling/v1", "m1"), &Value::Null, &first, false).unwrap().object;
+    let live = convert(&live, "autoscaling/v2").unwrap().0;
+    // Another's field of v1 is taken by an apply of v2 that changes what it became.
+    let second = scaler("v2", json!({"metrics": [cpu(&json!(60))]}));
+    let error = apply(&by(&two, "autoscaling/v2", "m2"), &live, &second, false).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "Apply failed with 1 conflict: conflict with \"m1\": .spec.targetCPUUtilizationPercentage"
+    );
+    let live = apply(&by(&two, "autoscaling/v2", "m2"), &live, &second, true).unwrap().object;
+    let entries = entries_of(&live).unwrap();
+    assert_eq!(entries[0]["fieldsV1"], json!({"f:spec": {"f:maxReplicas": {}}}));
+    assert_eq!(entries[1]["fieldsV1"], json!({"f:spec": {"f:metrics": {}}}));
+    // The manager of v1 applies again, in v2 and less: what it gives up goes, as nobody else owns it.
+    let less = scaler("v2", json!({"minReplicas": 2}));
+    let live = apply(&by(&two, "autoscaling/v2", "m1"), &live, &less, false).unwrap().object;
+    assert_eq!(live["spec"], json!({"minReplicas": 2, "metrics": [cpu(&json!(60))]}));
+}
+
+fn cpu(percent: &Value) -> Value {
+    json!({"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": percent}}})
+}
+
 fn data() -> impl Strategy<Value = BTreeMap<String, String>> {
     proptest::collection::btree_map("[a-d]", "[12]", 0..4)
 }
