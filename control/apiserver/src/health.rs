@@ -66,7 +66,7 @@ impl Health {
         if !check.is_empty() {
             let (_, good) = checks.iter().find(|(name, _)| name == check)?;
             return Some(match good {
-                true => plain(200, "ok"),
+                true => crate::reply::reply(200, "text/plain; charset=utf-8", "ok"),
                 false => text(500, &format!("internal server error: {check} failed")),
             });
         }

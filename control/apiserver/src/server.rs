@@ -165,7 +165,8 @@ impl Server {
         };
         let table = self.parts.registry.table();
         let Some(version) = table.version(&resource.group, &resource.version) else {
-            return no_such_path();
+            let of_api = info.path.trim_start_matches('/').starts_with("api/");
+            return if of_api { refused(&verbs::no_such_resource()) } else { no_such_path() };
         };
         let Some(served) = version.resources.get(&resource.resource).cloned() else {
             return refused(&verbs::no_such_resource());
@@ -234,7 +235,8 @@ impl Server {
         }
         match info.path.trim_end_matches('/') {
             "/metrics" => self.metrics.answer(self),
-            "/version" => discovery::version(),
+            "/version" if info.verb == "get" => discovery::version(),
+            "/version" => status::answer(&refusal::method_not_allowed(), status_media(head, query)),
             path => {
                 let found = document(self, path).filter(|_| info.verb == "get");
                 let found = found.or_else(|| discovery::answer(self, head, info, query));

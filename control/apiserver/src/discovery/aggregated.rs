@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{part, verbs};
+use super::{part, verbs_of};
 use crate::registry::{Group, GroupVersion, Served, Table};
 use crate::subresources;
 
@@ -38,7 +38,7 @@ fn resource(served: &Served) -> Value {
         "responseKind": response("", "", &kind.kind),
         "scope": if kind.namespaced { "Namespaced" } else { "Cluster" },
         "singularResource": kind.singular,
-        "verbs": verbs(kind),
+        "verbs": verbs_of(kind),
     });
     if !kind.short_names.is_empty() {
         found["shortNames"] = json!(kind.short_names);

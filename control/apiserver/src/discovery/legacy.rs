@@ -6,7 +6,7 @@ use http::header::HOST;
 use http::request::Parts as Head;
 use serde_json::{Value, json};
 
-use super::{part, verbs};
+use super::{part, verbs_of};
 use crate::registry::{Group, GroupVersion, Served, Table};
 use crate::subresources;
 
@@ -68,7 +68,7 @@ fn all(served: &Served) -> Vec<(String, Value)> {
         "singularName": kind.singular,
         "namespaced": kind.namespaced,
         "kind": kind.kind,
-        "verbs": verbs(kind),
+        "verbs": verbs_of(kind),
     });
     if !kind.short_names.is_empty() {
         own["shortNames"] = json!(kind.short_names);

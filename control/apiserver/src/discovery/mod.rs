@@ -11,16 +11,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, VARY};
 use http::request::Parts as Head;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
-use crate::encoding::{object, pretty};
+use crate::encoding::{object, pretty, status};
 use crate::negotiation::{Encoding, Media, Offer};
 use crate::registry::Table;
 use crate::reply::{Response, reply};
-use crate::request::info::Info;
+use crate::request::info;
 use crate::request::query::Query;
 use crate::server::Server;
+use crate::verbs;
 use control_core::kind::{Kind, Subresource};
+use control_core::refusal;
 
 /// The version of Kubernetes whose protocol this is.
 pub const VERSION: &str = "v1.36.3";
@@ -61,15 +64,12 @@ impl Cache {
 }
 
 /// The answer to a path of discovery.
-pub fn answer(server: &Server, head: &Head, info: &Info, query: &Query) -> Option<Response> {
+pub fn answer(server: &Server, head: &Head, info: &info::Info, query: &Query) -> Option<Response> {
     let table = server.registry().table();
     let parts: Vec<&str> = info.path.split('/').filter(|part| !part.is_empty()).collect();
-    if info.verb != "get" {
-        return None;
-    }
     let (kind, document) = match parts.as_slice() {
         [root @ ("api" | "apis")] => {
-            if wants_aggregated(head) {
+            if info.verb == "get" && wants_aggregated(head) {
                 return Some(aggregated_answer(server, head, &table, *root == "api"));
             }
             match *root {
@@ -78,13 +78,20 @@ pub fn answer(server: &Server, head: &Head, info: &Info, query: &Query) -> Optio
             }
         }
         ["apis", group] => ("APIGroup", legacy::group(group, table.group(group)?)),
-        ["api", version] => ("APIResourceList", legacy::resources("", table.version("", version)?)),
+        ["api", version] if table.version("", version).is_some() => {
+            ("APIResourceList", legacy::resources("", table.version("", version)?))
+        }
         ["apis", group, version] => {
             ("APIResourceList", legacy::resources(group, table.version(group, version)?))
         }
+        // Below /api everything is the API's, also what it has not.
+        ["api", ..] => return Some(status::answer(&verbs::no_such_resource(), Media::default())),
         [] => ("", legacy::paths(&table)),
         _ => return None,
     };
+    if info.verb != "get" {
+        return Some(status::answer(&refusal::method_not_allowed(), Media::default()));
+    }
     Some(document_answer(head, query, kind, &document))
 }
 
@@ -127,24 +134,43 @@ fn document_answer(head: &Head, query: &Query, kind: &str, document: &Value) -> 
     reply(200, encoding.media_type(), object::body(form, media))
 }
 
+/// What `/version` tells (`version.Info`), in the original's order.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Info {
+    major: &'static str,
+    minor: &'static str,
+    emulation_major: &'static str,
+    emulation_minor: &'static str,
+    min_compatibility_major: &'static str,
+    min_compatibility_minor: &'static str,
+    git_version: &'static str,
+    git_commit: &'static str,
+    git_tree_state: &'static str,
+    build_date: &'static str,
+    go_version: &'static str,
+    compiler: &'static str,
+    platform: String,
+}
+
 /// `/version`.
 pub fn version() -> Response {
-    let found = json!({
-        "major": "1",
-        "minor": "36",
-        "emulationMajor": "1",
-        "emulationMinor": "36",
-        "minCompatibilityMajor": "1",
-        "minCompatibilityMinor": "35",
-        "gitVersion": VERSION,
-        "gitCommit": "",
-        "gitTreeState": "clean",
-        "buildDate": "1970-01-01T00:00:00Z",
-        "goVersion": "",
-        "compiler": "rustc",
-        "platform": format!("{}/{}", std::env::consts::OS, platform()),
-    });
-    reply(200, "application/json", pretty::indented(found.to_string().as_bytes()))
+    let info = Info {
+        major: "1",
+        minor: "36",
+        emulation_major: "1",
+        emulation_minor: "36",
+        min_compatibility_major: "1",
+        min_compatibility_minor: "35",
+        git_version: VERSION,
+        git_commit: "",
+        git_tree_state: "clean",
+        build_date: "1970-01-01T00:00:00Z",
+        go_version: "",
+        compiler: "rustc",
+        platform: format!("{}/{}", std::env::consts::OS, platform()),
+    };
+    reply(200, "application/json", pretty::indented(&serde_json::to_vec(&info).unwrap_or_default()))
 }
 
 /// As Go names it.
@@ -157,7 +183,7 @@ fn platform() -> &'static str {
 }
 
 /// What can be done with a kind, in the order of the alphabet.
-pub fn verbs(kind: &Kind) -> Vec<&'static str> {
+pub fn verbs_of(kind: &Kind) -> Vec<&'static str> {
     if kind.traits.only_create {
         return vec!["create"];
     }

@@ -2,6 +2,7 @@
 
 use apiclient_core::wire::{ListMeta, Status};
 use bytes::Bytes;
+use control_core::refusal;
 use control_schema::codec::{self, list::Meta};
 use control_store::Stored;
 use serde_json::{Value, json};
@@ -45,10 +46,11 @@ pub fn encode(served: &Served, list: &List, media: Media, include: IncludeObject
     let body = match encoding {
         Encoding::Protobuf => codec::list::protobuf(api_version, kind, &meta, items),
         _ if sorted => codec::list::json_sorted(api_version, kind, &meta, items),
+        _ if media.shape == Shape::Metadata => of_metadata(api_version, kind, list, items)?,
         _ => codec::list::json(api_version, kind, &meta, items),
     };
     if media.encoding == Encoding::Yaml {
-        return Ok(yaml(&body).into());
+        return Ok(yaml(api_version, kind, &body));
     }
     if media.encoding == Encoding::Json && !media.pretty && body.last() == Some(&b'\n') {
         return Ok(body.into());
@@ -56,8 +58,33 @@ pub fn encode(served: &Served, list: &List, media: Media, include: IncludeObject
     Ok(object::body(body.into(), media))
 }
 
-/// YAML of JSON, with the keys of maps in order.
-fn yaml(json: &[u8]) -> Vec<u8> {
+/// A list of metadata, whose items say what they are.
+fn of_metadata<'a>(
+    api_version: &str,
+    kind: &str,
+    list: &List,
+    items: impl Iterator<Item = &'a [u8]>,
+) -> Result<Vec<u8>, Status> {
+    let meta = serde_json::to_string(&list.meta).map_err(|error| refusal::internal(&error.to_string()))?;
+    let head =
+        format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":{meta},\"items\":[");
+    let mut body = head.into_bytes();
+    for (nth, item) in items.enumerate() {
+        if nth > 0 {
+            body.push(b',');
+        }
+        body.extend_from_slice(item);
+    }
+    body.extend_from_slice(b"]}\n");
+    Ok(body)
+}
+
+/// YAML of JSON.
+fn yaml(api_version: &str, kind: &str, json: &[u8]) -> Bytes {
     let value: Value = serde_json::from_slice(json).unwrap_or_else(|_| json!({}));
-    serde_saphyr::to_string(&value).unwrap_or_default().into_bytes()
+    let has_schema = control_schema::builtin::kind(api_version, kind).is_some();
+    match has_schema {
+        true => object::write_meta(api_version, kind, &value, Encoding::Yaml),
+        false => serde_saphyr::to_string(&value).unwrap_or_default().into(),
+    }
 }

@@ -23,18 +23,9 @@ pub fn document(status: &Status) -> Value {
     serde_json::to_value(Document { kind: "Status", api_version: "v1", status }).unwrap_or_default()
 }
 
-/// Its JSON, with the fields in the original's order.
-pub fn json(status: &Status) -> Vec<u8> {
-    let document = Document { kind: "Status", api_version: "v1", status };
-    serde_json::to_vec(&document).unwrap_or_default()
-}
-
-/// A status in its envelope, or as JSON, without a newline.
+/// A status in an encoding, without a newline.
 pub fn form(status: &Status, encoding: Encoding) -> bytes::Bytes {
-    match encoding {
-        Encoding::Json => json(status).into(),
-        other => write_meta("v1", "Status", &document(status), other),
-    }
+    write_meta("v1", "Status", &document(status), encoding)
 }
 
 /// The answer that a status is. One without a code is of a wish that was fulfilled.
