@@ -93,3 +93,8 @@ fn run(
 pub fn ttl(kind: &Kind, _object: &Value) -> Option<Duration> {
     kind.traits.ttl.map(|seconds| Duration::from_secs(u64::from(seconds)))
 }
+
+/// Objects of the kind get addresses and node ports of the cluster.
+pub fn allocates(kind: &Kind) -> bool {
+    kind.group.is_empty() && kind.plural == "services"
+}

@@ -6,6 +6,7 @@
 pub mod access;
 pub mod admission;
 pub mod admit;
+pub mod allocation;
 pub mod authentication;
 pub mod authorization;
 pub mod call;

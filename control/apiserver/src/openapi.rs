@@ -14,7 +14,7 @@ use http::header::{CACHE_CONTROL, ETAG, EXPIRES, HeaderValue, IF_NONE_MATCH, VAR
 use http::request::Parts as Head;
 use serde_json::Value;
 
-use crate::discovery::{VERSION, part, verbs};
+use crate::discovery::{VERSION, part, verbs_of};
 use crate::registry::{GroupVersion, Served, Table};
 use crate::reply::{Response, no_such_path, reply};
 use crate::request::info::Info;
@@ -132,7 +132,7 @@ fn resource<'a>(served: &'a Served, group: &'a str, version: &'a str, parts: &'a
         kind: &served.kind.kind,
         plural: &served.kind.plural,
         namespaced: served.kind.namespaced,
-        verbs: verbs(&served.kind),
+        verbs: verbs_of(&served.kind),
         schema,
         strategic: served.is_built_in(),
         subresources: parts.iter().map(|part| part.described(schema)).collect(),

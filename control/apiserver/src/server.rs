@@ -15,6 +15,7 @@ use http::request::Parts as Head;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use crate::access::{Services, document, impersonated};
+use crate::allocation::Allocator;
 use crate::authentication::chain::Chain;
 use crate::call::Call;
 use crate::discovery;
@@ -58,6 +59,8 @@ pub struct Parts {
     /// For questions about access.
     pub access: Services,
     pub admission: admission::chain::Chain,
+    /// Addresses and node ports of services.
+    pub services: Allocator,
     /// Write JSON to storage, and not protobuf.
     pub json_storage: bool,
     /// Requests at the same time: such that read, and such that write.

@@ -155,6 +155,14 @@ pub trait Strategy: std::fmt::Debug + Send + Sync {
         0
     }
 
+    /// The object has finalizers of its own kind, outside of its metadata, and stays until they have gone (namespaces).
+    fn holds_deletion(&self, _object: &Value) -> bool {
+        false
+    }
+
+    /// Notes in an object that [`Strategy::holds_deletion`] that it is to be deleted.
+    fn mark_deletion(&self, _object: &mut Value) {}
+
     /// From one version of the kind to another. Called only between different ones.
     fn convert(&self, object: Value, _from: &str, _to: &str) -> Value {
         object

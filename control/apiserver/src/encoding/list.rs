@@ -2,7 +2,6 @@
 
 use apiclient_core::wire::{ListMeta, Status};
 use bytes::Bytes;
-use control_core::refusal;
 use control_schema::codec::{self, list::Meta};
 use control_store::Stored;
 use serde_json::{Value, json};
@@ -46,7 +45,6 @@ pub fn encode(served: &Served, list: &List, media: Media, include: IncludeObject
     let body = match encoding {
         Encoding::Protobuf => codec::list::protobuf(api_version, kind, &meta, items),
         _ if sorted => codec::list::json_sorted(api_version, kind, &meta, items),
-        _ if media.shape == Shape::Metadata => of_metadata(api_version, kind, list, items)?,
         _ => codec::list::json(api_version, kind, &meta, items),
     };
     if media.encoding == Encoding::Yaml {
@@ -56,27 +54,6 @@ pub fn encode(served: &Served, list: &List, media: Media, include: IncludeObject
         return Ok(body.into());
     }
     Ok(object::body(body.into(), media))
-}
-
-/// A list of metadata, whose items say what they are.
-fn of_metadata<'a>(
-    api_version: &str,
-    kind: &str,
-    list: &List,
-    items: impl Iterator<Item = &'a [u8]>,
-) -> Result<Vec<u8>, Status> {
-    let meta = serde_json::to_string(&list.meta).map_err(|error| refusal::internal(&error.to_string()))?;
-    let head =
-        format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":{meta},\"items\":[");
-    let mut body = head.into_bytes();
-    for (nth, item) in items.enumerate() {
-        if nth > 0 {
-            body.push(b',');
-        }
-        body.extend_from_slice(item);
-    }
-    body.extend_from_slice(b"]}\n");
-    Ok(body)
 }
 
 /// YAML of JSON.

@@ -15,11 +15,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use control_core::allocation::addresses::AddressRange;
+use control_core::allocation::ports::PortRange;
 use control_core::{admission, kinds};
 use control_schema::builtin;
 use control_store::Store;
 use tokio::net::TcpListener;
 
+use crate::allocation::Allocator;
 use crate::authentication::chain::Chain;
 use crate::options::{Options, StorageMediaType};
 use crate::registry::{Registry, settings};
@@ -95,6 +98,7 @@ pub async fn serve(
         authorizer: Arc::clone(&authorizer) as _,
         access: access.services,
         admission: admission::chain::Chain::new(&plugins(&options)),
+        services: services(&options),
         json_storage: options.storage_media_type == StorageMediaType::Json,
         in_flight: (options.max_reads.unwrap_or(NO_LIMIT), options.max_writes.unwrap_or(NO_LIMIT)),
     });
@@ -123,6 +127,12 @@ pub async fn serve(
 }
 
 const LONGEST_DELAY: Duration = Duration::from_secs(3600);
+
+fn services(options: &Options) -> Allocator {
+    let range = |network: &ipnet::IpNet| AddressRange::new(network.network(), network.prefix_len());
+    let ports = PortRange { first: options.node_ports.first, last: options.node_ports.last };
+    Allocator::new(options.service_networks.iter().filter_map(range).collect(), ports)
+}
 
 fn plugins(options: &Options) -> admission::chain::Settings {
     admission::chain::Settings {

@@ -34,6 +34,9 @@ pub async fn run(call: &mut Call, body: Body) -> Result<Response, Status> {
         Encoding::Protobuf => codec::protobuf::decode(&schema, &bytes),
     };
     let binding = decoded.map_err(|error| refusal::bad_request(error.to_string()))?.value;
+    if edit::text(&binding, &["metadata", "name"]) != call.resource.name {
+        return Err(refusal::bad_request("name in URL does not match name in Binding object"));
+    }
     check_target(&binding)?;
     let manager = call.manager(&options.manager);
     let uid = edit::text(&binding, &["metadata", "uid"]);

@@ -89,6 +89,11 @@ async fn attempt(
     write: &Write,
 ) -> Result<Response, Status> {
     let kind = std::sync::Arc::clone(&call.served.kind);
+    let server = std::sync::Arc::clone(&call.server);
+    let reserved = match admit::allocates(&kind) {
+        true => Some(server.parts.services.prepare(call, &mut object, None, options.dry_run)?),
+        false => None,
+    };
     let warnings = lifecycle::before_create(&kind, &mut object, &call.context(None))?;
     call.warn(warnings);
     admit::validate(call, write, &mut object, None)?;
@@ -111,7 +116,12 @@ async fn attempt(
         written = call.server.store().create(&key, for_storage(&call.served, &object, json), ttl).await;
     }
     match written {
-        Ok(stored) => call.answer_stored(201, &stored),
+        Ok(stored) => {
+            if let Some(reserved) = reserved {
+                reserved.written();
+            }
+            call.answer_stored(201, &stored)
+        }
         Err(WriteError::Exists(_)) => {
             let there = call.server.store().get(&key, control_store::Freshness::Any).await.ok().flatten();
             Err(match there {

@@ -86,10 +86,10 @@ pub async fn one(call: &mut Call, options: &DeleteOptions) -> Result<Deleted, St
         admit::validate(call, &write, &mut nothing, Some(&object))?;
         let written = match decided {
             Deletion::Pending => return Ok(Deleted::Stays(stored)),
-            Deletion::Remove if options.dry_run => return Ok(Deleted::Gone(object)),
+            Deletion::Remove(shown) if options.dry_run => return Ok(Deleted::Gone(shown)),
             Deletion::Mark(marked) if options.dry_run => return Ok(Deleted::Would(marked)),
-            Deletion::Remove => match store.remove(&key, stored.revision()).await {
-                Ok(_) => return Ok(Deleted::Gone(object)),
+            Deletion::Remove(shown) => match store.remove(&key, stored.revision()).await {
+                Ok(_) => return Ok(Deleted::Gone(shown)),
                 Err(error) => error,
             },
             Deletion::Mark(marked) => {

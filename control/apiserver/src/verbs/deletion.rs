@@ -19,8 +19,8 @@ const FOREGROUND: &str = "foregroundDeletion";
 /// What becomes of the object.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Deletion {
-    /// It goes.
-    Remove,
+    /// It goes; this is what the client sees of it.
+    Remove(Value),
     /// It is marked and stays until its finalizers have gone, or its time is over.
     Mark(Value),
     /// It is on its way already, and nothing changes.
@@ -36,6 +36,9 @@ pub fn decide(
     now: SystemTime,
 ) -> Result<Deletion, Status> {
     check_preconditions(kind, object, options)?;
+    if kind.strategy.holds_deletion(object) {
+        return Ok(held(kind, object, options, now));
+    }
     let mut object = object.clone();
     let graceful = match grace(kind, &mut object, options, now) {
         Grace::Pending => return Ok(Deletion::Pending),
@@ -54,13 +57,30 @@ pub fn decide(
     if graceful {
         let seconds = edit::at(&object, &["metadata", "deletionGracePeriodSeconds"]).as_i64();
         let waits = has_finalizers || seconds.unwrap_or(0) > 0;
-        return Ok(if waits { Deletion::Mark(object) } else { Deletion::Remove });
+        return Ok(if waits { Deletion::Mark(object) } else { Deletion::Remove(object) });
     }
     if !has_finalizers {
-        return Ok(Deletion::Remove);
+        return Ok(Deletion::Remove(object));
     }
     mark(&mut object, now);
     Ok(Deletion::Mark(object))
+}
+
+/// The object has finalizers of its own kind (namespaces): it is marked once, and waits for them.
+fn held(kind: &Kind, object: &Value, options: &DeleteOptions, now: SystemTime) -> Deletion {
+    if !edit::text(object, &["metadata", "deletionTimestamp"]).is_empty() {
+        return Deletion::Pending;
+    }
+    let mut object = object.clone();
+    let finalizers = finalizers_after(kind, &object, options);
+    if let Some(metadata) = edit::child(&mut object, "metadata") {
+        edit::set(metadata, "deletionTimestamp", time::seconds(now));
+        if !finalizers.is_empty() {
+            edit::set(metadata, "finalizers", finalizers);
+        }
+    }
+    kind.strategy.mark_deletion(&mut object);
+    Deletion::Mark(object)
 }
 
 fn check_preconditions(kind: &Kind, object: &Value, options: &DeleteOptions) -> Result<(), Status> {
@@ -166,9 +186,104 @@ fn finalizers_after(kind: &Kind, object: &Value, options: &DeleteOptions) -> Vec
 }
 
 /// An update takes the last finalizer of an object that was to be deleted: it goes.
-pub fn ends_with_update(new: &Value, old: &Value) -> bool {
+pub fn ends_with_update(kind: &Kind, new: &Value, old: &Value) -> bool {
     let seconds = edit::at(old, &["metadata", "deletionGracePeriodSeconds"]).as_i64();
     edit::list(new, &["metadata", "finalizers"]).is_empty()
+        && !kind.strategy.holds_deletion(new)
         && !edit::text(old, &["metadata", "deletionTimestamp"]).is_empty()
         && seconds.unwrap_or(0) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use control_core::kinds;
+    use control_schema::builtin;
+    use serde_json::json;
+    use std::time::UNIX_EPOCH;
+
+    fn kind(plural: &str) -> Kind {
+        let all = kinds::all(&builtin::library());
+        all.into_iter().find(|kind| kind.plural == plural && kind.group.is_empty()).expect(plural)
+    }
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn decided(plural: &str, object: &Value, options: DeleteOptions) -> Deletion {
+        decide(&kind(plural), object, &options, at(1000)).expect("no precondition")
+    }
+
+    fn finalizers(deletion: &Deletion) -> Value {
+        match deletion {
+            Deletion::Mark(object) => object["metadata"]["finalizers"].clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_object_without_finalizers_goes_at_once() {
+        let object = json!({"metadata": {"name": "a"}});
+        assert_eq!(
+            decided("configmaps", &object, DeleteOptions::default()),
+            Deletion::Remove(object.clone())
+        );
+        let background =
+            DeleteOptions { propagation: Some(Propagation::Background), ..DeleteOptions::default() };
+        assert!(matches!(decided("configmaps", &object, background), Deletion::Remove(_)));
+    }
+
+    #[test]
+    fn a_policy_becomes_a_finalizer_and_replaces_that_of_another() {
+        let wish = |propagation| DeleteOptions { propagation: Some(propagation), ..DeleteOptions::default() };
+        let object = json!({"metadata": {"name": "a", "finalizers": ["x/y", "orphan"]}});
+        let of = |options| finalizers(&decided("configmaps", &object, options));
+        assert_eq!(of(DeleteOptions::default()), json!(["x/y", "orphan"]));
+        assert_eq!(of(wish(Propagation::Foreground)), json!(["x/y", "foregroundDeletion"]));
+        assert_eq!(of(wish(Propagation::Background)), json!(["x/y"]));
+        assert_eq!(
+            of(DeleteOptions { orphan: Some(true), ..DeleteOptions::default() }),
+            json!(["x/y", "orphan"])
+        );
+        assert_eq!(of(DeleteOptions { orphan: Some(false), ..DeleteOptions::default() }), json!(["x/y"]));
+        // Events know no dependents.
+        let event = json!({"metadata": {"name": "a"}});
+        assert!(matches!(decided("events", &event, wish(Propagation::Foreground)), Deletion::Remove(_)));
+    }
+
+    #[test]
+    fn a_pod_waits_for_its_grace_and_a_shorter_one_shortens_it() {
+        let pod = json!({"metadata": {"name": "a", "generation": 1},
+            "spec": {"nodeName": "n", "terminationGracePeriodSeconds": 30}, "status": {"phase": "Running"}});
+        let asked = |seconds| DeleteOptions { grace_seconds: Some(seconds), ..DeleteOptions::default() };
+        let Deletion::Mark(marked) = decided("pods", &pod, DeleteOptions::default()) else {
+            panic!("not marked")
+        };
+        assert_eq!(marked["metadata"]["deletionGracePeriodSeconds"], 30);
+        assert_eq!(marked["metadata"]["deletionTimestamp"], time::seconds(at(1030)));
+        assert_eq!(marked["metadata"]["generation"], 2);
+        assert_eq!(decided("pods", &marked, DeleteOptions::default()), Deletion::Pending);
+        assert_eq!(decided("pods", &marked, asked(60)), Deletion::Pending);
+        let Deletion::Mark(shorter) = decided("pods", &marked, asked(5)) else { panic!("not marked") };
+        assert_eq!(shorter["metadata"]["deletionGracePeriodSeconds"], 5);
+        assert_eq!(shorter["metadata"]["deletionTimestamp"], time::seconds(at(1005)));
+        assert!(matches!(decided("pods", &marked, asked(0)), Deletion::Remove(_)));
+    }
+
+    #[test]
+    fn a_namespace_waits_for_its_own_finalizers() {
+        let namespace = json!({"metadata": {"name": "a"}, "spec": {"finalizers": ["kubernetes"]},
+            "status": {"phase": "Active"}});
+        let Deletion::Mark(marked) = decided("namespaces", &namespace, DeleteOptions::default()) else {
+            panic!("not marked")
+        };
+        assert_eq!(marked["status"]["phase"], "Terminating");
+        assert_eq!(marked["metadata"]["deletionGracePeriodSeconds"], Value::Null);
+        assert_eq!(decided("namespaces", &marked, DeleteOptions::default()), Deletion::Pending);
+        let mut freed = marked.clone();
+        assert!(!ends_with_update(&kind("namespaces"), &freed, &marked));
+        freed["spec"]["finalizers"] = json!([]);
+        assert!(ends_with_update(&kind("namespaces"), &freed, &marked));
+    }
 }

@@ -16,6 +16,7 @@ use serde_json::Value;
 use super::deletion;
 use crate::admission::quota;
 use crate::admit::{self, Write};
+use crate::allocation::{Allocator, Reserved};
 use crate::call::Call;
 use crate::encoding::object::{decode, for_storage};
 use crate::request::options::{WriteOptions, version};
@@ -51,7 +52,8 @@ pub struct Change<'a> {
 /// The change is refused: by what makes it, by the kind, by admission, or because the object is another by now.
 pub async fn run(call: &mut Call, change: Change<'_>) -> Result<Updated, Status> {
     let (key, kind) = (call.key()?, Arc::clone(&call.served.kind));
-    let store = call.server.store().clone();
+    let server = Arc::clone(&call.server);
+    let store = server.store().clone();
     let read =
         async |freshness| store.get(&key, freshness).await.map_err(|error| storage::read_failed(&error));
     let Change { subresource, options, uid, may_create, make } = change;
@@ -67,7 +69,8 @@ pub async fn run(call: &mut Call, change: Change<'_>) -> Result<Updated, Status>
             (current, latest) = (read(Freshness::Latest).await?, true);
             continue;
         };
-        let outcome = attempt(call, &key, &stored, subresource, options, uid.as_deref(), make);
+        let outcome =
+            attempt(call, &server.parts.services, &key, &stored, subresource, options, uid.as_deref(), make);
         let outcome = match outcome {
             Err(refused) if !latest => {
                 // Perhaps only what was at hand is too old for it.
@@ -98,21 +101,25 @@ pub async fn run(call: &mut Call, change: Change<'_>) -> Result<Updated, Status>
                 Ok(_) => return Ok(Updated::Value(object)),
                 Err(error) => Err(error),
             },
-            Attempt::Put(bytes, mut object) => {
+            Attempt::Put(bytes, mut object, reserved) => {
                 if !std::mem::replace(&mut charged, true) {
                     let write = Write { operation: Operation::Update, subresource, dry_run: false };
                     quota::charge_update(call, &write, &mut object, &stored).await?;
                 }
                 let ttl = admit::ttl(&kind, &object);
                 let first = store.replace(&key, stored.revision(), bytes, ttl).await;
-                match first {
+                let first = match first {
                     Err(error) if storage::is_too_large(&error) => {
                         managed::forget(&mut object);
                         let bytes = for_storage(&call.served, &object, call.server.parts.json_storage);
                         store.replace(&key, stored.revision(), bytes, ttl).await
                     }
                     other => other,
+                };
+                if let (Ok(_), Some(reserved)) = (&first, reserved) {
+                    reserved.written();
                 }
+                first
             }
         };
         match written {
@@ -125,23 +132,24 @@ pub async fn run(call: &mut Call, change: Change<'_>) -> Result<Updated, Status>
     }
 }
 
-enum Attempt {
+enum Attempt<'a> {
     Same,
     Dry(Value),
     /// The object has lost its last finalizer, and was to be deleted.
     Remove(Value),
-    Put(bytes::Bytes, Value),
+    Put(bytes::Bytes, Value, Option<Reserved<'a>>),
 }
 
-fn attempt(
+fn attempt<'a>(
     call: &mut Call,
+    services: &'a Allocator,
     key: &str,
     stored: &Stored,
     subresource: Option<Subresource>,
     options: &WriteOptions,
     uid: Option<&str>,
     make: &mut (dyn FnMut(&mut Call, &Value) -> Result<Value, Status> + Send),
-) -> Result<Attempt, Status> {
+) -> Result<Attempt<'a>, Status> {
     let (kind, name) = (Arc::clone(&call.served.kind), call.resource.name.clone());
     let old = decode(&call.served, stored)?;
     let own_uid = edit::text(&old, &["metadata", "uid"]);
@@ -149,15 +157,24 @@ fn attempt(
         return Err(refusal::conflict(&kind, &name, &storage::precondition_failed(key, "UID", uid, own_uid)));
     }
     let mut new = make(call, &old)?;
+    let mut reserved = None;
     let write = Write { operation: Operation::Update, subresource, dry_run: options.dry_run };
-    admit::mutate(call, &write, &mut new, Some(&old))?;
-    call.warn(system::dedup_owners(&mut new, true));
-    check_version(call, &mut new, stored)?;
-    let warnings = lifecycle::before_update(&kind, &mut new, &old, &call.context(subresource))?;
-    call.warn(warnings);
-    managed::keep_times(&mut new, &old);
-    admit::validate(call, &write, &mut new, Some(&old))?;
-    if deletion::ends_with_update(&new, &old) {
+    if subresource == Some(Subresource::Binding) {
+        // A binding writes what no update of a pod may change, and has been checked by itself.
+        check_version(call, &mut new, stored)?;
+    } else {
+        admit::mutate(call, &write, &mut new, Some(&old))?;
+        call.warn(system::dedup_owners(&mut new, true));
+        check_version(call, &mut new, stored)?;
+        if admit::allocates(&kind) && subresource.is_none() {
+            reserved = Some(services.prepare(call, &mut new, Some(&old), options.dry_run)?);
+        }
+        let warnings = lifecycle::before_update(&kind, &mut new, &old, &call.context(subresource))?;
+        call.warn(warnings);
+        managed::keep_times(&mut new, &old);
+        admit::validate(call, &write, &mut new, Some(&old))?;
+    }
+    if deletion::ends_with_update(&kind, &new, &old) {
         return Ok(if options.dry_run { Attempt::Dry(new) } else { Attempt::Remove(new) });
     }
     if options.dry_run {
@@ -168,7 +185,7 @@ fn attempt(
     if bytes == *stored.bytes() {
         return Ok(Attempt::Same);
     }
-    Ok(Attempt::Put(bytes, new))
+    Ok(Attempt::Put(bytes, new, reserved))
 }
 
 /// The client's version, if it says one, must be that of the object. Without one the update is for whatever is there.

@@ -6,12 +6,15 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use control_apiserver::allocation::Allocator;
 use control_apiserver::authentication::chain::Chain;
 use control_apiserver::authorization::{Authorizers, Mode};
 use control_apiserver::registry::{Registry, settings};
 use control_apiserver::reply::{Response, whole};
 use control_apiserver::{Parts, Peer, Server, access};
 use control_core::access::User;
+use control_core::allocation::addresses::AddressRange;
+use control_core::allocation::ports::PortRange;
 use control_core::{admission, kinds};
 use control_schema::builtin;
 use control_store::{Settings, Store};
@@ -114,6 +117,10 @@ async fn server(etcd: Client) -> Arc<Server> {
         authorizer: Arc::new(Authorizers::new(&[Mode::AlwaysAllow])),
         access: access::Services::default(),
         admission: admission::chain::Chain::new(&none()),
+        services: Allocator::new(
+            AddressRange::new(Ipv4Addr::new(10, 96, 0, 0).into(), 16).into_iter().collect(),
+            PortRange { first: 30_000, last: 32_767 },
+        ),
         json_storage: false,
         in_flight: (400, 200),
     })

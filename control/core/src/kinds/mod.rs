@@ -35,6 +35,32 @@ mod scheduling;
 pub mod status;
 mod storage;
 
+/// Plurals of kinds whose deletion is answered with the object that has gone (`ReturnDeletedObject` of the original).
+const RETURN_DELETED: [&str; 17] = [
+    "csidrivers",
+    "csinodes",
+    "deviceclasses",
+    "namespaces",
+    "persistentvolumeclaims",
+    "persistentvolumes",
+    "pods",
+    "podtemplates",
+    "resourceclaims",
+    "resourceclaimtemplates",
+    "resourcequotas",
+    "resourceslices",
+    "serviceaccounts",
+    "services",
+    "storageclasses",
+    "volumeattachments",
+    "volumeattributesclasses",
+];
+
+fn with_answer(mut kind: Kind) -> Kind {
+    kind.traits.returns_deleted = RETURN_DELETED.contains(&kind.plural.as_ref());
+    kind
+}
+
 /// Every built-in kind, described by the structs of `library`.
 ///
 /// # Panics
@@ -65,5 +91,6 @@ pub fn all(library: &Arc<Library>) -> Vec<Kind> {
     ]
     .into_iter()
     .flatten()
+    .map(with_answer)
     .collect()
 }

@@ -84,6 +84,16 @@ impl Strategy for Namespace {
         }
     }
 
+    fn holds_deletion(&self, object: &Value) -> bool {
+        !list(object, &["spec", "finalizers"]).is_empty()
+    }
+
+    fn mark_deletion(&self, object: &mut Value) {
+        if let Some(status) = child(object, "status") {
+            set(status, "phase", "Terminating");
+        }
+    }
+
     fn name_rule(&self) -> NameRule {
         NameRule::Label
     }
