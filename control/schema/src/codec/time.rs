@@ -32,6 +32,10 @@ pub(crate) struct Moment {
 /// The zero of Go's `time.Time`, which the API takes for an absent time: the first second of the year 1.
 const ZERO: Moment = Moment { seconds: -62_135_596_800, micros: 0 };
 
+/// The first second of the year 0, and the last of the year 9999.
+const FIRST: i64 = -62_167_219_200;
+const LAST: i64 = 253_402_300_799;
+
 const LAYOUT: &str = "2006-01-02T15:04:05Z07:00";
 const MICRO_LAYOUT: &str = "2006-01-02T15:04:05.000000Z07:00";
 
@@ -56,15 +60,13 @@ impl Moment {
     }
 
     fn date(self) -> String {
-        let (days, second) = (self.seconds.div_euclid(86_400), self.seconds.rem_euclid(86_400));
+        // RFC 3339 has years of four digits; what protobuf says beyond them would not be read again.
+        let seconds = self.seconds.clamp(FIRST, LAST);
+        let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
         let (year, month, day) = civil(days);
         let mut text = String::with_capacity(28);
-        if (0..10_000).contains(&year) {
-            push_two(&mut text, year / 100);
-            push_two(&mut text, year % 100);
-        } else {
-            let _ = write!(text, "{year:04}");
-        }
+        push_two(&mut text, year / 100);
+        push_two(&mut text, year % 100);
         for (mark, part) in
             [('-', month), ('-', day), ('T', second / 3_600), (':', second / 60 % 60), (':', second % 60)]
         {
@@ -370,6 +372,11 @@ mod tests {
             assert_eq!(read(text), Err(want));
         }
         assert!(parse("0001-01-01T00:00:00Z", false).is_ok_and(Moment::is_zero));
+        let far = |seconds| Moment { seconds, micros: 0 }.in_seconds();
+        assert_eq!(
+            (far(i64::MIN), far(i64::MAX)),
+            ("0000-01-01T00:00:00Z".into(), "9999-12-31T23:59:59Z".into())
+        );
         let micro = parse("2026-01-01T00:00:00.000001Z", true).map(Moment::in_micros);
         assert_eq!(micro.as_deref(), Ok("2026-01-01T00:00:00.000001Z"));
         assert!(
