@@ -4,14 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apiclient_core::wire::Status;
-use control_core::access::User;
 use control_core::rbac::defaults::{self, Step};
 use http::Method;
-use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
-use crate::reply::whole;
-use crate::{Peer, Server};
+use super::asker::Asker;
+use crate::Server;
 
 const NAMESPACES: [&str; 4] = ["kube-system", "kube-public", "kube-node-lease", "default"];
 const NAMESPACES_DONE: &str = "poststarthook/start-system-namespaces-controller";
@@ -29,9 +27,9 @@ pub fn expect(server: &Server) {
 /// Tries until all is there.
 pub async fn run(server: &Arc<Server>) {
     let asker = Asker::new(server);
-    until("the system namespaces", async || asker.namespaces().await).await;
+    until("the system namespaces", async || namespaces(&asker).await).await;
     server.health().done(NAMESPACES_DONE);
-    until("the default roles", async || asker.roles().await).await;
+    until("the default roles", async || roles(&asker).await).await;
     server.health().done(ROLES_DONE);
 }
 
@@ -42,84 +40,33 @@ async fn until(what: &str, attempt: impl AsyncFn() -> Result<(), Status>) {
     }
 }
 
-/// The server as its own client: the same way as for everybody.
-struct Asker<'a> {
-    server: &'a Arc<Server>,
-    peer: Peer,
+async fn namespaces(asker: &Asker<'_>) -> Result<(), Status> {
+    for name in NAMESPACES {
+        if asker.get(&format!("/api/v1/namespaces/{name}")).await?.is_none() {
+            let namespace = json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}});
+            asker.create("/api/v1/namespaces", &namespace).await?;
+        }
+    }
+    Ok(())
 }
 
-impl<'a> Asker<'a> {
-    fn new(server: &'a Arc<Server>) -> Self {
-        let user =
-            User { name: User::SERVER.to_owned(), groups: vec![User::MASTERS.to_owned()], ..User::default() };
-        Self { server, peer: Peer::Known(Arc::new(user)) }
-    }
-
-    async fn ask(&self, method: Method, path: &str, body: &Value) -> Result<Value, Status> {
-        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
-        let request = http::Request::builder()
-            .method(method)
-            .uri(path)
-            .header("content-type", "application/json")
-            .header("user-agent", "kube-apiserver")
-            .body(whole(body));
-        let internal = |why: String| control_core::refusal::internal(&why);
-        let request = request.map_err(|error| internal(error.to_string()))?;
-        let response = self.server.handle(request, &self.peer).await;
-        let good = response.status().is_success();
-        let bytes = response.into_body().collect().await.map_err(|error| internal(error.to_string()))?;
-        let bytes = bytes.to_bytes();
-        if good {
-            return serde_json::from_slice(&bytes).map_err(|error| internal(error.to_string()));
-        }
-        Err(serde_json::from_slice(&bytes).unwrap_or_else(|error| internal(error.to_string())))
-    }
-
-    /// `None`: there is none.
-    async fn get(&self, path: &str) -> Result<Option<Value>, Status> {
-        match self.ask(Method::GET, path, &Value::Null).await {
-            Ok(found) => Ok(Some(found)),
-            Err(refused) if refused.is_not_found() => Ok(None),
-            Err(refused) => Err(refused),
-        }
-    }
-
-    async fn create(&self, collection: &str, object: &Value) -> Result<(), Status> {
-        match self.ask(Method::POST, collection, object).await {
-            // Another server was quicker.
-            Err(refused) if refused.already_exists() => Ok(()),
-            outcome => outcome.map(drop),
-        }
-    }
-
-    async fn namespaces(&self) -> Result<(), Status> {
-        for name in NAMESPACES {
-            if self.get(&format!("/api/v1/namespaces/{name}")).await?.is_none() {
-                let namespace = json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}});
-                self.create("/api/v1/namespaces", &namespace).await?;
+async fn roles(asker: &Asker<'_>) -> Result<(), Status> {
+    for wanted in defaults::objects() {
+        let collection = collection(&wanted);
+        let name = wanted["metadata"]["name"].as_str().unwrap_or_default();
+        let path = format!("{collection}/{}", escaped(name));
+        match defaults::reconcile(&wanted, asker.get(&path).await?.as_ref()) {
+            Step::Nothing | Step::Protected => {}
+            Step::Create(object) => asker.create(&collection, &object).await?,
+            Step::Update(object) => drop(asker.ask(Method::PUT, &path, &object).await?),
+            Step::Recreate { uid, object } => {
+                let only = json!({"preconditions": {"uid": uid}});
+                asker.ask(Method::DELETE, &path, &only).await?;
+                asker.create(&collection, &object).await?;
             }
         }
-        Ok(())
     }
-
-    async fn roles(&self) -> Result<(), Status> {
-        for wanted in defaults::objects() {
-            let collection = collection(&wanted);
-            let name = wanted["metadata"]["name"].as_str().unwrap_or_default();
-            let path = format!("{collection}/{}", escaped(name));
-            match defaults::reconcile(&wanted, self.get(&path).await?.as_ref()) {
-                Step::Nothing | Step::Protected => {}
-                Step::Create(object) => self.create(&collection, &object).await?,
-                Step::Update(object) => drop(self.ask(Method::PUT, &path, &object).await?),
-                Step::Recreate { uid, object } => {
-                    let only = json!({"preconditions": {"uid": uid}});
-                    self.ask(Method::DELETE, &path, &only).await?;
-                    self.create(&collection, &object).await?;
-                }
-            }
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 fn collection(object: &Value) -> String {

@@ -4,7 +4,9 @@
 //! every cluster has is made; `ready` comes last. Begin at [`serve`].
 
 mod access;
+mod asker;
 mod bootstrap;
+mod definitions;
 mod follow;
 mod reload;
 mod tls;
@@ -105,6 +107,7 @@ pub async fn serve(
     bootstrap::expect(&server);
     let following = follow::authorization(Arc::clone(&server), authorizer);
     let reloading = reload::authorities(access.files, reload::EVERY);
+    let defining = definitions::run(Arc::clone(&server));
     let starting = async {
         server.store().ready().await;
         bootstrap::run(&server).await;
@@ -118,6 +121,7 @@ pub async fn serve(
             () = starting => {}
             () = following => {}
             () = reloading => {}
+            () = defining => {}
         }
         server.health().shut_down();
         tokio::time::sleep(options.shutdown_delay.min(LONGEST_DELAY)).await;

@@ -8,6 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::entry::Group;
 use super::status;
+use crate::conditions;
+use crate::custom::FINALIZER;
 use crate::edit::{at, child, default, default_text, existing, list, remove, restore, set, text};
 use crate::kind::{Context, Kind, Subresource, Traits};
 
@@ -76,6 +78,29 @@ impl crate::kind::Strategy for Strategy {
             versions.iter().filter(|version| at(version, &["storage"]).as_bool().unwrap_or_default());
         let stored: Vec<String> = stored.map(|version| text(version, &["name"]).to_owned()).collect();
         set(definition, "status", json!({ "storedVersions": stored }));
+    }
+
+    /// Until all objects of the kind are gone.
+    fn holds_deletion(&self, definition: &Value) -> bool {
+        let mut finalizers = list(definition, &["metadata", "finalizers"]).iter();
+        text(definition, &["metadata", "deletionTimestamp"]).is_empty()
+            || finalizers.any(|finalizer| finalizer == FINALIZER)
+    }
+
+    fn mark_deletion(&self, definition: &mut Value) {
+        let now = text(definition, &["metadata", "deletionTimestamp"]).to_owned();
+        let mut finalizers = list(definition, &["metadata", "finalizers"]).to_vec();
+        if finalizers.iter().all(|finalizer| finalizer != FINALIZER) {
+            finalizers.push(FINALIZER.into());
+        }
+        if let Some(metadata) = child(definition, "metadata") {
+            set(metadata, "finalizers", finalizers);
+        }
+        if let Some(status) = child(definition, "status") {
+            let message =
+                "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon";
+            conditions::set(status, "Terminating", "True", "InstanceDeletionPending", message, &now);
+        }
     }
 
     fn prepare_update(&self, new: &mut Value, old: &Value, context: &Context<'_>) {

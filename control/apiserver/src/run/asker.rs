@@ -1,0 +1,63 @@
+//! The server as its own client: the same way through all stations as for everybody.
+
+use std::sync::Arc;
+
+use apiclient_core::wire::Status;
+use control_core::access::User;
+use http::Method;
+use http_body_util::BodyExt;
+use serde_json::Value;
+
+use crate::reply::whole;
+use crate::{Peer, Server};
+
+/// Asks as the server itself, which may do everything.
+pub struct Asker<'a> {
+    server: &'a Arc<Server>,
+    peer: Peer,
+}
+
+impl<'a> Asker<'a> {
+    pub fn new(server: &'a Arc<Server>) -> Self {
+        let user =
+            User { name: User::SERVER.to_owned(), groups: vec![User::MASTERS.to_owned()], ..User::default() };
+        Self { server, peer: Peer::Known(Arc::new(user)) }
+    }
+
+    pub async fn ask(&self, method: Method, path: &str, body: &Value) -> Result<Value, Status> {
+        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        let request = http::Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", "application/json")
+            .header("user-agent", "kube-apiserver")
+            .body(whole(body));
+        let internal = |why: String| control_core::refusal::internal(&why);
+        let request = request.map_err(|error| internal(error.to_string()))?;
+        let response = self.server.handle(request, &self.peer).await;
+        let good = response.status().is_success();
+        let bytes = response.into_body().collect().await.map_err(|error| internal(error.to_string()))?;
+        let bytes = bytes.to_bytes();
+        if good {
+            return serde_json::from_slice(&bytes).map_err(|error| internal(error.to_string()));
+        }
+        Err(serde_json::from_slice(&bytes).unwrap_or_else(|error| internal(error.to_string())))
+    }
+
+    /// `None`: there is none.
+    pub async fn get(&self, path: &str) -> Result<Option<Value>, Status> {
+        match self.ask(Method::GET, path, &Value::Null).await {
+            Ok(found) => Ok(Some(found)),
+            Err(refused) if refused.is_not_found() => Ok(None),
+            Err(refused) => Err(refused),
+        }
+    }
+
+    pub async fn create(&self, collection: &str, object: &Value) -> Result<(), Status> {
+        match self.ask(Method::POST, collection, object).await {
+            // Another server was quicker.
+            Err(refused) if refused.already_exists() => Ok(()),
+            outcome => outcome.map(drop),
+        }
+    }
+}
