@@ -69,7 +69,8 @@ pub fn parse_uint(text: &str) -> Result<u64, String> {
 /// Takes `%XX` apart, and `+` where it stands for a blank; `None` where a `%` has no two digits, or where the result is
 /// not UTF-8.
 pub fn decode(text: &str, plus: bool) -> Option<String> {
-    if !text.contains('%') && !(plus && text.contains('+')) {
+    let encoded = text.contains('%') || (plus && text.contains('+'));
+    if !encoded {
         return Some(text.to_owned());
     }
     let (mut plain, mut bytes) = (Vec::with_capacity(text.len()), text.bytes());

@@ -140,6 +140,7 @@ enum Attempt<'a> {
     Put(bytes::Bytes, Value, Option<Reserved<'a>>),
 }
 
+#[expect(clippy::too_many_arguments, reason = "one step of the loop above, with all that it knows")]
 fn attempt<'a>(
     call: &mut Call,
     services: &'a Allocator,

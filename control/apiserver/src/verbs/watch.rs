@@ -148,7 +148,7 @@ struct Stream {
 enum Woken {
     Event(Arc<Event>),
     Bookmark,
-    Ended(Status),
+    Ended(Box<Status>),
     Over,
 }
 
@@ -196,14 +196,14 @@ impl Stream {
         // What is there already goes first, and costs no timer.
         match watcher.try_next() {
             Ok(Some(event)) => return Woken::Event(event),
-            Err(end) => return Woken::Ended(storage::watch_ended(end)),
+            Err(end) => return Woken::Ended(Box::new(storage::watch_ended(end))),
             Ok(None) => {}
         }
         let shut_down = self.server.health.shutting_down();
         tokio::select! {
             event = watcher.next() => match event {
                 Ok(event) => Woken::Event(event),
-                Err(end) => Woken::Ended(storage::watch_ended(end)),
+                Err(end) => Woken::Ended(Box::new(storage::watch_ended(end))),
             },
             () = &mut self.next_bookmark => Woken::Bookmark,
             () = sleep_until(self.end) => Woken::Over,
