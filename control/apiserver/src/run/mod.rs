@@ -6,7 +6,7 @@
 mod access;
 mod asker;
 mod bootstrap;
-mod definitions;
+pub mod definitions;
 mod follow;
 mod reload;
 mod tls;

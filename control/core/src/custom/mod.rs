@@ -5,6 +5,7 @@
 
 mod names;
 mod strategy;
+mod validation;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::kind::{Kind, Subresource, Traits, Version};
 use crate::table::{Column, Columns};
 
 pub use names::Names;
+pub use validation::validate;
 
 /// Holds a definition until all objects of its kind are gone.
 pub const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";

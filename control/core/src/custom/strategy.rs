@@ -84,7 +84,8 @@ impl Strategy for Custom {
     }
 }
 
-fn error(cause: &Cause) -> FieldError {
+/// A cause as one of a field's faults.
+pub fn error(cause: &Cause) -> FieldError {
     let path = if cause.field == "<nil>" { Path::default() } else { Path::new(&cause.field) };
     FieldError { fault: Fault::named(&cause.reason), path, message: cause.message.clone() }
 }

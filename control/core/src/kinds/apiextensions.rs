@@ -8,8 +8,9 @@ use serde_json::{Map, Value, json};
 
 use super::entry::Group;
 use super::status;
+use crate::at::Errors;
 use crate::conditions;
-use crate::custom::FINALIZER;
+use crate::custom::{self, FINALIZER};
 use crate::edit::{at, child, default, default_text, existing, list, remove, restore, set, text};
 use crate::kind::{Context, Kind, Subresource, Traits};
 
@@ -78,6 +79,14 @@ impl crate::kind::Strategy for Strategy {
             versions.iter().filter(|version| at(version, &["storage"]).as_bool().unwrap_or_default());
         let stored: Vec<String> = stored.map(|version| text(version, &["name"]).to_owned()).collect();
         set(definition, "status", json!({ "storedVersions": stored }));
+    }
+
+    fn validate_create(&self, definition: &Value, _: &Context<'_>) -> Errors {
+        custom::validate(definition)
+    }
+
+    fn validate_update(&self, new: &Value, _: &Value, context: &Context<'_>) -> Errors {
+        if status::is_status(context) { Errors::new() } else { custom::validate(new) }
     }
 
     /// Until all objects of the kind are gone.
