@@ -26,17 +26,20 @@ const JSON: &str = "application/json";
 
 /// The paths and hashes of the documents of the table that was last asked for.
 #[derive(Debug, Default)]
-pub struct Cache(Mutex<Option<(Arc<Table>, Arc<[(String, String)]>)>>);
+pub struct Cache(Mutex<Option<(Arc<Table>, Index)>>);
+
+/// Paths and hashes.
+type Index = Arc<[(String, String)]>;
 
 impl Cache {
-    fn index(&self, table: &Arc<Table>) -> Arc<[(String, String)]> {
+    fn index(&self, table: &Arc<Table>) -> Index {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, index)) = kept.as_ref()
             && Arc::ptr_eq(of, table)
         {
             return Arc::clone(index);
         }
-        let index: Arc<[(String, String)]> = versions(table)
+        let index: Index = versions(table)
             .map(|(group, version)| (v3::path(group, &version.name), hash(&bytes(&document(group, version)))))
             .collect();
         *kept = Some((Arc::clone(table), Arc::clone(&index)));

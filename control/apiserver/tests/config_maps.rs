@@ -265,7 +265,7 @@ async fn patches_of_all_four_types_change_an_object() {
     let applied = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata:\n  d: '4'\n";
     let apply = patch("application/apply-patch+yaml", "?fieldManager=m", applied).await;
     assert_eq!(data(&apply), json!({"b": "2", "c": "3", "d": "4"}), "{}", apply.text);
-    let theirs = applied.replace('d', "d").replace("'4'", "'5'");
+    let theirs = applied.replace("'4'", "'5'");
     let conflict = patch("application/apply-patch+yaml", "?fieldManager=n", &theirs).await;
     assert_eq!(
         (conflict.code, conflict.message().as_str()),

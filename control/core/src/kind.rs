@@ -78,6 +78,8 @@ pub struct Traits {
     pub no_garbage_collection: bool,
     /// The answer to a `DELETE` is the object that has gone, and not a `Status` (pods, services).
     pub returns_deleted: bool,
+    /// Only `get` and `list` (component statuses).
+    pub only_read: bool,
     /// Only `create`: the answer is the object with a status (reviews).
     pub only_create: bool,
     /// Stored as JSON, also where others are stored as protobuf (definitions, aggregated groups).

@@ -187,6 +187,9 @@ pub fn verbs_of(kind: &Kind) -> Vec<&'static str> {
     if kind.traits.only_create {
         return vec!["create"];
     }
+    if kind.traits.only_read {
+        return vec!["get", "list"];
+    }
     let all = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
     all.into_iter().filter(|verb| *verb != "deletecollection" || !kind.traits.no_delete_collection).collect()
 }

@@ -8,6 +8,7 @@ mod asker;
 mod bootstrap;
 pub mod definitions;
 mod follow;
+mod masters;
 mod reload;
 mod tls;
 
@@ -26,7 +27,7 @@ use tokio::net::TcpListener;
 
 use crate::allocation::Allocator;
 use crate::authentication::chain::Chain;
-use crate::options::{Options, StorageMediaType};
+use crate::options::{EndpointReconciler, Options, StorageMediaType};
 use crate::registry::{Registry, settings};
 use crate::storage::memory::Memory;
 use crate::{Parts, Server, connection};
@@ -88,6 +89,7 @@ pub async fn serve(
         .map_err(|error| ServeError::Listen { address: options.listen, error })?;
     let address = listener.local_addr().unwrap_or(options.listen);
     let store = Store::open(client, store);
+    store.register(masters::NOTES);
     let registry = Arc::new(Registry::new(kinds));
     let memory = Arc::new(Memory { store: store.clone(), registry: Arc::clone(&registry) });
     let access = access::of(&options, &memory)?;
@@ -108,12 +110,15 @@ pub async fn serve(
     let following = follow::authorization(Arc::clone(&server), authorizer);
     let reloading = reload::authorities(access.files, reload::EVERY);
     let defining = definitions::run(Arc::clone(&server));
+    let place = place(&options, address);
     let starting = async {
         server.store().ready().await;
         bootstrap::run(&server).await;
         ready(address);
-        // Nothing more to do, for ever.
-        std::future::pending::<()>().await;
+        match place {
+            Some(place) => masters::keep(Arc::clone(&server), place).await,
+            None => std::future::pending::<()>().await,
+        }
     };
     let end = async {
         tokio::select! {
@@ -124,6 +129,9 @@ pub async fn serve(
             () = defining => {}
         }
         server.health().shut_down();
+        if let Some(place) = place {
+            let _ = tokio::time::timeout(LEAVING, masters::leave(&server, place)).await;
+        }
         tokio::time::sleep(options.shutdown_delay.min(LONGEST_DELAY)).await;
     };
     connection::serve(Arc::clone(&server), listener, tls, end).await;
@@ -131,6 +139,20 @@ pub async fn serve(
 }
 
 const LONGEST_DELAY: Duration = Duration::from_secs(3600);
+
+/// How long the end waits for etcd to hear of it.
+const LEAVING: Duration = Duration::from_secs(2);
+
+/// Where pods reach this server; `None` where nobody wants that kept.
+fn place(options: &Options, address: SocketAddr) -> Option<masters::Place> {
+    if options.endpoint_reconciler == EndpointReconciler::None {
+        return None;
+    }
+    let own = options.advertise_address?;
+    let network = options.service_networks.first()?;
+    let service = network.hosts().next()?;
+    Some(masters::Place { server: SocketAddr::new(own, address.port()), service })
+}
 
 fn services(options: &Options) -> Allocator {
     let range = |network: &ipnet::IpNet| AddressRange::new(network.network(), network.prefix_len());

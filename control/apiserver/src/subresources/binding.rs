@@ -19,6 +19,17 @@ use crate::request::options::{self, WriteOptions};
 use crate::strategy::managed;
 use crate::verbs::store_update::{self, Change, Updated};
 
+/// The old collection `bindings`, which stands for `binding` of the pod that the body names.
+///
+/// # Errors
+/// As [`run`].
+pub async fn of_collection(call: &mut Call, body: Body) -> Result<Response, Status> {
+    let pods = call.server.registry().table().find("", "v1", "pods").cloned();
+    call.served = pods.ok_or_else(|| refusal::internal("pods are not served"))?;
+    call.resource.resource = "pods".to_owned();
+    run(call, body).await
+}
+
 /// # Errors
 /// The body is no binding, or the pod has a node already, or is on its way out.
 pub async fn run(call: &mut Call, body: Body) -> Result<Response, Status> {
@@ -34,7 +45,12 @@ pub async fn run(call: &mut Call, body: Body) -> Result<Response, Status> {
         Encoding::Protobuf => codec::protobuf::decode(&schema, &bytes),
     };
     let binding = decoded.map_err(|error| refusal::bad_request(error.to_string()))?.value;
-    if edit::text(&binding, &["metadata", "name"]) != call.resource.name {
+    let name = edit::text(&binding, &["metadata", "name"]);
+    if call.resource.name.is_empty() {
+        // The old collection: the body says which pod.
+        call.resource.name = name.to_owned();
+    }
+    if name.is_empty() || name != call.resource.name {
         return Err(refusal::bad_request("name in URL does not match name in Binding object"));
     }
     check_target(&binding)?;

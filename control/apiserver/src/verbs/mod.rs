@@ -55,9 +55,13 @@ pub async fn run(call: &mut Call, body: Body) -> Result<Response, Status> {
     }
     if kind.traits.only_create {
         return match call.method.as_str() {
+            "POST" if !named && is_bindings(call) => subresources::binding::of_collection(call, body).await,
             "POST" if !named => create::run(call, body).await,
             _ => Err(refusal::method_not_allowed()),
         };
+    }
+    if kind.traits.only_read && (call.method != "GET" || call.query.flag("watch") == Some(true)) {
+        return Err(refusal::method_not_allowed());
     }
     match (call.method.as_str(), named) {
         ("GET", _) if call.resource.old_watch => watch::run(call).await,
@@ -77,6 +81,10 @@ pub async fn run(call: &mut Call, body: Body) -> Result<Response, Status> {
 /// `/api/v1/namespaces/NAME` names a namespace twice.
 fn is_namespaces(call: &Call) -> bool {
     call.resource.resource == "namespaces" && call.resource.group.is_empty()
+}
+
+fn is_bindings(call: &Call) -> bool {
+    call.resource.resource == "bindings" && call.resource.group.is_empty()
 }
 
 fn may_delete_collection(call: &Call) -> bool {

@@ -31,8 +31,10 @@ pub fn kinds(library: &Arc<Library>) -> Vec<Kind> {
     let event = Traits { ttl: Some(3_600), no_garbage_collection: true, ..create_on_update };
     let namespace = Traits { no_delete_collection: true, ..Traits::default() };
     [
+        core.kind("Binding", "bindings").traits(Traits { only_create: true, ..Traits::default() }),
         core.cluster_kind("ComponentStatus", "componentstatuses")
             .short(&["cs"])
+            .traits(Traits { only_read: true, ..Traits::default() })
             .columns(controller::COMPONENT_STATUS, controller::component_status),
         core.kind("ConfigMap", "configmaps")
             .short(&["cm"])
