@@ -13,7 +13,6 @@ use serde_json::Value;
 
 use crate::call::Call;
 use crate::ids;
-use crate::subresources;
 
 /// A write on its way through the chain.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +66,7 @@ fn run(
         version: &kind.stored().name,
         resource: &kind.plural,
         kind: &kind.kind,
-        subresource: write.subresource.map_or("", subresources::name),
+        subresource: write.subresource.map_or("", Subresource::name),
         operation: write.operation,
         namespace: &namespace,
         name: &call.resource.name,

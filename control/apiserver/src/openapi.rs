@@ -20,7 +20,6 @@ use crate::reply::{Response, no_such_path, reply};
 use crate::request::info::Info;
 use crate::request::query::Query;
 use crate::server::Server;
-use crate::subresources;
 
 const JSON: &str = "application/json";
 
@@ -157,7 +156,7 @@ impl Part {
     fn of_kind(kind: &Kind, group: &str, version: &str) -> Vec<Self> {
         let mut all: Vec<Self> =
             kind.subresources.iter().map(|one| Self::new(kind, *one, group, version)).collect();
-        all.sort_by_key(|part| subresources::name(part.subresource));
+        all.sort_by_key(|part| part.subresource.name());
         all
     }
 
@@ -186,7 +185,7 @@ impl Part {
             _ => Body::Object(self.schema.as_ref().unwrap_or(own)),
         };
         openapi::Subresource {
-            name: subresources::name(self.subresource),
+            name: self.subresource.name(),
             group: &self.group,
             version: &self.version,
             kind: &self.kind,

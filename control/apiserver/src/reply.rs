@@ -7,7 +7,8 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 
-use crate::encoding::gzip;
+/// Bodies up to this are sent as they are, and larger ones packed for clients that can unpack them. In bytes.
+pub const LEAST: usize = 128 * 1024;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -28,7 +29,7 @@ pub fn reply(code: u16, content_type: &'static str, bytes: impl Into<Bytes>) -> 
     let bytes = bytes.into();
     let length = HeaderValue::from(bytes.len());
     let mut response = Response::new(whole(bytes.clone()));
-    if bytes.len() > gzip::LEAST {
+    if bytes.len() > LEAST {
         response.extensions_mut().insert(Large(bytes));
     }
     *response.status_mut() = http::StatusCode::from_u16(code).unwrap_or_default();

@@ -63,6 +63,35 @@ pub enum Subresource {
     Approval,
 }
 
+impl Subresource {
+    const NAMES: [(&str, Subresource); 14] = [
+        ("status", Subresource::Status),
+        ("scale", Subresource::Scale),
+        ("binding", Subresource::Binding),
+        ("eviction", Subresource::Eviction),
+        ("ephemeralcontainers", Subresource::EphemeralContainers),
+        ("resize", Subresource::Resize),
+        ("log", Subresource::Log),
+        ("exec", Subresource::Exec),
+        ("attach", Subresource::Attach),
+        ("portforward", Subresource::PortForward),
+        ("proxy", Subresource::Proxy),
+        ("token", Subresource::Token),
+        ("finalize", Subresource::Finalize),
+        ("approval", Subresource::Approval),
+    ];
+
+    /// The subresource that a path calls so.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(own, _)| *own == name).map(|(_, subresource)| *subresource)
+    }
+
+    /// What a path calls it.
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, own)| *own == self).map_or("", |(name, _)| *name)
+    }
+}
+
 /// What is not the same for all kinds, and no strategy's to decide.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traits {

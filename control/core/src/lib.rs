@@ -12,7 +12,6 @@ pub mod amounts;
 pub mod at;
 pub mod cidrs;
 pub mod conditions;
-pub mod custom;
 pub mod domains;
 pub mod edit;
 pub mod field;

@@ -15,4 +15,3 @@ pub mod defaults;
 pub mod library;
 pub mod openapi;
 pub mod patch;
-pub mod prune;

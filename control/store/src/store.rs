@@ -2,7 +2,6 @@
 //!
 //! Owns: the surface, and the tasks behind it. Begin at [`Store`].
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,29 +12,18 @@ use crate::compact;
 use crate::direct::Direct;
 use crate::error::{PATIENCE, ReadError, WatchEnd, WriteError};
 use crate::feed;
-use crate::forms::FormCache;
 use crate::fresh::Fresh;
 use crate::keys::Keys;
+use crate::question::{Freshness, Page};
 use crate::settings::Settings;
 use crate::snapshot::{Origin, Snapshot};
 use crate::stored::Stored;
+use crate::stored::forms::FormCache;
 use crate::view::View;
 use crate::view::scope::{Part, Topic};
+use crate::view::stats::Stats;
 use crate::watcher::Watcher;
 use crate::write::Writer;
-
-/// How old an answer may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Freshness {
-    /// Everything that was written before the question, through whichever server, is in it. No resourceVersion.
-    Latest,
-    /// As of this revision or any later one. `resourceVersion=N`, `resourceVersionMatch=NotOlderThan`.
-    NotOlderThan(i64),
-    /// As of this revision. `resourceVersionMatch=Exact`, and what `continue` stands for.
-    Exactly(i64),
-    /// Whatever is at hand; what was written through this store is in it unless etcd is away. `resourceVersion=0`.
-    Any,
-}
 
 /// etcd as the API server's storage. Cheap to clone; its tasks end with the last clone.
 #[derive(Clone, Debug)]
@@ -300,35 +288,6 @@ impl Store {
         self.writer.seen().await;
         Ok(())
     }
-}
-
-/// How much a store holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// By the prefix of the kind; those of no kind under the empty one.
-    pub kinds: BTreeMap<Box<str>, KindStats>,
-    /// Bytes of all other encodings that are kept.
-    pub form_bytes: usize,
-}
-
-/// How much a store holds of a kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct KindStats {
-    pub objects: usize,
-    /// Changes from which watches can begin.
-    pub events: usize,
-    /// Bytes of versions that are kept for these changes alone.
-    pub event_bytes: usize,
-}
-
-/// A part of a list.
-#[derive(Clone, Debug)]
-pub struct Page {
-    /// The list's resourceVersion. The rest is to be asked for at exactly this.
-    pub revision: i64,
-    pub objects: Vec<Stored>,
-    /// How many there are behind the last one.
-    pub remaining: usize,
 }
 
 /// Gives up what is too old, for ever.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use apiclient_core::wire::Status;
 use control_core::admission::AdmissionRequest;
 use control_core::admission::quota::{self, RESOURCE};
+use control_core::kind::Subresource;
 use control_core::{edit, refusal};
 use control_store::{Freshness, Stored, WriteError};
 use serde_json::Value;
@@ -15,7 +16,6 @@ use crate::call::Call;
 use crate::encoding::object::{decode, for_storage};
 use crate::storage;
 use crate::storage::memory::shared;
-use crate::subresources;
 
 /// How long writers of one namespace may come between.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -122,7 +122,7 @@ fn request<'a>(
         version: &kind.stored().name,
         resource: &kind.plural,
         kind: &kind.kind,
-        subresource: write.subresource.map_or("", subresources::name),
+        subresource: write.subresource.map_or("", Subresource::name),
         operation: write.operation,
         namespace: &call.resource.namespace,
         name: &call.resource.name,

@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 
 use super::{part, verbs_of};
 use crate::registry::{Group, GroupVersion, Served, Table};
-use crate::subresources;
 
 /// Of the core kinds, or of all others.
 pub fn document(table: &Table, core: bool) -> Value {
@@ -50,7 +49,7 @@ fn resource(served: &Served) -> Value {
         .subresources
         .iter()
         .map(|subresource| {
-            let name = subresources::name(*subresource);
+            let name = subresource.name();
             let (group, version, kind, verbs) = part(kind, *subresource);
             let part = json!({
                 "subresource": name,

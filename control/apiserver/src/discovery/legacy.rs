@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 
 use super::{part, verbs_of};
 use crate::registry::{Group, GroupVersion, Served, Table};
-use crate::subresources;
 
 /// `/api`.
 pub fn versions(head: &Head) -> Value {
@@ -81,7 +80,7 @@ fn all(served: &Served) -> Vec<(String, Value)> {
     }
     let mut found = vec![(kind.plural.to_string(), own)];
     for subresource in &kind.subresources {
-        let name = format!("{}/{}", kind.plural, subresources::name(*subresource));
+        let name = format!("{}/{}", kind.plural, subresource.name());
         let (group, version, of, verbs) = part(kind, *subresource);
         let mut part = json!({
             "name": name,

@@ -10,8 +10,7 @@ use flate2::write::GzEncoder;
 use http::HeaderMap;
 use http::header::ACCEPT_ENCODING;
 
-/// Bodies up to this are sent as they are.
-pub const LEAST: usize = 128 * 1024;
+use crate::reply::LEAST;
 
 /// Whether a client unpacks gzip.
 pub fn is_wanted(headers: &HeaderMap) -> bool {

@@ -9,9 +9,9 @@ use std::time::{Duration, SystemTime};
 
 use apiclient_core::time;
 use apiclient_core::wire::Status;
-use control_core::custom::{self, FINALIZER, Names, Settled};
 use control_core::edit::{at, list, text};
 use control_core::kind::Kind;
+use control_core::kinds::custom::{self, FINALIZER, Names, Settled};
 use control_store::{Freshness, Snapshot};
 use http::Method;
 use serde_json::{Value, json};

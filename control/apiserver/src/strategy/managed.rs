@@ -15,7 +15,6 @@ use crate::call::Call;
 use crate::encoding::object::served_value;
 use crate::negotiation::Offer;
 use crate::registry::Served;
-use crate::subresources;
 
 static STATUS: LazyLock<Set<'static>> = LazyLock::new(|| Set::of_fields(&[&["status"]]));
 static SPEC: LazyLock<Set<'static>> = LazyLock::new(|| Set::of_fields(&[&["spec"]]));
@@ -84,7 +83,7 @@ fn with<T>(
         schema: &served.of().schema,
         api_version: &served.api_version,
         kind: &kind.kind,
-        subresource: subresource.map_or("", subresources::name),
+        subresource: subresource.map_or("", Subresource::name),
         manager,
         reset: reset(served, subresource),
         now: call.now,

@@ -1,6 +1,6 @@
 //! Parts of objects, and things that are done to them: what follows an object's name in a path.
 //!
-//! Owns: their names, and which methods each has.
+//! Owns: which methods each has.
 
 pub mod binding;
 pub mod scale;
@@ -13,33 +13,6 @@ use control_core::refusal;
 use crate::call::Call;
 use crate::reply::{Body, Response};
 use crate::verbs;
-
-const NAMES: [(&str, Subresource); 14] = [
-    ("status", Subresource::Status),
-    ("scale", Subresource::Scale),
-    ("binding", Subresource::Binding),
-    ("eviction", Subresource::Eviction),
-    ("ephemeralcontainers", Subresource::EphemeralContainers),
-    ("resize", Subresource::Resize),
-    ("log", Subresource::Log),
-    ("exec", Subresource::Exec),
-    ("attach", Subresource::Attach),
-    ("portforward", Subresource::PortForward),
-    ("proxy", Subresource::Proxy),
-    ("token", Subresource::Token),
-    ("finalize", Subresource::Finalize),
-    ("approval", Subresource::Approval),
-];
-
-/// The subresource that a path calls so.
-pub fn named(name: &str) -> Option<Subresource> {
-    NAMES.iter().find(|(own, _)| *own == name).map(|(_, subresource)| *subresource)
-}
-
-/// What a path calls it.
-pub fn name(subresource: Subresource) -> &'static str {
-    NAMES.iter().find(|(_, own)| *own == subresource).map_or("", |(name, _)| *name)
-}
 
 /// # Errors
 /// The refusal.

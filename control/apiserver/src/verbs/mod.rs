@@ -47,7 +47,7 @@ pub async fn run(call: &mut Call, body: Body) -> Result<Response, Status> {
         return Err(no_such_resource());
     }
     if !resource.subresource.is_empty() {
-        let found = subresources::named(&resource.subresource).filter(|found| kind.has(*found));
+        let found = Subresource::named(&resource.subresource).filter(|found| kind.has(*found));
         return match found {
             Some(found) => subresources::run(call, found, body).await,
             None => Err(no_such_resource()),

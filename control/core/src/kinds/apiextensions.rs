@@ -10,9 +10,9 @@ use super::entry::Group;
 use super::status;
 use crate::at::Errors;
 use crate::conditions;
-use crate::custom::{self, FINALIZER};
 use crate::edit::{at, child, default, default_text, existing, list, remove, restore, set, text};
 use crate::kind::{Context, Kind, Subresource, Traits};
+use crate::kinds::custom::{self, FINALIZER};
 
 pub fn kinds(library: &Arc<Library>) -> Vec<Kind> {
     let group = Group {

@@ -21,6 +21,7 @@ mod cells;
 mod certificates;
 mod coordination;
 pub mod core;
+pub mod custom;
 pub mod deprecated;
 mod discovery;
 pub mod entry;

@@ -10,6 +10,7 @@
 pub mod json;
 pub mod list;
 pub mod protobuf;
+pub mod prune;
 mod quantity;
 mod quote;
 mod time;

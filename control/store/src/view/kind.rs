@@ -13,8 +13,8 @@ use super::ring::{Ring, RingLimits};
 use super::scope::{Part, Scopes, Topic, Wakes, is_under};
 use super::tree::Tree;
 use crate::event::{Change, Event};
-use crate::store::KindStats;
 use crate::stored::Stored;
+use crate::view::stats::KindStats;
 
 /// How many states are kept for the rest of a list, and for how long after they were last asked for.
 const STATES: usize = 32;

@@ -6,6 +6,7 @@
 pub(crate) mod kind;
 pub(crate) mod ring;
 pub(crate) mod scope;
+pub mod stats;
 pub(crate) mod tree;
 
 use std::collections::HashMap;
@@ -17,9 +18,9 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::event::Event;
-use crate::forms::FormCache;
-use crate::store::Stats;
 use crate::stored::Stored;
+use crate::stored::forms::FormCache;
+use crate::view::stats::Stats;
 use kind::{Kind, State, Write};
 use ring::RingLimits;
 use tree::Tree;

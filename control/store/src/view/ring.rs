@@ -145,8 +145,8 @@ mod tests {
 
     use super::*;
     use crate::event::Change;
-    use crate::forms::FormCache;
     use crate::stored::Stored;
+    use crate::stored::forms::FormCache;
 
     fn ring(limits: RingLimits, revisions: &[i64], start: Instant) -> Ring {
         let cache = FormCache::new(0);

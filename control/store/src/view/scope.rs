@@ -174,7 +174,7 @@ mod tests {
 
     use super::*;
     use crate::event::Change;
-    use crate::forms::FormCache;
+    use crate::stored::forms::FormCache;
     use crate::view::ring::RingLimits;
 
     /// A ring with the scopes beside it.

@@ -142,7 +142,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::forms::FormCache;
+    use crate::stored::forms::FormCache;
 
     type Model = BTreeMap<String, i64>;
 

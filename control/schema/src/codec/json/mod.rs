@@ -26,7 +26,7 @@ pub fn decode(schema: &Schema, body: &[u8]) -> Result<Decoded, DecodeError> {
         return decode::decode(schema, body);
     }
     let mut decoded = decode::decode_free(body)?;
-    decoded.problems.extend(crate::prune::coerce(schema, &mut decoded.value)?);
+    decoded.problems.extend(crate::codec::prune::coerce(schema, &mut decoded.value)?);
     Ok(decoded)
 }
 

@@ -3,13 +3,15 @@
 //! Owns: what belongs to an object's version and can never change. Begin at [`Stored`].
 //! Never: decodes; what is in the bytes, the caller's closures say.
 
+pub mod forms;
+
 use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 
-use crate::forms::{FormCache, Forms};
+use forms::{FormCache, Forms};
 
 /// Which encoding of an object. The numbers are the caller's: one for each pair of media type and version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

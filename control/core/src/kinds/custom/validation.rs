@@ -6,8 +6,8 @@ use control_schema::crd::structural;
 use serde_json::Value;
 
 use crate::at::{At, Errors};
-use crate::custom::strategy;
 use crate::edit::{at, list, text};
+use crate::kinds::custom::strategy;
 
 /// What is wrong with a definition. Only the main rules: its name, its versions, and their schemas.
 pub fn validate(definition: &Value) -> Errors {
