@@ -24,6 +24,9 @@ use crate::ids;
 /// How long a reservation stays after the write: until the service is in memory for certain.
 const SETTLES: Duration = Duration::from_secs(10);
 
+/// Longer than any request takes.
+const LONGEST: Duration = Duration::from_secs(3_600);
+
 /// The ranges, and what is reserved of them.
 #[derive(Debug)]
 pub struct Allocator {
@@ -157,8 +160,8 @@ impl Allocator {
             taken_ports.insert(port);
             ports.push(port);
         }
-        // Long enough for any request; given back before where the write fails.
-        let until = now + crate::server::TIMEOUT + SETTLES;
+        // Given back before where the write fails.
+        let until = now + LONGEST;
         held.addresses.extend(addresses.iter().map(|address| (*address, until)));
         held.ports.extend(ports.iter().map(|port| (*port, until)));
         Ok((addresses, ports))

@@ -35,4 +35,4 @@ pub mod subresources;
 pub mod verbs;
 
 pub use connection::serve;
-pub use server::{Parts, Peer, Server};
+pub use server::{Parts, Peer, Server, Times};

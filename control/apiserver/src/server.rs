@@ -32,8 +32,20 @@ use crate::request::query::Query;
 use crate::storage::memory::Memory;
 use crate::verbs;
 
-/// Longest time of a request that is no watch.
-pub const TIMEOUT: Duration = Duration::from_secs(60);
+/// How long requests may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// The longest time of a request that is no watch.
+    pub request: Duration,
+    /// How long a watch without `timeoutSeconds` lasts at least; up to twice as long, so that not all end at once.
+    pub watch: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self { request: Duration::from_secs(60), watch: Duration::from_secs(1_800) }
+    }
+}
 
 /// Largest body of a request, in bytes.
 pub const BODY_LIMIT: usize = 3 << 20;
@@ -65,6 +77,7 @@ pub struct Parts {
     pub json_storage: bool,
     /// Requests at the same time: such that read, and such that write.
     pub in_flight: (usize, usize),
+    pub times: Times,
 }
 
 /// The Kubernetes API, whichever way its requests come.
@@ -91,6 +104,11 @@ impl Server {
             memory: Memory { store: parts.store.clone(), registry: Arc::clone(&parts.registry) },
             parts,
         })
+    }
+
+    /// The longest time of a request that is no watch.
+    pub fn longest(&self) -> Duration {
+        self.parts.times.request
     }
 
     pub fn store(&self) -> &Store {
@@ -192,7 +210,8 @@ impl Server {
             warnings: deprecated.into_iter().collect(),
         };
         // In a box: the verbs' states are large, and this one is moved about.
-        let outcome = tokio::time::timeout(TIMEOUT, Box::pin(verbs::run(&mut call, body))).await;
+        let outcome =
+            tokio::time::timeout(self.parts.times.request, Box::pin(verbs::run(&mut call, body))).await;
         let outcome = outcome.unwrap_or_else(|_| {
             Err(refusal::timeout("request did not complete within the allotted timeout", 0))
         });

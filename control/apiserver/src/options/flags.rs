@@ -57,6 +57,7 @@ const fn idle(name: &'static str, kind: Kind, default: &'static str, why: &'stat
     Flag::new(name, kind, default, IDLE).idle(why)
 }
 
+const KUBELETS_LATER: &str = "logs, exec, attach, port-forward and proxy do not reach kubelets yet";
 const AUDIT: &str = "there is no audit log, and --audit-log-path and --audit-webhook-config-file are refused";
 const WEBHOOKS: &str = "webhooks are not asked, and the flag that names one is refused";
 const VERSIONS: &str = "there is one version to serve";
@@ -151,8 +152,7 @@ pub static FLAGS: &[Flag] = &[
     ),
     does("api-audiences", List, "", ACCOUNTS)
         .help("Whom tokens for this API are meant for; empty for the issuers."),
-    does("service-account-lookup", Switch, "true", ACCOUNTS)
-        .help("Refuse tokens whose service account, pod, node or secret is gone."),
+    idle("service-account-lookup", Switch, "true", "tokens of accounts that are gone are always refused"),
     does("service-account-max-token-expiration", Duration, "0s", ACCOUNTS)
         .help("The longest life of a token, whatever is asked for; at least 1 h, 0 for no limit but 2^32 s."),
     does("service-account-extend-token-expiration", Switch, "true", ACCOUNTS)
@@ -170,7 +170,7 @@ pub static FLAGS: &[Flag] = &[
     does("disable-admission-plugins", List, "", ADMISSION)
         .metavar("NAME,...")
         .help("Plugins that are on by default, and shall not be."),
-    does("allow-privileged", Switch, "false", ADMISSION).help("Allow privileged containers."),
+    idle("allow-privileged", Switch, "false", "privileged containers are let pass, as with true, and Pod Security decides"),
     does("default-not-ready-toleration-seconds", Int64, "300", ADMISSION)
         .help("How long a pod stays on a node that is not ready, where the pod does not say, in seconds."),
     does("default-unreachable-toleration-seconds", Int64, "300", ADMISSION)
@@ -187,14 +187,11 @@ pub static FLAGS: &[Flag] = &[
         .help("Ports for NodePorts; FIRST+COUNT is understood too."),
     does("endpoint-reconciler-type", Text, "lease", CLUSTER)
         .help("lease: servers that live are the endpoints of default/kubernetes; none: nobody writes them."),
-    file("kubelet-client-certificate", KUBELETS).help("Our certificate towards kubelets, PEM."),
-    file("kubelet-client-key", KUBELETS).help("Key of --kubelet-client-certificate, PEM."),
-    file("kubelet-certificate-authority", KUBELETS)
-        .help("Authorities that kubelets' certificates must come from, PEM. Without it they are not verified."),
-    does("kubelet-preferred-address-types", List, "Hostname,InternalDNS,InternalIP,ExternalDNS,ExternalIP", KUBELETS)
-        .metavar("TYPE,...")
-        .help("Which of a node's addresses to connect to: the first of these types that it has."),
-    does("kubelet-timeout", Duration, "5s", KUBELETS).help("Longest time until a kubelet begins to answer."),
+    idle("kubelet-client-certificate", Text, "", KUBELETS_LATER),
+    idle("kubelet-client-key", Text, "", KUBELETS_LATER),
+    idle("kubelet-certificate-authority", Text, "", KUBELETS_LATER),
+    idle("kubelet-preferred-address-types", List, "Hostname,InternalDNS,InternalIP,ExternalDNS,ExternalIP", KUBELETS_LATER),
+    idle("kubelet-timeout", Duration, "5s", KUBELETS_LATER),
     does("max-requests-inflight", Int32, "400", LIMITS)
         .help("Requests that read, in flight at the same time; watches do not count. 0 for no limit."),
     does("max-mutating-requests-inflight", Int32, "200", LIMITS)

@@ -7,6 +7,7 @@ mod access;
 mod asker;
 mod bootstrap;
 pub mod definitions;
+mod extensions;
 mod follow;
 mod masters;
 mod reload;
@@ -30,7 +31,7 @@ use crate::authentication::chain::Chain;
 use crate::options::{EndpointReconciler, Options, StorageMediaType};
 use crate::registry::{Registry, settings};
 use crate::storage::memory::Memory;
-use crate::{Parts, Server, connection};
+use crate::{Parts, Server, Times, connection};
 
 /// Why the server does not start, or ends other than by being told to.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +54,11 @@ pub enum ServeError {
     File { file: PathBuf, problem: String },
     #[error("cannot make a certificate of its own; give --tls-cert-file and --tls-private-key-file")]
     Pki(#[from] crate::pki::PkiError),
+    #[error(
+        "etcd holds {0}, which this release stores and serves, but does not carry out: delete it, or give \
+         --ignore-unsupported-extensions to go on without its effect"
+    )]
+    Unsupported(String),
     #[error("cannot use etcd as it is described")]
     Etcd(#[from] etcd::EtcdError),
 }
@@ -77,7 +83,10 @@ pub async fn serve(
     end: impl Future<Output = ()> + Send,
     ready: impl FnOnce(SocketAddr) + Send,
 ) -> Result<(), ServeError> {
-    let kinds = kinds::all(&builtin::library());
+    let mut kinds = kinds::all(&builtin::library());
+    for kind in kinds.iter_mut().filter(|kind| kind.traits.ttl.is_some()) {
+        kind.traits.ttl = u32::try_from(options.event_ttl.as_secs()).ok();
+    }
     let store = control_store::Settings {
         prefix: options.etcd_prefix.clone(),
         compaction: options.compaction_interval,
@@ -105,6 +114,7 @@ pub async fn serve(
         services: services(&options),
         json_storage: options.storage_media_type == StorageMediaType::Json,
         in_flight: (options.max_reads.unwrap_or(NO_LIMIT), options.max_writes.unwrap_or(NO_LIMIT)),
+        times: Times { request: options.request_timeout, watch: options.min_watch },
     });
     bootstrap::expect(&server);
     let following = follow::authorization(Arc::clone(&server), authorizer);
@@ -113,17 +123,24 @@ pub async fn serve(
     let place = place(&options, address);
     let starting = async {
         server.store().ready().await;
+        if !options.ignore_unsupported_extensions
+            && let Some(found) = extensions::unsupported(&server).await
+        {
+            return Some(found);
+        }
         bootstrap::run(&server).await;
         ready(address);
         match place {
             Some(place) => masters::keep(Arc::clone(&server), place).await,
             None => std::future::pending::<()>().await,
         }
+        None
     };
+    let mut refused = None;
     let end = async {
         tokio::select! {
             () = end => {}
-            () = starting => {}
+            found = starting => refused = found,
             () = following => {}
             () = reloading => {}
             () = defining => {}
@@ -135,7 +152,7 @@ pub async fn serve(
         tokio::time::sleep(options.shutdown_delay.min(LONGEST_DELAY)).await;
     };
     connection::serve(Arc::clone(&server), listener, tls, end).await;
-    Ok(())
+    refused.map_or(Ok(()), |found| Err(ServeError::Unsupported(found)))
 }
 
 const LONGEST_DELAY: Duration = Duration::from_secs(3600);

@@ -17,7 +17,6 @@ use crate::encoding::status;
 use crate::negotiation::{Offer, content_encoding};
 use crate::reply::{Body, Response};
 use crate::request::options::DeleteOptions;
-use crate::server::TIMEOUT;
 use crate::{decoding, storage};
 
 /// What came of a deletion.
@@ -104,7 +103,7 @@ pub async fn one(call: &mut Call, options: &DeleteOptions) -> Result<Deleted, St
             }
         };
         match written {
-            WriteError::Conflict { current: found } if begin.elapsed() < TIMEOUT => {
+            WriteError::Conflict { current: found } if begin.elapsed() < call.server.longest() => {
                 (current, latest) = (found, true);
             }
             error => return Err(storage::write_failed(&kind, &call.resource.name, &error)),

@@ -20,7 +20,6 @@ use crate::allocation::{Allocator, Reserved};
 use crate::call::Call;
 use crate::encoding::object::{decode, for_storage};
 use crate::request::options::{WriteOptions, version};
-use crate::server::TIMEOUT;
 use crate::storage;
 use crate::strategy::{managed, system};
 
@@ -124,7 +123,7 @@ pub async fn run(call: &mut Call, change: Change<'_>) -> Result<Updated, Status>
         };
         match written {
             Ok(stored) => return Ok(Updated::Written { stored, changed: true }),
-            Err(WriteError::Conflict { current: found }) if begin.elapsed() < TIMEOUT => {
+            Err(WriteError::Conflict { current: found }) if begin.elapsed() < call.server.longest() => {
                 (current, latest) = (found, true);
             }
             Err(error) => return Err(storage::write_failed(&kind, &call.resource.name, &error)),

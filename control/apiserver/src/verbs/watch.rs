@@ -34,8 +34,6 @@ use crate::storage::versions::{self, WatchPlan};
 
 /// How often a quiet watch says how far it is.
 const BOOKMARKS: Duration = Duration::from_secs(60);
-/// A watch without `timeoutSeconds` lasts this long, up to twice as long.
-const LEAST: Duration = Duration::from_secs(1800);
 /// The last bookmark comes this long before the end.
 const BEFORE_END: Duration = Duration::from_secs(2);
 
@@ -74,7 +72,7 @@ pub async fn run(call: &Call) -> Result<Response, Status> {
     };
     let lasts = match u64::try_from(options.timeout_seconds) {
         Ok(seconds) if seconds > 0 => Duration::from_secs(seconds),
-        _ => LEAST.mul_f64(1.0 + rand::rng().random::<f64>()),
+        _ => call.server.parts.times.watch.mul_f64(1.0 + rand::rng().random::<f64>()),
     };
     let now = Instant::now();
     let stream = Stream {

@@ -11,7 +11,7 @@ use control_apiserver::authentication::chain::Chain;
 use control_apiserver::authorization::{Authorizers, Mode};
 use control_apiserver::registry::{Registry, settings};
 use control_apiserver::reply::{Response, whole};
-use control_apiserver::{Parts, Peer, Server, access};
+use control_apiserver::{Parts, Peer, Server, Times, access};
 use control_core::access::User;
 use control_core::allocation::addresses::AddressRange;
 use control_core::allocation::ports::PortRange;
@@ -123,6 +123,7 @@ async fn server(etcd: Client) -> Arc<Server> {
         ),
         json_storage: false,
         in_flight: (400, 200),
+        times: Times::default(),
     })
 }
 
