@@ -168,6 +168,7 @@ impl Server {
         let refused = |refused: &Status| status::answer(refused, status_media(head, &query));
         let user = match self.authenticate(head, peer).await {
             Ok(user) => user,
+            Err(refusal) if refusal.code == 403 => return unsniffed(refused(&refusal)),
             Err(refusal) => return refused(&refusal),
         };
         let attributes = attributes(&info, &query);
@@ -177,9 +178,7 @@ impl Server {
         };
         let verdict = self.parts.authorizer.authorize(&attributes, &user);
         if !verdict.is_allowed() {
-            let mut response = refused(&access::forbidden(&attributes, &user, &verdict.reason));
-            response.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
-            return response;
+            return unsniffed(refused(&access::forbidden(&attributes, &user, &verdict.reason)));
         }
         let Some(resource) = info.resource.clone() else {
             return self.no_resource(head, &info, &query).await;
@@ -266,6 +265,12 @@ impl Server {
             }
         }
     }
+}
+
+/// No browser takes a refusal of access for anything else than it says it is.
+fn unsniffed(mut response: Response) -> Response {
+    response.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    response
 }
 
 /// What authorization decides on.

@@ -75,7 +75,7 @@ fn all(served: &Served) -> Vec<(String, Value)> {
     if !kind.categories.is_empty() {
         own["categories"] = json!(kind.categories);
     }
-    if !kind.traits.only_create {
+    if !kind.traits.only_create && !kind.traits.only_read {
         own["storageVersionHash"] = storage_hash(served).into();
     }
     let mut found = vec![(kind.plural.to_string(), own)];
