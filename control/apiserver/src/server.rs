@@ -168,12 +168,12 @@ impl Server {
         let refused = |refused: &Status| status::answer(refused, status_media(head, &query));
         let user = match self.authenticate(head, peer).await {
             Ok(user) => user,
-            Err(refusal) if refusal.code == 403 => return unsniffed(refused(&refusal)),
             Err(refusal) => return refused(&refusal),
         };
         let attributes = attributes(&info, &query);
         let user = match impersonated(self, &head.headers, user, &attributes) {
             Ok(user) => user,
+            Err(refusal) if refusal.code == 403 => return unsniffed(refused(&refusal)),
             Err(refusal) => return refused(&refusal),
         };
         let verdict = self.parts.authorizer.authorize(&attributes, &user);
