@@ -232,9 +232,14 @@ pub fn ensure_self_signed(
     names: &Names,
     now: SystemTime,
 ) -> Result<(PathBuf, PathBuf), PkiError> {
-    let certificate = authority("apiserver", "kube-apiserver");
-    make::certificate(directory, &certificate, Some(names), now)?;
-    Ok((certificate.certificate_in(directory), certificate.key_in(directory)))
+    let own = authority("apiserver", "kube-apiserver");
+    let (certificate, key) = (own.certificate_in(directory), own.key_in(directory));
+    match make::certificate(directory, &own, Some(names), now) {
+        // A key of a kind that we do not make: the original's. It serves as it is, and is not renewed.
+        Err(PkiError::Key { .. }) if certificate.is_file() => {}
+        outcome => drop(outcome?),
+    }
+    Ok((certificate, key))
 }
 
 #[cfg(test)]

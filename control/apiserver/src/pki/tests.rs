@@ -126,3 +126,31 @@ fn a_server_without_a_certificate_makes_one_of_its_own() {
     assert_eq!(fs::read_to_string(&certificate).unwrap(), first);
     assert!(key.is_file());
 }
+
+/// kube-apiserver makes RSA keys in PKCS #1.
+#[test]
+fn a_certificate_that_the_original_made_serves_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let in_it = |name: &str| directory.path().join(name).display().to_string();
+    let (certificate, key) = (in_it("apiserver.crt"), in_it("apiserver.key"));
+    let arguments = [
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "9",
+        "-subj",
+        "/CN=a",
+        "-keyout",
+        &key,
+        "-out",
+        &certificate,
+    ];
+    let made = std::process::Command::new("openssl").args(arguments).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let first = fs::read_to_string(&key).unwrap();
+    let (_, used) = ensure_self_signed(directory.path(), &api(&[]), SystemTime::now()).unwrap();
+    assert_eq!((used.display().to_string(), fs::read_to_string(&used).unwrap()), (key, first));
+}
