@@ -58,9 +58,6 @@ fn differences(kind: &Kind, wanted: &Value) -> Vec<String> {
     all
 }
 
-/// Resources of the core group that are no objects, and are served by hand.
-const BY_HAND: [&str; 1] = ["bindings"];
-
 #[test]
 fn every_resource_of_the_original_is_in_the_table_with_its_names_and_its_place_in_storage() {
     let kinds = kinds::all(&builtin::library());
@@ -70,9 +67,6 @@ fn every_resource_of_the_original_is_in_the_table_with_its_names_and_its_place_i
     for resource in &wanted {
         let [group, version, plural] =
             ["group", "version", "plural"].map(|field| resource[field].as_str().unwrap_or("-"));
-        if group.is_empty() && BY_HAND.contains(&plural) {
-            continue;
-        }
         let own = kinds.iter().find(|kind| kind.group == group && kind.plural == plural);
         match own.filter(|kind| kind.version(version).is_some()) {
             Some(kind) => problems.extend(differences(kind, resource)),
