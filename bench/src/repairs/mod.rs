@@ -70,6 +70,8 @@ impl Number for Metric {
 
 /// How long a repair may take before it counts as none.
 const LIMIT: Duration = Duration::from_secs(30);
+/// Between repetitions: what is undone more than three times in ten seconds is repaired less and less often.
+const PAUSE: Duration = Duration::from_secs(5);
 /// How long to wait for others to leave the CPUs alone, before each damage.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -133,14 +135,18 @@ fn damage_and_wait(lab: &Lab, settings: &Settings, interrupt: &Interrupt) -> Res
     };
     let steps = settings.damages.len() * settings.repetitions as usize;
     let what = format!("{} of {} damages", repetitions(settings.repetitions), settings.damages.len());
-    let mut progress = Progress::new(&what, vec![Duration::from_millis(300); steps]);
+    let mut progress = Progress::new(&what, vec![Duration::from_secs(1); steps]);
+    let well = healthy(node, &settings.damages)?;
     for repetition in 1..=settings.repetitions {
+        if repetition > 1 {
+            std::thread::sleep(PAUSE);
+        }
         for &mode in &settings.damages {
             if interrupt.asked() {
                 return if report.samples.is_empty() { Err(LabError::Interrupted) } else { Ok(report) };
             }
             let busy_before = cpu::wait_for_quiet(QUIET, PATIENCE)?;
-            match repair(node, mode) {
+            match repair(node, mode, well.get(&mode).map_or("", String::as_str)) {
                 Ok(Ok(took)) => {
                     let values = BTreeMap::from([(Metric::Repair, took.as_secs_f64() * 1e3)]);
                     let sample = sample::Sample { mode, repetition, values, busy_before };
@@ -166,9 +172,16 @@ fn damage_and_wait(lab: &Lab, settings: &Settings, interrupt: &Interrupt) -> Res
 }
 
 /// Damages something and waits until it is as it was. The inner error is what was there in the end, where that was in vain.
-fn repair(node: &Node, damage: Damage) -> Result<Result<Duration, String>, LabError> {
-    let well = damage.look(node)?;
+fn repair(node: &Node, damage: Damage, well: &str) -> Result<Result<Duration, String>, LabError> {
+    // What the damage before took with it is back, too.
+    if let Err(left) = until(node, damage, well)? {
+        return Ok(Err(left));
+    }
     node.run(["sh", "-ec", damage.script()])?;
+    until(node, damage, well)
+}
+
+fn until(node: &Node, damage: Damage, well: &str) -> Result<Result<Duration, String>, LabError> {
     let start = Instant::now();
     loop {
         let seen = damage.look(node)?;
@@ -180,6 +193,21 @@ fn repair(node: &Node, damage: Damage) -> Result<Result<Duration, String>, LabEr
             return Ok(Err(seen));
         }
     }
+}
+
+/// How everything is when it is well: once nothing changes any more.
+fn healthy(node: &Node, damages: &[Damage]) -> Result<BTreeMap<Damage, String>, LabError> {
+    const STILL: u32 = 10;
+    let look =
+        || damages.iter().map(|damage| Ok((*damage, damage.look(node)?))).collect::<Result<_, LabError>>();
+    let (mut last, mut same): (BTreeMap<Damage, String>, u32) = (look()?, 0);
+    while same < STILL {
+        std::thread::sleep(Duration::from_millis(50));
+        let now = look()?;
+        same = if now == last { same + 1 } else { 0 };
+        last = now;
+    }
+    Ok(last)
 }
 
 /// The report as a person reads it.
