@@ -7,7 +7,7 @@ mod access;
 mod asker;
 mod bootstrap;
 pub mod definitions;
-mod extensions;
+pub mod extensions;
 mod follow;
 mod masters;
 mod reload;
