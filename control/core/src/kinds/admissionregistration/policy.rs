@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use control_schema::crd::cel;
 use serde_json::Value;
 
 use super::matching::{self, one_of};
@@ -15,31 +16,6 @@ use crate::names;
 
 const ANNOTATIONS: usize = 20;
 const REASONS: [&str; 4] = ["Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized"];
-
-/// Words of the language of expressions.
-const RESERVED: [&str; 21] = [
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
 
 #[derive(Debug)]
 pub struct Strategy {
@@ -133,7 +109,7 @@ fn variable(variable: &At<'_>) -> Errors {
     let (name, expression) = (variable.get("name"), variable.get("expression"));
     if name.text().trim().is_empty() {
         errors.push(name.required("name is not specified"));
-    } else if !names::c_identifier(name.text()).is_empty() || RESERVED.contains(&name.text()) {
+    } else if !names::c_identifier(name.text()).is_empty() || cel::RESERVED.contains(&name.text()) {
         errors.push(name.invalid("must be a valid CEL identifier"));
     }
     errors.extend(expression_there(&expression, "expression is not specified"));

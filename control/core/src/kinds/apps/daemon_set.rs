@@ -7,7 +7,6 @@ use serde_json::{Map, Value};
 use super::workload;
 use crate::at::{At, Errors};
 use crate::edit::{at, child, default, default_text, existing, restore, semantic_eq, set, text};
-use crate::field::FieldError;
 use crate::kind::Context;
 use crate::kinds::core::cells;
 use crate::kinds::core::pod::template;
@@ -15,7 +14,7 @@ use crate::kinds::status;
 use crate::metadata::not_negative;
 use crate::selectors::{self, Selector};
 use crate::table::BuiltIn;
-use crate::{ages, amounts, shown};
+use crate::{ages, amounts};
 
 /// How often the template changed. A field of the kind once, an annotation since `apps/v1`.
 const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
@@ -113,18 +112,7 @@ fn update_strategy(strategy: &At<'_>) -> Errors {
         "OnDelete" => Errors::new(),
         "RollingUpdate" if rolling.is_absent() => vec![rolling.required("")],
         "RollingUpdate" => rolling_update(&rolling),
-        _ => {
-            let rolling = match rolling.is_absent() {
-                true => "null".to_owned(),
-                false => shown::fields(&[
-                    ("MaxUnavailable", shown::number(&rolling.get("maxUnavailable"))),
-                    ("MaxSurge", shown::number(&rolling.get("maxSurge"))),
-                ]),
-            };
-            let shown =
-                shown::fields(&[("Type", shown::text(&strategy.get("type"))), ("RollingUpdate", rolling)]);
-            vec![FieldError::not_supported_shown(&strategy.path, &shown, &["RollingUpdate", "OnDelete"])]
-        }
+        _ => vec![workload::unknown_strategy(strategy, &["RollingUpdate", "OnDelete"])],
     }
 }
 

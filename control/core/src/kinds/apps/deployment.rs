@@ -7,14 +7,13 @@ use serde_json::{Map, Value};
 use super::workload;
 use crate::at::{At, Errors};
 use crate::edit::{at, child, default, default_text, existing, restore, semantic_eq, text};
-use crate::field::FieldError;
 use crate::kind::Context;
 use crate::kinds::core::cells;
 use crate::kinds::status;
 use crate::metadata::not_negative;
 use crate::selectors::Selector;
 use crate::table::BuiltIn;
-use crate::{ages, amounts, shown};
+use crate::{ages, amounts};
 
 #[derive(Debug)]
 pub struct Strategy;
@@ -114,18 +113,7 @@ fn strategy(strategy: &At<'_>) -> Errors {
             vec![rolling.required("this should be defaulted and never be nil")]
         }
         "RollingUpdate" => rolling_update(&rolling),
-        _ => {
-            let rolling = match rolling.is_absent() {
-                true => "null".to_owned(),
-                false => shown::fields(&[
-                    ("MaxUnavailable", shown::number(&rolling.get("maxUnavailable"))),
-                    ("MaxSurge", shown::number(&rolling.get("maxSurge"))),
-                ]),
-            };
-            let shown =
-                shown::fields(&[("Type", shown::text(&strategy.get("type"))), ("RollingUpdate", rolling)]);
-            vec![FieldError::not_supported_shown(&strategy.path, &shown, &["Recreate", "RollingUpdate"])]
-        }
+        _ => vec![workload::unknown_strategy(strategy, &["Recreate", "RollingUpdate"])],
     }
 }
 

@@ -9,6 +9,21 @@ use crate::kinds::core::pod::{prepare, template, warnings};
 use crate::metadata::{IMMUTABLE, not_negative};
 use crate::names;
 use crate::selectors::{self, Selector};
+use crate::shown;
+
+/// The refusal of a way to update that is none of `supported`, with the strategy as the original shows it.
+pub fn unknown_strategy(strategy: &At<'_>, supported: &[&str]) -> FieldError {
+    let rolling = strategy.get("rollingUpdate");
+    let rolling = match rolling.is_absent() {
+        true => "null".to_owned(),
+        false => shown::fields(&[
+            ("MaxUnavailable", shown::number(&rolling.get("maxUnavailable"))),
+            ("MaxSurge", shown::number(&rolling.get("maxSurge"))),
+        ]),
+    };
+    let whole = shown::fields(&[("Type", shown::text(&strategy.get("type"))), ("RollingUpdate", rolling)]);
+    FieldError::not_supported_shown(&strategy.path, &whole, supported)
+}
 
 /// The defaults of `spec.template`.
 pub fn set_template_defaults(object: &mut Value) {

@@ -20,6 +20,31 @@ use self::eval::{Answer, Evaluator, Fault};
 use self::syntax::Expr;
 use super::build::text as text_of;
 
+/// Words of the language, which no variable can be called and which names of properties escape.
+pub const RESERVED: [&str; 21] = [
+    "true",
+    "false",
+    "null",
+    "in",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
+];
+
 /// What one rule may cost, as the original counts: about one for each step.
 pub const MAX_CALL: u64 = 1_000_000;
 

@@ -138,31 +138,8 @@ fn member<'a>(schema: &'a Json, name: &str) -> &'a Json {
 
 /// The name of a property, from that of a field (`__dot__` is `.`, `__namespace__` is `namespace`).
 pub(super) fn unescape(name: &str) -> String {
-    let reserved = [
-        "true",
-        "false",
-        "null",
-        "in",
-        "as",
-        "break",
-        "const",
-        "continue",
-        "else",
-        "for",
-        "function",
-        "if",
-        "import",
-        "let",
-        "loop",
-        "package",
-        "namespace",
-        "return",
-        "var",
-        "void",
-        "while",
-    ];
     let bare = name.strip_prefix("__").and_then(|name| name.strip_suffix("__"));
-    if let Some(word) = bare.filter(|word| reserved.contains(word)) {
+    if let Some(word) = bare.filter(|word| super::RESERVED.contains(word)) {
         return word.to_owned();
     }
     let mut out = name.to_owned();
