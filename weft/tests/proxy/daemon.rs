@@ -182,15 +182,16 @@ pub fn get(testbed: &Testbed, port: u16, path: &str) -> (u16, String) {
 
 fn get_at(testbed: &Testbed, address: &str, path: &str) -> Result<(u16, String), String> {
     let ask = || {
-        let mut stream = TcpStream::connect(address).map_err(|error| error.to_string())?;
-        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
         let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
+        // A port that closes resets what it had not accepted yet: no answer, as a refused connection is none.
+        stream.read_to_string(&mut text)?;
         Ok(text)
     };
-    let text: Result<String, String> = testbed.node.run(ask).unwrap();
-    let text = text?;
+    let text: std::io::Result<String> = testbed.node.run(ask).unwrap();
+    let text = text.map_err(|error| error.to_string())?;
     let code = text.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or_default();
     Ok((code, text))
 }
