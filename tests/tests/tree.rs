@@ -160,22 +160,11 @@ fn files(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
 }
 
 /// Modules that may name one another, though they stand side by side, and why.
-const CIRCLES: [(&str, &str, &str); 11] = [
+const CIRCLES: [(&str, &str, &str); 2] = [
     // Each backend's part of the network configuration has the type of that backend's own module.
     ("flanneld-core", "config", "overlay"),
     // An option is one of the modes; a mode is opened with all options.
     ("proxy", "options", "modes"),
-    // The server holds what each station keeps, and hands itself to the stations.
-    ("control-apiserver", "server", "access"),
-    ("control-apiserver", "server", "allocation"),
-    ("control-apiserver", "server", "call"),
-    ("control-apiserver", "server", "discovery"),
-    ("control-apiserver", "server", "health"),
-    ("control-apiserver", "server", "metrics"),
-    ("control-apiserver", "server", "openapi"),
-    ("control-apiserver", "server", "verbs"),
-    // An update of a part of an object is an update.
-    ("control-apiserver", "subresources", "verbs"),
 ];
 
 /// The modules at the top of a package that code names: by `crate::`, or by as many `super::` as lead there.

@@ -4,11 +4,14 @@
 //! Owns: [`Services`], which the answers stand on. What the answers are, `control_core::{reviews, tokens}` decide.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use apiclient_core::time;
 use apiclient_core::wire::Status;
-use control_core::access::{Attributes, User};
+use control_core::access::{Attributes, Authorize, User};
+use control_core::admission::Objects;
 use control_core::impersonation;
+use control_core::kind::{Context, Kind};
 use control_core::rbac::rule::{Resolution, ResolveRules, RoleRef, Rule};
 use control_core::{refusal, reviews};
 use http::header::{CACHE_CONTROL, HeaderValue};
@@ -17,9 +20,7 @@ use serde_json::Value;
 use crate::authentication::bearer::Bearer;
 use crate::authentication::chain::with_groups;
 use crate::authentication::service_accounts::ServiceAccounts;
-use crate::call::Call;
 use crate::reply::{Response, reply};
-use crate::server::Server;
 
 /// What a server answers such questions from.
 #[derive(Debug)]
@@ -62,13 +63,13 @@ impl Default for Services {
 /// # Errors
 /// 400 for headers that make no sense, 403.
 pub fn impersonated(
-    server: &Server,
+    authorizer: &dyn Authorize,
     headers: &http::HeaderMap,
     user: Arc<User>,
     attributes: &Attributes,
 ) -> Result<Arc<User>, Status> {
     let Some(wanted) = crate::authentication::impersonation::wanted(headers)? else { return Ok(user) };
-    let found = impersonation::impersonate(&wanted, attributes, &user, &*server.parts.authorizer)?;
+    let found = impersonation::impersonate(&wanted, attributes, &user, authorizer)?;
     tracing::debug!(user = user.name, impersonated = found.name, "a request is made as somebody else");
     Ok(Arc::new(found))
 }
@@ -77,36 +78,39 @@ pub fn impersonated(
 ///
 /// # Errors
 /// The question makes no sense.
-pub async fn review(call: &Call, object: &mut Value) -> Result<(), Status> {
-    let (parts, user) = (&call.server.parts, &*call.user);
-    let kind = &*call.served.kind;
+pub async fn review(
+    services: &Services,
+    authorizer: &dyn Authorize,
+    kind: &Kind,
+    asked: &Context<'_>,
+    object: &mut Value,
+) -> Result<(), Status> {
+    let user = asked.user;
     match (&*kind.group, &*kind.kind) {
         ("authorization.k8s.io", "SelfSubjectAccessReview") => {
-            reviews::self_subject_access(object, user, &*parts.authorizer)
+            reviews::self_subject_access(object, user, authorizer)
         }
-        ("authorization.k8s.io", "SubjectAccessReview") => {
-            reviews::subject_access(object, &*parts.authorizer)
-        }
+        ("authorization.k8s.io", "SubjectAccessReview") => reviews::subject_access(object, authorizer),
         ("authorization.k8s.io", "LocalSubjectAccessReview") => {
-            reviews::local_subject_access(object, &call.resource.namespace, &*parts.authorizer)
+            reviews::local_subject_access(object, asked.namespace, authorizer)
         }
         ("authorization.k8s.io", "SelfSubjectRulesReview") => {
-            reviews::self_subject_rules(object, user, &*parts.access.rules)
+            reviews::self_subject_rules(object, user, &*services.rules)
         }
         ("authentication.k8s.io", "SelfSubjectReview") => {
-            reviews::self_subject(object, user, &time::seconds(call.now));
+            reviews::self_subject(object, user, &time::seconds(asked.now));
             Ok(())
         }
-        ("authentication.k8s.io", "TokenReview") => token(call, object).await,
+        ("authentication.k8s.io", "TokenReview") => token(services, object).await,
         _ => Ok(()),
     }
 }
 
-async fn token(call: &Call, object: &mut Value) -> Result<(), Status> {
+async fn token(services: &Services, object: &mut Value) -> Result<(), Status> {
     let token = reviews::token_of(object)?.to_owned();
     let wanted = object["spec"]["audiences"].as_array().into_iter().flatten();
     let wanted: Vec<_> = wanted.filter_map(Value::as_str).map(str::to_owned).collect();
-    match &call.server.parts.access.tokens {
+    match &services.tokens {
         None => reviews::token_reviewed(object, Err("invalid bearer token"), &[]),
         Some(tokens) => match tokens.review(&token, &wanted).await {
             Ok(found) => {
@@ -118,28 +122,34 @@ async fn token(call: &Call, object: &mut Value) -> Result<(), Status> {
     Ok(())
 }
 
-/// A TokenRequest for the account that the path names, answered in itself; gives lines of warning.
-///
-/// # Errors
-/// 404 where this server makes no tokens, or the refusal.
-pub fn issue(call: &Call, request: &mut Value) -> Result<Vec<String>, Status> {
-    let Some(accounts) = &call.server.parts.access.accounts else {
-        return Err(refusal::method_not_allowed());
-    };
-    let (namespace, name) = (&call.resource.namespace, &call.resource.name);
-    accounts.issue(request, namespace, name, call.now, &crate::ids::uid(), &call.server.memory)
-}
+impl Services {
+    /// A TokenRequest for an account, answered in itself; gives lines of warning.
+    ///
+    /// # Errors
+    /// 405 where this server makes no tokens, or the refusal.
+    pub fn issue(
+        &self,
+        request: &mut Value,
+        (namespace, name): (&str, &str),
+        now: SystemTime,
+        objects: &dyn Objects,
+    ) -> Result<Vec<String>, Status> {
+        let Some(accounts) = &self.accounts else { return Err(refusal::method_not_allowed()) };
+        accounts.issue(request, namespace, name, now, &crate::ids::uid(), objects)
+    }
 
-/// The documents by which others verify this server's tokens.
-pub fn document(server: &Server, path: &str) -> Option<Response> {
-    let Services { accounts, jwks_uri, .. } = &server.parts.access;
-    let accounts = accounts.as_ref()?;
-    let (media_type, document) = match path {
-        "/openid/v1/jwks" => ("application/jwk-set+json", accounts.jwks()),
-        "/.well-known/openid-configuration" => ("application/json", accounts.openid_configuration(jwks_uri)),
-        _ => return None,
-    };
-    let mut response = reply(200, media_type, document.to_string());
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
-    Some(response)
+    /// The documents by which others verify this server's tokens.
+    pub fn document(&self, path: &str) -> Option<Response> {
+        let accounts = self.accounts.as_ref()?;
+        let (media_type, document) = match path {
+            "/openid/v1/jwks" => ("application/jwk-set+json", accounts.jwks()),
+            "/.well-known/openid-configuration" => {
+                ("application/json", accounts.openid_configuration(&self.jwks_uri))
+            }
+            _ => return None,
+        };
+        let mut response = reply(200, media_type, document.to_string());
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
+        Some(response)
+    }
 }

@@ -14,11 +14,11 @@ use control_core::admission::Objects;
 use control_core::allocation::addresses::AddressRange;
 use control_core::allocation::ports::PortRange;
 use control_core::allocation::{self, Family, Plan};
+use control_core::kind::Kind;
 use control_core::kinds::core::service::node_ports;
 use control_core::{edit, refusal};
 use serde_json::Value;
 
-use crate::call::Call;
 use crate::ids;
 
 /// How long a reservation stays after the write: until the service is in memory for certain.
@@ -69,12 +69,12 @@ impl Allocator {
     /// 422: what it wants is taken, or there is no such thing.
     pub fn prepare(
         &self,
-        call: &Call,
+        kind: &Kind,
+        objects: &dyn Objects,
         service: &mut Value,
         old: Option<&Value>,
         dry_run: bool,
     ) -> Result<Reserved<'_>, Status> {
-        let kind = &call.served.kind;
         let name = edit::text(service, &["metadata", "name"]).to_owned();
         let refuse = |errors: Vec<_>| refusal::invalid(kind, &name, &errors);
         let families = self.families();
@@ -91,7 +91,7 @@ impl Allocator {
             true => self.shown(&plan),
             false => {
                 let own = edit::text(service, &["metadata", "uid"]).to_owned();
-                let (addresses, ports) = self.reserve(call, &plan, service, &own).map_err(refuse)?;
+                let (addresses, ports) = self.reserve(objects, &plan, service, &own).map_err(refuse)?;
                 (reserved.addresses, reserved.ports) = (addresses.clone(), ports.clone());
                 (addresses, ports)
             }
@@ -112,7 +112,7 @@ impl Allocator {
 
     fn reserve(
         &self,
-        call: &Call,
+        objects: &dyn Objects,
         plan: &Plan,
         service: &Value,
         own: &str,
@@ -124,7 +124,7 @@ impl Allocator {
         held.ports.retain(|_, until| *until > now);
         let mut taken: BTreeSet<IpAddr> = held.addresses.keys().copied().collect();
         let mut taken_ports: BTreeSet<u16> = held.ports.keys().copied().collect();
-        for other in call.server.memory.list("services", "") {
+        for other in objects.list("services", "") {
             if own.is_empty() || edit::text(&other, &["metadata", "uid"]) != own {
                 taken.extend(allocation::owned_addresses(&other));
                 taken_ports

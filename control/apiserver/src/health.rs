@@ -5,12 +5,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use control_store::Store;
 use tokio::sync::watch;
 
 use crate::reply::{Response, text};
 use crate::request::info::Info;
 use crate::request::query::Query;
-use crate::server::Server;
 
 /// What the server's health depends on.
 #[derive(Debug)]
@@ -56,13 +56,13 @@ impl Health {
     }
 
     /// `None` for a path that is not of health.
-    pub fn answer(&self, server: &Server, info: &Info, query: &Query) -> Option<Response> {
+    pub fn answer(&self, store: &Store, info: &Info, query: &Query) -> Option<Response> {
         let path = info.path.trim_start_matches('/');
         let (root, check) = path.split_once('/').unwrap_or((path, ""));
         if !matches!(root, "healthz" | "livez" | "readyz") {
             return None;
         }
-        let checks = self.checks(server, root);
+        let checks = self.checks(store, root);
         if !check.is_empty() {
             let (_, good) = checks.iter().find(|(name, _)| name == check)?;
             return Some(match good {
@@ -92,8 +92,7 @@ impl Health {
         Some(plain(200, "ok"))
     }
 
-    fn checks(&self, server: &Server, root: &str) -> Vec<(String, bool)> {
-        let store = server.store();
+    fn checks(&self, store: &Store, root: &str) -> Vec<(String, bool)> {
         let mut checks = vec![
             ("ping".to_owned(), true),
             ("log".to_owned(), true),

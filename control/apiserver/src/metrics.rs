@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use control_store::Store;
 use http::Method;
 use telemetry::metrics::metrics::counter::Counter;
 use telemetry::metrics::metrics::family::Family;
@@ -11,9 +12,10 @@ use telemetry::metrics::metrics::gauge::Gauge;
 use telemetry::metrics::metrics::histogram::Histogram;
 use telemetry::metrics::{Format, Registry, encode};
 
+use crate::inflight::Inflight;
+use crate::registry::Registry as Kinds;
 use crate::reply::{Response, reply, text};
 use crate::request::info::Info;
-use crate::server::Server;
 
 /// What a request is counted under. Every value is one of few: what is not served has no name here.
 pub type Labels = [(&'static str, String); 7];
@@ -137,18 +139,18 @@ impl Metrics {
     }
 
     /// The answer to `/metrics`.
-    pub fn answer(&self, server: &Server) -> Response {
-        let (reads, writes) = server.inflight.now();
+    pub fn answer(&self, inflight: &Inflight, kinds: &Kinds, store: &Store) -> Response {
+        let (reads, writes) = inflight.now();
         for (request_kind, now) in [("readOnly", reads), ("mutating", writes)] {
             self.inflight
                 .get_or_create(&[("request_kind", request_kind)])
                 .set(i64::try_from(now).unwrap_or(i64::MAX));
         }
-        for served in server.registry().table().kinds() {
-            if served.kind.traits.only_create || server.store().is_direct(&served.prefix) {
+        for served in kinds.table().kinds() {
+            if served.kind.traits.only_create || store.is_direct(&served.prefix) {
                 continue;
             }
-            let count = server.store().peek_all(&served.prefix).count();
+            let count = store.peek_all(&served.prefix).count();
             let resource = served.kind.qualified();
             let count = i64::try_from(count).unwrap_or(i64::MAX);
             self.objects.get_or_create(&[("resource", resource)]).set(count);

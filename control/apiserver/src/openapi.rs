@@ -19,7 +19,6 @@ use crate::registry::{GroupVersion, Served, Table};
 use crate::reply::{Response, no_such_path, reply};
 use crate::request::info::Info;
 use crate::request::query::Query;
-use crate::server::Server;
 
 const JSON: &str = "application/json";
 
@@ -47,33 +46,39 @@ impl Cache {
 }
 
 /// The answer to a path below `/openapi`; `None` for any other. Making one takes some milliseconds, and is done aside.
-pub async fn answer(server: &Arc<Server>, head: &Head, info: &Info, query: &Query) -> Option<Response> {
+pub async fn answer(
+    cache: &Arc<Cache>,
+    table: Arc<Table>,
+    head: &Head,
+    info: &Info,
+    query: &Query,
+) -> Option<Response> {
     let path = info.path.trim_end_matches('/').strip_prefix("/openapi/")?.to_owned();
     if info.verb != "get" {
         return None;
     }
     let known = head.headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let asked = query.text("hash").to_owned();
-    let server = Arc::clone(server);
-    let made = tokio::task::spawn_blocking(move || make(&server, &path, &asked, known.as_deref())).await;
+    let cache = Arc::clone(cache);
+    let made =
+        tokio::task::spawn_blocking(move || make(&cache, &table, &path, &asked, known.as_deref())).await;
     Some(made.unwrap_or_else(|_| no_such_path()))
 }
 
-fn make(server: &Server, path: &str, asked: &str, known: Option<&str>) -> Response {
-    let table = server.registry().table();
+fn make(cache: &Cache, table: &Arc<Table>, path: &str, asked: &str, known: Option<&str>) -> Response {
     if path == "v3" {
-        let index = server.openapi.index(&table);
+        let index = cache.index(table);
         return cached(
             bytes(&v3::index(index.iter().map(|(path, hash)| (path.as_str(), hash.as_str())))),
             known,
         );
     }
     if path == "v2" {
-        let all: Vec<Value> = versions(&table).map(|(group, version)| document(group, version)).collect();
+        let all: Vec<Value> = versions(table).map(|(group, version)| document(group, version)).collect();
         return cached(bytes(&v2::document(&all, VERSION)), known);
     }
     let wanted = path.strip_prefix("v3/").unwrap_or_default();
-    let found = versions(&table).find(|(group, version)| v3::path(group, &version.name) == wanted);
+    let found = versions(table).find(|(group, version)| v3::path(group, &version.name) == wanted);
     let Some((group, version)) = found else { return no_such_path() };
     let body = bytes(&document(group, version));
     let is_it = !asked.is_empty() && asked == hash(&body);

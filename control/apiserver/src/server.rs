@@ -1,36 +1,26 @@
-//! The server: a request in, an answer out, through all stations in their order.
+//! The server as its stations see it: what they share.
 //!
-//! Owns: what the stations share ([`Parts`]), and the straight line between them. Begin at [`Server::handle`].
-//! Never: knows a kind by name.
+//! Owns: [`Parts`], of which a server is made, and what it keeps beside them. Never: knows a station that comes later
+//! than these; the order of all of them is in [`crate::line`].
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
-use apiclient_core::wire::Status;
-use control_core::access::{self, Attributes, Authorize, User};
-use control_core::{admission, refusal};
+use control_core::access::{Authorize, User};
+use control_core::admission;
 use control_store::Store;
-use http::header::{CACHE_CONTROL, CONTENT_ENCODING, HeaderValue, VARY, WARNING};
-use http::request::Parts as Head;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
-use crate::access::{Services, document, impersonated};
+use crate::access::Services;
 use crate::allocation::Allocator;
 use crate::authentication::chain::Chain;
-use crate::call::Call;
 use crate::discovery;
-use crate::encoding::{gzip, status};
 use crate::health::Health;
 use crate::inflight::Inflight;
 use crate::metrics::Metrics;
-use crate::negotiation::Media;
 use crate::openapi;
 use crate::registry::Registry;
-use crate::reply::{Request, Response, no_such_path};
-use crate::request::info::Info;
-use crate::request::query::Query;
 use crate::storage::memory::Memory;
-use crate::verbs;
 
 /// How long requests may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,9 +36,6 @@ impl Default for Times {
         Self { request: Duration::from_secs(60), watch: Duration::from_secs(1_800) }
     }
 }
-
-/// Largest body of a request, in bytes.
-pub const BODY_LIMIT: usize = 3 << 20;
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug, Default)]
@@ -89,7 +76,7 @@ pub struct Server {
     pub(crate) health: Health,
     pub(crate) inflight: Inflight,
     pub(crate) discovery: discovery::Cache,
-    pub(crate) openapi: openapi::Cache,
+    pub(crate) openapi: Arc<openapi::Cache>,
 }
 
 impl Server {
@@ -100,7 +87,7 @@ impl Server {
             health: Health::default(),
             inflight: Inflight::new(reads, writes),
             discovery: discovery::Cache::default(),
-            openapi: openapi::Cache::default(),
+            openapi: Arc::default(),
             memory: Memory { store: parts.store.clone(), registry: Arc::clone(&parts.registry) },
             parts,
         })
@@ -126,203 +113,5 @@ impl Server {
     /// Tells all watches to end, for the server is about to.
     pub fn drain(&self) {
         self.health.shut_down();
-    }
-
-    /// The answer to a request. Its body is still to be read, and may be a stream that lasts.
-    pub async fn handle(self: &Arc<Self>, request: Request, peer: &Peer) -> Response {
-        let (begin, audit_id) = (Instant::now(), audit_id(request.headers()));
-        let (head, body) = request.into_parts();
-        let query = Query::parse(head.uri.query().unwrap_or_default());
-        let mut response = match Info::of(&head.method, head.uri.path(), &query) {
-            Err(_) => crate::reply::text(400, "Bad Request"),
-            Ok(info) => {
-                let known = self.is_known(&info);
-                let labels = self.metrics.labels(&head.method, &info, known);
-                let in_flight = self.inflight.enter(&info);
-                let mut response = match in_flight {
-                    None => status::answer(&refusal::too_many_requests(), Media::default()),
-                    Some(_place) => self.answer(&head, body, query, info, peer).await,
-                };
-                self.metrics.observe(labels, response.status().as_u16(), begin.elapsed());
-                pack(&head, &mut response);
-                response
-            }
-        };
-        let headers = response.headers_mut();
-        if let Ok(id) = HeaderValue::from_str(&audit_id) {
-            headers.insert("audit-id", id);
-        }
-        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
-        response
-    }
-
-    /// From who asks to what he gets.
-    async fn answer(
-        self: &Arc<Self>,
-        head: &Head,
-        body: crate::reply::Body,
-        query: Query,
-        info: Info,
-        peer: &Peer,
-    ) -> Response {
-        let refused = |refused: &Status| status::answer(refused, status_media(head, &query));
-        let user = match self.authenticate(head, peer).await {
-            Ok(user) => user,
-            Err(refusal) => return refused(&refusal),
-        };
-        let attributes = attributes(&info, &query);
-        let user = match impersonated(self, &head.headers, user, &attributes) {
-            Ok(user) => user,
-            Err(refusal) if refusal.code == 403 => return unsniffed(refused(&refusal)),
-            Err(refusal) => return refused(&refusal),
-        };
-        let verdict = self.parts.authorizer.authorize(&attributes, &user);
-        if !verdict.is_allowed() {
-            return unsniffed(refused(&access::forbidden(&attributes, &user, &verdict.reason)));
-        }
-        let Some(resource) = info.resource.clone() else {
-            return self.no_resource(head, &info, &query).await;
-        };
-        let table = self.parts.registry.table();
-        let Some(version) = table.version(&resource.group, &resource.version) else {
-            let of_api = info.path.trim_start_matches('/').starts_with("api/");
-            return if of_api { refused(&verbs::no_such_resource()) } else { no_such_path() };
-        };
-        let Some(served) = version.resources.get(&resource.resource).cloned() else {
-            return refused(&verbs::no_such_resource());
-        };
-        let media = match Media::of(&head.headers, &query, served.offer, info.verb == "watch") {
-            Ok(media) => media,
-            Err(refusal) => return refused(&refusal),
-        };
-        let deprecated = control_core::kinds::deprecated::warning(&served.kind, &served.of().name);
-        let mut call = Call {
-            server: Arc::clone(self),
-            served,
-            resource,
-            query,
-            headers: head.headers.clone(),
-            method: head.method.clone(),
-            user,
-            media,
-            now: SystemTime::now(),
-            warnings: deprecated.into_iter().collect(),
-        };
-        // In a box: the verbs' states are large, and this one is moved about.
-        let outcome =
-            tokio::time::timeout(self.parts.times.request, Box::pin(verbs::run(&mut call, body))).await;
-        let outcome = outcome.unwrap_or_else(|_| {
-            Err(refusal::timeout("request did not complete within the allotted timeout", 0))
-        });
-        let mut response = match outcome {
-            Ok(response) => response,
-            Err(refused) => status::answer(&refused, media),
-        };
-        for warning in &call.warnings {
-            if let Ok(value) = HeaderValue::from_str(&warning_header(warning)) {
-                response.headers_mut().append(WARNING, value);
-            }
-        }
-        response
-    }
-
-    /// The path is of a resource that is served.
-    fn is_known(&self, info: &Info) -> bool {
-        let table = self.parts.registry.table();
-        let found = info.resource.as_ref();
-        found.is_some_and(|own| table.find(&own.group, &own.version, &own.resource).is_some())
-    }
-
-    async fn authenticate(&self, head: &Head, peer: &Peer) -> Result<Arc<User>, Status> {
-        let certificates: &[CertificateDer<'static>] = match peer {
-            Peer::Known(user) => return Ok(Arc::clone(user)),
-            Peer::Certificates(chain) => chain,
-            Peer::Unknown => &[],
-        };
-        let found = self.parts.authentication.authenticate(head, certificates).await;
-        found.map(Arc::new).map_err(|why| {
-            tracing::debug!(%why, "a request carries credentials that are not right");
-            access::unauthorized()
-        })
-    }
-
-    /// Paths of the server itself: discovery, health, metrics, version.
-    async fn no_resource(self: &Arc<Self>, head: &Head, info: &Info, query: &Query) -> Response {
-        if let Some(response) = self.health.answer(self, info, query) {
-            return response;
-        }
-        if let Some(response) = openapi::answer(self, head, info, query).await {
-            return response;
-        }
-        match info.path.trim_end_matches('/') {
-            "/metrics" => self.metrics.answer(self),
-            "/version" if info.verb == "get" => discovery::version(),
-            "/version" => status::answer(&refusal::method_not_allowed(), status_media(head, query)),
-            path => {
-                let found = document(self, path).filter(|_| info.verb == "get");
-                let found = found.or_else(|| discovery::answer(self, head, info, query));
-                found.unwrap_or_else(no_such_path)
-            }
-        }
-    }
-}
-
-/// No browser takes a refusal of access for anything else than it says it is.
-fn unsniffed(mut response: Response) -> Response {
-    response.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
-    response
-}
-
-/// What authorization decides on.
-fn attributes(info: &Info, query: &Query) -> Attributes {
-    let Some(resource) = &info.resource else {
-        return Attributes { verb: info.verb.clone(), path: info.path.clone(), ..Attributes::default() };
-    };
-    let fields = match info.verb.as_str() {
-        "list" | "watch" | "deletecollection" => query.text("fieldSelector").parse().unwrap_or_default(),
-        _ => Default::default(),
-    };
-    Attributes {
-        verb: info.verb.clone(),
-        group: resource.group.clone(),
-        version: resource.version.clone(),
-        resource: resource.resource.clone(),
-        subresource: resource.subresource.clone(),
-        namespace: resource.namespace.clone(),
-        name: resource.any_name().to_owned(),
-        path: info.path.clone(),
-        fields,
-    }
-}
-
-/// Statuses go out in the encoding that the client wants, and always whole.
-fn status_media(head: &Head, query: &Query) -> Media {
-    let found = Media::of(&head.headers, query, crate::negotiation::Offer::All, false).unwrap_or_default();
-    Media { encoding: found.encoding, pretty: found.pretty, ..Media::default() }
-}
-
-/// `299 - "text"`, with quotes and backslashes escaped.
-fn warning_header(text: &str) -> String {
-    let plain: String = text.chars().filter(|letter| !letter.is_control()).collect();
-    format!("299 - \"{}\"", plain.replace('\\', "\\\\").replace('"', "\\\""))
-}
-
-/// The client's own, or a new one.
-fn audit_id(headers: &http::HeaderMap) -> String {
-    let given = headers.get("audit-id").and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty());
-    given.map_or_else(crate::ids::uid, str::to_owned)
-}
-
-/// Packs a large answer that is there as a whole, for clients that want that.
-fn pack(head: &Head, response: &mut Response) {
-    let large = response.extensions_mut().remove::<crate::reply::Large>();
-    if let Some(crate::reply::Large(body)) = large
-        && gzip::is_wanted(&head.headers)
-        && let Some(packed) = gzip::packed(&body)
-    {
-        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        response.headers_mut().append(VARY, HeaderValue::from_static("Accept-Encoding"));
-        response.headers_mut().insert(http::header::CONTENT_LENGTH, HeaderValue::from(packed.len()));
-        *response.body_mut() = crate::reply::whole(packed);
     }
 }

@@ -220,6 +220,18 @@ pub fn success(kind: &Kind, name: &str, uid: &str) -> Status {
     Status { status: "Success".to_owned(), details, ..Status::default() }
 }
 
+/// The path is of a group and version that are served, and there is nothing under it.
+pub fn no_such_resource() -> Status {
+    Status {
+        status: "Failure".to_owned(),
+        message: "the server could not find the requested resource".to_owned(),
+        reason: "NotFound".to_owned(),
+        details: Some(Details::default()),
+        code: 404,
+        ..Status::default()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

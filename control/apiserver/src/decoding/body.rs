@@ -6,7 +6,9 @@ use control_core::refusal;
 use http_body_util::BodyExt;
 
 use crate::reply::Body;
-use crate::server::BODY_LIMIT;
+
+/// Largest body of a request, in bytes.
+pub const BODY_LIMIT: usize = 3 << 20;
 
 /// # Errors
 /// 413 for more than the limit; 400 where the client stops in its midst.

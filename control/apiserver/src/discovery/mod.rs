@@ -1,7 +1,7 @@
 //! What the server serves, for programs that ask: groups, versions, resources.
 //!
 //! Owns: `/api`, `/apis` and what is below them without being a resource, and `/version`. Documents are made once for
-//! each table of kinds. Begin at [`answer`].
+//! each table of kinds. Begin at [`Cache::answer`].
 
 mod aggregated;
 mod legacy;
@@ -20,8 +20,6 @@ use crate::registry::Table;
 use crate::reply::{Response, reply};
 use crate::request::info;
 use crate::request::query::Query;
-use crate::server::Server;
-use crate::verbs;
 use control_core::kind::{Kind, Subresource};
 use control_core::refusal;
 
@@ -50,6 +48,61 @@ impl Document {
 }
 
 impl Cache {
+    /// The answer to a path of discovery.
+    pub fn answer(
+        &self,
+        table: &Arc<Table>,
+        head: &Head,
+        info: &info::Info,
+        query: &Query,
+    ) -> Option<Response> {
+        let parts: Vec<&str> = info.path.split('/').filter(|part| !part.is_empty()).collect();
+        let (kind, document) = match parts.as_slice() {
+            [root @ ("api" | "apis")] => {
+                if info.verb == "get" && wants_aggregated(head) {
+                    return Some(self.aggregated_answer(head, table, *root == "api"));
+                }
+                match *root {
+                    "api" => ("APIVersions", legacy::versions(head)),
+                    _ => ("APIGroupList", legacy::groups(table)),
+                }
+            }
+            ["apis", group] => ("APIGroup", legacy::group(group, table.group(group)?)),
+            ["api", version] if table.version("", version).is_some() => {
+                ("APIResourceList", legacy::resources("", table.version("", version)?))
+            }
+            ["apis", group, version] => {
+                ("APIResourceList", legacy::resources(group, table.version(group, version)?))
+            }
+            // Below /api everything is the API's, also what it has not.
+            ["api", ..] => return Some(status::answer(&refusal::no_such_resource(), Media::default())),
+            [] => ("", legacy::paths(table)),
+            _ => return None,
+        };
+        if info.verb != "get" {
+            return Some(status::answer(&refusal::method_not_allowed(), Media::default()));
+        }
+        Some(document_answer(head, query, kind, &document))
+    }
+
+    fn aggregated_answer(&self, head: &Head, table: &Arc<Table>, core: bool) -> Response {
+        let document = self.document(table, core);
+        let etag = format!("\"{}\"", document.etag);
+        let known = head.headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+        let mut response = match known == Some(etag.as_str()) {
+            true => reply(304, AGGREGATED, Bytes::new()),
+            false => reply(200, AGGREGATED, document.bytes),
+        };
+        let headers = response.headers_mut();
+        if let Ok(etag) = HeaderValue::from_str(&etag) {
+            headers.insert(ETAG, etag);
+        }
+        headers.insert(VARY, HeaderValue::from_static("Accept"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("public"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(AGGREGATED));
+        response
+    }
+
     /// The aggregated document of the core kinds, or of all others.
     fn document(&self, table: &Arc<Table>, core: bool) -> Document {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -63,38 +116,6 @@ impl Cache {
     }
 }
 
-/// The answer to a path of discovery.
-pub fn answer(server: &Server, head: &Head, info: &info::Info, query: &Query) -> Option<Response> {
-    let table = server.registry().table();
-    let parts: Vec<&str> = info.path.split('/').filter(|part| !part.is_empty()).collect();
-    let (kind, document) = match parts.as_slice() {
-        [root @ ("api" | "apis")] => {
-            if info.verb == "get" && wants_aggregated(head) {
-                return Some(aggregated_answer(server, head, &table, *root == "api"));
-            }
-            match *root {
-                "api" => ("APIVersions", legacy::versions(head)),
-                _ => ("APIGroupList", legacy::groups(&table)),
-            }
-        }
-        ["apis", group] => ("APIGroup", legacy::group(group, table.group(group)?)),
-        ["api", version] if table.version("", version).is_some() => {
-            ("APIResourceList", legacy::resources("", table.version("", version)?))
-        }
-        ["apis", group, version] => {
-            ("APIResourceList", legacy::resources(group, table.version(group, version)?))
-        }
-        // Below /api everything is the API's, also what it has not.
-        ["api", ..] => return Some(status::answer(&verbs::no_such_resource(), Media::default())),
-        [] => ("", legacy::paths(&table)),
-        _ => return None,
-    };
-    if info.verb != "get" {
-        return Some(status::answer(&refusal::method_not_allowed(), Media::default()));
-    }
-    Some(document_answer(head, query, kind, &document))
-}
-
 fn wants_aggregated(head: &Head) -> bool {
     let accepts = head.headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let mut clauses = accepts.flat_map(|accept| accept.split(','));
@@ -103,24 +124,6 @@ fn wants_aggregated(head: &Head) -> bool {
         let has = |part: &str| clause.split(';').any(|own| own.trim() == part);
         has("as=APIGroupDiscoveryList") && has("g=apidiscovery.k8s.io") && has("v=v2")
     })
-}
-
-fn aggregated_answer(server: &Server, head: &Head, table: &Arc<Table>, core: bool) -> Response {
-    let document = server.discovery.document(table, core);
-    let etag = format!("\"{}\"", document.etag);
-    let known = head.headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    let mut response = match known == Some(etag.as_str()) {
-        true => reply(304, AGGREGATED, Bytes::new()),
-        false => reply(200, AGGREGATED, document.bytes),
-    };
-    let headers = response.headers_mut();
-    if let Ok(etag) = HeaderValue::from_str(&etag) {
-        headers.insert(ETAG, etag);
-    }
-    headers.insert(VARY, HeaderValue::from_static("Accept"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("public"));
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(AGGREGATED));
-    response
 }
 
 fn document_answer(head: &Head, query: &Query, kind: &str, document: &Value) -> Response {

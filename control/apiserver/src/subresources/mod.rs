@@ -20,13 +20,9 @@ pub async fn run(call: &mut Call, subresource: Subresource, body: Body) -> Resul
     let method = call.method.as_str().to_owned();
     match (subresource, method.as_str()) {
         (Subresource::Finalize, "GET" | "PATCH") => Err(refusal::method_not_allowed()),
-        (updating, "GET") if verbs::is_updating(updating) => verbs::get::run(call).await,
-        (updating, "PUT") if verbs::is_updating(updating) => {
-            verbs::update::run(call, Some(updating), body).await
-        }
-        (updating, "PATCH") if verbs::is_updating(updating) => {
-            verbs::patch::run(call, Some(updating), body).await
-        }
+        (updating, "GET") if is_updating(updating) => verbs::get::run(call).await,
+        (updating, "PUT") if is_updating(updating) => verbs::update::run(call, Some(updating), body).await,
+        (updating, "PATCH") if is_updating(updating) => verbs::patch::run(call, Some(updating), body).await,
         (Subresource::Scale, "GET") => scale::get(call).await,
         (Subresource::Scale, "PUT") => scale::update(call, body).await,
         (Subresource::Scale, "PATCH") => scale::patch(call, body).await,
@@ -36,4 +32,10 @@ pub async fn run(call: &mut Call, subresource: Subresource, body: Body) -> Resul
         // What streams to nodes, evicts pods and issues tokens is not carried out yet.
         _ => Err(refusal::method_not_allowed()),
     }
+}
+
+/// Whether a kind's objects can be changed by a subresource of this name in the way of an update.
+fn is_updating(subresource: Subresource) -> bool {
+    use Subresource::{Approval, EphemeralContainers, Finalize, Resize, Status};
+    matches!(subresource, Status | Approval | EphemeralContainers | Finalize | Resize)
 }

@@ -6,7 +6,6 @@ use control_core::kind::Subresource;
 use control_core::refusal;
 use control_schema::{builtin, codec, defaults};
 
-use crate::access;
 use crate::admit::{self, Write};
 use crate::call::Call;
 use crate::decoding;
@@ -38,7 +37,8 @@ pub async fn run(call: &mut Call, body: Body) -> Result<Response, Status> {
         dry_run: options.dry_run,
     };
     admit::mutate(call, &write, &mut request, None)?;
-    let warnings = access::issue(call, &mut request)?;
+    let (server, account) = (&call.server, (&*call.resource.namespace, &*call.resource.name));
+    let warnings = server.parts.access.issue(&mut request, account, call.now, &server.memory)?;
     call.warn(warnings);
     admit::validate(call, &write, &mut request, None)?;
     Ok(call.answer_other(201, GROUP_VERSION, "TokenRequest", &request))

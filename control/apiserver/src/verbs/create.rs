@@ -60,7 +60,9 @@ pub async fn finish_tracked(
     if call.served.kind.traits.only_create {
         // A question: it has no name, and nothing of it is kept.
         admit::validate(call, &write, &mut object, None)?;
-        access::review(call, &mut object).await?;
+        let parts = &call.server.parts;
+        let (services, authorizer) = (&parts.access, &*parts.authorizer);
+        access::review(services, authorizer, &call.served.kind, &call.context(None), &mut object).await?;
         return call.answer_value(201, object);
     }
     call.warn(system::dedup_owners(&mut object, true));
@@ -91,7 +93,9 @@ async fn attempt(
     let kind = std::sync::Arc::clone(&call.served.kind);
     let server = std::sync::Arc::clone(&call.server);
     let reserved = match admit::allocates(&kind) {
-        true => Some(server.parts.services.prepare(call, &mut object, None, options.dry_run)?),
+        true => {
+            Some(server.parts.services.prepare(&kind, &server.memory, &mut object, None, options.dry_run)?)
+        }
         false => None,
     };
     let warnings = lifecycle::before_create(&kind, &mut object, &call.context(None))?;

@@ -167,7 +167,8 @@ fn attempt<'a>(
         call.warn(system::dedup_owners(&mut new, true));
         check_version(call, &mut new, stored)?;
         if admit::allocates(&kind) && subresource.is_none() {
-            reserved = Some(services.prepare(call, &mut new, Some(&old), options.dry_run)?);
+            reserved =
+                Some(services.prepare(&kind, &call.server.memory, &mut new, Some(&old), options.dry_run)?);
         }
         let warnings = lifecycle::before_update(&kind, &mut new, &old, &call.context(subresource))?;
         call.warn(warnings);
