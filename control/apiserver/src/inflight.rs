@@ -1,4 +1,4 @@
-//! How many requests are served at the same time.
+//! How many requests are served at the same time, where they are not shared fairly ([`crate::fairness`]).
 //!
 //! Facts: 400 that read and 200 that write; watches do not count. A request too many is told to come again (429).
 
@@ -21,6 +21,11 @@ pub struct Place<'a>(#[expect(dead_code, reason = "held, not read")] Option<Sema
 impl Inflight {
     pub fn new(reads: usize, writes: usize) -> Self {
         Self { reads: Semaphore::new(reads), writes: Semaphore::new(writes), most: (reads, writes) }
+    }
+
+    /// Counts, and sends nobody away.
+    pub fn unlimited() -> Self {
+        Self::new(Semaphore::MAX_PERMITS, Semaphore::MAX_PERMITS)
     }
 
     /// `None`: there is no place. Watches, and the paths by which others see whether the server lives, need none.

@@ -15,6 +15,7 @@ pub mod decoding;
 pub mod discovery;
 pub mod dispatch;
 pub mod encoding;
+pub mod fairness;
 pub mod health;
 pub mod ids;
 pub mod inflight;

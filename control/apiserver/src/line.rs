@@ -22,6 +22,10 @@ use crate::request::query::Query;
 use crate::server::{Peer, Server};
 use crate::{discovery, dispatch, openapi};
 
+/// Under what a request was counted, by the objects' UIDs.
+const FLOW_SCHEMA: &str = "x-kubernetes-pf-flowschema-uid";
+const PRIORITY_LEVEL: &str = "x-kubernetes-pf-prioritylevel-uid";
+
 impl Server {
     /// The answer to a request. Its body is still to be read, and may be a stream that lasts.
     pub async fn handle(self: &Arc<Self>, request: Request, peer: &Peer) -> Response {
@@ -33,11 +37,7 @@ impl Server {
             Ok(info) => {
                 let known = self.is_known(&info);
                 let labels = self.metrics.labels(&head.method, &info, known);
-                let in_flight = self.inflight.enter(&info);
-                let mut response = match in_flight {
-                    None => status::answer(&refusal::too_many_requests(), Media::default()),
-                    Some(_place) => self.answer(&head, body, query, info, peer).await,
-                };
+                let mut response = self.answer(&head, body, query, info, peer).await;
                 self.metrics.observe(labels, response.status().as_u16(), begin.elapsed());
                 pack(&head, &mut response);
                 response
@@ -51,7 +51,7 @@ impl Server {
         response
     }
 
-    /// From who asks to what he gets.
+    /// From who asks to a place among all that are served.
     async fn answer(
         self: &Arc<Self>,
         head: &Head,
@@ -71,9 +71,42 @@ impl Server {
             Err(refusal) if refusal.code == 403 => return unsniffed(refused(&refusal)),
             Err(refusal) => return refused(&refusal),
         };
-        let verdict = self.parts.authorizer.authorize(&attributes, &user);
+        let place = self.fairness.as_ref().map(|fairness| fairness.classify(&attributes, &user));
+        let seat = match (&self.fairness, &place) {
+            (Some(fairness), Some(place)) if !info.is_stream() => {
+                fairness.enter(place.clone()).await.map(Some)
+            }
+            _ => Some(None),
+        };
+        let counted = self.inflight.enter(&info);
+        let mut response = match (&seat, &counted) {
+            (Some(_), Some(_)) => self.serve(head, body, query, info, user, &attributes).await,
+            _ => refused(&refusal::too_many_requests()),
+        };
+        if let Some(place) = place {
+            for (name, uid) in [(FLOW_SCHEMA, &place.schema_uid), (PRIORITY_LEVEL, &place.level_uid)] {
+                if let Ok(uid) = HeaderValue::from_str(uid) {
+                    response.headers_mut().insert(name, uid);
+                }
+            }
+        }
+        response
+    }
+
+    /// From what he may to what he gets.
+    async fn serve(
+        self: &Arc<Self>,
+        head: &Head,
+        body: crate::reply::Body,
+        query: Query,
+        info: Info,
+        user: Arc<User>,
+        attributes: &Attributes,
+    ) -> Response {
+        let refused = |refused: &Status| status::answer(refused, status_media(head, &query));
+        let verdict = self.parts.authorizer.authorize(attributes, &user);
         if !verdict.is_allowed() {
-            return unsniffed(refused(&access::forbidden(&attributes, &user, &verdict.reason)));
+            return unsniffed(refused(&access::forbidden(attributes, &user, &verdict.reason)));
         }
         let Some(resource) = info.resource.clone() else {
             return self.no_resource(head, &info, &query).await;
@@ -152,7 +185,12 @@ impl Server {
             return response;
         }
         match info.path.trim_end_matches('/') {
-            "/metrics" => self.metrics.answer(&self.inflight, self.registry(), self.store()),
+            "/metrics" => {
+                if let Some(fairness) = &self.fairness {
+                    fairness.metrics.now(&fairness.now());
+                }
+                self.metrics.answer(&self.inflight, self.registry(), self.store())
+            }
             "/version" if info.verb == "get" => discovery::version(),
             "/version" => status::answer(&refusal::method_not_allowed(), status_media(head, query)),
             path => {

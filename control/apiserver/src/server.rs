@@ -15,6 +15,7 @@ use crate::access::Services;
 use crate::allocation::Allocator;
 use crate::authentication::chain::Chain;
 use crate::discovery;
+use crate::fairness::Fairness;
 use crate::health::Health;
 use crate::inflight::Inflight;
 use crate::metrics::Metrics;
@@ -64,6 +65,8 @@ pub struct Parts {
     pub json_storage: bool,
     /// Requests at the same time: such that read, and such that write.
     pub in_flight: (usize, usize),
+    /// The sum of both is shared fairly between levels and users; otherwise each is a limit for all at once.
+    pub fair: bool,
     pub times: Times,
 }
 
@@ -75,6 +78,8 @@ pub struct Server {
     pub(crate) metrics: Metrics,
     pub(crate) health: Health,
     pub(crate) inflight: Inflight,
+    /// `None`: requests are limited by `inflight` alone.
+    pub(crate) fairness: Option<Arc<Fairness>>,
     pub(crate) discovery: discovery::Cache,
     pub(crate) openapi: Arc<openapi::Cache>,
 }
@@ -82,10 +87,13 @@ pub struct Server {
 impl Server {
     pub fn new(parts: Parts) -> Arc<Self> {
         let (reads, writes) = parts.in_flight;
+        let fairness =
+            parts.fair.then(|| Fairness::new(reads.saturating_add(writes), parts.times.request / 4));
         Arc::new(Self {
-            metrics: Metrics::default(),
+            metrics: Metrics::new(fairness.as_ref().map(|fairness| &fairness.metrics)),
             health: Health::default(),
-            inflight: Inflight::new(reads, writes),
+            inflight: if parts.fair { Inflight::unlimited() } else { Inflight::new(reads, writes) },
+            fairness,
             discovery: discovery::Cache::default(),
             openapi: Arc::default(),
             memory: Memory { store: parts.store.clone(), registry: Arc::clone(&parts.registry) },

@@ -192,10 +192,16 @@ pub static FLAGS: &[Flag] = &[
     idle("kubelet-certificate-authority", Text, "", KUBELETS_LATER),
     idle("kubelet-preferred-address-types", List, "Hostname,InternalDNS,InternalIP,ExternalDNS,ExternalIP", KUBELETS_LATER),
     idle("kubelet-timeout", Duration, "5s", KUBELETS_LATER),
-    does("max-requests-inflight", Int32, "400", LIMITS)
-        .help("Requests that read, in flight at the same time; watches do not count. 0 for no limit."),
+    does("max-requests-inflight", Int32, "400", LIMITS).help(
+        "Requests that read, in flight at the same time; watches do not count. 0 for no limit. With \
+         --enable-priority-and-fairness the sum of this and the next is shared.",
+    ),
     does("max-mutating-requests-inflight", Int32, "200", LIMITS)
         .help("Requests that write, in flight at the same time. 0 for no limit."),
+    does("enable-priority-and-fairness", Switch, "true", LIMITS).help(
+        "Share the requests in flight between levels and users, as FlowSchemas and PriorityLevelConfigurations say; \
+         those that are too many wait for their turn. Otherwise they are sent away.",
+    ),
     does("request-timeout", Duration, "1m0s", LIMITS).help("Longest time of a request that is not a watch or a stream."),
     does("min-request-timeout", Int32, "1800", LIMITS).metavar("SECONDS").help(
         "Shortest life of a watch that names no timeout; each gets a random one of up to twice this.",
@@ -282,7 +288,6 @@ pub static FLAGS: &[Flag] = &[
     idle("runtime-config", Map, "", "every API that this release knows is served"),
     idle("feature-gates", Gates, "", "features are as they are by default in kube-apiserver 1.36"),
     idle("enable-logs-handler", Switch, "false", "no files of logs are served"),
-    idle("enable-priority-and-fairness", Switch, "true", "limits are always shared fairly between users"),
     idle("encryption-provider-config-automatic-reload", Switch, "false", "--encryption-provider-config is refused"),
     idle("etcd-count-metric-poll-period", Duration, "1m0s", "objects are counted as they come and go"),
     idle("etcd-db-metric-poll-interval", Duration, "30s", "etcd is asked when somebody reads the metrics"),

@@ -132,6 +132,8 @@ pub struct Options {
     /// None: no limit.
     pub max_reads: Option<usize>,
     pub max_writes: Option<usize>,
+    /// The sum of both is shared fairly; otherwise each is a limit for all at once.
+    pub fair: bool,
     pub request_timeout: Duration,
     /// Watches without a timeout of their own live for this to twice this.
     pub min_watch: Duration,
@@ -192,6 +194,7 @@ impl Options {
             kubelet_timeout: Duration::from_secs(5),
             max_reads: Some(400),
             max_writes: Some(200),
+            fair: true,
             request_timeout: Duration::from_secs(60),
             min_watch: Duration::from_secs(1800),
             verbosity: 0,
@@ -270,6 +273,7 @@ impl Options {
             kubelet_timeout: positive(read("kubelet-timeout"))?,
             max_reads: limit(read("max-requests-inflight"))?,
             max_writes: limit(read("max-mutating-requests-inflight"))?,
+            fair: read("enable-priority-and-fairness").truth(),
             request_timeout: positive(read("request-timeout"))?,
             min_watch: Duration::from_secs(read("min-request-timeout").within(1, i64::from(i32::MAX))? as u64),
             verbosity: read("v").within(0, i64::from(i32::MAX))? as u32,

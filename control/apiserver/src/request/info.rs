@@ -51,7 +51,15 @@ impl Resource {
 /// Subresources of a namespace; every other third part is a resource in the namespace.
 const OF_NAMESPACES: [&str; 2] = ["status", "finalize"];
 
+/// Subresources that are streams for as long as both ends like.
+const STREAMS: [&str; 5] = ["attach", "exec", "log", "portforward", "proxy"];
+
 impl Info {
+    /// A request that lasts, and is no watch.
+    pub fn is_stream(&self) -> bool {
+        self.resource.as_ref().is_some_and(|own| STREAMS.contains(&own.subresource.as_str()))
+    }
+
     /// `path` is as it came, with its `%XX`.
     ///
     /// # Errors

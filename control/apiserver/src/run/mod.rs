@@ -8,6 +8,7 @@ mod asker;
 mod bootstrap;
 pub mod definitions;
 pub mod extensions;
+mod fairness;
 mod follow;
 mod masters;
 mod reload;
@@ -113,13 +114,16 @@ pub async fn serve(
         admission: admission::chain::Chain::new(&plugins(&options)),
         services: services(&options),
         json_storage: options.storage_media_type == StorageMediaType::Json,
+        fair: options.fair,
         in_flight: (options.max_reads.unwrap_or(NO_LIMIT), options.max_writes.unwrap_or(NO_LIMIT)),
         times: Times { request: options.request_timeout, watch: options.min_watch },
     });
     bootstrap::expect(&server);
+    fairness::expect(&server);
     let following = follow::authorization(Arc::clone(&server), authorizer);
     let reloading = reload::authorities(access.files, reload::EVERY);
     let defining = definitions::run(Arc::clone(&server));
+    let sharing = fairness::run(Arc::clone(&server));
     let place = place(&options, address);
     let starting = async {
         server.store().ready().await;
@@ -144,6 +148,7 @@ pub async fn serve(
             () = following => {}
             () = reloading => {}
             () = defining => {}
+            () = sharing => {}
         }
         server.health().shut_down();
         if let Some(place) = place {

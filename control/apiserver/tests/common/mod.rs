@@ -123,6 +123,7 @@ async fn server(etcd: Client) -> Arc<Server> {
         ),
         json_storage: false,
         in_flight: (400, 200),
+        fair: true,
         times: Times::default(),
     })
 }

@@ -2,6 +2,8 @@
 //!
 //! Owns: the registry of metrics, and `/metrics`.
 
+pub mod flows;
+
 use std::time::Duration;
 
 use control_store::Store;
@@ -47,9 +49,13 @@ pub struct Metrics {
     watches: Gauge,
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
+impl Metrics {
+    /// With those of levels and flows, where requests are shared fairly.
+    pub fn new(flows: Option<&flows::Flows>) -> Self {
         let mut registry = Registry::default();
+        if let Some(flows) = flows {
+            flows.register(&mut registry);
+        }
         let requests = Family::default();
         let by_labels: Family<Labels, Histogram, fn() -> Histogram> = Family::new_with_constructor(durations);
         let inflight = Family::default();
