@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+use super::api::Api;
 use super::overlay::Overlay;
 use super::proxy::Proxy;
 use super::repairs::Repairs;
@@ -31,6 +32,14 @@ enum Command {
     /// connection. Needs root and a quiet machine. Where kube-apiserver and kube-proxy were built (scripts/peers) all
     /// get their objects from one API server; without, ours is fed from a directory.
     Proxy(Proxy),
+    /// API servers: ours and kube-apiserver, and etcd alone
+    ///
+    /// Starts each over an etcd of its own, measures its start, memory, requests of 1, 16 and 64 clients, lists of 10,000
+    /// pods and the way of a write to 1,000 watchers, prints medians with their spread and the ratios to kube-apiserver,
+    /// and says which goals were reached. Needs openssl, etcd and a quiet machine, but not root, and takes ten minutes.
+    /// Where kube-apiserver and etcd 3.6 were built (scripts/peers) they are used; without, ours is measured over the
+    /// etcd on the PATH.
+    Api(Box<Api>),
     /// Repairs: how long flanneld takes to restore what somebody has deleted or changed
     ///
     /// Makes a lab of two nodes with vxlan, damages routes, neighbours, FDB entries, addresses, the tunnel's link and the
@@ -45,6 +54,7 @@ impl BenchCli {
         let outcome = match self.command {
             Command::Overlay(overlay) => overlay.run(),
             Command::Proxy(proxy) => proxy.run(),
+            Command::Api(api) => api.run(),
             Command::Repairs(repairs) => repairs.run(),
         };
         match outcome {

@@ -1,13 +1,15 @@
 //! `weft bench`: what is compared runs side by side, in one run, on one machine.
 //!
 //! Each benchmark compares some ways of doing the same, and goes through all of them in every repetition, so that a
-//! machine that slows down slows all of them down: [`overlay`] packet paths between nodes, [`proxy`] service proxies, [`repairs`] damages.
+//! machine that slows down slows all of them down: [`overlay`] packet paths between nodes, [`proxy`] service proxies, [`api`] API
+//! servers, [`repairs`] damages.
 //!
 //! Owns: the labs named `bench...`, and what is measured in them. What both have in common is here: the form of a
 //! report ([`sample`]) and of its text ([`table`]), medians and ratios ([`stats`]), verdicts ([`goals`]), the parts of
 //! the command line ([`BenchCli`]), single measures ([`measure`]).
 //! Never: judges while it measures: medians, ratios and goals come from the samples alone.
 
+pub mod api;
 mod cli;
 mod files;
 pub mod goals;

@@ -16,11 +16,23 @@ const PREFIX: &str = "weft-originals-";
 pub struct Scratch(PathBuf);
 
 impl Scratch {
-    /// Makes one whose name holds our process number, and removes those of processes that are gone.
+    /// Makes one in memory, where there is some: what etcd writes need not outlive a test, and it waits for the disk at
+    /// each write.
+    ///
+    /// # Errors
+    /// As [`Scratch::make_in`].
     pub fn make() -> Result<Self, ProgramError> {
+        Self::make_in(&parent())
+    }
+
+    /// Makes one whose name holds our process number, and removes those of processes that are gone, with the daemons whose
+    /// pid files lie there.
+    ///
+    /// # Errors
+    /// It cannot be created.
+    pub fn make_in(parent: &Path) -> Result<Self, ProgramError> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let parent = parent();
-        sweep(&parent);
+        sweep(parent);
         let name = format!("{PREFIX}{}-{}", Pid::this(), COUNT.fetch_add(1, Ordering::Relaxed));
         let path = parent.join(name);
         // A process of our number, long gone, may have left one.
@@ -40,7 +52,6 @@ impl Drop for Scratch {
     }
 }
 
-/// Memory where there is some: what etcd writes need not outlive the test, and it waits for the disk at each write.
 fn parent() -> PathBuf {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() }

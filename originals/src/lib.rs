@@ -15,6 +15,8 @@
 //!   administrator.
 //! - [`ControlPlane::admin`] gives an [`Api`]: objects as JSON, by `apply`, `get`, `delete`, `merge`.
 //! - [`ControlPlane::load`] writes tens of thousands of objects into etcd, past the server.
+//! - [`Connection`] and [`Scratch`] are for those who start other servers: a client that speaks HTTP/1.1, and a directory that goes
+//!   with what runs in it.
 //! - [`KubeProxy::start`] runs kube-proxy in a namespace; [`KubeProxy::wait_ready`] waits for its first sync.
 //!
 //! ```no_run
@@ -52,7 +54,9 @@ pub use api::{Answer, Api};
 pub use control_plane::ControlPlane;
 pub use credentials::User;
 pub use kube_proxy::{KubeProxy, Mode};
+pub use leftovers::Scratch;
 pub use server::Server;
+pub use wire::{Connection, Trust};
 
 use host::programs::ProgramError;
 

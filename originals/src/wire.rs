@@ -14,7 +14,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 /// How long the other side may be silent. A server that has just started takes its time over a first request.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// TLS that believes one authority.
+/// Whom a client believes: one authority, or as the maker of the value has it.
 pub type Trust = Arc<ClientConfig>;
 
 /// Reads the authority's certificate (PEM).
@@ -44,11 +44,16 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// Connects when it is asked for something. Without `trust` it speaks plain HTTP.
     pub fn new(namespace: Namespace, address: SocketAddr, trust: Option<Trust>) -> Self {
         Self { namespace, address, trust, stream: None }
     }
 
-    /// Sends a request, and reads the answer to its end: its status and its body.
+    /// Sends a request, and reads the answer to its end: its status and its body. `headers` are whole lines, each with its
+    /// line end.
+    ///
+    /// # Errors
+    /// The server is not reached, is silent for half a minute, or does not speak HTTP/1.1.
     pub fn ask(
         &mut self,
         method: &str,
