@@ -1,5 +1,6 @@
 //! One request for a resource, from authorization on: what all verbs need to know of it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -7,18 +8,44 @@ use apiclient_core::wire::Status;
 use control_core::access::User;
 use control_core::kind::{Context, Subresource};
 use control_core::refusal;
-use control_store::Stored;
-use http::{HeaderMap, Method};
+use control_store::{Freshness, Stored};
+use http::request::Parts as Head;
+use http::{HeaderMap, Method, Uri};
+use hyper::upgrade::OnUpgrade;
 use serde_json::Value;
 
 use crate::encoding::{object, table};
 use crate::negotiation::{Encoding, Media, Shape};
 use crate::registry::Served;
-use crate::reply::{Response, reply};
+use crate::reply::{From, Response, reply};
 use crate::request::info::Resource;
 use crate::request::options::{IncludeObject, manager_of_agent};
 use crate::request::query::Query;
 use crate::server::Server;
+use crate::storage;
+
+/// A request as it came, for what is handed on.
+#[derive(Clone, Debug, Default)]
+pub struct Wire {
+    pub uri: Uri,
+    /// Decoded.
+    pub path: String,
+    /// Who sent it; `None` within this process.
+    pub from: Option<SocketAddr>,
+    /// The connection, where it can become one of another protocol.
+    pub upgrade: Option<OnUpgrade>,
+}
+
+impl Wire {
+    pub fn of(head: &Head, path: &str) -> Self {
+        Self {
+            uri: head.uri.clone(),
+            path: path.to_owned(),
+            from: head.extensions.get::<From>().map(|from| from.0),
+            upgrade: head.extensions.get::<OnUpgrade>().cloned(),
+        }
+    }
+}
 
 /// A request on its way.
 #[derive(Debug)]
@@ -29,6 +56,7 @@ pub struct Call {
     pub query: Query,
     pub headers: HeaderMap,
     pub method: Method,
+    pub wire: Wire,
     pub user: Arc<User>,
     pub media: Media,
     pub now: SystemTime,
@@ -43,6 +71,20 @@ impl Call {
     /// 400 for a name that cannot be one.
     pub fn key(&self) -> Result<String, Status> {
         self.served.key(&self.resource.namespace, &self.resource.name)
+    }
+
+    /// The latest version of an object of the core group, as it is in storage.
+    ///
+    /// # Errors
+    /// 404, or that storage is away.
+    pub async fn core_object(&self, plural: &str, namespace: &str, name: &str) -> Result<Value, Status> {
+        let table = self.server.registry().table();
+        let served = table.by_qualified(plural).ok_or_else(|| refusal::missing("", plural, name))?;
+        let found = self.server.store().get(&served.key(namespace, name)?, Freshness::Latest).await;
+        match found.map_err(|error| storage::read_failed(&error))? {
+            Some(stored) => object::decode(served, &stored),
+            None => Err(refusal::not_found(&served.kind, name)),
+        }
     }
 
     pub fn not_found(&self) -> Status {

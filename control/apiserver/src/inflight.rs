@@ -33,6 +33,7 @@ impl Inflight {
         let places = match info.verb.as_str() {
             _ if info.resource.is_none() => return Some(Place(None)),
             "watch" => return Some(Place(None)),
+            _ if info.is_stream() => return Some(Place(None)),
             "get" | "list" => &self.reads,
             _ => &self.writes,
         };

@@ -9,6 +9,7 @@ pub mod admit;
 pub mod allocation;
 pub mod authentication;
 pub mod authorization;
+pub mod backend;
 pub mod call;
 pub mod connection;
 pub mod decoding;
@@ -36,6 +37,7 @@ pub mod storage;
 pub mod strategy;
 pub mod subresources;
 pub mod verbs;
+pub mod websocket;
 
 pub use connection::serve;
 pub use server::{Parts, Peer, Server, Times};

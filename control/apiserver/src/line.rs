@@ -13,10 +13,10 @@ use http::request::Parts as Head;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use crate::access::impersonated;
-use crate::call::Call;
+use crate::call::{Call, Wire};
 use crate::encoding::{gzip, status};
 use crate::negotiation::Media;
-use crate::reply::{Request, Response, no_such_path};
+use crate::reply::{Request, Response, Upgrading, no_such_path};
 use crate::request::info::Info;
 use crate::request::query::Query;
 use crate::server::{Peer, Server};
@@ -43,6 +43,9 @@ impl Server {
                 response
             }
         };
+        if response.extensions_mut().remove::<Upgrading>().is_some() {
+            return response;
+        }
         let headers = response.headers_mut();
         if let Ok(id) = HeaderValue::from_str(&audit_id) {
             headers.insert("audit-id", id);
@@ -83,7 +86,8 @@ impl Server {
             (Some(_), Some(_)) => self.serve(head, body, query, info, user, &attributes).await,
             _ => refused(&refusal::too_many_requests()),
         };
-        if let Some(place) = place {
+        let own = response.extensions().get::<Upgrading>().is_none();
+        if let Some(place) = place.filter(|_| own) {
             for (name, uid) in [(FLOW_SCHEMA, &place.schema_uid), (PRIORITY_LEVEL, &place.level_uid)] {
                 if let Ok(uid) = HeaderValue::from_str(uid) {
                     response.headers_mut().insert(name, uid);
@@ -121,9 +125,12 @@ impl Server {
         };
         let media = match Media::of(&head.headers, &query, served.offer, info.verb == "watch") {
             Ok(media) => media,
+            // What a backend answers is the backend's affair.
+            Err(_) if resource.subresource != "log" && info.is_stream() => Media::default(),
             Err(refusal) => return refused(&refusal),
         };
         let deprecated = control_core::kinds::deprecated::warning(&served.kind, &served.of().name);
+        let wire = Wire::of(head, &info.path);
         let mut call = Call {
             server: Arc::clone(self),
             served,
@@ -131,17 +138,20 @@ impl Server {
             query,
             headers: head.headers.clone(),
             method: head.method.clone(),
+            wire,
             user,
             media,
             now: SystemTime::now(),
             warnings: deprecated.into_iter().collect(),
         };
         // In a box: the verbs' states are large, and this one is moved about.
-        let outcome =
-            tokio::time::timeout(self.parts.times.request, Box::pin(dispatch::run(&mut call, body))).await;
-        let outcome = outcome.unwrap_or_else(|_| {
-            Err(refusal::timeout("request did not complete within the allotted timeout", 0))
-        });
+        let running = Box::pin(dispatch::run(&mut call, body));
+        let outcome = match info.is_stream() {
+            true => running.await,
+            false => tokio::time::timeout(self.parts.times.request, running).await.unwrap_or_else(|_| {
+                Err(refusal::timeout("request did not complete within the allotted timeout", 0))
+            }),
+        };
         let mut response = match outcome {
             Ok(response) => response,
             Err(refused) => status::answer(&refused, media),

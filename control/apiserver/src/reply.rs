@@ -1,6 +1,7 @@
 //! Requests and responses as all stations see them, whichever way they came.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
@@ -18,6 +19,10 @@ pub type Body = UnsyncBoxBody<Bytes, BoxError>;
 pub type Request = http::Request<Body>;
 
 pub type Response = http::Response<Body>;
+
+/// Goes with a request: the other end of its connection.
+#[derive(Clone, Copy, Debug)]
+pub struct From(pub SocketAddr);
 
 /// A body that is there already.
 pub fn whole(bytes: impl Into<Bytes>) -> Body {
@@ -41,6 +46,10 @@ pub fn reply(code: u16, content_type: &'static str, bytes: impl Into<Bytes>) -> 
 /// Goes with a response whose body is there already, and large enough to be packed.
 #[derive(Clone, Debug)]
 pub struct Large(pub Bytes);
+
+/// Goes with an answer that is a backend's as it stands: nothing of this server's own is added to it.
+#[derive(Clone, Copy, Debug)]
+pub struct Upgrading;
 
 /// A line of text, as Go's `http.Error` writes it.
 pub fn text(code: u16, message: &str) -> Response {

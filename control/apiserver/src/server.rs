@@ -14,6 +14,7 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use crate::access::Services;
 use crate::allocation::Allocator;
 use crate::authentication::chain::Chain;
+use crate::backend::Backends;
 use crate::discovery;
 use crate::fairness::Fairness;
 use crate::health::Health;
@@ -68,6 +69,8 @@ pub struct Parts {
     /// The sum of both is shared fairly between levels and users; otherwise each is a limit for all at once.
     pub fair: bool,
     pub times: Times,
+    /// Agents of nodes, and what clients reach through this server.
+    pub backends: Backends,
 }
 
 /// The Kubernetes API, whichever way its requests come.

@@ -20,6 +20,7 @@ pub mod impersonation;
 pub mod kind;
 pub mod kinds;
 pub mod lifecycle;
+pub mod location;
 pub mod metadata;
 pub mod names;
 pub mod node_authorizer;

@@ -182,6 +182,43 @@ pub fn unknown(message: impl Into<String>) -> Status {
     failure(500, "", message.into(), None)
 }
 
+/// The answer of another server that is no object of the API, in the original's words for its code. `text` is its body.
+pub fn of_server(code: u16, resource: &str, name: &str, text: &str) -> Status {
+    let said = || text.to_owned();
+    let plain = |words: &str| words.to_owned();
+    let (reason, message) = match code {
+        401 => ("Unauthorized", plain("the server has asked for the client to provide credentials")),
+        403 => ("Forbidden", said()),
+        404 => ("NotFound", plain("the server could not find the requested resource")),
+        405 => ("MethodNotAllowed", plain("the server does not allow this method on the requested resource")),
+        406 => ("NotAcceptable", said()),
+        409 => ("Conflict", plain("the server reported a conflict")),
+        415 => ("UnsupportedMediaType", said()),
+        422 => ("Invalid", plain("the server rejected our request due to an error in our request")),
+        429 => (
+            "TooManyRequests",
+            plain("the server has received too many requests and has asked us to try again later"),
+        ),
+        503 => ("ServiceUnavailable", plain("the server is currently unable to handle the request")),
+        504 => (
+            "Timeout",
+            plain(
+                "the server was unable to return a response in the time allotted, but may still be processing the request",
+            ),
+        ),
+        500.. => (
+            "InternalError",
+            format!("an error on the server ({text:?}) has prevented the request from succeeding"),
+        ),
+        _ => (
+            "",
+            format!("the server responded with the status code {code} but did not return more information"),
+        ),
+    };
+    let details = Details { name: name.to_owned(), kind: resource.to_owned(), ..Details::default() };
+    failure(code, reason, format!("{message} ( {resource} {name})"), Some(details))
+}
+
 /// Storage is away; nothing was done, or it is not known whether it was.
 pub fn unavailable(message: impl Into<String>) -> Status {
     failure(503, "ServiceUnavailable", message.into(), None)

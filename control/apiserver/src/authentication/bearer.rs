@@ -110,7 +110,7 @@ pub fn token_of(headers: &HeaderMap) -> Option<&str> {
     parts.next().filter(|token| is_bearer && !token.is_empty())
 }
 
-const WEBSOCKET_PREFIX: &str = "base64url.bearer.authorization.k8s.io.";
+pub const WEBSOCKET_PREFIX: &str = "base64url.bearer.authorization.k8s.io.";
 
 /// A subprotocol that is a token. A client must offer a real one besides.
 fn token_of_websocket(headers: &HeaderMap) -> Result<Option<String>, Unauthorized> {

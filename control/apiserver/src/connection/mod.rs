@@ -26,7 +26,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
-use crate::reply::{self, BoxError};
+use crate::reply::{self, BoxError, From};
 use crate::server::{Peer, Server};
 
 /// How long a client may take for the TLS handshake.
@@ -134,7 +134,8 @@ async fn connection(
     let service = service_fn(move |request: http::Request<Incoming>| {
         let (server, peer) = (Arc::clone(&server), Arc::clone(&peer));
         async move {
-            let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+            let mut request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+            request.extensions_mut().insert(From(from));
             let answer = server.handle(request, &peer).await;
             Ok::<_, Infallible>(answer.map(Outgoing))
         }

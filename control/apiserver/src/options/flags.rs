@@ -57,7 +57,6 @@ const fn idle(name: &'static str, kind: Kind, default: &'static str, why: &'stat
     Flag::new(name, kind, default, IDLE).idle(why)
 }
 
-const KUBELETS_LATER: &str = "logs, exec, attach, port-forward and proxy do not reach kubelets yet";
 const AUDIT: &str = "there is no audit log, and --audit-log-path and --audit-webhook-config-file are refused";
 const WEBHOOKS: &str = "webhooks are not asked, and the flag that names one is refused";
 const VERSIONS: &str = "there is one version to serve";
@@ -187,11 +186,16 @@ pub static FLAGS: &[Flag] = &[
         .help("Ports for NodePorts; FIRST+COUNT is understood too."),
     does("endpoint-reconciler-type", Text, "lease", CLUSTER)
         .help("lease: servers that live are the endpoints of default/kubernetes; none: nobody writes them."),
-    idle("kubelet-client-certificate", Text, "", KUBELETS_LATER),
-    idle("kubelet-client-key", Text, "", KUBELETS_LATER),
-    idle("kubelet-certificate-authority", Text, "", KUBELETS_LATER),
-    idle("kubelet-preferred-address-types", List, "Hostname,InternalDNS,InternalIP,ExternalDNS,ExternalIP", KUBELETS_LATER),
-    idle("kubelet-timeout", Duration, "5s", KUBELETS_LATER),
+    file("kubelet-client-certificate", KUBELETS)
+        .help("Certificate by which kubelets know this server (PEM): for logs, exec, attach, port-forward and proxy."),
+    file("kubelet-client-key", KUBELETS).help("Key of that certificate (PEM)."),
+    file("kubelet-certificate-authority", KUBELETS)
+        .help("Authorities of the kubelets' own certificates (PEM); without it they are not verified."),
+    does("kubelet-preferred-address-types", List, "Hostname,InternalDNS,InternalIP,ExternalDNS,ExternalIP", KUBELETS)
+        .help("Which of a node's addresses is its kubelet's: the first type that the node has."),
+    does("kubelet-port", Int32, "10250", KUBELETS).metavar("PORT").help("Port of kubelets whose nodes name none."),
+    idle("kubelet-read-only-port", Int32, "10255", "kubelets are spoken to over TLS alone, as by the original"),
+    does("kubelet-timeout", Duration, "5s", KUBELETS).help("How long a connection to a kubelet may take to come about."),
     does("max-requests-inflight", Int32, "400", LIMITS).help(
         "Requests that read, in flight at the same time; watches do not count. 0 for no limit. With \
          --enable-priority-and-fairness the sum of this and the next is shared.",

@@ -128,6 +128,7 @@ pub struct Options {
     pub kubelet_ca: Option<PathBuf>,
     /// `InternalIP` and the like, the preferred one first.
     pub kubelet_address_types: Vec<String>,
+    pub kubelet_port: u16,
     pub kubelet_timeout: Duration,
     /// None: no limit.
     pub max_reads: Option<usize>,
@@ -191,6 +192,7 @@ impl Options {
             kubelet_identity: None,
             kubelet_ca: None,
             kubelet_address_types: texts(read("kubelet-preferred-address-types")),
+            kubelet_port: 10_250,
             kubelet_timeout: Duration::from_secs(5),
             max_reads: Some(400),
             max_writes: Some(200),
@@ -270,6 +272,7 @@ impl Options {
             kubelet_identity: pair(read("kubelet-client-certificate"), read("kubelet-client-key"))?,
             kubelet_ca: path(read("kubelet-certificate-authority")),
             kubelet_address_types: address_types(read("kubelet-preferred-address-types"))?,
+            kubelet_port: port(read("kubelet-port"))?,
             kubelet_timeout: positive(read("kubelet-timeout"))?,
             max_reads: limit(read("max-requests-inflight"))?,
             max_writes: limit(read("max-mutating-requests-inflight"))?,

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use control_core::allocation::addresses::AddressRange;
 use control_core::allocation::ports::PortRange;
+use control_core::location::Preferences;
 use control_core::{admission, kinds};
 use control_schema::builtin;
 use control_store::Store;
@@ -29,6 +30,7 @@ use tokio::net::TcpListener;
 
 use crate::allocation::Allocator;
 use crate::authentication::chain::Chain;
+use crate::backend::Backends;
 use crate::options::{EndpointReconciler, Options, StorageMediaType};
 use crate::registry::{Registry, settings};
 use crate::storage::memory::Memory;
@@ -117,6 +119,15 @@ pub async fn serve(
         fair: options.fair,
         in_flight: (options.max_reads.unwrap_or(NO_LIMIT), options.max_writes.unwrap_or(NO_LIMIT)),
         times: Times { request: options.request_timeout, watch: options.min_watch },
+        backends: Backends {
+            identity: options.kubelet_identity.clone(),
+            authority: options.kubelet_ca.clone(),
+            preferences: Preferences {
+                address_types: options.kubelet_address_types.clone(),
+                port: options.kubelet_port,
+            },
+            timeout: options.kubelet_timeout,
+        },
     });
     bootstrap::expect(&server);
     fairness::expect(&server);

@@ -3,7 +3,10 @@
 //! Owns: which methods each has.
 
 pub mod binding;
+pub mod log;
+pub mod proxy;
 pub mod scale;
+pub mod stream;
 pub mod token;
 
 use apiclient_core::wire::Status;
@@ -29,7 +32,13 @@ pub async fn run(call: &mut Call, subresource: Subresource, body: Body) -> Resul
         (Subresource::Binding, "POST") => binding::run(call, body).await,
         (Subresource::Token, "POST") => token::run(call, body).await,
         (Subresource::Status | Subresource::Scale, _) => Err(refusal::method_not_allowed()),
-        // What streams to nodes, evicts pods and issues tokens is not carried out yet.
+        (Subresource::Log, "GET") => log::run(call).await,
+        (Subresource::Exec | Subresource::Attach | Subresource::PortForward, "GET" | "POST") => {
+            stream::run(call, subresource).await
+        }
+        (Subresource::Proxy, "GET" | "POST" | "PUT" | "PATCH" | "DELETE" | "HEAD" | "OPTIONS") => {
+            proxy::run(call, body).await
+        }
         _ => Err(refusal::method_not_allowed()),
     }
 }

@@ -23,7 +23,7 @@ use super::list;
 use crate::call::Call;
 use crate::encoding::frame::{self, Tells};
 use crate::encoding::object::Selection;
-use crate::negotiation::{Media, Shape};
+use crate::negotiation::{Encoding, Media, Shape};
 use crate::registry::Served;
 use crate::reply::{BoxError, Response};
 use crate::request::info::exact_name;
@@ -31,6 +31,7 @@ use crate::request::options::{IncludeObject, ListOptions};
 use crate::server::Server;
 use crate::storage;
 use crate::storage::versions::{self, WatchPlan};
+use crate::websocket::{self, Messages};
 
 /// How often a quiet watch says how far it is.
 const BOOKMARKS: Duration = Duration::from_secs(60);
@@ -96,10 +97,22 @@ pub async fn run(call: &Call) -> Result<Response, Status> {
         let bytes = stream.next().await?;
         Some((Ok::<_, BoxError>(Frame::data(bytes)), stream))
     });
-    let mut response = Response::new(StreamBody::new(frames.fuse()).boxed_unsync());
+    let body = StreamBody::new(frames.fuse()).boxed_unsync();
+    if websocket::is_asked_for(&call.headers) {
+        return Ok(websocket::serve(call, body, messages(call.media.encoding)));
+    }
+    let mut response = Response::new(body);
     let content_type = HeaderValue::from_static(frame::content_type(call.media.encoding));
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     Ok(response)
+}
+
+/// Events as messages of a WebSocket, which have no need of a length in front.
+fn messages(encoding: Encoding) -> Messages {
+    match encoding {
+        Encoding::Protobuf => Messages::Binary { without: size_of::<u32>() },
+        Encoding::Json | Encoding::Yaml => Messages::Text,
+    }
 }
 
 /// The old paths name one object.

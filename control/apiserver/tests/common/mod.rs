@@ -125,6 +125,7 @@ async fn server(etcd: Client) -> Arc<Server> {
         in_flight: (400, 200),
         fair: true,
         times: Times::default(),
+        backends: Default::default(),
     })
 }
 

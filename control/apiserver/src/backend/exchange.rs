@@ -1,0 +1,54 @@
+//! One request over one connection to a backend.
+
+use control_core::location::Location;
+use http::request::Parts;
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+
+use super::{Backends, ConnectError, Trust};
+use crate::reply::Body;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ExchangeError {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The backend took the request, and gave no answer that is one.
+    #[error("{}", words(.0))]
+    Broken(#[source] hyper::Error),
+}
+
+fn words(error: &hyper::Error) -> String {
+    if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
+        return "EOF".to_owned();
+    }
+    format!("net/http: HTTP/1.x transport connection broken: {error}")
+}
+
+/// Sends a request, and gives the answer's head with its body still to come. The connection lasts as long as the body, or
+/// what it is upgraded to; it ends when that is dropped.
+///
+/// # Errors
+/// The backend is not reached, or does not answer in HTTP/1.1.
+pub async fn send(
+    backends: &Backends,
+    location: &Location,
+    trust: Trust,
+    head: Parts,
+    body: Body,
+) -> Result<http::Response<Incoming>, ExchangeError> {
+    let stream = backends.connect(location, trust).await?;
+    let mut builder = http1::Builder::new();
+    // Names as Go writes them: some programs in pods know no others.
+    builder.title_case_headers(true);
+    let (mut sender, connection) =
+        builder.handshake(TokioIo::new(stream)).await.map_err(ExchangeError::Broken)?;
+    let connection = connection.with_upgrades();
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a connection to a backend broke");
+        }
+    });
+    sender.send_request(http::Request::from_parts(head, body)).await.map_err(ExchangeError::Broken)
+}
