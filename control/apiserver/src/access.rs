@@ -31,6 +31,8 @@ pub struct Services {
     pub tokens: Option<Arc<Bearer>>,
     /// For TokenRequest; `None`: there is no key.
     pub accounts: Option<Arc<ServiceAccounts>>,
+    /// Host and port by which clients outside reach this server.
+    pub address: String,
     /// `--service-account-jwks-uri`, or where this server shows its keys.
     pub jwks_uri: String,
     /// Quotas are charged: ResourceQuota is among the plugins.
@@ -54,7 +56,14 @@ impl ResolveRules for NoRules {
 impl Default for Services {
     /// Answers with nothing.
     fn default() -> Self {
-        Self { rules: Arc::new(NoRules), tokens: None, accounts: None, jwks_uri: String::new(), quota: false }
+        Self {
+            rules: Arc::new(NoRules),
+            tokens: None,
+            accounts: None,
+            address: String::new(),
+            jwks_uri: String::new(),
+            quota: false,
+        }
     }
 }
 

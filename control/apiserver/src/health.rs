@@ -92,6 +92,11 @@ impl Health {
         Some(plain(200, "ok"))
     }
 
+    /// What is checked below a root: `healthz`, `livez`, `readyz`.
+    pub fn names(&self, store: &Store, root: &str) -> Vec<String> {
+        self.checks(store, root).into_iter().map(|(name, _)| name).collect()
+    }
+
     fn checks(&self, store: &Store, root: &str) -> Vec<(String, bool)> {
         let mut checks = vec![
             ("ping".to_owned(), true),

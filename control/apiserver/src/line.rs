@@ -71,8 +71,7 @@ impl Server {
         let attributes = attributes(&info, &query);
         let user = match impersonated(&*self.parts.authorizer, &head.headers, user, &attributes) {
             Ok(user) => user,
-            Err(refusal) if refusal.code == 403 => return unsniffed(refused(&refusal)),
-            Err(refusal) => return refused(&refusal),
+            Err(refusal) => return unsniffed(refused(&refusal)),
         };
         let place = self.fairness.as_ref().map(|fairness| fairness.classify(&attributes, &user));
         let seat = match (&self.fairness, &place) {
@@ -205,10 +204,25 @@ impl Server {
             "/version" => status::answer(&refusal::method_not_allowed(), status_media(head, query)),
             path => {
                 let found = self.parts.access.document(path).filter(|_| info.verb == "get");
-                let found =
-                    found.or_else(|| self.discovery.answer(&self.registry().table(), head, info, query));
+                let found = found.or_else(|| {
+                    self.discovery.answer(&self.registry().table(), &self.facts(), head, info, query)
+                });
                 found.unwrap_or_else(no_such_path)
             }
+        }
+    }
+}
+
+impl Server {
+    fn facts(&self) -> discovery::Facts<'_> {
+        let below = |root: &'static str| {
+            let checks = self.health.names(self.store(), root);
+            checks.into_iter().map(move |check| format!("/{root}/{check}"))
+        };
+        discovery::Facts {
+            address: &self.parts.access.address,
+            makes_tokens: self.parts.access.accounts.is_some(),
+            checks: ["healthz", "livez", "readyz"].into_iter().flat_map(below).collect(),
         }
     }
 }

@@ -66,6 +66,10 @@ fn walk(place: &str, original: Option<&Value>, ours: Option<&Value>, found: &mut
 fn name(item: &Value) -> Option<String> {
     const FIELDS: [&str; 6] =
         ["/metadata/name", "/resource", "/subresource", "/groupVersion", "/version", "/name"];
+    // Of a list of paths.
+    if let Some(path) = item.as_str().filter(|text| text.starts_with('/')) {
+        return Some(path.replace('/', " "));
+    }
     let fields = FIELDS.iter().filter_map(|field| item.pointer(field)?.as_str());
     let named = |name: &str| name.replace('/', " ");
     fields.map(named).next()

@@ -2,24 +2,18 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::header::HOST;
-use http::request::Parts as Head;
 use serde_json::{Value, json};
 
-use super::{part, verbs_of};
+use super::{Facts, part, verbs_of};
 use crate::registry::{Group, GroupVersion, Served, Table};
 
 /// `/api`.
-pub fn versions(head: &Head) -> Value {
-    let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
-    let host = host.or_else(|| head.uri.authority().map(|authority| authority.as_str()));
+/// `address` is where clients outside reach this server.
+pub fn versions(address: &str) -> Value {
     json!({
         "kind": "APIVersions",
         "versions": ["v1"],
-        "serverAddressByClientCIDRs": [{
-            "clientCIDR": "0.0.0.0/0",
-            "serverAddress": host.unwrap_or_default(),
-        }],
+        "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}],
     })
 }
 
@@ -105,18 +99,40 @@ fn storage_hash(served: &Served) -> String {
     let text = match kind.stored().name.as_ref() {
         // Stored as a kind of the core group.
         core if core.starts_with('/') => format!("{core}/{}", kind.kind),
+        // The original still hashes the version that definitions were once stored in.
+        _ if kind.kind == "CustomResourceDefinition" => format!("{}/v1beta1/{}", kind.group, kind.kind),
         version => format!("{}/{version}/{}", kind.group, kind.kind),
     };
     let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
     STANDARD.encode(&digest.as_ref()[..8])
 }
 
+/// Paths outside of groups that every server has.
+const PATHS: [&str; 12] = [
+    "/api",
+    "/apis",
+    "/apis/",
+    "/healthz",
+    "/livez",
+    "/metrics",
+    "/openapi/v2",
+    "/openapi/v3",
+    "/openapi/v3/",
+    "/readyz",
+    "/readyz/shutdown",
+    "/version",
+];
+
+/// Those of a server that makes tokens.
+const TOKEN_PATHS: [&str; 2] = ["/.well-known/openid-configuration", "/openid/v1/jwks"];
+
 /// `/`: the paths there are.
-pub fn paths(table: &Table) -> Value {
-    let mut paths: Vec<String> =
-        ["/api", "/apis", "/apis/", "/healthz", "/livez", "/metrics", "/readyz", "/version"]
-            .map(str::to_owned)
-            .to_vec();
+pub fn paths(table: &Table, facts: &Facts<'_>) -> Value {
+    let mut paths: Vec<String> = PATHS.map(str::to_owned).to_vec();
+    if facts.makes_tokens {
+        paths.extend(TOKEN_PATHS.map(str::to_owned));
+    }
+    paths.extend(facts.checks.iter().cloned());
     for (group, found) in table.groups() {
         let root = if group.is_empty() { "/api".to_owned() } else { format!("/apis/{group}") };
         paths.extend(found.versions.iter().map(|version| format!("{root}/{}", version.name)));

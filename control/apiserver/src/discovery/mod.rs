@@ -47,11 +47,23 @@ impl Document {
     }
 }
 
+/// What documents say of the server itself.
+#[derive(Clone, Debug)]
+pub struct Facts<'a> {
+    /// Host and port by which clients outside reach it.
+    pub address: &'a str,
+    /// It shows the keys of tokens that it makes.
+    pub makes_tokens: bool,
+    /// Paths of checks of its health: `/livez/etcd`.
+    pub checks: Vec<String>,
+}
+
 impl Cache {
     /// The answer to a path of discovery.
     pub fn answer(
         &self,
         table: &Arc<Table>,
+        facts: &Facts<'_>,
         head: &Head,
         info: &info::Info,
         query: &Query,
@@ -63,7 +75,7 @@ impl Cache {
                     return Some(self.aggregated_answer(head, table, *root == "api"));
                 }
                 match *root {
-                    "api" => ("APIVersions", legacy::versions(head)),
+                    "api" => ("APIVersions", legacy::versions(facts.address)),
                     _ => ("APIGroupList", legacy::groups(table)),
                 }
             }
@@ -76,7 +88,7 @@ impl Cache {
             }
             // Below /api everything is the API's, also what it has not.
             ["api", ..] => return Some(status::answer(&refusal::no_such_resource(), Media::default())),
-            [] => ("", legacy::paths(table)),
+            [] => ("", legacy::paths(table, facts)),
             _ => return None,
         };
         if info.verb != "get" {

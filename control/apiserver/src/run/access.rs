@@ -78,6 +78,7 @@ pub fn of(options: &Options, memory: &Arc<Memory>) -> Result<Access, ServeError>
         rules: Arc::clone(&authorizers) as _,
         tokens,
         accounts,
+        address: external_address(options),
         jwks_uri: jwks_uri(options),
         quota: chain::runs("ResourceQuota", &super::plugins(options)),
     };
@@ -85,18 +86,22 @@ pub fn of(options: &Options, memory: &Arc<Memory>) -> Result<Access, ServeError>
     Ok(Access { ways, authorizers, services, hints, files })
 }
 
-/// Where the keys of tokens are shown, as others see this server.
-fn jwks_uri(options: &Options) -> String {
-    if !options.jwks_uri.is_empty() {
-        return options.jwks_uri.clone();
-    }
+/// Host and port, as others see this server.
+fn external_address(options: &Options) -> String {
     let address = options.advertise_address.unwrap_or(options.listen.ip());
     let port = options.listen.port();
-    let own = match options.external_hostname.as_str() {
+    match options.external_hostname.as_str() {
         "" => std::net::SocketAddr::from((address, port)).to_string(),
         name => format!("{name}:{port}"),
-    };
-    format!("https://{own}/openid/v1/jwks")
+    }
+}
+
+/// Where the keys of tokens are shown.
+fn jwks_uri(options: &Options) -> String {
+    match options.jwks_uri.as_str() {
+        "" => format!("https://{}/openid/v1/jwks", external_address(options)),
+        given => given.to_owned(),
+    }
 }
 
 /// For whom tokens must be: the issuers themselves unless others are named. Where nobody issues any, one without a name,

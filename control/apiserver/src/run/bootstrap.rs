@@ -1,9 +1,10 @@
-//! What every cluster has from the start: its namespaces, and the default roles.
+//! What every cluster has from the start: its namespaces, the default roles, and the priority classes of the system.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use apiclient_core::wire::Status;
+use control_core::kinds::scheduling;
 use control_core::rbac::defaults::{self, Step};
 use http::Method;
 use serde_json::{Value, json};
@@ -14,6 +15,7 @@ use crate::Server;
 const NAMESPACES: [&str; 4] = ["kube-system", "kube-public", "kube-node-lease", "default"];
 const NAMESPACES_DONE: &str = "poststarthook/start-system-namespaces-controller";
 const ROLES_DONE: &str = "poststarthook/rbac/bootstrap-roles";
+const CLASSES_DONE: &str = "poststarthook/scheduling/bootstrap-system-priority-classes";
 
 /// Waits before another attempt: etcd may be away.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -22,6 +24,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub fn expect(server: &Server) {
     server.health().expect(NAMESPACES_DONE);
     server.health().expect(ROLES_DONE);
+    server.health().expect(CLASSES_DONE);
 }
 
 /// Tries until all is there.
@@ -31,6 +34,8 @@ pub async fn run(server: &Arc<Server>) {
     server.health().done(NAMESPACES_DONE);
     until("the default roles", async || roles(&asker).await).await;
     server.health().done(ROLES_DONE);
+    until("the priority classes of the system", async || priority_classes(&asker).await).await;
+    server.health().done(CLASSES_DONE);
 }
 
 async fn until(what: &str, attempt: impl AsyncFn() -> Result<(), Status>) {
@@ -45,6 +50,17 @@ async fn namespaces(asker: &Asker<'_>) -> Result<(), Status> {
         if asker.get(&format!("/api/v1/namespaces/{name}")).await?.is_none() {
             let namespace = json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}});
             asker.create("/api/v1/namespaces", &namespace).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn priority_classes(asker: &Asker<'_>) -> Result<(), Status> {
+    const COLLECTION: &str = "/apis/scheduling.k8s.io/v1/priorityclasses";
+    for class in scheduling::system_classes() {
+        let name = class["metadata"]["name"].as_str().unwrap_or_default();
+        if asker.get(&format!("{COLLECTION}/{name}")).await?.is_none() {
+            asker.create(COLLECTION, &class).await?;
         }
     }
     Ok(())

@@ -110,6 +110,27 @@ pub fn track(call: &Call, live: &Value, new: &mut Value, manager: &str, subresou
     });
 }
 
+/// Notes who wrote a question to a subresource, which has a schema of its own and is kept nowhere.
+pub fn question(
+    call: &Call,
+    (api_version, schema): (&str, &Schema),
+    question: Value,
+    manager: &str,
+) -> Value {
+    let kind = edit::text(&question, &["kind"]).to_owned();
+    let write = apply::Write {
+        schema,
+        api_version,
+        kind: &kind,
+        subresource: &call.resource.subresource,
+        manager: &call.manager(manager),
+        reset: &NOTHING_RESET,
+        now: call.now,
+        convert: &|_, _| None,
+    };
+    apply::update(&write, &Value::Null, question)
+}
+
 /// Applies what a client wants to have, in the version of the request, to `live`, which is in that of storage and null
 /// where there is nothing yet. The outcome is in the version of the request, and still to be decoded.
 ///

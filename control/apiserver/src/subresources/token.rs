@@ -12,6 +12,7 @@ use crate::decoding;
 use crate::negotiation::{Encoding, Offer, content_encoding};
 use crate::reply::{Body, Response};
 use crate::request::options::{self, WriteOptions};
+use crate::strategy::managed;
 
 const GROUP_VERSION: &str = "authentication.k8s.io/v1";
 
@@ -36,6 +37,7 @@ pub async fn run(call: &mut Call, body: Body) -> Result<Response, Status> {
         subresource: Some(Subresource::Token),
         dry_run: options.dry_run,
     };
+    let mut request = managed::question(call, (GROUP_VERSION, &schema), request, &options.manager);
     admit::mutate(call, &write, &mut request, None)?;
     let (server, account) = (&call.server, (&*call.resource.namespace, &*call.resource.name));
     let warnings = server.parts.access.issue(&mut request, account, call.now, &server.memory)?;

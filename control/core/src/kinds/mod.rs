@@ -32,7 +32,7 @@ mod node;
 mod policy;
 mod rbac;
 mod resource;
-mod scheduling;
+pub mod scheduling;
 pub mod status;
 mod storage;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use control_schema::library::Library;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::entry::Group;
 use crate::ages;
@@ -20,6 +20,24 @@ const HIGHEST: i64 = 1_000_000_000;
 /// The classes that every cluster has, and their values.
 const SYSTEM: [(&str, i64); 2] =
     [("system-node-critical", 2 * HIGHEST + 1000), ("system-cluster-critical", 2 * HIGHEST)];
+
+/// The classes that every cluster has, as they are made at the start.
+pub fn system_classes() -> [Value; 2] {
+    const DESCRIPTIONS: [&str; 2] = [
+        "Used for system critical pods that must not be moved from their current node.",
+        "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+    ];
+    let mut descriptions = DESCRIPTIONS.into_iter();
+    SYSTEM.map(|(name, value)| {
+        json!({
+            "apiVersion": "scheduling.k8s.io/v1",
+            "kind": "PriorityClass",
+            "metadata": {"name": name},
+            "value": value,
+            "description": descriptions.next().unwrap_or_default(),
+        })
+    })
+}
 
 pub fn kinds(library: &Arc<Library>) -> Vec<Kind> {
     let scheduling =
@@ -103,8 +121,7 @@ const COLUMNS: &[BuiltIn] = &[
     BuiltIn::new("Value", "integer", "The priority of pods of this class."),
     BuiltIn::new("Global-Default", "boolean", "Whether pods without a class are of this one."),
     BuiltIn::age(),
-    BuiltIn::new("PreemptionPolicy", "string", "Whether pods of this class make place by removing others.")
-        .wide(),
+    BuiltIn::new("PreemptionPolicy", "string", "Whether pods of this class make place by removing others."),
 ];
 
 fn cells(class: &Value, now: SystemTime) -> Vec<Value> {
