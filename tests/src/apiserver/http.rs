@@ -77,7 +77,11 @@ impl Client {
         }
     }
 
-    fn attempt(
+    /// As [`Client::ask`], but never sends it twice: who gets an error does not know whether it was done.
+    ///
+    /// # Errors
+    /// As [`Client::ask`].
+    pub fn attempt(
         &mut self,
         method: &str,
         path: &str,
@@ -135,6 +139,24 @@ impl Client {
         Ok(reply)
     }
 
+    /// Opens a watch on a connection of its own, to be read line by line.
+    ///
+    /// # Errors
+    /// As [`Client::ask`]; [`io::ErrorKind::Other`] with the answer where that is none of 200.
+    pub fn watch(&self, path: &str, headers: &[(String, String)]) -> io::Result<Lines> {
+        let mut stream = self.connect()?;
+        send(&mut stream, self.address, "GET", path, headers, &[])?;
+        let (mut reply, length) = head(&mut stream)?;
+        if reply.status == 200 && length == Length::Chunked {
+            return Ok(Lines { stream, rest: Vec::new() });
+        }
+        if let Length::Known(size) = length {
+            exactly(&mut stream, size, &mut reply.body)?;
+        }
+        let text = String::from_utf8_lossy(&reply.body);
+        Err(io::Error::other(format!("{path}: {}: {text}", reply.status)))
+    }
+
     fn connect(&self) -> io::Result<Stream> {
         let address = self.address;
         let connect = move || TcpStream::connect_timeout(&address, LIMIT);
@@ -145,6 +167,29 @@ impl Client {
         let name = ServerName::from(self.address.ip());
         let session = ClientConnection::new(Arc::clone(&self.tls), name).map_err(io::Error::other)?;
         Ok(BufReader::new(StreamOwned::new(session, stream)))
+    }
+}
+
+/// An answer that comes line by line and may never end.
+pub struct Lines {
+    stream: Stream,
+    rest: Vec<u8>,
+}
+
+impl Lines {
+    /// The next whole line; `None` at the end.
+    ///
+    /// # Errors
+    /// The connection breaks, or is silent for too long.
+    pub fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
+        loop {
+            if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+                return Ok(Some(self.rest.drain(..=end).collect()));
+            }
+            if !chunk(&mut self.stream, &mut self.rest)? {
+                return Ok(None);
+            }
+        }
     }
 }
 

@@ -2,11 +2,14 @@
 //!
 //! Owns: the two servers ([`Pair`]), what is asked ([`scenario`]: data in `tests/apiserver`), what must differ and is taken
 //! out ([`normal`]), and the comparison ([`difference`]) with the differences that are meant. Begin at [`Pair::up`].
+//! Besides, for what must not be lost: several servers on one etcd ([`fleet`]), and clients that keep books ([`load`]).
 
 pub mod difference;
+pub mod fleet;
 pub mod generated;
 pub mod http;
 pub mod kubectl;
+pub mod load;
 pub mod normal;
 pub mod scenario;
 mod side;

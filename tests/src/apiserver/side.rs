@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -25,7 +25,7 @@ const USERS: [(&str, &str, &str); 3] = [
 ];
 
 /// Until a server serves, on a busy machine.
-const READY: Duration = Duration::from_secs(120);
+pub(super) const READY: Duration = Duration::from_secs(120);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
@@ -34,7 +34,7 @@ pub enum Which {
 }
 
 impl Which {
-    fn program(self) -> (PathBuf, Vec<String>) {
+    pub(super) fn program(self) -> (PathBuf, Vec<String>) {
         match self {
             Self::Original => {
                 let path = originals::program("kube-apiserver").unwrap_or_else(|error| panic!("{error}"));
@@ -78,29 +78,15 @@ impl Side {
     pub fn at(which: Which, namespace: &Namespace, ip: Ipv4Addr, more: &[&str]) -> Self {
         let here = namespace.clone();
         let directory = tempfile::tempdir().expect("a directory");
-        let places = Places::new(directory.path()).expect("a path");
         // What is free in one namespace may be taken in another, but not in one that was made for this test.
         let address = SocketAddr::from((ip, free_port()));
-        let addresses = [Ipv4Addr::new(10, 96, 0, 1).into(), ip.into()];
-        let names = Names::of_api("weft-test", addresses, &[]);
-        pki::ensure(&places.pki(), &names, SystemTime::now()).unwrap_or_else(|error| panic!("{error}"));
+        let places = keys(directory.path(), &[ip.into()]);
         let program = originals::program("etcd").unwrap_or_else(|error| panic!("{error}"));
         let etcd = Etcd::on_loopback(here.clone(), &directory.path().join("etcd"), free_port(), free_port());
         let etcd = etcd.with_program(program);
         etcd.start().unwrap_or_else(|error| panic!("{error}"));
         etcd.wait_ready(READY).unwrap_or_else(|error| panic!("{error}"));
-        let tokens = directory.path().join("tokens.csv");
-        let lines = USERS
-            .iter()
-            .enumerate()
-            .map(|(nth, (user, token, groups))| format!("{token},{user},{nth},\"{groups}\"\n"));
-        fs::write(&tokens, lines.collect::<String>()).expect("a file");
-        let settings = ::etcd::Settings { endpoints: vec![etcd.endpoint().to_owned()], ..Default::default() };
-        let mut flags = local::arguments(&places, &settings);
-        flags.push(format!("--bind-address={}", address.ip()));
-        flags.push(format!("--secure-port={}", address.port()));
-        flags.push(format!("--token-auth-file={}", tokens.display()));
-        flags.push(format!("--cert-dir={}", directory.path().display()));
+        let mut flags = flags(&places, vec![etcd.endpoint().to_owned()], address);
         flags.extend(more.iter().map(|flag| (*flag).to_owned()));
         let name = format!("{which:?}").to_lowercase();
         let daemon = Daemon::new(format!("the API server ({name})"), here.clone(), directory.path(), &name);
@@ -161,6 +147,16 @@ impl Side {
             .expect("the authority's certificate")
     }
 
+    /// Makes clients, also after this was replaced.
+    ///
+    /// # Panics
+    /// The authority's certificate is not there.
+    pub fn clients(&self) -> impl Fn() -> Client + Send + Sync + 'static {
+        let (namespace, address) = (self.namespace.clone(), self.address);
+        let authority = self.places.pki().join("ca.crt");
+        move || Client::new(namespace.clone(), address, &authority).expect("the authority's certificate")
+    }
+
     /// The administrator's kubeconfig, or that of another user of the token file.
     ///
     /// # Panics
@@ -207,6 +203,34 @@ impl Side {
     pub fn log(&self) -> String {
         self.daemon.log()
     }
+}
+
+/// Makes the keys of a cluster whose servers are at these addresses, and the file of its users.
+///
+/// # Panics
+/// They cannot be made.
+pub(super) fn keys(directory: &Path, servers: &[IpAddr]) -> Places {
+    let places = Places::new(directory).expect("a path");
+    let service = IpAddr::from([10, 96, 0, 1]);
+    let names = Names::of_api("weft-test", servers.iter().copied().chain([service]), &[]);
+    pki::ensure(&places.pki(), &names, SystemTime::now()).unwrap_or_else(|error| panic!("{error}"));
+    let lines = USERS
+        .iter()
+        .enumerate()
+        .map(|(nth, (user, token, groups))| format!("{token},{user},{nth},\"{groups}\"\n"));
+    fs::write(places.root().join("tokens.csv"), lines.collect::<String>()).expect("a file");
+    places
+}
+
+/// The flags of a server with these keys, over these members of an etcd.
+pub(super) fn flags(places: &Places, etcd: Vec<String>, address: SocketAddr) -> Vec<String> {
+    let settings = ::etcd::Settings { endpoints: etcd, ..Default::default() };
+    let mut flags = local::arguments(places, &settings);
+    flags.push(format!("--bind-address={}", address.ip()));
+    flags.push(format!("--secure-port={}", address.port()));
+    flags.push(format!("--token-auth-file={}", places.root().join("tokens.csv").display()));
+    flags.push(format!("--cert-dir={}", places.root().display()));
+    flags
 }
 
 impl Drop for Side {
@@ -265,7 +289,7 @@ pub fn authorization(user: &str) -> Vec<(String, String)> {
     vec![("Authorization".to_owned(), format!("Bearer {token}"))]
 }
 
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     listener.local_addr().expect("bound").port()
 }
