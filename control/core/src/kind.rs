@@ -194,6 +194,12 @@ pub trait Strategy: std::fmt::Debug + Send + Sync {
     /// Notes in an object that [`Strategy::holds_deletion`] that it is to be deleted.
     fn mark_deletion(&self, _object: &mut Value) {}
 
+    /// An object that was found in storage in a version that is no longer served, in that of storage. None: the version is
+    /// not known, and the object is taken as it is.
+    fn revive(&self, _object: Value, _api_version: &str) -> Option<Value> {
+        None
+    }
+
     /// From one version of the kind to another. Called only between different ones.
     fn convert(&self, object: Value, _from: &str, _to: &str) -> Value {
         object

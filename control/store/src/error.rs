@@ -47,6 +47,9 @@ pub enum WatchEnd {
     /// The watcher was too slow, or what it has seen is no longer true: it must list again. HTTP 410.
     #[error("too old resource version: {seen} ({oldest})")]
     Expired { seen: i64, oldest: i64 },
+    /// The registry has not been loaded yet. HTTP 503.
+    #[error("the registry has not been loaded yet")]
+    Unloaded,
     /// The store has been closed.
     #[error("the store is closed")]
     Closed,

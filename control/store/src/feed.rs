@@ -44,10 +44,13 @@ pub(crate) async fn run(view: Arc<View>, client: Client, keys: Keys) {
                 // What is listed again is perhaps another history than the one that watchers know.
                 if std::mem::take(&mut first) {
                     recall(&view, &client, &keys, header).await;
+                    view.set_recalled();
                 }
                 std::future::pending::<()>().await;
             } => {}
         }
+        // Where it was cut off, nothing more is to be had from it.
+        view.set_recalled();
     }
 }
 

@@ -17,7 +17,7 @@ use crate::stored::Stored;
 use crate::view::View;
 
 /// How far back it goes at most: revisions, and bytes of versions that are no more.
-const REVISIONS: i64 = 2_000;
+const REVISIONS: i64 = 5_000;
 const BYTES: usize = 8 << 20;
 
 /// Puts what happened before the list into the rings, if etcd still knows.

@@ -194,6 +194,25 @@ impl Store {
         Watcher::new(self.view.clone(), Origin { kind, place: None }, part, revision)
     }
 
+    /// As [`Store::watch`], for clients that go on where they were with a server before this one: while the registry is
+    /// being loaded, or the changes since are being read, it waits for them, at most three seconds for each.
+    ///
+    /// # Errors
+    /// [`WatchEnd::Expired`]: the changes since are no longer known; [`WatchEnd::Unloaded`].
+    pub async fn resume(&self, prefix: &str, revision: i64) -> Result<Watcher, WatchEnd> {
+        if !self.is_ready() && tokio::time::timeout(PATIENCE, self.ready()).await.is_err() {
+            return Err(WatchEnd::Unloaded);
+        }
+        match self.watch(prefix, revision) {
+            Err(WatchEnd::Expired { .. }) if !*self.view.recalls().borrow() => {
+                let mut recalled = self.view.recalls();
+                let _ = tokio::time::timeout(PATIENCE, recalled.wait_for(|recalled| *recalled)).await;
+                self.watch(prefix, revision)
+            }
+            begun => begun,
+        }
+    }
+
     /// Changes after a snapshot, under its prefix: the two together are the whole story.
     ///
     /// # Errors

@@ -85,9 +85,7 @@ async fn a_watch_goes_on_at_a_server_that_was_started_later() {
     other.put("/coreos.com/x", "x", None).await.unwrap();
     other.delete(&Span::key("/registry/pods/a/2")).await.unwrap();
     let second = etcd.store().await;
-    let watch = async || second.watch("pods/", known.revision());
-    until("the past is read", async || watch().await.is_ok()).await;
-    let mut watcher = watch().await.unwrap();
+    let mut watcher = second.resume("pods/", known.revision()).await.unwrap();
     let at = |revision: i64| known.revision() + revision;
     assert_eq!(next(&mut watcher).await, format!("+pods/a/2=x@{}", at(1)));
     assert_eq!(next(&mut watcher).await, format!("~pods/a/1=y@{}", at(2)));
@@ -101,9 +99,8 @@ async fn a_watch_goes_on_at_a_server_that_was_started_later() {
     other.put("compact_rev_key", at(2).to_string(), None).await.unwrap();
     other.compact(at(2)).await.unwrap();
     let third = etcd.store().await;
-    until("the past is read", async || third.watch("pods/", at(4)).is_ok()).await;
-    assert!(third.watch("pods/", at(1)).is_err());
-    let mut watcher = third.watch("pods/", at(4)).unwrap();
+    assert!(third.resume("pods/", at(1)).await.is_err());
+    let mut watcher = third.resume("pods/", at(4)).await.unwrap();
     assert_eq!(next(&mut watcher).await, format!("+pods/a/3=x@{revision}"));
 }
 
@@ -198,6 +195,9 @@ async fn a_store_opened_while_etcd_is_away_is_ready_once_etcd_is() {
     let refused = within("an answer", store.list("pods/", Freshness::Any)).await.unwrap_err();
     assert!(matches!(refused, ReadError::Unavailable { .. }), "{refused}");
     assert!(!store.is_ready());
+    // What cannot be told from here on is not begun: it would end as soon as the registry is loaded.
+    let refused = within("an answer", store.resume("pods/", 1)).await.unwrap_err();
+    assert_eq!(refused, WatchEnd::Unloaded);
     etcd.restart();
     within("the store is loaded", store.ready()).await;
     assert_eq!(store.list("pods/", Freshness::Any).await.unwrap().count(), 1);

@@ -53,9 +53,14 @@ impl Fleet {
         let directory = tempfile::tempdir().expect("a directory");
         let daemon = |name: &str| Daemon::new(name.to_owned(), here.clone(), directory.path(), name);
         let members: Vec<Member> = (0..members)
-            .map(|nth| Member { client: free_port(), peer: free_port(), daemon: daemon(&format!("etcd-{nth}")) })
+            .map(|nth| Member {
+                client: free_port(),
+                peer: free_port(),
+                daemon: daemon(&format!("etcd-{nth}")),
+            })
             .collect();
-        let addresses: Vec<IpAddr> = (1..=servers).map(|last| Ipv4Addr::new(127, 0, 0, last).into()).collect();
+        let addresses: Vec<IpAddr> =
+            (1..=servers).map(|last| Ipv4Addr::new(127, 0, 0, last).into()).collect();
         let places = keys(directory.path(), &addresses);
         let endpoints = members.iter().map(|member| format!("http://127.0.0.1:{}", member.client));
         let endpoints: Vec<String> = endpoints.collect();

@@ -181,7 +181,7 @@ impl Lines {
     ///
     /// # Errors
     /// The connection breaks, or is silent for too long.
-    pub fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
+    pub fn line(&mut self) -> io::Result<Option<Vec<u8>>> {
         loop {
             if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
                 return Ok(Some(self.rest.drain(..=end).collect()));

@@ -137,7 +137,9 @@ impl Side {
     /// # Panics
     /// One does not end, or the other not come up.
     pub fn replace_by(&mut self, which: Which) {
-        self.stop(Signal::SIGTERM);
+        self.daemon.signal(Signal::SIGTERM).unwrap_or_else(|error| panic!("{error}"));
+        // The original first waits for its watches to end, for up to a minute.
+        self.daemon.wait_exit(READY).unwrap_or_else(|error| panic!("{error}"));
         self.which = which;
         self.start();
     }

@@ -44,9 +44,13 @@ fn decode_bytes(served: &Served, bytes: &[u8]) -> Result<Value, codec::DecodeErr
     };
     let named = kind.versions.iter().find(|own| kind.api_version(own) == version);
     let from = named.unwrap_or_else(|| kind.stored());
-    let decoded = match enveloped {
-        true => codec::protobuf::decode(&from.schema, bytes)?,
-        false => codec::json::decode(&from.schema, bytes)?,
+    let revived = named.is_none() && !enveloped;
+    let revived =
+        revived.then(|| kind.strategy.revive(serde_json::from_slice(bytes).ok()?, &version)).flatten();
+    let decoded = match (enveloped, revived) {
+        (true, _) => codec::protobuf::decode(&from.schema, bytes)?,
+        (false, Some(revived)) => codec::json::decode(&from.schema, revived.to_string().as_bytes())?,
+        (false, None) => codec::json::decode(&from.schema, bytes)?,
     };
     let mut object = decoded.value;
     defaults::apply(&from.schema, &mut object);

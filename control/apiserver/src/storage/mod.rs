@@ -42,6 +42,7 @@ pub fn watch_ended(end: WatchEnd) -> Status {
         WatchEnd::Expired { seen, oldest } => {
             refusal::expired(format!("too old resource version: {seen} ({oldest})"))
         }
+        WatchEnd::Unloaded => refusal::unavailable(end.to_string()),
         WatchEnd::Closed => refusal::unavailable("the server is shutting down"),
     }
 }

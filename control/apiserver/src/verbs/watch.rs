@@ -56,7 +56,7 @@ pub async fn run(call: &Call) -> Result<Response, Status> {
             let objects: VecDeque<Stored> = admitted.cloned().collect();
             (objects, bookmark.then(|| snapshot.revision()), store.follow(&snapshot))
         }
-        WatchPlan::After(version) => (VecDeque::new(), None, store.watch(&prefix, version)),
+        WatchPlan::After(version) => (VecDeque::new(), None, store.resume(&prefix, version).await),
         WatchPlan::FromNow => {
             let snapshot = store.list(&prefix, Freshness::Latest).await;
             let snapshot = snapshot.map_err(|error| storage::read_failed(&error))?;

@@ -38,6 +38,8 @@ pub(crate) struct Reached {
 pub(crate) struct View {
     kinds: RwLock<Kinds>,
     reached: watch::Sender<Reached>,
+    /// Whether what happened before the first list has been read, or cannot be.
+    recalled: watch::Sender<bool>,
     forms: Arc<FormCache>,
     limits: RingLimits,
     /// Prefixes that are kept out of the view.
@@ -87,6 +89,7 @@ impl View {
         Self {
             kinds: RwLock::new(Kinds { by_prefix, rest: empty("") }),
             reached: watch::Sender::new(Reached::default()),
+            recalled: watch::Sender::new(false),
             forms,
             limits,
             direct: direct.iter().map(|prefix| prefix.as_str().into()).collect(),
@@ -133,6 +136,14 @@ impl View {
 
     pub(crate) fn reaches(&self) -> watch::Receiver<Reached> {
         self.reached.subscribe()
+    }
+
+    pub(crate) fn set_recalled(&self) {
+        self.recalled.send_replace(true);
+    }
+
+    pub(crate) fn recalls(&self) -> watch::Receiver<bool> {
+        self.recalled.subscribe()
     }
 
     pub(crate) fn set_connected(&self, connected: bool) {

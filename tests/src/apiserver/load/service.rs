@@ -72,7 +72,8 @@ pub(super) fn run(mut servers: Servers, nth: usize, shared: &Shared) -> BTreeMap
 /// One is not.
 pub(super) fn check(servers: &mut Servers, given: &[BTreeMap<String, Given>]) {
     let list = servers.read("/api/v1/services").expect("a list");
-    let all: BTreeMap<String, Given> = items(&list).map(|service| (name(service), Given::of(service))).collect();
+    let all: BTreeMap<String, Given> =
+        items(&list).map(|service| (name(service), Given::of(service))).collect();
     for (name, given) in given.iter().flatten() {
         assert_eq!(all.get(name), Some(given), "{name}");
     }

@@ -45,7 +45,13 @@ impl Watcher {
             match self.follow() {
                 Ok(End::All) => break,
                 Ok(End::Expired(text)) => {
-                    assert_eq!(self.expiry, Expiry::Allowed, "{} after {}: {text}", self.collection, self.seen);
+                    assert_eq!(
+                        self.expiry,
+                        Expiry::Allowed,
+                        "{} after {}: {text}",
+                        self.collection,
+                        self.seen
+                    );
                     self.shared.listed_again.fetch_add(1, Relaxed);
                     self.list();
                 }
@@ -75,7 +81,11 @@ impl Watcher {
         for object in items(&list) {
             let new = (count(object), version(object));
             if let Some(old) = self.objects.get(&name(object)) {
-                assert!(new == *old || (new.0 > old.0 && new.1 > old.1), "{}: {old:?}, then {new:?}", name(object));
+                assert!(
+                    new == *old || (new.0 > old.0 && new.1 > old.1),
+                    "{}: {old:?}, then {new:?}",
+                    name(object)
+                );
             }
             objects.insert(name(object), new);
         }
@@ -83,17 +93,25 @@ impl Watcher {
     }
 
     fn follow(&mut self) -> io::Result<End> {
-        let path = format!("{}?watch=1&allowWatchBookmarks=true&resourceVersion={}", self.collection, self.seen);
+        let path =
+            format!("{}?watch=1&allowWatchBookmarks=true&resourceVersion={}", self.collection, self.seen);
         let mut lines = match self.servers.watch(&path) {
-            Err(error) if error.to_string().contains(": 410: ") => return Ok(End::Expired(error.to_string())),
+            Err(error) if error.to_string().contains(": 410: ") => {
+                return Ok(End::Expired(error.to_string()));
+            }
             lines => lines?,
         };
-        while let Some(line) = lines.next()? {
+        while let Some(line) = lines.line()? {
             let event: Value = serde_json::from_slice(&line)?;
             let (object, kind) = (&event["object"], event["type"].as_str().unwrap_or_default());
             match kind {
                 "BOOKMARK" => {
-                    assert!(version(object) >= self.seen, "a bookmark of {} after {}", version(object), self.seen);
+                    assert!(
+                        version(object) >= self.seen,
+                        "a bookmark of {} after {}",
+                        version(object),
+                        self.seen
+                    );
                     self.seen = version(object);
                 }
                 "ERROR" if object["code"] == 410 => return Ok(End::Expired(object.to_string())),

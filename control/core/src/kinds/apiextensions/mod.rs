@@ -1,6 +1,8 @@
 //! The kinds of `apiextensions.k8s.io`: CustomResourceDefinition. What a definition must be, and what becomes of it, is
 //! decided where definitions are served.
 
+mod former;
+
 use std::sync::Arc;
 
 use control_schema::library::Library;
@@ -38,6 +40,10 @@ pub fn kinds(library: &Arc<Library>) -> Vec<Kind> {
 struct Strategy;
 
 impl crate::kind::Strategy for Strategy {
+    fn revive(&self, object: Value, api_version: &str) -> Option<Value> {
+        (api_version == former::VERSION).then(|| former::revive(object))
+    }
+
     fn set_defaults(&self, definition: &mut Value) {
         let versions = list(definition, &["spec", "versions"]);
         let stored = versions.iter().find(|version| at(version, &["storage"]).as_bool().unwrap_or_default());

@@ -32,8 +32,11 @@ pub const NAMESPACE: &str = "load";
 const LAST: &str = "z-last";
 
 /// Kinds that are written: one that is nothing but data, one that others make from it, one that is written most of all.
-const COLLECTIONS: [(&str, &str); 3] =
-    [("/api/v1", "configmaps"), ("/apis/discovery.k8s.io/v1", "endpointslices"), ("/apis/coordination.k8s.io/v1", "leases")];
+const COLLECTIONS: [(&str, &str); 3] = [
+    ("/api/v1", "configmaps"),
+    ("/apis/discovery.k8s.io/v1", "endpointslices"),
+    ("/apis/coordination.k8s.io/v1", "leases"),
+];
 
 fn collection(nth: usize) -> String {
     let (root, plural) = COLLECTIONS[nth % COLLECTIONS.len()];
@@ -236,7 +239,8 @@ impl Load {
         for (nth, writer) in self.writers {
             books[nth].extend(writer.join().expect("a writer"));
         }
-        let given: Vec<_> = self.services.into_iter().map(|thread| thread.join().expect("a writer")).collect();
+        let given: Vec<_> =
+            self.services.into_iter().map(|thread| thread.join().expect("a writer")).collect();
         for (nth, book) in books.iter_mut().enumerate() {
             let mut last = writer::Writer::last((self.clients)(nth), nth, self.shared.clone());
             last.create(LAST);
