@@ -3,6 +3,7 @@
 //! Owns: the named conditions of readiness, and whether the server is about to end. Begin at [`Health::answer`].
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use control_store::Store;
@@ -17,12 +18,18 @@ use crate::request::query::Query;
 pub struct Health {
     /// Things to be done at the start, and whether they are done (`poststarthook/...`).
     started: Mutex<BTreeMap<&'static str, bool>>,
+    /// It is not ready any more, but serves on.
+    leaving: AtomicBool,
     shut_down: watch::Sender<bool>,
 }
 
 impl Default for Health {
     fn default() -> Self {
-        Self { started: Mutex::default(), shut_down: watch::Sender::new(false) }
+        Self {
+            started: Mutex::default(),
+            leaving: AtomicBool::new(false),
+            shut_down: watch::Sender::new(false),
+        }
     }
 }
 
@@ -37,13 +44,18 @@ impl Health {
         self.started.lock().unwrap_or_else(PoisonError::into_inner).insert(name, true);
     }
 
-    /// The server is about to end: it is not ready, and watches end.
+    /// The server will end: it is not ready from now on, so that nobody sends new clients, and serves on.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// The server ends: it is not ready, and watches end.
     pub fn shut_down(&self) {
         self.shut_down.send_replace(true);
     }
 
-    pub fn is_shutting_down(&self) -> bool {
-        *self.shut_down.borrow()
+    fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed) || *self.shut_down.borrow()
     }
 
     /// Comes back when the server is about to end.
@@ -110,7 +122,7 @@ impl Health {
         let started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
         checks.extend(started.iter().map(|(name, done)| ((*name).to_owned(), *done)));
         if root == "readyz" {
-            checks.push(("shutdown".to_owned(), !self.is_shutting_down()));
+            checks.push(("shutdown".to_owned(), !self.is_leaving()));
         }
         checks
     }

@@ -1,9 +1,13 @@
 //! First station of all: connections, TLS, HTTP/1.1 and HTTP/2.
 //!
 //! Owns: the limits of what an unknown client may make us hold, and that the server drains before it ends. Begin at
-//! [`serve`].
+//! [`serve`]; which connection goes where there are too many is decided in [`crowd`].
 //! Never: looks into a request.
 
+pub mod crowd;
+mod limits;
+
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -19,20 +23,30 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use nix::errno::Errno;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::task::{self, AbortHandle, JoinSet};
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
+use self::crowd::{Activity, Busy, Crowd, Entry};
 use crate::reply::{self, BoxError, From};
 use crate::server::{Peer, Server};
 
 /// How long a client may take for the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// How long a client may take for the head of a request.
-const HEAD: Duration = Duration::from_secs(30);
+/// How long a client may take for the head of a request, and an HTTP/1.1 connection be quiet.
+const HEAD: Duration = Duration::from_secs(32);
+/// How long a connection may be without requests.
+const IDLE: Duration = Duration::from_secs(90);
+/// How often connections are looked at for that.
+const LOOK: Duration = Duration::from_secs(30);
+/// How long a client may leave what we sent unread, at the other end's kernel, or be away without a word.
+const UNREAD: Duration = Duration::from_secs(60);
+/// How long the first request of a connection may take to come while the server drains.
+const FIRST: Duration = Duration::from_secs(2);
 /// Bytes of the head of a request.
 const HEAD_LIMIT: u32 = 64 << 10;
 /// Requests at the same time on one connection, as the original.
@@ -41,6 +55,8 @@ const STREAMS: u32 = 250;
 const PING: Duration = Duration::from_secs(30);
 /// How long requests may take to end before the server does.
 const DRAIN: Duration = Duration::from_secs(60);
+const EMFILE: i32 = Errno::EMFILE as i32;
+const ENFILE: i32 = Errno::ENFILE as i32;
 /// Waits after a connection that could not be accepted: usually for want of file descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -56,22 +72,46 @@ pub async fn serve(
     let acceptor = TlsAcceptor::from(tls);
     let (drain, draining) = watch::channel(false);
     let mut connections = JoinSet::new();
+    let mut crowd = Crowd::new(limits::most_connections());
+    let mut handles: HashMap<u64, AbortHandle> = HashMap::new();
+    let mut tasks: HashMap<task::Id, u64> = HashMap::new();
     tokio::pin!(shutdown);
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, from)) => {
-                    let connection =
-                        connection(Arc::clone(&server), acceptor.clone(), stream, from, draining.clone());
-                    connections.spawn(connection);
-                }
+                Ok((stream, from)) => match crowd.enter(from.ip()) {
+                    Entry::Refused => {
+                        tracing::warn!(%from, "too many connections, and none of them is idle: this one is closed");
+                    }
+                    Entry::Admitted { id, activity, instead_of } => {
+                        if let Some(victim) = instead_of.and_then(|id| handles.remove(&id)) {
+                            tracing::info!(%from, "too many connections: an idle one is closed for this one");
+                            victim.abort();
+                        }
+                        let connection = Connection { from, activity, draining: draining.clone() };
+                        let run = connection.run(Arc::clone(&server), acceptor.clone(), stream);
+                        let handle = connections.spawn(run);
+                        tasks.insert(handle.id(), id);
+                        handles.insert(id, handle);
+                    }
+                },
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
+                    let is_full = matches!(error.raw_os_error(), Some(EMFILE | ENFILE));
+                    if let Some(victim) = is_full.then(|| crowd.make_room()).flatten().and_then(|id| handles.remove(&id)) {
+                        victim.abort();
+                    }
                     tokio::time::sleep(PAUSE).await;
                 }
             },
             // Finished ones are taken away as they end.
-            Some(_) = connections.join_next() => {}
+            Some(ended) = connections.join_next_with_id() => {
+                let task = ended.map_or_else(|error| error.id(), |(task, ())| task);
+                if let Some(id) = tasks.remove(&task) {
+                    crowd.leave(id);
+                    handles.remove(&id);
+                }
+            }
             () = &mut shutdown => break,
         }
     }
@@ -84,8 +124,8 @@ pub async fn serve(
     }
 }
 
-/// The body of an answer, with an error that has a type.
-struct Outgoing(reply::Body);
+/// The body of an answer, with an error that has a type. The connection is busy until it has gone.
+struct Outgoing(reply::Body, #[expect(dead_code, reason = "held, not read")] Busy);
 
 #[derive(Debug, thiserror::Error)]
 #[error("the answer broke off")]
@@ -111,47 +151,83 @@ impl Body for Outgoing {
     }
 }
 
-/// One connection, to its end.
-async fn connection(
-    server: Arc<Server>,
-    acceptor: TlsAcceptor,
-    stream: TcpStream,
+/// One connection.
+struct Connection {
     from: SocketAddr,
-    mut draining: watch::Receiver<bool>,
-) {
-    // An answer in one piece should leave at once.
-    let _ = stream.set_nodelay(true);
-    let stream = match timeout(HANDSHAKE, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return tracing::debug!(%error, %from, "no TLS connection came about"),
-        Err(_) => return tracing::debug!(%from, "a client did not finish the TLS handshake"),
-    };
-    let peer = match stream.get_ref().1.peer_certificates() {
-        Some(chain) => Peer::Certificates(chain.iter().map(|one| one.clone().into_owned()).collect()),
-        None => Peer::Unknown,
-    };
-    let peer = Arc::new(peer);
-    let service = service_fn(move |request: http::Request<Incoming>| {
-        let (server, peer) = (Arc::clone(&server), Arc::clone(&peer));
-        async move {
-            let mut request = request.map(|body| body.map_err(Into::into).boxed_unsync());
-            request.extensions_mut().insert(From(from));
-            let answer = server.handle(request, &peer).await;
-            Ok::<_, Infallible>(answer.map(Outgoing))
+    activity: Arc<Activity>,
+    draining: watch::Receiver<bool>,
+}
+
+impl Connection {
+    /// To its end.
+    async fn run(self, server: Arc<Server>, acceptor: TlsAcceptor, stream: TcpStream) {
+        let from = self.from;
+        limits::of_socket(&stream);
+        let stream = match timeout(HANDSHAKE, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return tracing::debug!(%error, %from, "no TLS connection came about"),
+            Err(_) => return tracing::debug!(%from, "a client did not finish the TLS handshake"),
+        };
+        let peer = match stream.get_ref().1.peer_certificates() {
+            Some(chain) => Peer::Certificates(chain.iter().map(|one| one.clone().into_owned()).collect()),
+            None => Peer::Unknown,
+        };
+        let (peer, activity) = (Arc::new(peer), Arc::clone(&self.activity));
+        let service = service_fn(move |request: http::Request<Incoming>| {
+            let (server, peer, busy) = (Arc::clone(&server), Arc::clone(&peer), Activity::begin(&activity));
+            async move {
+                let mut request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+                request.extensions_mut().insert(From(from));
+                let answer = server.handle(request, &peer).await;
+                Ok::<_, Infallible>(answer.map(|body| Outgoing(body, busy)))
+            }
+        });
+        let builder = builder();
+        let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        tokio::pin!(serving);
+        let ended = tokio::select! {
+            ended = serving.as_mut() => ended,
+            () = self.is_over() => {
+                serving.as_mut().graceful_shutdown();
+                // A client that was told to go, and has nothing to wait for, is not waited for.
+                tokio::select! {
+                    ended = serving.as_mut() => ended,
+                    () = self.is_idle(HANDSHAKE) => Ok(()),
+                }
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(error, %from, "a connection broke");
         }
-    });
-    let builder = builder();
-    let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-    tokio::pin!(serving);
-    let ended = tokio::select! {
-        ended = serving.as_mut() => ended,
-        () = async { drop(draining.wait_for(|drain| *drain).await) } => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
+    }
+
+    /// Comes back when the connection has been idle for too long, or the server is about to end.
+    async fn is_over(&self) {
+        let mut draining = self.draining.clone();
+        let drain = async {
+            drop(draining.wait_for(|drain| *drain).await);
+            // Who has just been let in may still ask.
+            let _ = timeout(FIRST, self.activity.first()).await;
+        };
+        tokio::select! {
+            () = drain => {}
+            () = self.is_idle(IDLE) => {}
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(error, %from, "a connection broke");
+    }
+
+    /// Comes back when no request has been under way for `long`.
+    async fn is_idle(&self, long: Duration) {
+        let look = LOOK.min(long / 2);
+        let (mut seen, mut since) = (self.activity.last(), Instant::now());
+        loop {
+            tokio::time::sleep(look).await;
+            let last = self.activity.last();
+            if self.activity.is_busy() || last != seen {
+                (seen, since) = (last, Instant::now());
+            } else if since.elapsed() >= long {
+                return;
+            }
+        }
     }
 }
 

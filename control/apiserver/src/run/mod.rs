@@ -105,7 +105,7 @@ pub async fn serve(
     let registry = Arc::new(Registry::new(kinds));
     let memory = Arc::new(Memory { store: store.clone(), registry: Arc::clone(&registry) });
     let access = access::of(&options, &memory)?;
-    let tls = tls::config(&options, access.hints)?;
+    let (tls, certificates) = tls::config(&options, access.hints)?;
     let authorizer = access.authorizers;
     let server = Server::new(Parts {
         store,
@@ -133,6 +133,7 @@ pub async fn serve(
     fairness::expect(&server);
     let following = follow::authorization(Arc::clone(&server), authorizer);
     let reloading = reload::authorities(access.files, reload::EVERY);
+    let following_own = certificates.follow(reload::EVERY);
     let defining = definitions::run(Arc::clone(&server));
     let sharing = fairness::run(Arc::clone(&server));
     let place = place(&options, address);
@@ -158,10 +159,11 @@ pub async fn serve(
             found = starting => refused = found,
             () = following => {}
             () = reloading => {}
+            () = following_own => {}
             () = defining => {}
             () = sharing => {}
         }
-        server.health().shut_down();
+        server.health().leave();
         if let Some(place) = place {
             let _ = tokio::time::timeout(LEAVING, masters::leave(&server, place)).await;
         }
