@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use crate::nftables::Writer;
 
 /// So many repairs within [`WINDOW`] are made at once: somebody may load a firewall in several steps.
-const FREE: usize = 3;
-const WINDOW: Duration = Duration::from_secs(10);
+pub const FREE: usize = 3;
+pub const WINDOW: Duration = Duration::from_secs(10);
 const SHORTEST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(60);
 /// A repair that holds for so long ends the contest. Longer than [`LONGEST`], because the other side may wait as well.

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
+use host::contention;
 use lab::flanneld::FlanneldOptions;
 use lab::node::Node;
 use lab::spec::{Backend, Spec, Topology};
@@ -29,7 +30,7 @@ use damage::Damage;
 #[derive(Debug, Args)]
 pub struct Repairs {
     /// How many times to go through all damages
-    #[arg(long, value_name = "N", default_value_t = 20, conflicts_with = "from", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 10, conflicts_with = "from", value_parser = clap::value_parser!(u32).range(1..=1000))]
     reps: u32,
     /// Only these damages [default: all]
     #[arg(long, value_name = "DAMAGE,...", value_delimiter = ',', conflicts_with = "from")]
@@ -70,8 +71,11 @@ impl Number for Metric {
 
 /// How long a repair may take before it counts as none.
 const LIMIT: Duration = Duration::from_secs(30);
-/// Between repetitions: what is undone more than three times in ten seconds is repaired less and less often.
-const PAUSE: Duration = Duration::from_secs(5);
+/// From one damage to the next: what is undone more often than that is repaired less and less often, and many damages take
+/// the same objects with them.
+const SPACING: Duration = Duration::from_secs(5);
+/// A damage may be undone in two steps, so two of them are the most that a window of free repairs may hold.
+const _: () = assert!(SPACING.as_secs() * 2 >= contention::WINDOW.as_secs() && contention::FREE >= 3);
 /// How long to wait for others to leave the CPUs alone, before each damage.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -135,13 +139,13 @@ fn damage_and_wait(lab: &Lab, settings: &Settings, interrupt: &Interrupt) -> Res
     };
     let steps = settings.damages.len() * settings.repetitions as usize;
     let what = format!("{} of {} damages", repetitions(settings.repetitions), settings.damages.len());
-    let mut progress = Progress::new(&what, vec![Duration::from_secs(1); steps]);
+    let mut progress = Progress::new(&what, vec![SPACING; steps]);
     let well = healthy(node, &settings.damages)?;
+    let mut next = Instant::now();
     for repetition in 1..=settings.repetitions {
-        if repetition > 1 {
-            std::thread::sleep(PAUSE);
-        }
         for &mode in &settings.damages {
+            std::thread::sleep(next.saturating_duration_since(Instant::now()));
+            next = Instant::now() + SPACING;
             if interrupt.asked() {
                 return if report.samples.is_empty() { Err(LabError::Interrupted) } else { Ok(report) };
             }

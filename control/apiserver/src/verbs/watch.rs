@@ -28,7 +28,6 @@ use crate::registry::Served;
 use crate::reply::{BoxError, Response};
 use crate::request::info::exact_name;
 use crate::request::options::{IncludeObject, ListOptions};
-use crate::server::Server;
 use crate::storage;
 use crate::storage::versions::{self, WatchPlan};
 use crate::websocket::{self, Messages};
@@ -77,7 +76,6 @@ pub async fn run(call: &Call) -> Result<Response, Status> {
     };
     let now = Instant::now();
     let stream = Stream {
-        server: Arc::clone(&call.server),
         served: Arc::clone(&call.served),
         selection,
         media: call.media,
@@ -88,7 +86,8 @@ pub async fn run(call: &Call) -> Result<Response, Status> {
         end_of_initial,
         watcher,
         refused,
-        end: now + lasts,
+        end: Box::pin(sleep_until(now + lasts)),
+        shut_down: Box::pin(call.server.health.shutting_down()),
         next_bookmark: Box::pin(sleep_until(now + next_bookmark(lasts))),
         over: false,
         _watching: call.server.metrics.watching(),
@@ -136,7 +135,6 @@ fn next_bookmark(left: Duration) -> Duration {
 
 /// A watch on its way: nothing in it grows.
 struct Stream {
-    server: Arc<Server>,
     served: Arc<Served>,
     selection: Selection,
     media: Media,
@@ -150,7 +148,9 @@ struct Stream {
     end_of_initial: Option<i64>,
     watcher: Option<Watcher>,
     refused: Option<Status>,
-    end: Instant,
+    // Made once, and not for each event: a thousand watchers hear of one at the same time.
+    end: Pin<Box<Sleep>>,
+    shut_down: Pin<Box<dyn Future<Output = ()> + Send>>,
     next_bookmark: Pin<Box<Sleep>>,
     over: bool,
     _watching: crate::metrics::Watching,
@@ -187,7 +187,7 @@ impl Stream {
                 }
                 Woken::Bookmark => {
                     let now = Instant::now();
-                    let left = self.end.saturating_duration_since(now);
+                    let left = self.end.deadline().saturating_duration_since(now);
                     let after = if left > BEFORE_END { next_bookmark(left) } else { left };
                     // At least a second, so that the last one is the last.
                     self.next_bookmark.as_mut().reset(now + after.max(Duration::from_secs(1)));
@@ -210,15 +210,14 @@ impl Stream {
             Err(end) => return Woken::Ended(Box::new(storage::watch_ended(end))),
             Ok(None) => {}
         }
-        let shut_down = self.server.health.shutting_down();
         tokio::select! {
             event = watcher.next() => match event {
                 Ok(event) => Woken::Event(event),
                 Err(end) => Woken::Ended(Box::new(storage::watch_ended(end))),
             },
             () = &mut self.next_bookmark => Woken::Bookmark,
-            () = sleep_until(self.end) => Woken::Over,
-            () = shut_down => Woken::Over,
+            () = &mut self.end => Woken::Over,
+            () = &mut self.shut_down => Woken::Over,
         }
     }
 
