@@ -12,7 +12,7 @@ pub mod list;
 pub mod protobuf;
 pub mod prune;
 mod quantity;
-mod quote;
+pub(crate) mod quote;
 mod time;
 pub mod watch;
 pub mod yaml;

@@ -12,7 +12,7 @@ use super::entry::Group;
 use super::status;
 use crate::at::Errors;
 use crate::conditions;
-use crate::edit::{at, child, default, default_text, existing, list, remove, restore, set, text};
+use crate::edit::{at, child, default, existing, list, remove, restore, set, text};
 use crate::kind::{Context, Kind, Subresource, Traits};
 use crate::kinds::custom::{self, FINALIZER};
 
@@ -51,7 +51,6 @@ impl crate::kind::Strategy for Strategy {
         let Some(spec) = existing(definition, "spec") else {
             return;
         };
-        default_text(spec, "scope", "Namespaced");
         if let Some(names) = child(spec, "names") {
             let kind = text(names, &["kind"]).to_owned();
             if text(names, &["singular"]).is_empty() && !kind.is_empty() {
@@ -61,8 +60,8 @@ impl crate::kind::Strategy for Strategy {
                 set(names, "listKind", format!("{kind}List"));
             }
         }
-        if let Some(conversion) = child(spec, "conversion") {
-            default_text(conversion, "strategy", "None");
+        default(spec, "conversion", json!({"strategy": "None"}));
+        if let Some(conversion) = existing(spec, "conversion") {
             let webhook = existing(conversion, "webhook").and_then(|hook| existing(hook, "clientConfig"));
             if let Some(service) = webhook.and_then(|config| existing(config, "service")) {
                 default(service, "port", 443);
@@ -91,15 +90,16 @@ impl crate::kind::Strategy for Strategy {
         custom::validate(definition)
     }
 
-    fn validate_update(&self, new: &Value, _: &Value, context: &Context<'_>) -> Errors {
-        if status::is_status(context) { Errors::new() } else { custom::validate(new) }
+    fn validate_update(&self, new: &Value, old: &Value, context: &Context<'_>) -> Errors {
+        match status::is_status(context) {
+            true => custom::validate_status(new),
+            false => custom::validate_update(new, old),
+        }
     }
 
-    /// Until all objects of the kind are gone.
+    /// The first time; from then on the finalizer does, until all objects of the kind are gone.
     fn holds_deletion(&self, definition: &Value) -> bool {
-        let mut finalizers = list(definition, &["metadata", "finalizers"]).iter();
         text(definition, &["metadata", "deletionTimestamp"]).is_empty()
-            || finalizers.any(|finalizer| finalizer == FINALIZER)
     }
 
     fn mark_deletion(&self, definition: &mut Value) {

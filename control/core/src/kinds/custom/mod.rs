@@ -6,6 +6,7 @@
 mod names;
 mod strategy;
 mod validation;
+mod versions;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use crate::kind::{Kind, Subresource, Traits, Version};
 use crate::table::{Column, Columns};
 
 pub use names::Names;
-pub use validation::validate;
+pub use validation::{validate, validate_status, validate_update};
 
 /// Holds a definition until all objects of its kind are gone.
 pub const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";

@@ -3,13 +3,13 @@
 mod nested;
 mod words;
 
-use apiclient_core::names::quoted;
 use apiclient_core::wire::Cause;
 use serde_json::Value;
 
 use super::build::{flag, text};
 use super::cel;
 use super::validate::Validator;
+use crate::codec::quote::quoted;
 
 /// Deeper schemas are refused.
 const MAX_DEPTH: usize = 100;
@@ -21,8 +21,8 @@ const TYPES: [&str; 6] = ["array", "boolean", "integer", "number", "object", "st
 pub fn check(path: &str, schema: &Value, status: bool) -> Vec<Cause> {
     let mut checker = Checker { causes: Vec::new() };
     checker.words(schema, path, 0);
-    // What is not supported at all is told alone.
-    if !checker.causes.is_empty() {
+    // What is not supported at all is told alone; of a type that there is not, more can be said.
+    if checker.causes.iter().any(|cause| !is_unknown_type(cause)) {
         return sorted(checker.causes);
     }
     if status && !text(schema, "type").is_empty() && text(schema, "type") != "object" {
@@ -32,6 +32,10 @@ pub fn check(path: &str, schema: &Value, status: bool) -> Vec<Cause> {
     checker.node(schema, Level::Root, path, 0);
     checker.complete(schema, schema, path, path, 0);
     sorted(checker.causes)
+}
+
+fn is_unknown_type(cause: &Cause) -> bool {
+    cause.reason == "FieldValueNotSupported" && cause.field.ends_with(".type")
 }
 
 fn sorted(mut causes: Vec<Cause>) -> Vec<Cause> {

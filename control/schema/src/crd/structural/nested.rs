@@ -1,11 +1,11 @@
 //! Schemas under `allOf` and its like, which may constrain values and not describe them.
 
-use apiclient_core::names::quoted;
 use serde_json::{Map, Value};
 
 use super::super::build::{flag, text};
 use super::super::regexes;
 use super::{Checker, MAX_DEPTH, is_set, properties, schemas};
+use crate::codec::quote::quoted;
 
 impl Checker {
     /// What constrains values: bounds, and schemas under `allOf` and the like.

@@ -1,10 +1,10 @@
 //! Words that schemas of definitions may not have, and lists that make no sense.
 
-use apiclient_core::names::quoted;
 use serde_json::Value;
 
 use super::super::build::text;
 use super::{Checker, MAX_DEPTH, TYPES, is_set, properties};
+use crate::codec::quote::quoted;
 
 impl Checker {
     /// Words that schemas of definitions may not have, and lists that make no sense.
