@@ -129,7 +129,8 @@ fn service(place: Place) -> Value {
         "apiVersion": "v1", "kind": "Service",
         "metadata": {"name": NAME, "namespace": "default", "labels": {"component": "apiserver", "provider": "kubernetes"}},
         "spec": {
-            "type": "ClusterIP", "clusterIP": place.service.to_string(), "sessionAffinity": "None",
+            "type": "ClusterIP", "clusterIP": place.service.to_string(), "ipFamilyPolicy": "SingleStack",
+            "sessionAffinity": "None",
             "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": place.server.port()}],
         },
     })

@@ -13,6 +13,7 @@ mod follow;
 mod masters;
 mod reload;
 mod tls;
+mod trust;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -105,6 +106,7 @@ pub async fn serve(
     let registry = Arc::new(Registry::new(kinds));
     let memory = Arc::new(Memory { store: store.clone(), registry: Arc::clone(&registry) });
     let access = access::of(&options, &memory)?;
+    let trust = trust::of(&options)?;
     let (tls, certificates) = tls::config(&options, access.hints)?;
     let authorizer = access.authorizers;
     let server = Server::new(Parts {
@@ -144,7 +146,7 @@ pub async fn serve(
         {
             return Some(found);
         }
-        bootstrap::run(&server).await;
+        bootstrap::run(&server, &trust).await;
         ready(address);
         match place {
             Some(place) => masters::keep(Arc::clone(&server), place).await,
