@@ -7,6 +7,7 @@
 mod check;
 mod compare;
 mod fields_v1;
+mod fill;
 mod last_applied;
 mod managed;
 mod merge;
@@ -138,8 +139,8 @@ pub fn apply(write: &Write<'_>, live: &Value, patch: &Value, force: bool) -> Res
     let managed = managed::read(entries_of(live))
         .map_err(|error| internal(format!("failed to decode managed fields: {error}")))?;
     check_kind(write, patch)?;
-    let empty = Value::Object(Map::new());
-    let live = if live.is_object() { live } else { &empty };
+    let filled = if live.is_object() { fill::fill(write.schema, live) } else { Value::Object(Map::new()) };
+    let (live, empty) = (&filled, Value::Object(Map::new()));
     let managed = if managed.is_empty() {
         let before = Write { manager: "before-first-apply", convert: write.convert, ..*write };
         track(&before, &empty, live, managed)

@@ -25,11 +25,9 @@ pub(super) fn track<'a>(
     let mine = difference.modified.union(difference.added).less(&STRIPPED, false);
     if !mine.is_empty() {
         let manager = Manager::new(write.manager, false, write.api_version, write.subresource);
-        let owned = Owned {
-            set: mine,
-            version: write.api_version.into(),
-            time: Some(time::seconds(write.now).into()),
-        };
+        // The original loses the time of an entry on its way from the scale to the object.
+        let time = (write.subresource != "scale").then(|| time::seconds(write.now).into());
+        let owned = Owned { set: mine, version: write.api_version.into(), time };
         match managed.remove(&manager) {
             Some(before) => {
                 let set = owned.set.union(before.set);
