@@ -29,6 +29,11 @@ fn patches_and_applies_make_what_the_original_makes() {
 }
 
 #[test]
+fn deletions_of_every_sort_end_as_with_the_original() {
+    compare([Theme::read("deletions")]);
+}
+
+#[test]
 fn discovery_and_health_are_the_originals() {
     compare([Theme::read("discovery")]);
 }

@@ -103,6 +103,10 @@ pub struct Traits {
     pub no_delete_collection: bool,
     /// `DELETE` waits for `gracePeriodSeconds` (pods).
     pub graceful: bool,
+    /// A deletion that says nothing of dependents leaves them (`v1` ReplicationControllers and Jobs, for what was once).
+    pub orphans: bool,
+    /// Preconditions of a deletion are checked by the kind itself, in words of its own (namespaces, definitions).
+    pub own_deletion: bool,
     /// Propagation policies leave no finalizer (events, IP addresses).
     pub no_garbage_collection: bool,
     /// The answer to a `DELETE` is the object that has gone, and not a `Status` (pods, services).
@@ -161,6 +165,9 @@ pub trait Strategy: std::fmt::Debug + Send + Sync {
         true
     }
 
+    /// Takes from metadata that is shown without its object what the original keeps in the object's own fields.
+    fn metadata_alone(&self, _metadata: &mut Value) {}
+
     /// What a table says of an object besides its cells: `conditions` of its row.
     fn row_conditions(&self, _object: &Value) -> Vec<Value> {
         Vec::new()
@@ -176,6 +183,17 @@ pub trait Strategy: std::fmt::Debug + Send + Sync {
         &[]
     }
 
+    /// Why a field is refused that is none of [`Strategy::selectable`]. The original has these words for kinds that name
+    /// their fields in a conversion, and others for all else.
+    fn unknown_selector(&self, field: &str) -> String {
+        match self.selectable().is_empty() {
+            true => format!(
+                "\"{field}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+            ),
+            false => format!("field label not supported: {field}"),
+        }
+    }
+
     /// The value of one of [`Strategy::selectable`]; empty where the object has none.
     fn selected(&self, _object: &Value, _field: &str) -> String {
         String::new()
@@ -184,6 +202,11 @@ pub trait Strategy: std::fmt::Debug + Send + Sync {
     /// How long a deletion waits, in seconds, where [`Traits::graceful`]; `asked` is what the client wants.
     fn grace_period(&self, _object: &Value, _asked: Option<i64>) -> i64 {
         0
+    }
+
+    /// What a client is told that deletes where [`Traits::orphans`] and says nothing of dependents.
+    fn deletion_warning(&self) -> Option<&'static str> {
+        None
     }
 
     /// The object has finalizers of its own kind, outside of its metadata, and stays until they have gone (namespaces).
@@ -211,6 +234,8 @@ pub trait Strategy: std::fmt::Debug + Send + Sync {
 pub enum NameRule {
     /// DNS-1123 subdomain, up to 253 characters.
     Subdomain,
+    /// As [`NameRule::Subdomain`], told by the original's declarative validation, which counts bytes.
+    LongName,
     /// DNS-1123 label, up to 63 characters.
     Label,
     /// DNS-1035 label (services).
@@ -253,6 +278,12 @@ impl Kind {
         } else {
             format!("{}.{}", self.plural, self.group)
         }
+    }
+
+    /// The group that errors about an object's fields name: that of the version it is stored in (Events of
+    /// `events.k8s.io` are stored as the core group's).
+    pub fn group_in_work(&self) -> &str {
+        self.stored().name.split_once('/').map_or(self.group.as_ref(), |(group, _)| group)
     }
 
     pub fn has(&self, subresource: Subresource) -> bool {

@@ -304,6 +304,7 @@ impl NameRule {
         let checked = masked.as_deref().unwrap_or(name);
         match self {
             Self::Subdomain => dns1123_subdomain(checked),
+            Self::LongName => subdomain(checked, "bytes"),
             Self::Label => dns1123_label(checked),
             Self::Dns1035 => dns1035_label(checked),
             Self::PathSegment if prefix => path_segment_prefix(name),

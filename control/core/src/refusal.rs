@@ -104,7 +104,7 @@ pub fn bad_request(message: impl Into<String>) -> Status {
 
 /// The kind and not the plural is named here, as the original does.
 pub fn invalid(kind: &Kind, name: &str, errors: &[FieldError]) -> Status {
-    invalid_kind(&kind.group, &kind.kind, name, errors)
+    invalid_kind(kind.group_in_work(), &kind.kind, name, errors)
 }
 
 /// As [`invalid`], for what is no kind of the table (`ListOptions` of `meta.k8s.io`).

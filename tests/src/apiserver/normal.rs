@@ -149,6 +149,10 @@ fn age(cell: Value, server: SocketAddr) -> Value {
 pub fn text(text: &str, server: SocketAddr) -> String {
     let mut text = text.replace(&server.to_string(), "SERVER");
     text = text.replace(&format!(":{}", server.port()), ":PORT");
+    // Under the address that it tells others the server has the same port, which slices of endpoints name by itself.
+    if text == server.port().to_string() {
+        text = "PORT".to_owned();
+    }
     for (pattern, word) in [
         (&UUID, "UID"),
         (&MICRO, "MICROTIME"),

@@ -76,6 +76,22 @@ fn decode(served: &Served, bytes: &[u8], encoding: Encoding) -> Result<Decoded, 
     }
 }
 
+/// The body has `managedFields` without any entry, which a decoded object cannot say: who set which field is to be
+/// forgotten.
+pub fn has_no_entries(bytes: &[u8], encoding: Encoding) -> bool {
+    const NAME: &[u8] = b"managedFields";
+    if encoding == Encoding::Protobuf || !bytes.windows(NAME.len()).any(|window| window == NAME) {
+        return false;
+    }
+    let text = String::from_utf8_lossy(bytes);
+    let object: Option<Value> = match encoding {
+        Encoding::Yaml => apiclient_core::yaml::value(1, &text).ok(),
+        _ => serde_json::from_str(&text).ok(),
+    };
+    let entries = object.as_ref().and_then(|object| object.pointer("/metadata/managedFields"));
+    entries.and_then(Value::as_array).is_some_and(Vec::is_empty)
+}
+
 /// The body says not even what it should be.
 fn unrecognized(served: &Served, bytes: &[u8], why: &str) -> Status {
     const SHOWN: usize = 30;

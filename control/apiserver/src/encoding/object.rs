@@ -112,6 +112,23 @@ pub fn for_storage(served: &Served, object: &Value, json: bool) -> Bytes {
     bytes.into()
 }
 
+/// An object as it would come back from storage: without the empty lists and maps that protobuf cannot hold. What a dry
+/// run answers.
+///
+/// # Errors
+/// 500: what was written cannot be read.
+pub fn as_if_stored(served: &Served, object: &Value, json: bool) -> Result<Value, Status> {
+    let version = edit::at(object, &["metadata", "resourceVersion"]).clone();
+    let bytes = for_storage(served, object, json);
+    let mut object = decode_bytes(served, &bytes).map_err(|error| refusal::internal(&error.to_string()))?;
+    if !version.is_null()
+        && let Some(metadata) = edit::child(&mut object, "metadata")
+    {
+        edit::set(metadata, "resourceVersion", version);
+    }
+    Ok(object)
+}
+
 /// The form of a stored object that lists, watches and answers share. JSON is without a newline at its end.
 ///
 /// # Errors
@@ -139,16 +156,18 @@ pub fn encode(served: &Served, object: Value, encoding: Encoding, shape: Shape, 
         }
         Shape::Metadata => {
             let api_version = meta.api_version();
-            let partial = metadata_only(&object, api_version);
+            let partial = metadata_only(&served.kind, &object, api_version);
             write_meta(api_version, "PartialObjectMetadata", &partial, encoding)
         }
     }
 }
 
 /// An object without all but its metadata.
-pub fn metadata_only(object: &Value, api_version: &str) -> Value {
+pub fn metadata_only(kind: &Kind, object: &Value, api_version: &str) -> Value {
     let mut partial = Map::new();
-    partial.insert("metadata".to_owned(), edit::at(object, &["metadata"]).clone());
+    let mut metadata = edit::at(object, &["metadata"]).clone();
+    kind.strategy.metadata_alone(&mut metadata);
+    partial.insert("metadata".to_owned(), metadata);
     let mut partial = Value::Object(partial);
     name_kind(&mut partial, api_version, "PartialObjectMetadata");
     partial

@@ -122,7 +122,7 @@ fn row(served: &Served, object: &Value, meta: MetaVersion, include: IncludeObjec
     };
     let shown = match include {
         IncludeObject::None => Value::Null,
-        IncludeObject::Metadata => object::metadata_only(object, meta.api_version()),
+        IncludeObject::Metadata => object::metadata_only(&served.kind, object, meta.api_version()),
         IncludeObject::Object => object::served_value(served, object.clone()),
     };
     if shown.is_null() {

@@ -21,6 +21,7 @@ pub async fn run(call: &mut Call, body: Body) -> Result<Response, Status> {
     let encoding =
         if bytes.is_empty() { Default::default() } else { content_encoding(&call.headers, Offer::All)? };
     let deletion = decoding::delete_options(&bytes, encoding, &call.query)?;
+    delete::warn_of_dependents(call, &deletion);
     let found = list::find(call, &options).await?;
     let namespace = call.resource.namespace.clone();
     for stored in &found.objects {

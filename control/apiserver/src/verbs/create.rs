@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::admission::quota;
 use crate::admit::{self, Write};
 use crate::call::Call;
-use crate::encoding::object::for_storage;
+use crate::encoding::object::{as_if_stored, for_storage};
 use crate::negotiation::content_encoding;
 use crate::reply::{Body, Response};
 use crate::request::options::{self, WriteOptions};
@@ -108,7 +108,10 @@ async fn attempt(
         let there = call.server.store().get(&key, control_store::Freshness::Latest).await;
         return match there.map_err(|error| storage::read_failed(&error))? {
             Some(there) => Err(exists(call, &there, &object, &name)),
-            None => call.answer_value(201, object),
+            None => {
+                let json = call.server.parts.json_storage;
+                call.answer_value(201, as_if_stored(&call.served, &object, json)?)
+            }
         };
     }
     let json = call.server.parts.json_storage;

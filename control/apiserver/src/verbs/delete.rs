@@ -37,6 +37,7 @@ pub async fn run(call: &mut Call, body: Body) -> Result<Response, Status> {
     let encoding =
         if bytes.is_empty() { Default::default() } else { content_encoding(&call.headers, Offer::All)? };
     let options = decoding::delete_options(&bytes, encoding, &call.query)?;
+    warn_of_dependents(call, &options);
     match one(call, &options).await? {
         Deleted::Stays(stored) => {
             let code = if options.orphan == Some(false) { 202 } else { 200 };
@@ -50,6 +51,13 @@ pub async fn run(call: &mut Call, body: Body) -> Result<Response, Status> {
             Ok(status::answer(&done, call.media))
         }
     }
+}
+
+/// Who says nothing of dependents is told where that leaves them.
+pub fn warn_of_dependents(call: &mut Call, options: &DeleteOptions) {
+    let says_nothing = options.propagation.is_none() && options.orphan.is_none();
+    let line = call.served.kind.strategy.deletion_warning().filter(|_| says_nothing);
+    call.warn(line.map(str::to_owned));
 }
 
 /// Deletes the object that the call names.
@@ -85,12 +93,29 @@ pub async fn one(call: &mut Call, options: &DeleteOptions) -> Result<Deleted, St
         admit::validate(call, &write, &mut nothing, Some(&object))?;
         let written = match decided {
             Deletion::Pending => return Ok(Deleted::Stays(stored)),
-            Deletion::Remove(shown) if options.dry_run => return Ok(Deleted::Gone(shown)),
+            Deletion::Remove { object, .. } if options.dry_run => return Ok(Deleted::Gone(object)),
             Deletion::Mark(marked) if options.dry_run => return Ok(Deleted::Would(marked)),
-            Deletion::Remove(shown) => match store.remove(&key, stored.revision()).await {
-                Ok(_) => return Ok(Deleted::Gone(shown)),
-                Err(error) => error,
-            },
+            Deletion::Remove { object, changed } => {
+                let last = match changed {
+                    true => {
+                        let bytes = for_storage(&call.served, &object, call.server.parts.json_storage);
+                        store.replace(&key, stored.revision(), bytes, None).await.map(|last| last.revision())
+                    }
+                    false => Ok(stored.revision()),
+                };
+                let removed = match last {
+                    Ok(revision) => store.remove(&key, revision).await,
+                    Err(error) => Err(error),
+                };
+                match removed {
+                    // Who was to finish the deletion was quicker.
+                    Err(WriteError::Conflict { current: None }) if changed => {
+                        return Ok(Deleted::Gone(object));
+                    }
+                    Ok(_) => return Ok(Deleted::Gone(object)),
+                    Err(error) => error,
+                }
+            }
             Deletion::Mark(marked) => {
                 let bytes = for_storage(&call.served, &marked, call.server.parts.json_storage);
                 if bytes == *stored.bytes() {

@@ -19,8 +19,9 @@ const FOREGROUND: &str = "foregroundDeletion";
 /// What becomes of the object.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Deletion {
-    /// It goes; this is what the client sees of it.
-    Remove(Value),
+    /// It goes; this is what the client sees of it. `changed`: it is marked, or has lost a finalizer, before it goes, and
+    /// who watches is told of that too.
+    Remove { object: Value, changed: bool },
     /// It is marked and stays until its finalizers have gone, or its time is over.
     Mark(Value),
     /// It is on its way already, and nothing changes.
@@ -47,6 +48,7 @@ pub fn decide(
     };
     let finalizers = finalizers_after(kind, &object, options);
     let has_finalizers = !finalizers.is_empty();
+    let changed = graceful || finalizers != edit::list(&object, &["metadata", "finalizers"]);
     if let Some(metadata) = edit::child(&mut object, "metadata") {
         if has_finalizers {
             edit::set(metadata, "finalizers", finalizers);
@@ -57,10 +59,10 @@ pub fn decide(
     if graceful {
         let seconds = edit::at(&object, &["metadata", "deletionGracePeriodSeconds"]).as_i64();
         let waits = has_finalizers || seconds.unwrap_or(0) > 0;
-        return Ok(if waits { Deletion::Mark(object) } else { Deletion::Remove(object) });
+        return Ok(if waits { Deletion::Mark(object) } else { Deletion::Remove { object, changed } });
     }
     if !has_finalizers {
-        return Ok(Deletion::Remove(object));
+        return Ok(Deletion::Remove { object, changed });
     }
     mark(&mut object, now);
     Ok(Deletion::Mark(object))
@@ -85,12 +87,12 @@ fn held(kind: &Kind, object: &Value, options: &DeleteOptions, now: SystemTime) -
 
 fn check_preconditions(kind: &Kind, object: &Value, options: &DeleteOptions) -> Result<(), Status> {
     let text = |field| edit::text(object, &["metadata", field]);
-    let refuse = |why: String| {
-        // The original names the kind here, where elsewhere it names the plural.
-        let mut named = kind.clone();
-        named.plural = kind.kind.clone();
-        Err(refusal::conflict(&named, text("name"), &why))
-    };
+    if kind.traits.own_deletion {
+        return check_own_preconditions(kind, object, options);
+    }
+    // The original names the kind here, where elsewhere it names the plural.
+    let refuse =
+        |why: String| Err(refusal::conflict_on(kind.group_in_work(), &kind.kind, text("name"), &why));
     if let Some(wanted) = options.uid.as_deref().filter(|wanted| *wanted != text("uid")) {
         return refuse(format!(
             "the UID in the precondition ({wanted}) does not match the UID in record ({}). The object might have been \
@@ -104,6 +106,22 @@ fn check_preconditions(kind: &Kind, object: &Value, options: &DeleteOptions) -> 
             "the ResourceVersion in the precondition ({wanted}) does not match the ResourceVersion in record \
              ({version}). The object might have been modified"
         ));
+    }
+    Ok(())
+}
+
+fn check_own_preconditions(kind: &Kind, object: &Value, options: &DeleteOptions) -> Result<(), Status> {
+    let text = |field| edit::text(object, &["metadata", field]);
+    for (what, field, wanted) in
+        [("UID", "uid", &options.uid), ("ResourceVersion", "resourceVersion", &options.resource_version)]
+    {
+        if let Some(wanted) = wanted.as_deref().filter(|wanted| *wanted != text(field)) {
+            let why = format!(
+                "Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {}",
+                text(field)
+            );
+            return Err(refusal::conflict(kind, text("name"), &why));
+        }
     }
     Ok(())
 }
@@ -174,7 +192,9 @@ fn finalizers_after(kind: &Kind, object: &Value, options: &DeleteOptions) -> Vec
         Some(wanted) => wanted == propagation,
         None => first == Some(finalizer),
     };
-    let orphan = supported && options.orphan.unwrap_or_else(|| wants(Propagation::Orphan, ORPHAN));
+    let by_default = kind.traits.orphans && options.propagation.is_none() && first.is_none();
+    let orphan =
+        supported && options.orphan.unwrap_or_else(|| by_default || wants(Propagation::Orphan, ORPHAN));
     let foreground = supported && options.orphan.is_none() && wants(Propagation::Foreground, FOREGROUND);
     let others = own.iter().filter(|name| !matches!(name.as_str(), Some(ORPHAN | FOREGROUND)));
     let mut after: Vec<Value> = others.cloned().collect();
@@ -227,11 +247,11 @@ mod tests {
         let object = json!({"metadata": {"name": "a"}});
         assert_eq!(
             decided("configmaps", &object, DeleteOptions::default()),
-            Deletion::Remove(object.clone())
+            Deletion::Remove { object: object.clone(), changed: false }
         );
         let background =
             DeleteOptions { propagation: Some(Propagation::Background), ..DeleteOptions::default() };
-        assert!(matches!(decided("configmaps", &object, background), Deletion::Remove(_)));
+        assert!(matches!(decided("configmaps", &object, background), Deletion::Remove { .. }));
     }
 
     #[test]
@@ -247,9 +267,14 @@ mod tests {
             json!(["x/y", "orphan"])
         );
         assert_eq!(of(DeleteOptions { orphan: Some(false), ..DeleteOptions::default() }), json!(["x/y"]));
+        // What was so in the first days is so for ever.
+        let controller = json!({"metadata": {"name": "a"}});
+        let of = |options| decided("replicationcontrollers", &controller, options);
+        assert_eq!(finalizers(&of(DeleteOptions::default())), json!(["orphan"]));
+        assert!(matches!(of(wish(Propagation::Background)), Deletion::Remove { changed: false, .. }));
         // Events know no dependents.
         let event = json!({"metadata": {"name": "a"}});
-        assert!(matches!(decided("events", &event, wish(Propagation::Foreground)), Deletion::Remove(_)));
+        assert!(matches!(decided("events", &event, wish(Propagation::Foreground)), Deletion::Remove { .. }));
     }
 
     #[test]
@@ -268,7 +293,8 @@ mod tests {
         let Deletion::Mark(shorter) = decided("pods", &marked, asked(5)) else { panic!("not marked") };
         assert_eq!(shorter["metadata"]["deletionGracePeriodSeconds"], 5);
         assert_eq!(shorter["metadata"]["deletionTimestamp"], time::seconds(at(1005)));
-        assert!(matches!(decided("pods", &marked, asked(0)), Deletion::Remove(_)));
+        // Who watches is told of the end before it comes.
+        assert!(matches!(decided("pods", &marked, asked(0)), Deletion::Remove { changed: true, .. }));
     }
 
     #[test]

@@ -113,14 +113,14 @@ pub fn selection(kind: &Kind, options: &ListOptions) -> Result<Selection, Status
     let known = kind.strategy.selectable();
     for one in options.fields.requirements() {
         let field = one.field.as_str();
-        if !matches!(field, "metadata.name" | "metadata.namespace") && !known.contains(&field) {
-            let why = match known.is_empty() {
-                true => format!(
-                    "\"{field}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
-                ),
-                false => format!("field label not supported: {field}"),
-            };
-            return Err(refusal::bad_request(why));
+        let is_metadata = match field {
+            "metadata.name" => true,
+            // Kinds that name their fields themselves name it only where their objects have it.
+            "metadata.namespace" => kind.namespaced || known.is_empty(),
+            _ => false,
+        };
+        if !is_metadata && !known.contains(&field) {
+            return Err(refusal::bad_request(kind.strategy.unknown_selector(field)));
         }
     }
     Ok(Selection { labels: options.labels.clone(), fields: options.fields.clone() })

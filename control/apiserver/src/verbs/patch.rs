@@ -148,9 +148,9 @@ fn patched(
 
 /// No entries at all mean the same as one empty entry, which decoding keeps: to begin the account again.
 fn with_reset(mut object: Value) -> Value {
-    let entries = object.pointer_mut("/metadata/managedFields").and_then(Value::as_array_mut);
-    if let Some(entries) = entries.filter(|entries| entries.is_empty()) {
-        entries.push(Value::Object(serde_json::Map::new()));
+    let entries = object.pointer_mut("/metadata/managedFields");
+    if let Some(entries) = entries.filter(|entries| entries.as_array().is_some_and(Vec::is_empty)) {
+        *entries = managed::reset_entries();
     }
     object
 }

@@ -18,7 +18,7 @@ use crate::admission::quota;
 use crate::admit::{self, Write};
 use crate::allocation::{Allocator, Reserved};
 use crate::call::Call;
-use crate::encoding::object::{decode, for_storage};
+use crate::encoding::object::{as_if_stored, decode, for_storage};
 use crate::request::options::{WriteOptions, version};
 use crate::storage;
 use crate::strategy::{managed, system};
@@ -95,7 +95,12 @@ pub async fn run(call: &mut Call, change: Change<'_>) -> Result<Updated, Status>
                 continue;
             }
             Attempt::Same => return Ok(Updated::Written { stored, changed: false }),
-            Attempt::Dry(object) => return Ok(Updated::Value(object)),
+            Attempt::Dry(mut object) => {
+                let write = Write { operation: Operation::Update, subresource, dry_run: true };
+                quota::charge_update(call, &write, &mut object, &stored).await?;
+                let json = call.server.parts.json_storage;
+                return Ok(Updated::Value(as_if_stored(&call.served, &object, json)?));
+            }
             Attempt::Remove(object) => match store.remove(&key, stored.revision()).await {
                 Ok(_) => return Ok(Updated::Value(object)),
                 Err(error) => Err(error),

@@ -22,6 +22,11 @@ pub async fn run(call: &mut Call, subresource: Option<Subresource>, body: Body) 
     let encoding = content_encoding(&call.headers, call.served.offer)?;
     let (mut object, warnings) = decoding::object(&call.served, &bytes, encoding, options.validation)?;
     call.warn(warnings);
+    if decoding::has_no_entries(&bytes, encoding)
+        && let Some(metadata) = edit::child(&mut object, "metadata")
+    {
+        edit::set(metadata, "managedFields", managed::reset_entries());
+    }
     system::check_namespace(call, &mut object)?;
     system::check_name(call, &object)?;
     call.warn(system::dedup_owners(&mut object, false));

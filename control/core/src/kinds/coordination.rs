@@ -17,7 +17,7 @@ use crate::table::BuiltIn;
 pub fn kinds(library: &Arc<Library>) -> Vec<Kind> {
     let coordination =
         Group { library, name: "coordination.k8s.io", package: "io.k8s.api.coordination", versions: &["v1"] };
-    let traits = Traits { create_on_update: true, needs_resource_version: true, ..Traits::default() };
+    let traits = Traits { create_on_update: true, ..Traits::default() };
     vec![coordination.kind("Lease", "leases").traits(traits).columns(COLUMNS, row).strategy(Strategy).into()]
 }
 

@@ -57,8 +57,32 @@ const RETURN_DELETED: [&str; 17] = [
     "volumeattributesclasses",
 ];
 
-fn with_answer(mut kind: Kind) -> Kind {
+/// Plurals of kinds whose PUT must say which version it replaces (`AllowUnconditionalUpdate` of the original).
+const VERSIONED: [&str; 17] = [
+    "apiservices",
+    "clustertrustbundles",
+    "csidrivers",
+    "csinodes",
+    "csistoragecapacities",
+    "customresourcedefinitions",
+    "leases",
+    "mutatingadmissionpolicies",
+    "mutatingadmissionpolicybindings",
+    "mutatingwebhookconfigurations",
+    "poddisruptionbudgets",
+    "podcertificaterequests",
+    "runtimeclasses",
+    "validatingadmissionpolicies",
+    "validatingadmissionpolicybindings",
+    "validatingwebhookconfigurations",
+    "volumeattachments",
+];
+
+/// What is told of kinds by list and not in their entries, because the original's packages are told of it one by one too.
+fn with_lists(mut kind: Kind) -> Kind {
     kind.traits.returns_deleted = RETURN_DELETED.contains(&kind.plural.as_ref());
+    kind.traits.needs_resource_version = VERSIONED.contains(&kind.plural.as_ref());
+    kind.traits.own_deletion = matches!(kind.plural.as_ref(), "namespaces" | "customresourcedefinitions");
     kind
 }
 
@@ -92,6 +116,6 @@ pub fn all(library: &Arc<Library>) -> Vec<Kind> {
     ]
     .into_iter()
     .flatten()
-    .map(with_answer)
+    .map(with_lists)
     .collect()
 }

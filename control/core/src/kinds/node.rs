@@ -21,7 +21,7 @@ use crate::{names, shown};
 
 pub fn kinds(library: &Arc<Library>) -> Vec<Kind> {
     let node = Group { library, name: "node.k8s.io", package: "io.k8s.api.node", versions: &["v1"] };
-    let traits = Traits { create_on_update: true, needs_resource_version: true, ..Traits::default() };
+    let traits = Traits { create_on_update: true, ..Traits::default() };
     vec![
         node.cluster_kind("RuntimeClass", "runtimeclasses")
             .traits(traits)

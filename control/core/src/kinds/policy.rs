@@ -11,7 +11,7 @@ use super::{cells, status};
 use crate::at::{At, Errors};
 use crate::edit::{at, restore};
 use crate::field::FieldError;
-use crate::kind::{Context, Kind, NameRule, Subresource, Traits};
+use crate::kind::{Context, Kind, NameRule, Subresource};
 use crate::metadata::not_negative;
 use crate::table::BuiltIn;
 use crate::{ages, amounts, conditions, selectors, shown};
@@ -23,7 +23,6 @@ pub fn kinds(library: &Arc<Library>) -> Vec<Kind> {
             .kind("PodDisruptionBudget", "poddisruptionbudgets")
             .short(&["pdb"])
             .subresources(&[Subresource::Status])
-            .traits(Traits { needs_resource_version: true, ..Traits::default() })
             .columns(COLUMNS, row)
             .strategy(Strategy)
             .into(),

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::workload;
 use crate::at::{At, Errors};
-use crate::edit::{at, child, default, default_text, existing, restore, semantic_eq, set, text};
+use crate::edit::{at, child, default, default_text, existing, remove, restore, semantic_eq, set, text};
 use crate::kind::Context;
 use crate::kinds::core::cells;
 use crate::kinds::core::pod::template;
@@ -16,7 +16,8 @@ use crate::selectors::{self, Selector};
 use crate::table::BuiltIn;
 use crate::{ages, amounts};
 
-/// How often the template changed. A field of the kind once, an annotation since `apps/v1`.
+/// How often the template changed. A field of the kind once, an annotation since `apps/v1`, which is always there and
+/// which no client can change or take away.
 const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 
 #[derive(Debug)]
@@ -25,6 +26,9 @@ pub struct Strategy;
 impl crate::kind::Strategy for Strategy {
     fn set_defaults(&self, set: &mut Value) {
         default(set, "spec", Map::new());
+        if at(set, &["metadata", "annotations", TEMPLATE_GENERATION]).is_null() {
+            set_template_generation(set, 0);
+        }
         let Some(spec) = existing(set, "spec") else {
             return;
         };
@@ -53,6 +57,7 @@ impl crate::kind::Strategy for Strategy {
         status::prepare_update(new, old, context);
         if status::is_status(context) {
             restore(new, old, "spec");
+            set_template_generation(new, template_generation(old));
             return;
         }
         const TEMPLATE: [&str; 2] = ["spec", "template"];
@@ -75,6 +80,15 @@ impl crate::kind::Strategy for Strategy {
         let same = workload::same_selector(&spec.get("selector"), before.value);
         let lenient = !selectors::validate(&before, false).is_empty();
         same.into_iter().chain(validate(&spec, lenient)).collect()
+    }
+
+    fn metadata_alone(&self, metadata: &mut Value) {
+        if let Some(annotations) = existing(metadata, "annotations") {
+            remove(annotations, TEMPLATE_GENERATION);
+            if annotations.as_object().is_some_and(Map::is_empty) {
+                remove(metadata, "annotations");
+            }
+        }
     }
 
     fn warnings(&self, set: &Value, old: Option<&Value>) -> Vec<String> {

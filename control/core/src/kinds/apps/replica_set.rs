@@ -54,14 +54,6 @@ impl crate::kind::Strategy for Strategy {
         let name = old.is_none().then(|| workload::name_warning(set)).flatten();
         name.into_iter().chain(workload::template_warnings(set, old, &["spec", "template"])).collect()
     }
-
-    fn selectable(&self) -> &'static [&'static str] {
-        &["status.replicas"]
-    }
-
-    fn selected(&self, set: &Value, _: &str) -> String {
-        at(set, &["status", "replicas"]).as_i64().unwrap_or_default().to_string()
-    }
 }
 
 fn validate(spec: &At<'_>) -> Errors {

@@ -43,7 +43,6 @@ impl crate::kind::Strategy for Strategy {
         if !at(job, &["spec", "manualSelector"]).as_bool().unwrap_or_default() {
             generate_selector(job);
         }
-        default_labels(job);
         workload::drop_disabled(job);
         remove(job, "status");
         set_generation(job, 1);
@@ -55,6 +54,11 @@ impl crate::kind::Strategy for Strategy {
         if status::is_status(context) {
             restore(new, old, "spec");
         }
+    }
+
+    /// The original's default, which it has from reading what it stored: validation does not see it.
+    fn canonicalize(&self, job: &mut Value) {
+        default_labels(job);
     }
 
     fn validate_create(&self, job: &Value, _: &Context<'_>) -> Errors {
@@ -89,6 +93,16 @@ impl crate::kind::Strategy for Strategy {
 
     fn selectable(&self) -> &'static [&'static str] {
         &["status.successful"]
+    }
+
+    fn unknown_selector(&self, field: &str) -> String {
+        format!("field label {} not supported for Job", crate::field::quote(field))
+    }
+
+    fn deletion_warning(&self) -> Option<&'static str> {
+        Some(
+            "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning",
+        )
     }
 
     fn selected(&self, job: &Value, _: &str) -> String {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use control_schema::library::Library;
 
 use super::entry::Group;
-use crate::kind::Kind;
 use crate::kind::Subresource::Status;
+use crate::kind::{Kind, Traits};
 
 mod cron_job;
 mod indexes;
@@ -32,6 +32,7 @@ pub fn kinds(library: &Arc<Library>) -> Vec<Kind> {
         batch
             .kind("Job", "jobs")
             .in_all()
+            .traits(Traits { orphans: true, ..Traits::default() })
             .subresources(&[Status])
             .columns(job::COLUMNS, job::row)
             .strategy(job::Strategy)

@@ -209,14 +209,6 @@ impl Strategy for PersistentVolumeClaim {
         }
         all
     }
-
-    fn selectable(&self) -> &'static [&'static str] {
-        &["name"]
-    }
-
-    fn selected(&self, object: &Value, _field: &str) -> String {
-        text(object, &["metadata", "name"]).to_owned()
-    }
 }
 
 /// `dataSource` takes claims and snapshots only and forgets anything else; `dataSourceRef` is the same in its newer form.

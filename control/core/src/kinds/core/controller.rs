@@ -9,7 +9,7 @@ use super::pod::{template, warnings};
 use crate::at::{At, Errors};
 use crate::edit::{at, default, existing, set, set_generation, text};
 use crate::field::FieldError;
-use crate::kind::{Context, Strategy};
+use crate::kind::{Context, NameRule, Strategy};
 use crate::kinds::status::{self, count_generation, is_status};
 use crate::table::BuiltIn;
 use crate::{ages, metadata, names};
@@ -74,6 +74,10 @@ impl Strategy for ReplicationController {
             all.extend(warnings::of(&at.get("spec").get("template")));
         }
         all
+    }
+
+    fn name_rule(&self) -> NameRule {
+        NameRule::LongName
     }
 
     fn selectable(&self) -> &'static [&'static str] {

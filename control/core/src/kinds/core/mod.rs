@@ -90,6 +90,7 @@ pub fn kinds(library: &Arc<Library>) -> Vec<Kind> {
         core.kind("ReplicationController", "replicationcontrollers")
             .short(&["rc"])
             .in_all()
+            .traits(Traits { orphans: true, ..Traits::default() })
             .stored_under("controllers")
             .subresources(&[Scale, Status])
             .strategy(controller::ReplicationController)

@@ -99,12 +99,11 @@ impl Strategy for Namespace {
     }
 
     fn selectable(&self) -> &'static [&'static str] {
-        &["status.phase", "name"]
+        &["status.phase"]
     }
 
-    fn selected(&self, object: &Value, field: &str) -> String {
-        let path: &[&str] = if field == "name" { &["metadata", "name"] } else { &["status", "phase"] };
-        text(object, path).to_owned()
+    fn selected(&self, object: &Value, _field: &str) -> String {
+        text(object, &["status", "phase"]).to_owned()
     }
 }
 

@@ -104,14 +104,6 @@ impl Strategy for PersistentVolume {
         }
         all
     }
-
-    fn selectable(&self) -> &'static [&'static str] {
-        &["name"]
-    }
-
-    fn selected(&self, object: &Value, _field: &str) -> String {
-        text(object, &["metadata", "name"]).to_owned()
-    }
 }
 
 pub(super) fn old_class(object: &Value) -> Vec<String> {

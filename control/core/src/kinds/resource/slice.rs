@@ -52,6 +52,10 @@ impl crate::kind::Strategy for Strategy {
         &["spec.nodeName", "spec.driver"]
     }
 
+    fn unknown_selector(&self, field: &str) -> String {
+        format!("field label not supported for resource.k8s.io/v1, Kind=ResourceSlice: {field}")
+    }
+
     fn selected(&self, slice: &Value, field: &str) -> String {
         text(slice, &["spec", field.strip_prefix("spec.").unwrap_or(field)]).to_owned()
     }

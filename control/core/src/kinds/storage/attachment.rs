@@ -104,7 +104,7 @@ fn volume_error(error: &At<'_>) -> Errors {
 
 pub const COLUMNS: &[BuiltIn] = &[
     BuiltIn::name(),
-    BuiltIn::new("Attacher", "string", "The driver that attaches the volume."),
+    BuiltIn { format: "name", ..BuiltIn::new("Attacher", "string", "The driver that attaches the volume.") },
     BuiltIn::new("PV", "string", "The volume."),
     BuiltIn::new("Node", "string", "The node that it is attached to."),
     BuiltIn::new("Attached", "boolean", "Whether it is attached by now."),

@@ -49,13 +49,7 @@ impl crate::kind::Strategy for Strategy {
 
     fn validate_create(&self, driver: &Value, _: &Context<'_>) -> Errors {
         let driver = At::object(driver);
-        let name = driver.get("metadata").get("name");
-        let mut errors = Errors::new();
-        if name.text().len() > 63 {
-            errors.push(name.invalid("must be no more than 63 characters"));
-        }
-        errors.extend(validate(&driver.get("spec")));
-        errors
+        validate(&driver.get("spec"))
     }
 
     fn validate_update(&self, new: &Value, old: &Value, _: &Context<'_>) -> Errors {

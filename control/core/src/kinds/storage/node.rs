@@ -16,7 +16,7 @@ use crate::table::BuiltIn;
 use crate::{ages, names, shown};
 
 /// Bytes of a node's id.
-const NODE_ID: usize = 192;
+const NODE_ID: usize = 256;
 
 #[derive(Debug)]
 pub struct Strategy;
