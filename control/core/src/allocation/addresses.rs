@@ -1,6 +1,6 @@
-//! Addresses of services: a range, what is taken of it, and the order in which the others are tried.
+//! Addresses of services: a range, and the order in which its addresses are tried.
 
-use std::collections::BTreeSet;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The addresses that services may have, as in `--service-cluster-ip-range`.
@@ -16,7 +16,10 @@ pub enum AddressError {
     #[error("provided IP is already allocated")]
     Taken,
     #[error("the provided IP ({address}) is not in the valid range. The range of valid IPs is {range}")]
-    Outside { address: IpAddr, range: String },
+    Outside { address: IpAddr, range: AddressRange },
+    /// No range that is ready has the address.
+    #[error("the provided network does not match the current range")]
+    Elsewhere,
     #[error("range is full")]
     Full,
 }
@@ -76,30 +79,25 @@ impl AddressRange {
         self.network
     }
 
-    /// # Errors
-    /// The address cannot be had.
-    pub fn check(self, address: IpAddr, taken: &BTreeSet<IpAddr>) -> Result<(), AddressError> {
-        if !self.contains(address) {
-            let range = format!("{}/{}", self.network, self.prefix);
-            return Err(AddressError::Outside { address, range });
-        }
-        if taken.contains(&address) { Err(AddressError::Taken) } else { Ok(()) }
-    }
-
-    /// The next free address, looking from `start` (any number) on: behind the reserved ones first. It looks at one more
-    /// than are taken, at most.
-    ///
-    /// # Errors
-    /// None is free.
-    pub fn next(self, start: u64, taken: &BTreeSet<IpAddr>) -> Result<IpAddr, AddressError> {
+    /// The next free address, looking from `start` (any number) on: behind the reserved ones first. It looks at no more
+    /// than `most`; who knows how many are taken, needs one more.
+    pub fn next(self, start: u64, most: u64, is_taken: &dyn Fn(IpAddr) -> bool) -> Option<IpAddr> {
         let low = self.reserved();
         let free = |from: u64, to: u64| {
             let size = to.saturating_sub(from);
-            let place = |n: u64| from + (start % size + n) % size;
-            let tries = size.min(taken.len() as u64 + 1);
-            (0..tries).map(|n| self.at(place(n))).find(|address| !taken.contains(address))
+            let place = |n: u64| {
+                let place = (u128::from(start % size) + u128::from(n)) % u128::from(size);
+                from + u64::try_from(place).unwrap_or_default()
+            };
+            (0..size.min(most)).map(|n| self.at(place(n))).find(|address| !is_taken(*address))
         };
-        free(low, self.size()).or_else(|| free(0, low)).ok_or(AddressError::Full)
+        free(low, self.size()).or_else(|| free(0, low))
+    }
+}
+
+impl fmt::Display for AddressRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.network, self.prefix)
     }
 }
 
@@ -119,6 +117,8 @@ fn address(number: u128, v4: bool) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn range(network: &str, prefix: u8) -> AddressRange {
@@ -132,9 +132,10 @@ mod tests {
         assert_eq!((range.first(), range.network()), (all[0], "10.96.0.0".parse().unwrap()));
         assert!(all.iter().all(|address| range.contains(*address)));
         assert!(!range.contains("10.96.0.15".parse().unwrap()) && !range.contains("::1".parse().unwrap()));
+        let outside = AddressError::Outside { address: "10.96.0.15".parse().unwrap(), range };
         assert_eq!(
-            range.check("10.96.0.15".parse().unwrap(), &BTreeSet::new()).map_err(|error| error.to_string()),
-            Err("the provided IP (10.96.0.15) is not in the valid range. The range of valid IPs is 10.96.0.0/28".to_owned())
+            outside.to_string(),
+            "the provided IP (10.96.0.15) is not in the valid range. The range of valid IPs is 10.96.0.0/28"
         );
     }
 
@@ -143,7 +144,9 @@ mod tests {
         let range = range("10.0.0.0", 27);
         let mut taken = BTreeSet::new();
         let mut order = Vec::new();
-        while let Ok(address) = range.next(1_000_003, &taken) {
+        while let Some(address) =
+            range.next(1_000_003, taken.len() as u64 + 1, &|address| taken.contains(&address))
+        {
             assert!(taken.insert(address));
             order.push(address);
         }
@@ -156,9 +159,10 @@ mod tests {
 
     #[test]
     fn large_ranges_and_odd_ones_do_no_harm() {
-        assert!(range("fd00::", 64).next(u64::MAX, &BTreeSet::new()).is_ok());
-        assert!(range("fd00::", 0).next(7, &BTreeSet::new()).is_ok());
-        assert_eq!(range("10.0.0.0", 32).next(0, &BTreeSet::new()), Err(AddressError::Full));
+        let free = |_: IpAddr| false;
+        assert!(range("fd00::", 64).next(u64::MAX, 1, &free).is_some());
+        assert!(range("fd00::", 0).next(7, u64::MAX, &free).is_some());
+        assert_eq!(range("10.0.0.0", 32).next(0, 1, &free), None);
         assert!(AddressRange::new("10.0.0.0".parse().unwrap(), 33).is_none());
     }
 }

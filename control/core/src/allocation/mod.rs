@@ -7,20 +7,29 @@
 //! The server runs this before [`crate::lifecycle`]; it reserves what [`Plan::ports`] and [`Plan::addresses`] ask for, writes
 //! it into the object by [`Plan::fill`], and gives it all back if the write fails. What the plan releases is given back after
 //! the write. With `dryRun` nothing is reserved.
+//!
+//! An address is reserved by an IPAddress in storage ([`ip_address`]), out of a range that a ServiceCIDR names ([`ranges`]); node
+//! ports by their bits in one object ([`port_map`]). What a crash left of either, [`repair`] finds.
 
 use std::net::IpAddr;
 
+use apiclient_core::wire::Status;
 use serde_json::Value;
 
+use self::addresses::AddressError;
 use crate::at::Errors;
 use crate::edit::{at, existing, items, list, restore, set, text};
 use crate::field::{FieldError, Path};
 use crate::kinds::core::service::{is_headless, is_type, needs_health_check, node_port, node_ports};
-use crate::names;
+use crate::{names, refusal};
 
 pub mod addresses;
 pub mod families;
+pub mod ip_address;
+pub mod port_map;
 pub mod ports;
+pub mod ranges;
+pub mod repair;
 
 /// IPv4 or IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -359,6 +368,21 @@ pub fn address_refused(service: &Value, wanted: IpAddr, why: &str) -> FieldError
     let path = Path::new("spec").child("clusterIPs");
     let detail = format!("failed to allocate IP {wanted}: {why}");
     FieldError::invalid(&path, at(service, &["spec", "clusterIPs"]), &detail)
+}
+
+/// Every address is taken.
+pub fn no_address(name: &str) -> Status {
+    let why = AddressError::Full;
+    refusal::internal(&format!("failed to allocate a serviceIP for Service \"{name}\": {why}"))
+}
+
+/// A node port cannot be had, for a reason that is not the service's.
+pub fn no_port(wish: &PortWish, why: &str) -> Status {
+    refusal::internal(&match (wish.place, wish.wanted) {
+        (Some(_), _) => format!("failed to allocate a nodePort: {why}"),
+        (None, None) => format!("failed to allocate a HealthCheck NodePort 0: {why}"),
+        (None, Some(wanted)) => format!("failed to allocate requested HealthCheck NodePort {wanted}: {why}"),
+    })
 }
 
 /// The refusal of a port that was asked for by the port at `place`; `why` is one of [`ports`].

@@ -28,6 +28,13 @@ impl fmt::Display for PortRange {
 }
 
 impl PortRange {
+    /// As it is shown: two ports and a dash.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (first, last) = text.split_once('-')?;
+        let range = Self { first: first.parse().ok()?, last: last.parse().ok()? };
+        (range.first <= range.last).then_some(range)
+    }
+
     /// Ports at the start that are given away by name only as long as there are others: a 32nd part, but 16 at least and
     /// 128 at most, and none where the range is small (KEP-3668).
     pub fn reserved(self) -> u16 {
