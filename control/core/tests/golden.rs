@@ -4,7 +4,6 @@
 //! answer: the object with its defaults, or what is wrong with it. The original was asked with `dryRun=All`.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::time::{Duration, UNIX_EPOCH};
 
 use apiclient_core::time;
@@ -107,7 +106,9 @@ fn reserve(
     if kind.kind != "Service" || subresource.is_some() {
         return Ok(());
     }
-    let range = allocation::addresses::AddressRange::new(IpAddr::from([10, 96, 0, 0]), 16).expect("a range");
+    let of_cluster =
+        serde_json::json!({"metadata": {"name": "kubernetes"}, "spec": {"cidrs": ["10.96.0.0/16"]}});
+    let ranges = allocation::ranges::Ranges::of([&of_cluster]);
     let name = edit::text(object, &["metadata", "name"]).to_owned();
     let refuse = |errors: &[_]| control_core::refusal::invalid(kind, &name, errors);
     let plan = match old {
@@ -118,23 +119,16 @@ fn reserve(
     let mut addresses = Vec::new();
     for wish in &plan.addresses {
         if let Some(wanted) = wish.wanted {
-            range
-                .check(wanted, &BTreeSet::new())
+            ranges
+                .check_dry(wanted)
                 .map_err(|why| refuse(&[allocation::address_refused(object, wanted, &why.to_string())]))?;
         }
-        addresses.push(wish.wanted.unwrap_or(range.network()));
+        addresses.extend(wish.wanted.or_else(|| ranges.network(wish.family)));
     }
     // A dry run does not look at the range of ports, but at what the service itself asks for twice.
-    let mut given: Vec<u16> = Vec::new();
-    for wish in &plan.ports {
-        if let (Some(place), Some(wanted)) = (wish.place, wish.wanted)
-            && given.contains(&wanted)
-        {
-            let why = allocation::ports::PortError::Taken.to_string();
-            return Err(refuse(&[allocation::port_refused(place, wanted, &why)]));
-        }
-        given.push(wish.wanted.unwrap_or(31_000 + u16::try_from(given.len()).expect("few ports")));
-    }
+    let given = allocation::ports::dry(&plan.ports, &BTreeSet::new()).map_err(|(place, wanted, why)| {
+        refuse(&[allocation::port_refused(place, wanted, &why.to_string())])
+    })?;
     plan.fill(object, &addresses, &given);
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use apiclient::{Client, Handler};
 use apiclient_core::wire::Status;
 use control_core::access::User;
 use http::Method;
@@ -11,6 +12,22 @@ use serde_json::Value;
 use crate::reply::whole;
 use crate::{Peer, Server};
 
+/// The server itself, as who asks.
+fn peer() -> Peer {
+    let user =
+        User { name: User::SERVER.to_owned(), groups: vec![User::MASTERS.to_owned()], ..User::default() };
+    Peer::Known(Arc::new(user))
+}
+
+/// The same for who wants a client.
+pub fn client(server: &Arc<Server>) -> Client {
+    let (server, peer) = (Arc::clone(server), peer());
+    Client::over(Handler::new("this server", move |request: apiclient::Request| {
+        let (server, peer) = (Arc::clone(&server), peer.clone());
+        async move { server.handle(request.map(whole), &peer).await }
+    }))
+}
+
 /// Asks as the server itself, which may do everything.
 pub struct Asker<'a> {
     server: &'a Arc<Server>,
@@ -19,17 +36,24 @@ pub struct Asker<'a> {
 
 impl<'a> Asker<'a> {
     pub fn new(server: &'a Arc<Server>) -> Self {
-        let user =
-            User { name: User::SERVER.to_owned(), groups: vec![User::MASTERS.to_owned()], ..User::default() };
-        Self { server, peer: Peer::Known(Arc::new(user)) }
+        Self { server, peer: peer() }
     }
 
     pub async fn ask(&self, method: Method, path: &str, body: &Value) -> Result<Value, Status> {
+        self.send(method, path, "application/json", body).await
+    }
+
+    /// Server-side apply; manager and force stand in the path.
+    pub async fn apply(&self, path: &str, body: &Value) -> Result<Value, Status> {
+        self.send(Method::PATCH, path, "application/apply-patch+yaml", body).await
+    }
+
+    async fn send(&self, method: Method, path: &str, kind: &str, body: &Value) -> Result<Value, Status> {
         let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
         let request = http::Request::builder()
             .method(method)
             .uri(path)
-            .header("content-type", "application/json")
+            .header("content-type", kind)
             .header("user-agent", "kube-apiserver")
             .body(whole(body));
         let internal = |why: String| control_core::refusal::internal(&why);

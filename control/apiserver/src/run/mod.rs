@@ -4,6 +4,7 @@
 //! every cluster has is made; `ready` comes last. Begin at [`serve`].
 
 mod access;
+mod allocation;
 mod asker;
 mod bootstrap;
 pub mod definitions;
@@ -32,7 +33,7 @@ use tokio::net::TcpListener;
 use crate::allocation::Allocator;
 use crate::authentication::chain::Chain;
 use crate::backend::Backends;
-use crate::options::{EndpointReconciler, Options, StorageMediaType};
+use crate::options::{EndpointReconciler, Env, Machine, Options, StorageMediaType};
 use crate::registry::{Registry, settings};
 use crate::storage::memory::Memory;
 use crate::{Parts, Server, Times, connection};
@@ -103,6 +104,7 @@ pub async fn serve(
     let address = listener.local_addr().unwrap_or(options.listen);
     let store = Store::open(client, store);
     store.register(masters::NOTES);
+    store.register(crate::allocation::PORTS);
     let registry = Arc::new(Registry::new(kinds));
     let memory = Arc::new(Memory { store: store.clone(), registry: Arc::clone(&registry) });
     let access = access::of(&options, &memory)?;
@@ -133,6 +135,10 @@ pub async fn serve(
     });
     bootstrap::expect(&server);
     fairness::expect(&server);
+    allocation::expect(&server);
+    let networks = options.service_networks.iter().map(ToString::to_string).collect();
+    let host = Machine.hostname().unwrap_or_default();
+    let (mut keeper, telling) = allocation::Keeper::new(Arc::clone(&server), networks, &host);
     let following = follow::authorization(Arc::clone(&server), authorizer);
     let reloading = reload::authorities(access.files, reload::EVERY);
     let following_own = certificates.follow(reload::EVERY);
@@ -147,11 +153,15 @@ pub async fn serve(
             return Some(found);
         }
         bootstrap::run(&server, &trust).await;
+        keeper.begin().await;
         ready(address);
-        match place {
-            Some(place) => masters::keep(Arc::clone(&server), place).await,
-            None => std::future::pending::<()>().await,
-        }
+        let masters = async {
+            match place {
+                Some(place) => masters::keep(Arc::clone(&server), place).await,
+                None => std::future::pending::<()>().await,
+            }
+        };
+        tokio::join!(masters, keeper.keep(), telling);
         None
     };
     let mut refused = None;
@@ -194,7 +204,8 @@ fn place(options: &Options, address: SocketAddr) -> Option<masters::Place> {
 fn services(options: &Options) -> Allocator {
     let range = |network: &ipnet::IpNet| AddressRange::new(network.network(), network.prefix_len());
     let ports = PortRange { first: options.node_ports.first, last: options.node_ports.last };
-    Allocator::new(options.service_networks.iter().filter_map(range).collect(), ports)
+    let ranges: Vec<_> = options.service_networks.iter().filter_map(range).collect();
+    Allocator::new(&ranges, ports, options.storage_media_type == StorageMediaType::Json)
 }
 
 fn plugins(options: &Options) -> admission::chain::Settings {

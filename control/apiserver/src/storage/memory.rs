@@ -11,7 +11,7 @@ use crate::encoding::object;
 use crate::registry::{Registry, Served};
 
 /// What the server's view holds.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Memory {
     pub store: Store,
     pub registry: Arc<Registry>,

@@ -3,6 +3,7 @@
 //! Owns: which state of a kind a list is of ([`versions`]), where a list goes on ([`token`]), and the words of failures.
 
 pub mod memory;
+pub mod own;
 pub mod token;
 pub mod versions;
 

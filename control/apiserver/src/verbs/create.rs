@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::admission::quota;
 use crate::admit::{self, Write};
+use crate::allocation::Asked;
 use crate::call::Call;
 use crate::encoding::object::{as_if_stored, for_storage};
 use crate::negotiation::content_encoding;
@@ -92,12 +93,26 @@ async fn attempt(
 ) -> Result<Response, Status> {
     let kind = std::sync::Arc::clone(&call.served.kind);
     let server = std::sync::Arc::clone(&call.server);
-    let reserved = match admit::allocates(&kind) {
-        true => {
-            Some(server.parts.services.prepare(&kind, &server.memory, &mut object, None, options.dry_run)?)
-        }
-        false => None,
-    };
+    if !admit::allocates(&kind) {
+        return write_new(call, object, options, write).await;
+    }
+    let asked = Asked { kind: &kind, memory: &server.memory, now: call.now, dry_run: options.dry_run };
+    let reserved = server.parts.services.prepare(asked, &mut object, None).await?;
+    let outcome = write_new(call, object, options, write).await;
+    match outcome {
+        Ok(_) => reserved.written().await,
+        Err(_) => reserved.give_back().await,
+    }
+    outcome
+}
+
+async fn write_new(
+    call: &mut Call,
+    mut object: Value,
+    options: &WriteOptions,
+    write: &Write,
+) -> Result<Response, Status> {
+    let kind = std::sync::Arc::clone(&call.served.kind);
     let warnings = lifecycle::before_create(&kind, &mut object, &call.context(None))?;
     call.warn(warnings);
     admit::validate(call, write, &mut object, None)?;
@@ -123,12 +138,7 @@ async fn attempt(
         written = call.server.store().create(&key, for_storage(&call.served, &object, json), ttl).await;
     }
     match written {
-        Ok(stored) => {
-            if let Some(reserved) = reserved {
-                reserved.written();
-            }
-            call.answer_stored(201, &stored)
-        }
+        Ok(stored) => call.answer_stored(201, &stored),
         Err(WriteError::Exists(_)) => {
             let there = call.server.store().get(&key, control_store::Freshness::Any).await.ok().flatten();
             Err(match there {

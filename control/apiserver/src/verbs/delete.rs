@@ -112,7 +112,13 @@ pub async fn one(call: &mut Call, options: &DeleteOptions) -> Result<Deleted, St
                     Err(WriteError::Conflict { current: None }) if changed => {
                         return Ok(Deleted::Gone(object));
                     }
-                    Ok(_) => return Ok(Deleted::Gone(object)),
+                    Ok(_) => {
+                        if admit::allocates(&kind) {
+                            let server = &call.server;
+                            server.parts.services.release(&server.memory, &object).await;
+                        }
+                        return Ok(Deleted::Gone(object));
+                    }
                     Err(error) => error,
                 }
             }

@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::deletion;
 use crate::admission::quota;
 use crate::admit::{self, Write};
-use crate::allocation::{Allocator, Reserved};
+use crate::allocation::{Asked, Reserved};
 use crate::call::Call;
 use crate::encoding::object::{as_if_stored, decode, for_storage};
 use crate::request::options::{WriteOptions, version};
@@ -68,8 +68,7 @@ pub async fn run(call: &mut Call, change: Change<'_>) -> Result<Updated, Status>
             (current, latest) = (read(Freshness::Latest).await?, true);
             continue;
         };
-        let outcome =
-            attempt(call, &server.parts.services, &key, &stored, subresource, options, uid.as_deref(), make);
+        let outcome = attempt(call, &key, &stored, subresource, options, uid.as_deref(), make).await;
         let outcome = match outcome {
             Err(refused) if !latest => {
                 // Perhaps only what was at hand is too old for it.
@@ -102,13 +101,22 @@ pub async fn run(call: &mut Call, change: Change<'_>) -> Result<Updated, Status>
                 return Ok(Updated::Value(as_if_stored(&call.served, &object, json)?));
             }
             Attempt::Remove(object) => match store.remove(&key, stored.revision()).await {
-                Ok(_) => return Ok(Updated::Value(object)),
+                Ok(_) => {
+                    if admit::allocates(&kind) {
+                        server.parts.services.release(&server.memory, &object).await;
+                    }
+                    return Ok(Updated::Value(object));
+                }
                 Err(error) => Err(error),
             },
             Attempt::Put(bytes, mut object, reserved) => {
                 if !std::mem::replace(&mut charged, true) {
                     let write = Write { operation: Operation::Update, subresource, dry_run: false };
-                    quota::charge_update(call, &write, &mut object, &stored).await?;
+                    let admitted = quota::charge_update(call, &write, &mut object, &stored).await;
+                    if let Err(refused) = admitted {
+                        give_back(reserved).await;
+                        return Err(refused);
+                    }
                 }
                 let ttl = admit::ttl(&kind, &object);
                 let first = store.replace(&key, stored.revision(), bytes, ttl).await;
@@ -120,8 +128,9 @@ pub async fn run(call: &mut Call, change: Change<'_>) -> Result<Updated, Status>
                     }
                     other => other,
                 };
-                if let (Ok(_), Some(reserved)) = (&first, reserved) {
-                    reserved.written();
+                match (&first, reserved) {
+                    (Ok(_), Some(reserved)) => reserved.written().await,
+                    (_, reserved) => give_back(reserved).await,
                 }
                 first
             }
@@ -136,25 +145,29 @@ pub async fn run(call: &mut Call, change: Change<'_>) -> Result<Updated, Status>
     }
 }
 
-enum Attempt<'a> {
+async fn give_back(reserved: Option<Box<Reserved>>) {
+    if let Some(reserved) = reserved {
+        reserved.give_back().await;
+    }
+}
+
+enum Attempt {
     Same,
     Dry(Value),
     /// The object has lost its last finalizer, and was to be deleted.
     Remove(Value),
-    Put(bytes::Bytes, Value, Option<Reserved<'a>>),
+    Put(bytes::Bytes, Value, Option<Box<Reserved>>),
 }
 
-#[expect(clippy::too_many_arguments, reason = "one step of the loop above, with all that it knows")]
-fn attempt<'a>(
+async fn attempt(
     call: &mut Call,
-    services: &'a Allocator,
     key: &str,
     stored: &Stored,
     subresource: Option<Subresource>,
     options: &WriteOptions,
     uid: Option<&str>,
     make: &mut (dyn FnMut(&mut Call, &Value) -> Result<Value, Status> + Send),
-) -> Result<Attempt<'a>, Status> {
+) -> Result<Attempt, Status> {
     let (kind, name) = (Arc::clone(&call.served.kind), call.resource.name.clone());
     let old = decode(&call.served, stored)?;
     let own_uid = edit::text(&old, &["metadata", "uid"]);
@@ -172,13 +185,16 @@ fn attempt<'a>(
         call.warn(system::dedup_owners(&mut new, true));
         check_version(call, &mut new, stored)?;
         if admit::allocates(&kind) && subresource.is_none() {
-            reserved =
-                Some(services.prepare(&kind, &call.server.memory, &mut new, Some(&old), options.dry_run)?);
+            let server = Arc::clone(&call.server);
+            let (memory, now) = (&server.memory, call.now);
+            let asked = Asked { kind: &kind, memory, now, dry_run: options.dry_run };
+            reserved = Some(Box::new(server.parts.services.prepare(asked, &mut new, Some(&old)).await?));
         }
-        let warnings = lifecycle::before_update(&kind, &mut new, &old, &call.context(subresource))?;
-        call.warn(warnings);
-        managed::keep_times(&mut new, &old);
-        admit::validate(call, &write, &mut new, Some(&old))?;
+        let admitted = admit_update(call, &write, &mut new, &old);
+        if let Err(refused) = admitted {
+            give_back(reserved).await;
+            return Err(refused);
+        }
     }
     if deletion::ends_with_update(&kind, &new, &old) {
         return Ok(if options.dry_run { Attempt::Dry(new) } else { Attempt::Remove(new) });
@@ -192,6 +208,15 @@ fn attempt<'a>(
         return Ok(Attempt::Same);
     }
     Ok(Attempt::Put(bytes, new, reserved))
+}
+
+/// What follows the allocation: what the kind and admission say.
+fn admit_update(call: &mut Call, write: &Write, new: &mut Value, old: &Value) -> Result<(), Status> {
+    let kind = Arc::clone(&call.served.kind);
+    let warnings = lifecycle::before_update(&kind, new, old, &call.context(write.subresource))?;
+    call.warn(warnings);
+    managed::keep_times(new, old);
+    admit::validate(call, write, new, Some(old))
 }
 
 /// The client's version, if it says one, must be that of the object. Without one the update is for whatever is there.

@@ -86,15 +86,7 @@ impl Bed {
         headers: &[(&str, &str)],
         body: impl Into<Vec<u8>>,
     ) -> Response {
-        let mut request = Request::builder().method(Method::from_bytes(method.as_bytes()).unwrap()).uri(path);
-        request = request.header("user-agent", "test/1.0");
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(whole(body.into())).unwrap();
-        let user =
-            User { name: "test".to_owned(), groups: vec!["system:masters".to_owned()], ..User::default() };
-        within(path, self.server.handle(request, &Peer::Known(Arc::new(user)))).await
+        open(&self.server, method, path, headers, body).await
     }
 
     /// A ConfigMap with one entry.
@@ -104,6 +96,28 @@ impl Bed {
         assert_eq!(answer.code, 201, "{}", answer.text);
         answer.json()
     }
+}
+
+/// Asks a server, as who may do everything, with a body in JSON.
+pub async fn ask(server: &Arc<Server>, method: &str, path: &str, body: impl Into<Vec<u8>>) -> Answer {
+    Answer::of(open(server, method, path, &[("content-type", "application/json")], body).await).await
+}
+
+async fn open(
+    server: &Arc<Server>,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Vec<u8>>,
+) -> Response {
+    let mut request = Request::builder().method(Method::from_bytes(method.as_bytes()).unwrap()).uri(path);
+    request = request.header("user-agent", "test/1.0");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(whole(body.into())).unwrap();
+    let user = User { name: "test".to_owned(), groups: vec!["system:masters".to_owned()], ..User::default() };
+    within(path, server.handle(request, &Peer::Known(Arc::new(user)))).await
 }
 
 async fn server(etcd: Client) -> Arc<Server> {
@@ -118,8 +132,9 @@ async fn server(etcd: Client) -> Arc<Server> {
         access: access::Services::default(),
         admission: admission::chain::Chain::new(&none()),
         services: Allocator::new(
-            AddressRange::new(Ipv4Addr::new(10, 96, 0, 0).into(), 16).into_iter().collect(),
+            &AddressRange::new(Ipv4Addr::new(10, 96, 0, 0).into(), 16).into_iter().collect::<Vec<_>>(),
             PortRange { first: 30_000, last: 32_767 },
+            false,
         ),
         json_storage: false,
         in_flight: (400, 200),

@@ -370,6 +370,12 @@ pub fn address_refused(service: &Value, wanted: IpAddr, why: &str) -> FieldError
     FieldError::invalid(&path, at(service, &["spec", "clusterIPs"]), &detail)
 }
 
+/// The refusal of an address where any would do.
+pub fn any_address_refused(service: &Value, why: &str) -> FieldError {
+    let path = Path::new("spec").child("clusterIPs");
+    FieldError::invalid(&path, at(service, &["spec", "clusterIPs"]), &format!("failed to allocate IP: {why}"))
+}
+
 /// Every address is taken.
 pub fn no_address(name: &str) -> Status {
     let why = AddressError::Full;

@@ -26,8 +26,6 @@ const KIND: &str = "RangeAllocation";
 pub enum PortMapError {
     #[error("the allocation of node ports in storage cannot be decoded: {0}")]
     Damaged(String),
-    #[error("the provided range does not match the current range")]
-    OtherRange,
 }
 
 /// The ports of a range that are taken.

@@ -3,6 +3,11 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use super::PortWish;
+
+/// Stands in a dry run for a port that is not known yet: above the usual range.
+const NO_PORT: u16 = 32_769;
+
 /// The ports that services may have: `30000-32767` unless the operator says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortRange {
@@ -75,6 +80,25 @@ impl PortRange {
         let above = free(low, self.last);
         above.or_else(|| free(self.first, low.saturating_sub(1).min(self.last))).ok_or(PortError::Full)
     }
+}
+
+/// What a dry run shows, without anything being reserved: for ports that are not asked for, numbers above all that are.
+///
+/// # Errors
+/// One that is asked for is taken: the place of its port, and its number.
+pub fn dry(wishes: &[PortWish], taken: &BTreeSet<u16>) -> Result<Vec<u16>, (usize, u16, PortError)> {
+    let mut shown: Vec<u16> = Vec::new();
+    for wish in wishes {
+        let port = match wish.wanted {
+            Some(wanted) if taken.contains(&wanted) || shown.contains(&wanted) => {
+                return Err((wish.place.unwrap_or_default(), wanted, PortError::Taken));
+            }
+            Some(wanted) => wanted,
+            None => shown.iter().max().map_or(NO_PORT, |port| port.saturating_add(1)),
+        };
+        shown.push(port);
+    }
+    Ok(shown)
 }
 
 #[cfg(test)]

@@ -64,7 +64,7 @@ fn a_service_has_an_address_object_of_its_own_or_gets_one() {
     assert_eq!(reasons(&one, &[]), ["create 10.0.0.9 ClusterIPNotAllocated"]);
     assert_eq!(reasons(&a_service("one", "10.9.0.9", 0), &[]), ["report ClusterIPOutOfRange"]);
     let gone = an_address("10.0.0.9", "two", 0);
-    assert_eq!(reasons(&one, &[gone.clone()]), ["recreate 10.0.0.9 ClusterIPNotAllocated"]);
+    assert_eq!(reasons(&one, std::slice::from_ref(&gone)), ["recreate 10.0.0.9 ClusterIPNotAllocated"]);
     let two = a_service("two", "10.0.0.9", 0);
     assert_eq!(reasons(&one, &[gone, two]), ["report ClusterIPAlreadyAllocated"]);
     let mut unlabelled = an_address("10.0.0.9", "one", 0);

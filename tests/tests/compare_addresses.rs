@@ -1,0 +1,168 @@
+//! Addresses and node ports of services beside the original: one etcd, served by the one and the other in turn.
+//!
+//! Needs the originals in WEFT_PEERS (or peers/bin).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use host::programs::Signal;
+use serde_json::{Value, json};
+use tests::apiserver::{Side, Which};
+use tests::wait::until;
+
+const JSON: &str = "application/json";
+const SERVICES: &str = "/api/v1/namespaces/default/services";
+const ADDRESSES: &str = "/apis/networking.k8s.io/v1/ipaddresses";
+const RANGES: &str = "/apis/networking.k8s.io/v1/servicecidrs";
+const EVENTS: &str = "/api/v1/events";
+
+const BOTH_FAMILIES: &[&str] = &["--service-cluster-ip-range=10.96.0.0/24,fd00::/112"];
+
+/// For a repair, on a busy machine.
+const SOON: Duration = Duration::from_secs(60);
+
+fn create(side: &Side, name: &str, mut spec: Value) -> Value {
+    spec["ports"] = json!([{"port": 80}]);
+    side.must("POST", SERVICES, JSON, &json!({"metadata": {"name": name}, "spec": spec}))
+}
+
+fn items(side: &Side, path: &str) -> Vec<Value> {
+    let list = side.must("GET", path, JSON, &Value::Null);
+    list["items"].as_array().cloned().unwrap_or_default()
+}
+
+/// Whom each address is for, by the address.
+fn owners(side: &Side) -> BTreeMap<String, String> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let of = |item: &Value| (text(&item["metadata"]["name"]), text(&item["spec"]["parentRef"]["name"]));
+    items(side, ADDRESSES).iter().map(of).collect()
+}
+
+fn given(services: &[Value]) -> (BTreeSet<String>, BTreeSet<u64>) {
+    let addresses = services.iter().flat_map(|service| service["spec"]["clusterIPs"].as_array().cloned());
+    let addresses = addresses.flatten().filter_map(|address| address.as_str().map(str::to_owned));
+    let ports = services.iter().flat_map(|service| service["spec"]["ports"].as_array().cloned()).flatten();
+    (addresses.collect(), ports.filter_map(|port| port["nodePort"].as_u64()).collect())
+}
+
+/// Without what differs in any two objects.
+fn form(mut object: Value) -> Value {
+    if let Some(metadata) = object["metadata"].as_object_mut() {
+        for field in ["uid", "creationTimestamp", "resourceVersion"] {
+            metadata.remove(field);
+        }
+        for entry in metadata.get_mut("managedFields").and_then(Value::as_array_mut).into_iter().flatten() {
+            entry["time"] = Value::Null;
+        }
+    }
+    for condition in object["status"]["conditions"].as_array_mut().into_iter().flatten() {
+        condition["lastTransitionTime"] = Value::Null;
+    }
+    object
+}
+
+/// What an allocator complained of.
+fn complaints(side: &Side) -> Vec<String> {
+    let text = |event: &Value| format!("{}: {}", event["reason"], event["message"]);
+    let of_allocators = |event: &&Value| {
+        event["reportingComponent"].as_str().is_some_and(|name| name.ends_with("allocator-repair-controller"))
+    };
+    items(side, EVENTS).iter().filter(of_allocators).map(text).collect()
+}
+
+#[test]
+fn addresses_and_ports_stay_with_their_services_when_servers_are_swapped() {
+    let mut side = Side::new(Which::Ours, BOTH_FAMILIES);
+    side.start();
+    let dual = json!({"ipFamilyPolicy": "RequireDualStack"});
+    let mut forms = BTreeMap::new();
+    for which in [Which::Ours, Which::Original, Which::Ours] {
+        if side.which != which {
+            side.replace_by(which);
+        }
+        let known = items(&side, SERVICES);
+        let (addresses, ports) = given(&known);
+        for nth in 0..10 {
+            let name = format!("s{}-{nth}", known.len());
+            let spec = if nth % 2 == 0 { json!({"type": "NodePort"}) } else { dual.clone() };
+            let (new_addresses, new_ports) = given(&[create(&side, &name, spec)]);
+            assert!(addresses.is_disjoint(&new_addresses), "{which:?} gave one of {new_addresses:?} twice");
+            assert!(ports.is_disjoint(&new_ports), "{which:?} gave one of {new_ports:?} twice");
+        }
+        // Who goes takes its addresses along, whoever gave them.
+        if let Some(gone) = known.iter().find(|service| service["metadata"]["name"] != "kubernetes") {
+            let name = gone["metadata"]["name"].as_str().expect("a name");
+            side.must("DELETE", &format!("{SERVICES}/{name}"), JSON, &Value::Null);
+            let (addresses, ports) = given(std::slice::from_ref(gone));
+            let left = owners(&side);
+            assert!(
+                addresses.iter().all(|address| !left.contains_key(address)),
+                "{which:?} keeps {addresses:?}"
+            );
+            if let Some(port) = ports.first() {
+                let spec = json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": port}]});
+                let object = json!({"metadata": {"name": format!("{name}-again")}, "spec": spec});
+                side.must("POST", SERVICES, JSON, &object);
+            }
+        }
+        let all = items(&side, SERVICES);
+        let expected: BTreeMap<String, String> = all
+            .iter()
+            .flat_map(|service| {
+                let name = service["metadata"]["name"].as_str().expect("a name").to_owned();
+                given(std::slice::from_ref(service)).0.into_iter().map(move |address| (address, name.clone()))
+            })
+            .collect();
+        assert_eq!(owners(&side), expected, "{which:?}");
+        assert_eq!(complaints(&side), [""; 0], "{which:?}");
+        // What each makes of an address and of the ranges has one form.
+        let one = create(
+            &side,
+            &format!("form-{}", known.len()),
+            json!({"clusterIP": format!("10.96.0.{}", 200 + known.len() % 50)}),
+        );
+        let path = format!("{ADDRESSES}/{}", one["spec"]["clusterIP"].as_str().expect("an address"));
+        let mut made = form(side.must("GET", &path, JSON, &Value::Null));
+        made["metadata"]["name"] = Value::Null;
+        made["spec"]["parentRef"]["name"] = Value::Null;
+        let range = form(side.must("GET", &format!("{RANGES}/kubernetes"), JSON, &Value::Null));
+        assert_eq!(range["spec"]["cidrs"], json!(["10.96.0.0/24", "fd00::/112"]));
+        let found = forms.entry(which == Which::Original).or_insert((made.clone(), range.clone()));
+        assert_eq!(*found, (made, range), "{which:?}");
+    }
+    assert_eq!(forms[&true], forms[&false], "the original's and ours");
+}
+
+#[test]
+fn the_first_range_has_the_form_that_the_original_gives_it() {
+    let ranges = [Which::Original, Which::Ours].map(|which| {
+        let side = Side::new(which, BOTH_FAMILIES);
+        side.start();
+        form(side.must("GET", &format!("{RANGES}/kubernetes"), JSON, &Value::Null))
+    });
+    assert_eq!(ranges[0], ranges[1]);
+}
+
+#[test]
+fn what_a_crash_left_of_addresses_is_mended_by_the_next_start() {
+    let side = Side::new(Which::Ours, &["--service-cluster-ip-range=10.96.0.0/24"]);
+    side.start();
+    let service = create(&side, "a", json!({"type": "NodePort"}));
+    let address = service["spec"]["clusterIP"].as_str().expect("an address").to_owned();
+    let path = format!("{ADDRESSES}/{address}");
+    side.must("DELETE", &path, JSON, &Value::Null);
+    let wrong = json!({"metadata": {"name": "10.96.0.77", "labels": {
+        "ipaddress.kubernetes.io/ip-family": "IPv4", "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io"}},
+        "spec": {"parentRef": {"resource": "gateways", "name": "x"}}});
+    side.must("POST", ADDRESSES, JSON, &wrong);
+    side.stop(Signal::SIGKILL);
+    side.start();
+    let found = owners(&side);
+    assert_eq!(found.get(&address).map(String::as_str), Some("a"));
+    assert!(!found.contains_key("10.96.0.77"), "{found:?}");
+    until("an Event tells of the repair", SOON, || {
+        let all = complaints(&side);
+        let tells = |reason: &str| all.iter().any(|text| text.starts_with(&format!("\"{reason}\"")));
+        (tells("ClusterIPNotAllocated") && tells("IPAddressNotAllocated")).then_some(())
+    });
+}
