@@ -95,7 +95,6 @@ pub async fn sync(keeper: &mut Keeper, asker: &Asker<'_>) -> Result<(), Status> 
                     "status": { "conditions": [{
                         "type": "Ready",
                         "status": "True",
-                        "reason": "",
                         "message": "Kubernetes default Service CIDR is ready",
                         "lastTransitionTime": time::seconds(std::time::SystemTime::now()),
                     }]},
