@@ -30,7 +30,7 @@ impl Reply {
     }
 }
 
-type Stream = BufReader<StreamOwned<ClientConnection, TcpStream>>;
+pub type Stream = BufReader<StreamOwned<ClientConnection, TcpStream>>;
 
 /// A client of one server.
 pub struct Client {
@@ -157,7 +157,25 @@ impl Client {
         Err(io::Error::other(format!("{path}: {}: {text}", reply.status)))
     }
 
-    fn connect(&self) -> io::Result<Stream> {
+    /// Sends bytes as they are on a connection of its own, and reads until the server ends it or is quiet for `quiet`.
+    ///
+    /// # Errors
+    /// The server is not reached. One that ends the connection in the midst is not an error: what came is given.
+    pub fn send_raw(&self, bytes: &[u8], quiet: Duration) -> io::Result<Vec<u8>> {
+        let mut stream = self.connect()?;
+        stream.get_ref().sock.set_read_timeout(Some(quiet))?;
+        let mut answer = Vec::new();
+        if stream.get_mut().write_all(bytes).and_then(|()| stream.get_mut().flush()).is_ok() {
+            let _ = stream.read_to_end(&mut answer);
+        }
+        Ok(answer)
+    }
+
+    /// A TLS connection on which nothing is asked.
+    ///
+    /// # Errors
+    /// The server is not reached.
+    pub fn connect(&self) -> io::Result<Stream> {
         let address = self.address;
         let connect = move || TcpStream::connect_timeout(&address, LIMIT);
         let stream = self.namespace.run(connect).map_err(io::Error::other)??;

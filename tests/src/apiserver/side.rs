@@ -202,6 +202,11 @@ impl Side {
         self.places.pki()
     }
 
+    /// The server's process, while it lives.
+    pub fn pid(&self) -> Option<i32> {
+        self.daemon.pid().map(nix::unistd::Pid::as_raw)
+    }
+
     pub fn log(&self) -> String {
         self.daemon.log()
     }

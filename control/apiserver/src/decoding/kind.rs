@@ -1,6 +1,7 @@
 //! What a body says that it is.
 
 use apiclient_core::wire::TypeMeta;
+use apiclient_core::yaml::{self, Twice};
 use control_schema::{builtin, codec};
 use serde::Deserialize;
 use serde_json::Value;
@@ -69,10 +70,8 @@ fn of_json(bytes: &[u8]) -> Result<TypeMeta, String> {
 fn of_yaml(bytes: &[u8]) -> Result<TypeMeta, String> {
     let failed = |why: &str| format!("couldn't get version/kind; json parse error: {why}");
     let text = std::str::from_utf8(bytes).map_err(|_| failed("yaml: invalid leading UTF-8 octet"))?;
-    if text.trim().is_empty() {
-        return Ok(TypeMeta::default());
-    }
-    let value = apiclient_core::yaml::value(1, text).map_err(|error| failed(&error.to_string()))?;
+    let Some((_, document)) = yaml::documents(text).next() else { return Ok(TypeMeta::default()) };
+    let value = yaml::untrusted(document, Twice::LastWins).map_err(|error| failed(&error.to_string()))?;
     let text = |field: &str| value[field].as_str().unwrap_or_default().to_owned();
     Ok(TypeMeta { api_version: text("apiVersion"), kind: text("kind") })
 }

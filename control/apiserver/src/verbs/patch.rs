@@ -1,6 +1,7 @@
 //! PATCH of an object, or of a part of it, in each of the four ways.
 
 use apiclient_core::wire::Status;
+use apiclient_core::yaml::{self, Twice};
 use control_core::field::{FieldError, Path};
 use control_core::kind::Subresource;
 use control_core::{edit, refusal};
@@ -99,12 +100,7 @@ fn way(call: &Call) -> Result<Way, Status> {
 
 fn read(way: Way, bytes: &[u8], validation: FieldValidation) -> Result<Wanted, Status> {
     if way == Way::Apply {
-        let text = String::from_utf8_lossy(bytes);
-        let patch = match text.trim() {
-            "" => Value::Object(serde_json::Map::new()),
-            _ => apiclient_core::yaml::value(1, &text)
-                .map_err(|error| refusal::bad_request(format!("error decoding YAML: {error}")))?,
-        };
+        let patch = read_apply(&String::from_utf8_lossy(bytes))?;
         return Ok(Wanted { way, patch, problems: Vec::new() });
     }
     let patch: Value = serde_json::from_slice(bytes).map_err(|error| {
@@ -120,6 +116,20 @@ fn read(way: Way, bytes: &[u8], validation: FieldValidation) -> Result<Wanted, S
         problems.extend(unknown.into_iter().map(|problem| format!("json patch {problem}")));
     }
     Ok(Wanted { way, patch, problems })
+}
+
+/// What is applied: the first document of YAML, of which JSON is a part that has a faster reader.
+fn read_apply(text: &str) -> Result<Value, Status> {
+    if text.trim_start().starts_with('{')
+        && let Ok(value) = serde_json::from_str(text)
+    {
+        return Ok(value);
+    }
+    let Some((_, document)) = yaml::documents(text).next() else {
+        return Ok(Value::Object(serde_json::Map::new()));
+    };
+    yaml::untrusted(document, Twice::Refused)
+        .map_err(|error| refusal::bad_request(format!("error decoding YAML: {error}")))
 }
 
 /// The object as the patch makes it, in the version of storage.
@@ -213,4 +223,19 @@ fn apply(
     system::check_namespace(call, &mut object)?;
     system::check_name(call, &object)?;
     Ok(object)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_applied_may_be_hostile() {
+        let deep = "{\"a\":".repeat(100_000) + "1" + &"}".repeat(100_000);
+        assert_eq!(read_apply(&deep).map_err(|refused| refused.code), Err(400));
+        assert_eq!(read_apply(&"[".repeat(100_000)).map_err(|refused| refused.code), Err(400));
+        assert_eq!(read_apply("a: 1\na: 2").map_err(|refused| refused.code), Err(400));
+        assert_eq!(read_apply("  \n# nothing\n"), Ok(serde_json::json!({})));
+        assert_eq!(read_apply("a: {b: [1]}\n---\nc: 2"), Ok(serde_json::json!({"a": {"b": [1]}})));
+    }
 }
