@@ -3,10 +3,12 @@
 //!
 //! Needs the originals in WEFT_PEERS (or peers/bin). WEFT_COMPARE_REPORT names a file for what differs.
 
-use tests::apiserver::Pair;
+use serde_json::{Value, json};
 use tests::apiserver::difference::Allowed;
-use tests::apiserver::generated;
-use tests::apiserver::scenario::{Report, Theme};
+use tests::apiserver::issuer::Issuer;
+use tests::apiserver::scenario::{Report, Step, Theme};
+use tests::apiserver::{Pair, generated};
+use tests::wait::until;
 
 fn compare(themes: impl IntoIterator<Item = Theme>) {
     let pair = Pair::up(&[]);
@@ -51,4 +53,112 @@ fn an_object_of_every_kind_lives_as_with_the_original() {
 #[test]
 fn every_fault_of_an_object_is_refused_in_the_originals_words() {
     compare(generated::samples().iter().map(generated::mutations));
+}
+
+/// Whom a token means, and why another means nobody: asked by the token itself, and by a TokenReview.
+fn questions(name: &str, token: &str) -> [Step; 2] {
+    let own = json!({"kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1"});
+    let review = json!({
+        "kind": "TokenReview", "apiVersion": "authentication.k8s.io/v1", "spec": {"token": token},
+    });
+    let ask = |what: &str, body: &Value| {
+        Step::json(
+            format!("{name}, {what}"),
+            &format!("POST /apis/authentication.k8s.io/v1/{what}s"),
+            Some(body),
+        )
+    };
+    let mut own = ask("selfsubjectreview", &own).header("Authorization", &format!("Bearer {token}"));
+    own.user = "nobody".to_owned();
+    [own, ask("tokenreview", &review)]
+}
+
+#[test]
+fn tokens_of_other_issuers_mean_whom_they_mean_to_the_original() {
+    let (plain, mapped, other) = (Issuer::up(), Issuer::up(), Issuer::up());
+    let configuration = json!({
+        "apiVersion": "apiserver.config.k8s.io/v1",
+        "kind": "AuthenticationConfiguration",
+        "jwt": [
+            {
+                "issuer": plain.entry(&["weft", "loom"]),
+                "claimValidationRules": [{"claim": "hd", "requiredValue": "x"}],
+                "claimMappings": {
+                    "username": {"claim": "email", "prefix": "plain:"},
+                    "groups": {"claim": "groups", "prefix": "g:"},
+                    "uid": {"claim": "oid"},
+                },
+            },
+            {
+                "issuer": mapped.entry(&["weft"]),
+                "claimMappings": {
+                    "username": {"expression": "'mapped:' + claims.sub"},
+                    "groups": {"expression": "claims.?roles.orValue([])"},
+                    "extra": [{"key": "acme.io/team", "valueExpression": "claims.?deep.team.orValue([])"}],
+                },
+                "claimValidationRules": [
+                    {"expression": "claims.exp - claims.iat <= 3600", "message": "too long a life"},
+                ],
+                "userValidationRules": [
+                    {"expression": "!user.username.contains('system:')", "message": "reserved"},
+                ],
+            },
+        ],
+        "anonymous": {"enabled": true, "conditions": [{"path": "/livez"}]},
+    });
+    let pair = Pair::up(&[&plain.flag(&configuration)]);
+    let good = json!({"email": "ann@x", "hd": "x", "oid": "7", "groups": ["a", "b"], "jti": "id"});
+    let more = |more: Value| {
+        let mut claims = good.clone();
+        for (name, value) in more.as_object().into_iter().flatten() {
+            claims[name] = value.clone();
+        }
+        plain.token(&claims)
+    };
+    let cases = [
+        ("a good one", plain.token(&good)),
+        ("one group", more(json!({"groups": "a"}))),
+        ("no groups", more(json!({"groups": null}))),
+        ("no such groups", more(json!({"groups": 5}))),
+        ("of another audience", more(json!({"aud": ["a", "b"]}))),
+        ("of several audiences", more(json!({"aud": ["a", "loom"]}))),
+        ("one whose time is over", more(json!({"exp": 1_500_000_000}))),
+        ("a mail that was not verified", more(json!({"email_verified": false}))),
+        ("a mail that somebody verified", more(json!({"email_verified": true}))),
+        ("a name that is none", more(json!({"email": 5}))),
+        ("another required claim", more(json!({"hd": "y"}))),
+        ("without a uid", plain.token(&json!({"email": "ann@x", "hd": "x"}))),
+        ("without claims", plain.token(&json!({}))),
+        ("an issuer that nobody knows", other.token(&good)),
+        ("another's key", other.token(&json!({"iss": plain.url(), "email": "ann@x", "hd": "x"}))),
+        (
+            "by expressions",
+            mapped.token(&json!({"sub": "ann", "roles": ["a", "", "b"], "deep": {"team": ["t", ""]}})),
+        ),
+        ("by expressions, without", mapped.token(&json!({"sub": "ann"}))),
+        ("no claim for an expression", mapped.token(&json!({"roles": ["a"]}))),
+        ("a life that is too long", mapped.token(&json!({"sub": "ann", "iat": 1_500_000_000}))),
+        ("a reserved name", mapped.token(&json!({"sub": "system:ann"}))),
+        ("no token", "a.b.c".to_owned()),
+    ];
+    // Both ask the issuers for their keys after they serve.
+    let asked = [&plain.token(&good), &mapped.token(&json!({"sub": "ann"}))];
+    for side in [&pair.original, &pair.ours] {
+        for token in asked {
+            until("the issuer's keys to be known", || {
+                let headers = [("Authorization".to_owned(), format!("Bearer {token}"))];
+                let answer = side.client().ask("GET", "/version", &headers, &[]).ok()?;
+                (answer.status == 200).then_some(())
+            });
+        }
+    }
+    let mut steps: Vec<Step> = cases.iter().flat_map(|(name, token)| questions(name, token)).collect();
+    for path in ["/livez", "/livez/ping", "/version"] {
+        let mut step = Step::json(format!("nobody at {path}"), &format!("GET {path}"), None);
+        step.user = "nobody".to_owned();
+        steps.push(step);
+    }
+    let mut report = Report::default();
+    report.run(&pair, &Theme { name: "issuers".to_owned(), steps }, &Allowed::read());
+    report.check();
 }

@@ -8,6 +8,7 @@ pub mod difference;
 pub mod fleet;
 pub mod generated;
 pub mod http;
+pub mod issuer;
 pub mod kubectl;
 pub mod load;
 pub mod normal;

@@ -13,12 +13,26 @@ use super::{Authenticate, Unauthorized};
 pub struct Chain {
     ways: Vec<Arc<dyn Authenticate>>,
     anonymous: bool,
+    /// The only paths for which anonymous is allowed; empty: all.
+    anonymous_paths: Vec<String>,
 }
 
 impl Chain {
     /// `anonymous` is `--anonymous-auth`.
     pub fn new(ways: Vec<Arc<dyn Authenticate>>, anonymous: bool) -> Self {
-        Self { ways, anonymous }
+        Self { ways, anonymous, anonymous_paths: Vec::new() }
+    }
+
+    /// Nobody is anonymous but at these paths, unless there are none (`anonymous.conditions` of
+    /// `--authentication-config`).
+    #[must_use]
+    pub fn anonymous_at(self, anonymous_paths: Vec<String>) -> Self {
+        Self { anonymous_paths, ..self }
+    }
+
+    fn lets_anonymous(&self, path: &str) -> bool {
+        self.anonymous
+            && (self.anonymous_paths.is_empty() || self.anonymous_paths.iter().any(|own| own == path))
     }
 
     /// # Errors
@@ -38,7 +52,7 @@ impl Chain {
             }
         }
         match wrong.as_slice() {
-            [] if self.anonymous => Ok(anonymous()),
+            [] if self.lets_anonymous(head.uri.path()) => Ok(anonymous()),
             [] => Err(Unauthorized("no credentials provided".to_owned())),
             [one] => Err(Unauthorized(one.clone())),
             all => Err(Unauthorized(format!("[{}]", all.join(", ")))),
@@ -106,6 +120,13 @@ mod tests {
     async fn only_who_says_nothing_is_anonymous() {
         assert_eq!(asked(vec![Says(Ok(None))], true).await, Ok(anonymous()));
         assert!(asked(vec![Says(Ok(None))], false).await.is_err());
+        let at = |path: &'static str| {
+            let (head, ()) = Request::get(path).body(()).expect("a request").into_parts();
+            let chain = Chain::new(Vec::new(), true).anonymous_at(vec!["/livez".to_owned()]);
+            async move { chain.authenticate(&head, &[]).await }
+        };
+        assert_eq!(at("/livez").await, Ok(anonymous()));
+        assert!(at("/livez/etcd").await.is_err());
         let wrong = asked(vec![Says(Err("a")), Says(Ok(None)), Says(Err("b"))], true).await;
         assert_eq!(wrong, Err(Unauthorized("[a, b]".to_owned())));
     }

@@ -1,4 +1,4 @@
-//! JSON web tokens: taken apart, verified, made. RS256 and ES256 (RFC 7515, RFC 7518).
+//! JSON web tokens: taken apart, verified, made (RFC 7515, RFC 7518).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,7 +12,8 @@ pub struct Unverified<'a> {
     /// Header and claims as they were signed.
     signed: &'a [u8],
     signature: Vec<u8>,
-    algorithm: Option<Algorithm>,
+    /// As the header names it; empty where it does not.
+    pub algorithm: String,
     /// Empty where the token names no key.
     pub key_id: String,
     claims: Value,
@@ -41,7 +42,7 @@ impl<'a> Unverified<'a> {
         Some(Self {
             signed: signed.as_bytes(),
             signature: URL_SAFE_NO_PAD.decode(signature).ok()?,
-            algorithm: header["alg"].as_str().and_then(Algorithm::named),
+            algorithm: header["alg"].as_str().unwrap_or_default().to_owned(),
             key_id: header["kid"].as_str().unwrap_or_default().to_owned(),
             claims: object(claims)?,
         })
@@ -54,10 +55,19 @@ impl<'a> Unverified<'a> {
 
     /// The claims, where one of the keys made the signature. The key says the algorithm, not the token.
     pub fn verify<'k>(self, keys: impl IntoIterator<Item = &'k PublicKey>) -> Option<Value> {
-        let algorithm = self.algorithm?;
-        let good =
-            |key: &PublicKey| key.algorithm() == algorithm && key.verifies(self.signed, &self.signature);
+        let algorithm = Algorithm::named(&self.algorithm)?;
+        let good = |key: &PublicKey| key.algorithm() == algorithm && self.is_signed_by(key, algorithm);
         keys.into_iter().any(good).then_some(self.claims)
+    }
+
+    /// Whether a key made the signature, by an algorithm that the caller accepts of it.
+    pub fn is_signed_by(&self, key: &PublicKey, algorithm: Algorithm) -> bool {
+        key.verifies(algorithm, self.signed, &self.signature)
+    }
+
+    /// The claims, which can be believed where [`Self::is_signed_by`] said so.
+    pub fn into_claims(self) -> Value {
+        self.claims
     }
 }
 

@@ -7,8 +7,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest::{SHA256, digest};
 use ring::rand::SystemRandom;
 use ring::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair,
-    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, RsaPublicKeyComponents, UnparsedPublicKey,
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED, EcdsaKeyPair,
+    EcdsaVerificationAlgorithm, KeyPair, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384,
+    RSA_PKCS1_2048_8192_SHA512, RSA_PKCS1_SHA256, RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384,
+    RSA_PSS_2048_8192_SHA512, RsaKeyPair, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey,
 };
 use serde_json::{Value, json};
 use x509_parser::pem::Pem;
@@ -18,25 +20,56 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::der;
 
+/// How a token can be signed (RFC 7518, 3.1), but for ES512: its curve is none of `ring`'s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
     Rs256,
+    Rs384,
+    Rs512,
+    Ps256,
+    Ps384,
+    Ps512,
     Es256,
+    Es384,
+}
+
+/// What verifies a signature, for keys of its kind.
+enum Verifier {
+    Rsa(&'static RsaParameters),
+    Curve(&'static EcdsaVerificationAlgorithm),
 }
 
 impl Algorithm {
+    /// All of them, and their names in tokens.
+    pub const ALL: [(&str, Self); 8] = [
+        ("RS256", Self::Rs256),
+        ("RS384", Self::Rs384),
+        ("RS512", Self::Rs512),
+        ("PS256", Self::Ps256),
+        ("PS384", Self::Ps384),
+        ("PS512", Self::Ps512),
+        ("ES256", Self::Es256),
+        ("ES384", Self::Es384),
+    ];
+
     pub fn named(name: &str) -> Option<Self> {
-        match name {
-            "RS256" => Some(Self::Rs256),
-            "ES256" => Some(Self::Es256),
-            _ => None,
-        }
+        Self::ALL.iter().find(|(own, _)| *own == name).map(|(_, algorithm)| *algorithm)
     }
 
     pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, own)| *own == self).map_or("", |(name, _)| name)
+    }
+
+    fn verifier(self) -> Verifier {
         match self {
-            Self::Rs256 => "RS256",
-            Self::Es256 => "ES256",
+            Self::Rs256 => Verifier::Rsa(&RSA_PKCS1_2048_8192_SHA256),
+            Self::Rs384 => Verifier::Rsa(&RSA_PKCS1_2048_8192_SHA384),
+            Self::Rs512 => Verifier::Rsa(&RSA_PKCS1_2048_8192_SHA512),
+            Self::Ps256 => Verifier::Rsa(&RSA_PSS_2048_8192_SHA256),
+            Self::Ps384 => Verifier::Rsa(&RSA_PSS_2048_8192_SHA384),
+            Self::Ps512 => Verifier::Rsa(&RSA_PSS_2048_8192_SHA512),
+            Self::Es256 => Verifier::Curve(&ECDSA_P256_SHA256_FIXED),
+            Self::Es384 => Verifier::Curve(&ECDSA_P384_SHA384_FIXED),
         }
     }
 }
@@ -59,6 +92,8 @@ enum Material {
     Rsa { modulus: Vec<u8>, exponent: Vec<u8> },
     /// The uncompressed point.
     P256(Vec<u8>),
+    /// The same of the larger curve: in key sets of others only.
+    P384(Vec<u8>),
 }
 
 impl PublicKey {
@@ -86,12 +121,14 @@ impl PublicKey {
         let number = |name: &str| URL_SAFE_NO_PAD.decode(jwk[name].as_str()?).ok();
         let material = match jwk["kty"].as_str()? {
             "RSA" => Material::Rsa { modulus: stripped(&number("n")?), exponent: stripped(&number("e")?) },
-            "EC" if jwk["crv"] == "P-256" => {
+            "EC" => {
                 let (x, y) = (number("x")?, number("y")?);
-                if (x.len(), y.len()) != (32, 32) {
-                    return None;
+                let point = [&[4], x.as_slice(), y.as_slice()].concat();
+                match (jwk["crv"].as_str()?, x.len(), y.len()) {
+                    ("P-256", 32, 32) => Material::P256(point),
+                    ("P-384", 48, 48) => Material::P384(point),
+                    _ => return None,
                 }
-                Material::P256([vec![4], x, y].concat())
             }
             _ => return None,
         };
@@ -102,21 +139,26 @@ impl PublicKey {
         &self.id
     }
 
+    /// What a token of ours is signed by with this key.
     pub fn algorithm(&self) -> Algorithm {
         match self.material {
             Material::Rsa { .. } => Algorithm::Rs256,
             Material::P256(_) => Algorithm::Es256,
+            Material::P384(_) => Algorithm::Es384,
         }
     }
 
-    pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        match &self.material {
-            Material::Rsa { modulus, exponent } => RsaPublicKeyComponents { n: modulus, e: exponent }
-                .verify(&RSA_PKCS1_2048_8192_SHA256, message, signature)
-                .is_ok(),
-            Material::P256(point) => {
-                UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(message, signature).is_ok()
+    /// Whether the signature is this key's. An algorithm of another kind of keys makes none of its.
+    pub(super) fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
+        match (&self.material, algorithm.verifier()) {
+            (Material::Rsa { modulus, exponent }, Verifier::Rsa(parameters)) => {
+                let key = RsaPublicKeyComponents { n: modulus, e: exponent };
+                key.verify(parameters, message, signature).is_ok()
             }
+            (Material::P256(point) | Material::P384(point), Verifier::Curve(curve)) => {
+                UnparsedPublicKey::new(curve, point).verify(message, signature).is_ok()
+            }
+            _ => false,
         }
     }
 
@@ -129,9 +171,11 @@ impl PublicKey {
                 jwk["kty"] = "RSA".into();
                 (jwk["n"], jwk["e"]) = (encoded(modulus).into(), encoded(exponent).into());
             }
-            Material::P256(point) => {
-                (jwk["kty"], jwk["crv"]) = ("EC".into(), "P-256".into());
-                (jwk["x"], jwk["y"]) = (encoded(&point[1..33]).into(), encoded(&point[33..65]).into());
+            Material::P256(point) | Material::P384(point) => {
+                let curve = if matches!(self.material, Material::P256(_)) { "P-256" } else { "P-384" };
+                (jwk["kty"], jwk["crv"]) = ("EC".into(), curve.into());
+                let (x, y) = point[1..].split_at(point.len() / 2);
+                (jwk["x"], jwk["y"]) = (encoded(x).into(), encoded(y).into());
             }
         }
         jwk
@@ -280,6 +324,35 @@ mod tests {
             assert_eq!(parsed().verify(&others), None, "keys of somebody else");
             assert_eq!(PublicKey::from_jwk(&public[0].jwk()).as_ref(), Some(&public[0]));
             others.extend(public);
+        }
+    }
+
+    #[test]
+    fn other_issuers_may_sign_with_longer_hashes_and_by_pss() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = |name: &str| directory.path().join(name).display().to_string();
+        let (key, message) = (file("key"), file("message"));
+        openssl(&["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", &key]);
+        let public = &public_keys(&openssl(&["pkey", "-in", &key, "-pubout"])).expect("a key")[0];
+        for (name, hash, more) in [
+            ("RS384", "-sha384", &[][..]),
+            ("RS512", "-sha512", &[][..]),
+            (
+                "PS256",
+                "-sha256",
+                &["-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:digest"][..],
+            ),
+        ] {
+            let header = URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"{name}"}}"#));
+            let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(r#"{"iss":"x"}"#));
+            std::fs::write(&message, &signed).expect("written");
+            let signature = openssl(&[&["dgst", hash, "-sign", &key], more, &[&message]].concat());
+            let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature));
+            let token = Unverified::parse(&token).expect("a token");
+            for (other, algorithm) in Algorithm::ALL {
+                assert_eq!(token.is_signed_by(public, algorithm), other == name, "{name} as {other}");
+            }
+            assert_eq!(token.verify([public]), None, "a service account's is RS256");
         }
     }
 

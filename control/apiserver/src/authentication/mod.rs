@@ -12,6 +12,7 @@ pub mod front_proxy;
 pub mod impersonation;
 pub mod jwt;
 pub mod keys;
+pub mod oidc;
 pub mod passwords;
 pub mod service_accounts;
 pub mod static_tokens;

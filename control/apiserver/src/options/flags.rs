@@ -66,7 +66,6 @@ const PEERS: &str =
     "servers of other versions are not forwarded to (nor are they by default in the original)";
 const BUFFERS: &str = "logs are one stream, and not buffered";
 const PROFILES: &str = "there are no profiles to ask for";
-const OIDC: &str = "no OpenID provider is asked, and --oidc-issuer-url is refused";
 
 /// All of them.
 pub static FLAGS: &[Flag] = &[
@@ -127,6 +126,34 @@ pub static FLAGS: &[Flag] = &[
     ),
     does("enable-bootstrap-token-auth", Switch, "false", AUTHENTICATION)
         .help("Accept tokens of Secrets of the type bootstrap.kubernetes.io/token in kube-system."),
+    file("authentication-config", AUTHENTICATION).help(
+        "AuthenticationConfiguration of apiserver.config.k8s.io/v1: OpenID issuers whose tokens are accepted, how their \
+         claims name users, and for which paths nobody needs credentials. Read again when it changes, but for the last.",
+    ),
+    does("oidc-issuer-url", Text, "", AUTHENTICATION)
+        .metavar("URL")
+        .help("An OpenID issuer whose tokens are accepted; https only."),
+    does("oidc-client-id", Text, "", AUTHENTICATION)
+        .metavar("ID")
+        .help("Whom tokens of --oidc-issuer-url must be for; needed with it."),
+    file("oidc-ca-file", AUTHENTICATION)
+        .help("Authorities that the issuer's certificate must come from, PEM. Empty: those of the system."),
+    does("oidc-username-claim", Text, "sub", AUTHENTICATION)
+        .metavar("CLAIM")
+        .help("The claim that is the user's name."),
+    does("oidc-username-prefix", Text, "", AUTHENTICATION).metavar("PREFIX").help(
+        "What is put before the name; - for nothing. Empty: the issuer and a #, but for the claim email.",
+    ),
+    does("oidc-groups-claim", Text, "", AUTHENTICATION)
+        .metavar("CLAIM")
+        .help("The claim that holds the user's groups, or the one group."),
+    does("oidc-groups-prefix", Text, "", AUTHENTICATION).metavar("PREFIX").help("What is put before each group."),
+    does("oidc-signing-algs", List, "RS256", AUTHENTICATION)
+        .metavar("ALG,...")
+        .help("What tokens may be signed with: RS256, RS384, RS512, ES256, ES384, PS256, PS384, PS512."),
+    does("oidc-required-claim", Map, "", AUTHENTICATION)
+        .metavar("CLAIM=VALUE,...")
+        .help("Claims that a token must have, and their values."),
     file("requestheader-client-ca-file", AUTHENTICATION)
         .help("Authorities of proxies in front, which name the user in headers. PEM, read again when it changes."),
     does("requestheader-allowed-names", List, "", AUTHENTICATION)
@@ -215,8 +242,6 @@ pub static FLAGS: &[Flag] = &[
         .metavar("LEVEL")
         .help("How much is logged: 0 is changes of state, 1 to 4 adds requests that fail, 5 and more adds everything."),
     does("version", Text, "false", LOGS).stands_alone().metavar("[raw]").help("Print the version, then exit."),
-    later("oidc-issuer-url", Text, "", "An OpenID provider whose tokens are accepted."),
-    later("authentication-config", Text, "", "A file with issuers of tokens."),
     later("authentication-token-webhook-config-file", Text, "", "A service that knows tokens."),
     later("authorization-config", Text, "", "A file with the chain of authorizers."),
     later("authorization-policy-file", Text, "", "Policies of the mode ABAC."),
@@ -309,14 +334,6 @@ pub static FLAGS: &[Flag] = &[
     idle("logging-format", Text, "text", "logs are text"),
     idle("vmodule", Modules, "", "logs are chosen by --v alone"),
     idle("max-connection-bytes-per-sec", Int64, "0", "streams are not slowed down"),
-    idle("oidc-ca-file", Text, "", OIDC),
-    idle("oidc-client-id", Text, "", OIDC),
-    idle("oidc-groups-claim", Text, "", OIDC),
-    idle("oidc-groups-prefix", Text, "", OIDC),
-    idle("oidc-required-claim", Map, "", OIDC),
-    idle("oidc-signing-algs", List, "RS256", OIDC),
-    idle("oidc-username-claim", Text, "sub", OIDC),
-    idle("oidc-username-prefix", Text, "", OIDC),
     idle("peer-advertise-ip", Text, "", PEERS),
     idle("peer-advertise-port", Text, "", PEERS),
     idle("peer-ca-file", Text, "", PEERS),

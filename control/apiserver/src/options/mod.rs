@@ -6,6 +6,7 @@
 
 mod env;
 pub mod flags;
+pub mod oidc;
 mod program;
 pub mod refused;
 mod values;

@@ -21,8 +21,6 @@ const DEFAULTS: &str =
 
 /// All of them.
 pub static REFUSED: &[Refused] = &[
-    no("oidc-issuer-url", "OpenID tokens are not accepted yet", TOKENS),
-    no("authentication-config", "the file's issuers are not known yet", TOKENS),
     no("authentication-token-webhook-config-file", "no webhook is asked about tokens", TOKENS),
     no("authorization-config", "the file is not read yet", MODES),
     no("authorization-policy-file", "the mode ABAC is not there", MODES),

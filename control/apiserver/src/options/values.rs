@@ -8,6 +8,7 @@ use goflags::{Setting, Settings, duration, words};
 use ipnet::IpNet;
 
 use super::env::Env;
+use super::oidc::{self, Issuers};
 use super::{OptionsError, PROGRAM};
 
 /// What the program is asked to do.
@@ -98,6 +99,10 @@ pub struct Options {
     pub event_ttl: Duration,
     pub client_ca: Option<PathBuf>,
     pub anonymous: bool,
+    /// Somebody gave `--anonymous-auth`.
+    pub anonymous_given: bool,
+    /// Who else's tokens are accepted.
+    pub token_issuers: Issuers,
     pub token_file: Option<PathBuf>,
     pub password_file: Option<PathBuf>,
     pub bootstrap_tokens: bool,
@@ -167,6 +172,8 @@ impl Options {
             event_ttl: Duration::from_secs(3600),
             client_ca: None,
             anonymous: true,
+            anonymous_given: false,
+            token_issuers: Issuers::None,
             token_file: None,
             password_file: None,
             bootstrap_tokens: false,
@@ -247,6 +254,8 @@ impl Options {
             event_ttl,
             client_ca: path(read("client-ca-file")),
             anonymous: read("anonymous-auth").truth(),
+            anonymous_given: read("anonymous-auth").source != goflags::Source::Default,
+            token_issuers: oidc::issuers(&settings)?,
             token_file: path(read("token-auth-file")),
             password_file: path(read("basic-auth-file")),
             bootstrap_tokens: read("enable-bootstrap-token-auth").truth(),
@@ -308,7 +317,7 @@ fn action(version: &Setting) -> Action {
     }
 }
 
-fn path(setting: &Setting) -> Option<PathBuf> {
+pub(super) fn path(setting: &Setting) -> Option<PathBuf> {
     Some(setting.text()).filter(|text| !text.is_empty()).map(PathBuf::from)
 }
 
@@ -316,7 +325,7 @@ fn paths(setting: &Setting) -> Vec<PathBuf> {
     setting.list().filter(|text| !text.is_empty()).map(PathBuf::from).collect()
 }
 
-fn texts(setting: &Setting) -> Vec<String> {
+pub(super) fn texts(setting: &Setting) -> Vec<String> {
     setting.list().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned).collect()
 }
 
@@ -611,6 +620,8 @@ mod tests {
             ("--requestheader-client-ca-file=x", "no header names the user"),
             ("--secure-port=0", "from 1 to 65535"),
             ("--event-ttl=0", "above 0"),
+            ("--oidc-issuer-url=https://x", "--oidc-client-id are needed together"),
+            ("--oidc-groups-claim=g", "--oidc-client-id are needed together"),
             ("--encryption-provider-config=x", "Secrets are not encrypted in etcd"),
             ("--audit-log-path=-", "there is no audit log yet"),
             ("--etcd-server=x", "did you mean --etcd-servers?"),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use control_core::admission::{Objects, chain};
 use control_core::tokens::issue::Issuer;
+use control_core::tokens::oidc::config;
 use tokio_rustls::rustls::DistinguishedName;
 
 use super::{ServeError, read, unusable};
@@ -13,7 +14,8 @@ use crate::authentication::Authenticate;
 use crate::authentication::bearer::{Bearer, Tokens};
 use crate::authentication::certificates::{Authorities, Certificates};
 use crate::authentication::front_proxy::{FrontProxy, Headers};
-use crate::authentication::keys::{SigningKey, public_keys};
+use crate::authentication::keys::{Algorithm, SigningKey, public_keys};
+use crate::authentication::oidc::{self, Followed, Oidc};
 use crate::authentication::passwords::Passwords;
 use crate::authentication::service_accounts::{BootstrapTokens, ServiceAccountTokens, ServiceAccounts};
 use crate::authentication::static_tokens::StaticTokens;
@@ -30,6 +32,10 @@ pub struct Access {
     pub hints: Vec<DistinguishedName>,
     /// The files that they are from, to be followed.
     pub files: Vec<(PathBuf, Arc<Authorities>)>,
+    /// Other issuers of tokens, and their file with its text, to be followed.
+    pub oidc: Option<Followed>,
+    /// Who says nothing is let in, at these paths only; at all of them where there are none.
+    pub anonymous: (bool, Vec<String>),
 }
 
 /// The authorities of a file.
@@ -59,7 +65,9 @@ pub fn of(options: &Options, memory: &Arc<Memory>) -> Result<Access, ServeError>
         ways.push(Arc::new(Certificates(authorities)));
     }
     let audiences = audiences(options);
-    let Known { sorts, accounts } = tokens(options, memory, &audiences)?;
+    let Known { mut sorts, accounts } = tokens(options, memory, &audiences)?;
+    let Issuers { oidc, anonymous } = issuers(options, &audiences)?;
+    sorts.extend(oidc.iter().map(|followed| Arc::clone(&followed.oidc) as Arc<dyn Tokens>));
     let tokens = (!sorts.is_empty()).then(|| Arc::new(Bearer::new(sorts, audiences)));
     ways.extend(tokens.iter().map(|tokens| Arc::clone(tokens) as Arc<dyn Authenticate>));
     if let Some(file) = &options.password_file {
@@ -83,7 +91,57 @@ pub fn of(options: &Options, memory: &Arc<Memory>) -> Result<Access, ServeError>
         quota: chain::runs("ResourceQuota", &super::plugins(options)),
     };
     let hints = files.iter().flat_map(|(_, authorities)| authorities.hints()).collect();
-    Ok(Access { ways, authorizers, services, hints, files })
+    Ok(Access { ways, authorizers, services, hints, files, oidc, anonymous })
+}
+
+/// Other issuers of tokens, as [`Access`] has them.
+struct Issuers {
+    oidc: Option<Followed>,
+    anonymous: (bool, Vec<String>),
+}
+
+fn issuers(options: &Options, audiences: &[String]) -> Result<Issuers, ServeError> {
+    let oidc = |issuers, algorithms, file: &Path| {
+        let oidc = Oidc::new(issuers, algorithms, audiences.to_vec());
+        oidc.map(Arc::new).map_err(|why| unusable(file, why))
+    };
+    let anonymous = (options.anonymous, Vec::new());
+    match &options.token_issuers {
+        options::oidc::Issuers::None => Ok(Issuers { oidc: None, anonymous }),
+        options::oidc::Issuers::Flags(flags) => {
+            let ca = flags.ca.as_deref();
+            let authorities = ca.map(read).transpose()?.unwrap_or_default();
+            let named = config::Flags {
+                issuer_url: flags.issuer_url.clone(),
+                client_id: flags.client_id.clone(),
+                username_claim: flags.username_claim.clone(),
+                username_prefix: flags.username_prefix.clone(),
+                groups_claim: flags.groups_claim.clone(),
+                groups_prefix: flags.groups_prefix.clone(),
+                required_claims: flags.required_claims.clone(),
+                authorities: String::from_utf8_lossy(&authorities).into_owned(),
+            };
+            let issuer = config::of_flags(named, &options.issuers).map_err(ServeError::Issuer)?;
+            let file = ca.unwrap_or(Path::new("--oidc-issuer-url"));
+            let oidc = oidc(vec![issuer], flags.algorithms.clone(), file)?;
+            Ok(Issuers { oidc: Some(Followed { oidc, file: None }), anonymous })
+        }
+        options::oidc::Issuers::File(file) => {
+            let text = String::from_utf8_lossy(&read(file)?).into_owned();
+            let found = oidc::read(&text, &options.issuers).map_err(|why| unusable(file, why))?;
+            let anonymous = match found.anonymous {
+                Some(_) if options.anonymous_given => {
+                    return Err(unusable(file, "it says who is anonymous, and so does --anonymous-auth"));
+                }
+                Some(found) => (found.enabled, found.paths),
+                None => anonymous,
+            };
+            let algorithms = Algorithm::ALL.map(|(_, algorithm)| algorithm).to_vec();
+            let oidc = oidc(found.issuers, algorithms, file)?;
+            let file = Some((file.clone(), text));
+            Ok(Issuers { oidc: Some(Followed { oidc, file }), anonymous })
+        }
+    }
 }
 
 /// Host and port, as others see this server.

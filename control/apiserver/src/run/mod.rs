@@ -57,6 +57,8 @@ pub enum ServeError {
     },
     #[error("{}: {problem}", file.display())]
     File { file: PathBuf, problem: String },
+    #[error("--oidc-issuer-url and the flags that go with it cannot be used: {0}")]
+    Issuer(String),
     #[error("cannot make a certificate of its own; give --tls-cert-file and --tls-private-key-file")]
     Pki(#[from] crate::pki::PkiError),
     #[error(
@@ -114,7 +116,7 @@ pub async fn serve(
     let server = Server::new(Parts {
         store,
         registry,
-        authentication: Chain::new(access.ways, options.anonymous),
+        authentication: Chain::new(access.ways, access.anonymous.0).anonymous_at(access.anonymous.1),
         authorizer: Arc::clone(&authorizer) as _,
         access: access.services,
         admission: admission::chain::Chain::new(&plugins(&options)),
@@ -142,6 +144,7 @@ pub async fn serve(
     let following = follow::authorization(Arc::clone(&server), authorizer);
     let reloading = reload::authorities(access.files, reload::EVERY);
     let following_own = certificates.follow(reload::EVERY);
+    let believing = reload::issuers(access.oidc, options.issuers.clone(), reload::EVERY);
     let defining = definitions::run(Arc::clone(&server));
     let sharing = fairness::run(Arc::clone(&server));
     let place = place(&options, address);
@@ -172,6 +175,7 @@ pub async fn serve(
             () = following => {}
             () = reloading => {}
             () = following_own => {}
+            () = believing => {}
             () = defining => {}
             () = sharing => {}
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::authentication::certificates::Authorities;
+use crate::authentication::oidc::Followed;
 
 /// How often files are looked at.
 pub const EVERY: Duration = Duration::from_secs(30);
@@ -31,6 +32,18 @@ pub async fn authorities(files: Vec<(PathBuf, Arc<Authorities>)>, every: Duratio
                 }
             }
             *known = Some(pem);
+        }
+    }
+}
+
+/// For ever: asks other issuers for their keys, and follows the file that names them.
+pub async fn issuers(oidc: Option<Followed>, own: Vec<String>, every: Duration) {
+    let Some(Followed { oidc, file }) = oidc else { return std::future::pending().await };
+    let discovering = Arc::clone(&oidc).discover();
+    match file {
+        None => discovering.await,
+        Some((file, text)) => {
+            futures::future::join(discovering, oidc.follow(file, own, text, every)).await;
         }
     }
 }

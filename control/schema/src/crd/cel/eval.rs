@@ -45,6 +45,11 @@ impl<'a> Evaluator<'a> {
         Self { variables, left: most }
     }
 
+    /// One variable of that name, of which no schema is known.
+    pub fn over(variable: &'a str, value: &'a Json, most: u64) -> Self {
+        Self { variables: vec![(variable, Value::plain(value))], left: most }
+    }
+
     /// What is left of the cost.
     pub fn left(&self) -> u64 {
         self.left

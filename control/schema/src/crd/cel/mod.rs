@@ -5,6 +5,7 @@
 //! Never: reads a clock or anything but the values it is given. Begin at [`Rule`].
 
 mod eval;
+mod expression;
 mod functions;
 mod lists;
 mod network;
@@ -15,6 +16,8 @@ mod times;
 mod value;
 
 use serde_json::Value;
+
+pub use self::expression::Expression;
 
 use self::eval::{Answer, Evaluator, Fault};
 use self::syntax::Expr;
@@ -108,7 +111,7 @@ impl Rule {
     pub fn new(rule: &Value, schema: &Value) -> Result<Self, RuleError> {
         let source = text_of(rule, "rule");
         let fail = |field, message| RuleError { field, shown: shown(rule), message };
-        let compile = |source: &str| syntax::compile(source, schema);
+        let compile = |source: &str| syntax::compile(source, schema, &["self", "oldSelf"]);
         let expr = compile(source).map_err(|error| fail("rule", error))?;
         if expr.is_no_bool() {
             return Err(fail("rule", "cel expression must evaluate to a bool".to_owned()));

@@ -70,7 +70,7 @@ const MAX_NODES: usize = 5_000;
 
 /// # Errors
 /// What is no expression, or names what there is not, in the original's words where they are known.
-pub(super) fn compile(source: &str, schema: &Json) -> Result<Expr, String> {
+pub(super) fn compile(source: &str, schema: &Json, variables: &[&str]) -> Result<Expr, String> {
     if source.len() > MAX_SOURCE {
         return Err("compilation failed: the expression is too long".to_owned());
     }
@@ -81,7 +81,7 @@ pub(super) fn compile(source: &str, schema: &Json) -> Result<Expr, String> {
     if is_deeper(&parsed, MAX_DEPTH) {
         return Err("compilation failed: the expression is nested too deep".to_owned());
     }
-    Checker { source, schema }.check(&parsed, &mut Vec::new())?;
+    Checker { source, schema, variables }.check(&parsed, &mut Vec::new())?;
     Ok(convert(parsed))
 }
 
@@ -197,26 +197,41 @@ fn step(expr: Expr, result: &str) -> Step {
 impl Expr {
     /// Whether it names a variable.
     pub fn uses(&self, variable: &str) -> bool {
+        self.any(&|part| matches!(part, Self::Ident(name) if name == variable))
+    }
+
+    /// Whether it reads a field of a variable: `VARIABLE.FIELD`, `VARIABLE.?FIELD`.
+    pub fn reads(&self, variable: &str, field: &str) -> bool {
+        let is_variable = |part: &Self| matches!(part, Self::Ident(name) if name == variable);
+        self.any(&|part| match part {
+            Self::Select { of, field: own, .. } => own == field && is_variable(of),
+            Self::Call { name, target: None, args } if name == operators::OPT_SELECT => {
+                matches!(&args[..], [of, Self::Text(own)] if own == field && is_variable(of))
+            }
+            _ => false,
+        })
+    }
+
+    /// Whether a part of it, or the whole, passes the test.
+    fn any(&self, test: &dyn Fn(&Self) -> bool) -> bool {
+        if test(self) {
+            return true;
+        }
         match self {
-            Self::Ident(name) => name == variable,
-            Self::Select { of, .. } => of.uses(variable),
+            Self::Select { of, .. } => of.any(test),
             Self::Call { target, args, .. } => {
-                target.iter().any(|target| target.uses(variable)) || args.iter().any(|arg| arg.uses(variable))
+                target.iter().any(|target| target.any(test)) || args.iter().any(|arg| arg.any(test))
             }
-            Self::List(items) => items.iter().any(|(item, _)| item.uses(variable)),
-            Self::Map(entries) => {
-                entries.iter().any(|(key, value, _)| key.uses(variable) || value.uses(variable))
-            }
+            Self::List(items) => items.iter().any(|(item, _)| item.any(test)),
+            Self::Map(entries) => entries.iter().any(|(key, value, _)| key.any(test) || value.any(test)),
             Self::Fold(fold) => {
                 let step = match &fold.step {
-                    Step::Is(expr) => expr.uses(variable),
+                    Step::Is(expr) => expr.any(test),
                     Step::Appends { condition, item } => {
-                        item.uses(variable) || condition.iter().any(|expr| expr.uses(variable))
+                        item.any(test) || condition.iter().any(|expr| expr.any(test))
                     }
                 };
-                step || [&fold.range, &fold.start, &fold.goes_on, &fold.end]
-                    .iter()
-                    .any(|expr| expr.uses(variable))
+                step || [&fold.range, &fold.start, &fold.goes_on, &fold.end].iter().any(|expr| expr.any(test))
             }
             _ => false,
         }
@@ -247,8 +262,6 @@ impl Expr {
 
 /// Names that are no variables: types, and the first words of functions.
 const KNOWN: &[&str] = &[
-    "self",
-    "oldSelf",
     "int",
     "uint",
     "double",
@@ -282,6 +295,7 @@ const KNOWN: &[&str] = &[
 struct Checker<'a> {
     source: &'a str,
     schema: &'a Json,
+    variables: &'a [&'a str],
 }
 
 impl Checker<'_> {
@@ -289,7 +303,9 @@ impl Checker<'_> {
     fn check(&self, parsed: &IdedExpr, bound: &mut Vec<String>) -> Result<(), String> {
         match &parsed.expr {
             Parsed::Ident(name) => {
-                if bound.iter().any(|known| known == name) || KNOWN.contains(&name.as_str()) {
+                let name = name.as_str();
+                let known = KNOWN.contains(&name) || self.variables.contains(&name);
+                if known || bound.iter().any(|bound| bound == name) {
                     return Ok(());
                 }
                 Err(self.error(name, &format!("undeclared reference to '{name}' (in container '')")))

@@ -174,6 +174,29 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// As [`Value::of`], of what has no schema.
+    pub fn plain(json: &'a Json) -> Self {
+        Self::of(json, &ANYTHING)
+    }
+
+    /// In JSON; `None` for what has no such form.
+    pub fn as_json(&self) -> Option<Json> {
+        Some(match self {
+            Self::Null => Json::Null,
+            Self::Bool(set) => (*set).into(),
+            Self::Int(n) => (*n).into(),
+            Self::Uint(n) => (*n).into(),
+            Self::Double(n) => (*n).into(),
+            Self::Text(text) => text.get().into(),
+            Self::List(list) => Json::Array(list.iter().map(|item| item.as_json()).collect::<Option<_>>()?),
+            Self::Map(map) => {
+                let entry = |key: Value<'a>| Some((key.as_text()?.to_owned(), map.get(&key)?.as_json()?));
+                Json::Object(map.keys().into_iter().map(entry).collect::<Option<_>>()?)
+            }
+            _ => return None,
+        })
+    }
+
     pub fn text(text: impl Into<Rc<str>>) -> Self {
         Self::Text(Text::Own(text.into()))
     }

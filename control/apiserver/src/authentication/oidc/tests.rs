@@ -1,0 +1,186 @@
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use rcgen::KeyPair;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring::default_provider;
+use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+
+use super::*;
+use crate::authentication::jwt;
+use crate::authentication::keys::SigningKey;
+
+/// An issuer that shows what it is told to show.
+struct Own {
+    url: String,
+    certificate: String,
+    keys: Arc<Mutex<Value>>,
+}
+
+fn key() -> SigningKey {
+    let pem = KeyPair::generate().expect("a key").serialize_pem();
+    SigningKey::from_pem(pem.as_bytes()).expect("a key")
+}
+
+impl Own {
+    async fn up() -> Self {
+        let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+        let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .expect("a certificate");
+        let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let keys = Arc::new(Mutex::new(json!({"keys": []})));
+        tokio::spawn(serve(listener, TlsAcceptor::from(Arc::new(config)), address, Arc::clone(&keys)));
+        Self { url: format!("https://{address}"), certificate: made.cert.pem(), keys }
+    }
+
+    fn shows(&self, key: &SigningKey) {
+        *self.keys.lock().expect("no panic") = json!({"keys": [key.public().jwk()]});
+    }
+
+    /// Its entry in a file of `--authentication-config`.
+    fn entry(&self, prefix: &str) -> Value {
+        json!({
+            "issuer": {"url": self.url, "audiences": ["weft"], "certificateAuthority": self.certificate},
+            "claimMappings": {"username": {"claim": "sub", "prefix": prefix}},
+        })
+    }
+
+    fn token(&self, key: &SigningKey, name: &str) -> String {
+        token(&self.url, key, name)
+    }
+}
+
+fn token(issuer: &str, key: &SigningKey, name: &str) -> String {
+    let end = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("later").as_secs() + 600;
+    jwt::sign(&json!({"iss": issuer, "aud": "weft", "sub": name, "exp": end}), key).expect("a token")
+}
+
+async fn serve(listener: TcpListener, tls: TlsAcceptor, address: SocketAddr, keys: Arc<Mutex<Value>>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let (tls, keys) = (tls.clone(), Arc::clone(&keys));
+        tokio::spawn(async move {
+            let Ok(stream) = tls.accept(stream).await else { return };
+            let answer = service_fn(move |request: Request<Incoming>| {
+                let keys = Arc::clone(&keys);
+                async move {
+                    let body = match request.uri().path() {
+                        "/keys" => keys.lock().expect("no panic").clone(),
+                        _ => {
+                            json!({"issuer": format!("https://{address}"), "jwks_uri": format!("https://{address}/keys")})
+                        }
+                    };
+                    Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(body.to_string()))))
+                }
+            });
+            let _ = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), answer)
+                .await;
+        });
+    }
+}
+
+fn file(entries: &[Value]) -> String {
+    json!({
+        "apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration", "jwt": entries,
+    })
+    .to_string()
+}
+
+fn oidc(entries: &[Value]) -> Arc<Oidc> {
+    let configuration = read(&file(entries), &[]).expect("legal");
+    let oidc = Oidc::new(configuration.issuers, vec![Algorithm::Es256], vec!["api".to_owned()]);
+    Arc::new(oidc.expect("authorities"))
+}
+
+async fn name_of(oidc: &Oidc, token: &str) -> Result<Option<String>, String> {
+    let found = oidc.accept(token, &["api".to_owned()]).await;
+    found.map(|found| found.map(|accepted| accepted.user.name)).map_err(|why| why.0)
+}
+
+/// Asks until the token means this user.
+async fn until_it_means(oidc: &Oidc, token: &str, name: &str) {
+    let asking = async {
+        while name_of(oidc, token).await != Ok(Some(name.to_owned())) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let outcome = tokio::time::timeout(Duration::from_secs(60), asking).await;
+    assert!(outcome.is_ok(), "{:?}", name_of(oidc, token).await);
+}
+
+#[tokio::test]
+async fn a_token_of_an_issuer_is_believed_with_the_keys_that_it_shows() {
+    let (own, first, second) = (Own::up().await, key(), key());
+    own.shows(&first);
+    let oidc = oidc(&[own.entry("id:")]);
+    let token = own.token(&first, "ann");
+    let early = name_of(&oidc, &token).await;
+    assert_eq!(
+        early,
+        Err("oidc: authenticator not initialized".to_owned()),
+        "nobody asked it for its keys yet"
+    );
+    let discovering = tokio::spawn(Arc::clone(&oidc).discover());
+    until_it_means(&oidc, &token, "id:ann").await;
+    let wrong = name_of(&oidc, &own.token(&second, "ann")).await;
+    let refused = "oidc: verify token: failed to verify signature: failed to verify id token signature";
+    assert_eq!(wrong, Err(refused.to_owned()));
+    own.shows(&second);
+    until_it_means(&oidc, &own.token(&second, "eve"), "id:eve").await;
+    assert_eq!(name_of(&oidc, &token).await, Err(refused.to_owned()), "a key that it does not show any more");
+    let none = oidc.accept(&own.token(&second, "eve"), &["another".to_owned()]).await;
+    assert_eq!(none.expect("another audience"), None);
+    discovering.abort();
+}
+
+#[tokio::test]
+async fn an_issuer_that_does_not_answer_costs_its_own_tokens_only() {
+    let (own, key) = (Own::up().await, key());
+    own.shows(&key);
+    let silent = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+    let mut entry = own.entry("silent:");
+    let url = format!("https://{}", silent.local_addr().expect("bound"));
+    entry["issuer"]["url"] = url.clone().into();
+    let oidc = oidc(&[entry, own.entry("")]);
+    let discovering = tokio::spawn(Arc::clone(&oidc).discover());
+    until_it_means(&oidc, &own.token(&key, "ann"), "ann").await;
+    let refused = name_of(&oidc, &token(&url, &key, "ann")).await;
+    assert_eq!(refused, Err("oidc: authenticator not initialized".to_owned()));
+    assert_eq!(name_of(&oidc, &token("https://another.example", &key, "ann")).await, Ok(None));
+    discovering.abort();
+}
+
+#[tokio::test]
+async fn a_changed_file_of_issuers_counts_without_a_restart() {
+    let (own, key) = (Own::up().await, key());
+    own.shows(&key);
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("issuers.yaml");
+    std::fs::write(&path, file(&[])).expect("written");
+    let oidc = oidc(&[]);
+    let every = Duration::from_millis(5);
+    let following = tokio::spawn(Arc::clone(&oidc).follow(path.clone(), Vec::new(), file(&[]), every));
+    std::fs::write(&path, file(&[own.entry("a:")])).expect("written");
+    let token = own.token(&key, "ann");
+    until_it_means(&oidc, &token, "a:ann").await;
+    std::fs::write(&path, "kind: Nonsense").expect("written");
+    std::fs::write(&path, file(&[own.entry("b:")])).expect("written");
+    until_it_means(&oidc, &token, "b:ann").await;
+    following.abort();
+}

@@ -1,0 +1,72 @@
+//! Expressions over one value without a schema: the claims of a token, a user.
+
+use serde_json::Value as Json;
+
+use super::eval::{Evaluator, Fault};
+use super::{MAX_CALL, syntax};
+
+/// A compiled expression over one variable.
+#[derive(Clone, Debug)]
+pub struct Expression {
+    source: String,
+    variable: &'static str,
+    expr: syntax::Expr,
+}
+
+impl Expression {
+    /// # Errors
+    /// No expression, or one that names what there is not, in the original's words where they are known.
+    pub fn new(source: &str, variable: &'static str) -> Result<Self, String> {
+        let expr = syntax::compile(source, &Json::Null, &[variable])?;
+        Ok(Self { source: source.to_owned(), variable, expr })
+    }
+
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Whether it cannot be a boolean, whatever the value is.
+    pub fn is_no_bool(&self) -> bool {
+        self.expr.is_no_bool()
+    }
+
+    /// Whether it reads this field of its variable, and not only one of the whole.
+    pub fn reads(&self, field: &str) -> bool {
+        self.expr.reads(self.variable, field)
+    }
+
+    /// What it says of a value.
+    ///
+    /// # Errors
+    /// It cannot be evaluated, costs more than [`MAX_CALL`], or its answer has no form in JSON.
+    pub fn answer(&self, value: &Json) -> Result<Json, String> {
+        let mut evaluator = Evaluator::over(self.variable, value, MAX_CALL);
+        match evaluator.answer(&self.expr) {
+            Ok(answer) => answer.as_json().ok_or_else(|| format!("unexpected type {}", answer.type_name())),
+            Err(Fault::Error(error)) => Err(error),
+            Err(Fault::Cost) => Err("operation cancelled: actual cost limit exceeded".to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_expression_answers_of_any_value() {
+        let claims = json!({"sub": "ann", "groups": ["a", "b"], "n": 2.5, "deep": {"x.y": true}});
+        let answer = |source: &str| Expression::new(source, "claims").expect(source).answer(&claims);
+        assert_eq!(answer("'u:' + claims.sub"), Ok(json!("u:ann")));
+        assert_eq!(answer("claims.groups.map(g, 'p-' + g)"), Ok(json!(["p-a", "p-b"])));
+        assert_eq!(answer("has(claims.none) ? 1 : 2"), Ok(json!(2)));
+        assert_eq!(answer("claims.?none.orValue('x')"), Ok(json!("x")));
+        assert_eq!(answer("claims.deep.x__dot__y && claims.n > 2"), Ok(json!(true)));
+        assert_eq!(answer("claims.none"), Err("no such key: none".to_owned()));
+        assert!(Expression::new("self.x", "claims").is_err(), "another variable");
+        let reads = |source: &str| Expression::new(source, "claims").expect(source).reads("email");
+        assert!(reads("[claims.email].size() > 0") && reads("claims.?email.orValue('')"));
+        assert!(!reads("claims.sub.email"));
+    }
+}
