@@ -2,7 +2,8 @@
 //!
 //! Owns: where the server is and who we are ([`config`]), connections and their renewal when files rotate
 //! ([`connection`]), requests about any kind ([`Client`], [`Resource`]), lists that are followed ([`reflector`]) and
-//! Events ([`EventRecorder`]). A [`Transport`] may also be a request handler of the same process.
+//! Events ([`EventRecorder`]). A [`Transport`] may also be a request handler of the same process; [`objects::Api`] is what
+//! the parts of a control plane share, over a wire or straight into a server beside them.
 //! Never: knows what a kind is for; what is kept of an object is the [`Decoder`]'s choice.
 //! Begin at [`Client::connect`].
 
@@ -12,6 +13,7 @@ mod connection;
 mod events;
 mod failure;
 mod items;
+pub mod objects;
 mod pace;
 pub mod reflector;
 mod resource;
@@ -24,7 +26,7 @@ pub use failure::Failure;
 pub use pace::Pace;
 pub use reflector::{Closed, Decoded, Decoder, Origin, Query, Reflector, Sink, Update};
 pub use resource::{Ask, Resource};
-pub use transport::{Body, Handler, Request, Response, Transport, whole};
+pub use transport::{Body, Handler, Pending, Request, Response, Transport, whole};
 
 /// A whole error in one line: each cause after a colon.
 fn chain(error: &dyn std::error::Error) -> String {

@@ -119,7 +119,7 @@ impl Query {
         }
     }
 
-    fn path(&self, ask: Ask<'_>) -> String {
+    pub(crate) fn path(&self, ask: Ask<'_>) -> String {
         self.resource.list_path(&self.namespace, ask, &self.labels, &self.fields)
     }
 }

@@ -19,6 +19,7 @@ pub mod encoding;
 pub mod fairness;
 pub mod health;
 pub mod ids;
+pub mod in_process;
 pub mod inflight;
 pub mod line;
 pub mod local;

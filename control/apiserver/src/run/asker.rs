@@ -2,30 +2,25 @@
 
 use std::sync::Arc;
 
-use apiclient::{Client, Handler};
+use apiclient::Client;
 use apiclient_core::wire::Status;
 use control_core::access::User;
 use http::Method;
 use http_body_util::BodyExt;
 use serde_json::Value;
 
+use crate::in_process::InProcess;
 use crate::reply::whole;
 use crate::{Peer, Server};
 
 /// The server itself, as who asks.
-fn peer() -> Peer {
-    let user =
-        User { name: User::SERVER.to_owned(), groups: vec![User::MASTERS.to_owned()], ..User::default() };
-    Peer::Known(Arc::new(user))
+fn user() -> User {
+    User { name: User::SERVER.to_owned(), groups: vec![User::MASTERS.to_owned()], ..User::default() }
 }
 
 /// The same for who wants a client.
 pub fn client(server: &Arc<Server>) -> Client {
-    let (server, peer) = (Arc::clone(server), peer());
-    Client::over(Handler::new("this server", move |request: apiclient::Request| {
-        let (server, peer) = (Arc::clone(&server), peer.clone());
-        async move { server.handle(request.map(whole), &peer).await }
-    }))
+    InProcess::new(Arc::clone(server), user()).client().clone()
 }
 
 /// Asks as the server itself, which may do everything.
@@ -36,7 +31,7 @@ pub struct Asker<'a> {
 
 impl<'a> Asker<'a> {
     pub fn new(server: &'a Arc<Server>) -> Self {
-        Self { server, peer: peer() }
+        Self { server, peer: Peer::Known(Arc::new(user())) }
     }
 
     pub async fn ask(&self, method: Method, path: &str, body: &Value) -> Result<Value, Status> {

@@ -1,0 +1,115 @@
+//! What follows a kind sees the same over the whole way and straight from the server's memory.
+
+mod common;
+
+use std::sync::Arc;
+
+use apiclient::objects::{Api, Write, follow};
+use apiclient::{Query, Resource, Update};
+use control_apiserver::in_process::InProcess;
+use control_core::access::User;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use crate::common::{Bed, within};
+
+const CONFIG_MAPS: Resource = Resource::new("", "v1", "configmaps", true);
+
+fn of(bed: &Bed) -> InProcess {
+    let groups = vec!["system:masters".to_owned()];
+    InProcess::new(Arc::clone(&bed.server), User { name: "a-part".to_owned(), groups, ..User::default() })
+}
+
+fn both(bed: &Bed) -> [Arc<dyn Api>; 2] {
+    let inside = of(bed);
+    [Arc::new(inside.client().clone()), Arc::new(inside)]
+}
+
+fn chosen() -> Query {
+    let labels = "chosen=yes".parse().expect("a selector");
+    Query { namespace: "default".to_owned(), labels, ..Query::new("ConfigMap", CONFIG_MAPS) }
+}
+
+fn config_map(name: &str, chosen: &str, value: &str) -> Value {
+    json!({"metadata": {"name": name, "labels": {"chosen": chosen}}, "data": {"a": value}})
+}
+
+/// In short: what was told, and of whom.
+fn told(update: &Update<Arc<Value>>) -> String {
+    let shown = |object: &Arc<Value>| {
+        format!("{}={}", object["metadata"]["name"].as_str().unwrap(), object["data"]["a"].as_str().unwrap())
+    };
+    match update {
+        Update::Replace(all) => format!("all [{}]", all.iter().map(shown).collect::<Vec<_>>().join(" ")),
+        Update::Put(object) => format!("put {}", shown(object)),
+        Update::Delete(name) => format!("delete {name}"),
+        Update::Trouble(problem) => format!("trouble {problem}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_sees_the_same_over_both_ways() {
+    let bed = Bed::start().await;
+    let path = CONFIG_MAPS.path("default");
+    for api in both(&bed) {
+        let write = async |write: Write| within("a write", api.write(&write)).await.expect("it is written");
+        let created = async |name: &str, chosen: &str| {
+            write(Write::Create { path: path.clone(), object: config_map(name, chosen, "1") }).await
+        };
+        let first = created("first", "yes").await;
+        created("other", "no").await;
+        let (sink, mut updates) = mpsc::channel(8);
+        let following = tokio::spawn(follow(Arc::clone(&api), chosen(), sink));
+        let mut next = async || told(&within("an update", updates.recv()).await.expect("more"));
+        assert_eq!(next().await, "all [first=1]");
+        created("second", "yes").await;
+        assert_eq!(next().await, "put second=1");
+        let object = |name: &str| CONFIG_MAPS.object_path("default", name, "");
+        write(Write::Update { path: object("other"), object: config_map("other", "yes", "2") }).await;
+        assert_eq!(next().await, "put other=2");
+        // What is not chosen any more is gone.
+        write(Write::Update { path: object("other"), object: config_map("other", "no", "3") }).await;
+        assert_eq!(next().await, "delete default/other");
+        let patch = apiclient::Patch::Merge(json!({"data": {"a": "4"}}));
+        write(Write::Patch { path: object("first"), patch }).await;
+        assert_eq!(next().await, "put first=4");
+        let options = json!({"preconditions": {"uid": first["metadata"]["uid"]}});
+        write(Write::Delete { path: object("first"), options }).await;
+        assert_eq!(next().await, "delete default/first");
+        let listed = api.list(&chosen(), false).await.expect("a list");
+        assert_eq!(told(&Update::Replace(listed.objects)), "all [second=1]");
+        for name in ["second", "other"] {
+            write(Write::Delete { path: object(name), options: Value::Null }).await;
+        }
+        drop(updates);
+        within("the follower ends with its reader", following).await.expect("no panic");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_in_the_process_share_the_values_of_the_servers_memory() {
+    let bed = Bed::start().await;
+    bed.config_map("a", "1").await;
+    let (api, query) = (of(&bed), Query::new("ConfigMap", CONFIG_MAPS));
+    let (one, other) = (api.list(&query, true).await.unwrap(), api.list(&query, false).await.unwrap());
+    assert!(Arc::ptr_eq(&one.objects[0], &other.objects[0]));
+    assert_eq!(one.objects[0]["kind"], "ConfigMap");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_of_the_process_is_refused_as_everybody_is() {
+    let bed = Bed::start().await;
+    for api in both(&bed) {
+        let nothing = Query::new("Thing", Resource::new("", "v1", "things", true));
+        let failure = api.list(&nothing, true).await.expect_err("a refusal");
+        assert_eq!(failure.code(), 404, "{failure}");
+        let odd = Query { fields: "data.a=1".parse().unwrap(), ..Query::new("ConfigMap", CONFIG_MAPS) };
+        let failure = api.list(&odd, true).await.expect_err("a refusal");
+        assert_eq!(failure.code(), 400, "{failure}");
+        let failure = api.watch(&Query::new("ConfigMap", CONFIG_MAPS), "x").await.err().expect("a refusal");
+        assert!(failure.code() >= 400, "{failure}");
+        let write =
+            Write::Create { path: CONFIG_MAPS.path("default"), object: json!({"metadata": {"name": "A"}}) };
+        assert_eq!(api.write(&write).await.expect_err("a refusal").code(), 422);
+    }
+}
