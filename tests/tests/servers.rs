@@ -2,19 +2,15 @@
 //!
 //! Needs etcd and etcdctl.
 
-use std::path::PathBuf;
-
 use host::programs::Signal;
-use tests::apiserver::fleet::Fleet;
+use serde_json::Value;
+use tests::apiserver::fleet::{Etcd, Fleet};
 use tests::apiserver::load::{Expiry, Load};
-
-fn etcd() -> PathBuf {
-    PathBuf::from("etcd")
-}
+use tests::wait::until_true;
 
 #[test]
 fn nothing_is_lost_while_servers_and_members_of_etcd_are_killed_under_load() {
-    let fleet = Fleet::up(3, 2, etcd(), &[]);
+    let fleet = Fleet::up(3, 2, &Etcd::default(), &[]);
     let load = Load::start(fleet.clients(), Expiry::Never);
     load.goes_on();
     // One server, and the other.
@@ -60,4 +56,38 @@ fn nothing_is_lost_while_servers_and_members_of_etcd_are_killed_under_load() {
     load.goes_on();
     let outcome = load.end(2);
     println!("{outcome:?}");
+}
+
+/// The addresses behind the Service default/kubernetes, as Endpoints and as EndpointSlice, seen through a server.
+fn masters(fleet: &Fleet, server: usize) -> [Vec<String>; 2] {
+    let of = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (_, endpoints) =
+        fleet.ask(server, "GET", "/api/v1/namespaces/default/endpoints/kubernetes", &Value::Null);
+    let subsets = endpoints["subsets"].as_array().into_iter().flatten();
+    let addresses = subsets.flat_map(|subset| subset["addresses"].as_array().into_iter().flatten());
+    let path = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes";
+    let (_, slice) = fleet.ask(server, "GET", path, &Value::Null);
+    let slices = slice["endpoints"].as_array().into_iter().flatten();
+    [
+        addresses.map(|address| of(&address["ip"])).collect(),
+        slices.map(|endpoint| of(&endpoint["addresses"][0])).collect(),
+    ]
+}
+
+#[test]
+fn the_endpoint_of_a_server_goes_when_it_ends_and_when_it_dies() {
+    let fleet = Fleet::up(1, 2, &Etcd::default(), &[]);
+    let (both, first) =
+        (["192.0.2.1", "192.0.2.2"].map(str::to_owned).to_vec(), vec!["192.0.2.1".to_owned()]);
+    let are = |server: usize, want: &[String]| masters(&fleet, server).iter().all(|found| found == want);
+    until_true("both servers to be endpoints", || are(0, &both));
+    // One that is told to end takes itself out.
+    fleet.stop_server(1, Signal::SIGTERM);
+    assert!(are(0, &first), "{:?}", masters(&fleet, 0));
+    fleet.start_server(1);
+    fleet.wait_for_server(1);
+    until_true("both servers to be endpoints again", || are(1, &both));
+    // One that dies is missed once its lease is over.
+    fleet.stop_server(1, Signal::SIGKILL);
+    until_true("the dead server's endpoint to go", || are(0, &first));
 }

@@ -18,6 +18,21 @@ use super::load::Servers;
 use super::side::{READY, Which, authorization, flags, free_port, keys};
 use crate::wait::until_explained;
 
+/// The etcd under the servers.
+#[derive(Clone, Debug)]
+pub struct Etcd {
+    pub program: PathBuf,
+    /// Besides those for its members.
+    pub flags: Vec<String>,
+}
+
+impl Default for Etcd {
+    /// The one on the path.
+    fn default() -> Self {
+        Self { program: PathBuf::from("etcd"), flags: Vec::new() }
+    }
+}
+
 /// One member of etcd.
 struct Member {
     client: u16,
@@ -36,19 +51,19 @@ struct Server {
 pub struct Fleet {
     here: Namespace,
     places: Places,
-    program: PathBuf,
+    etcd: Etcd,
     members: Vec<Member>,
     servers: Vec<Server>,
     directory: TempDir,
 }
 
 impl Fleet {
-    /// `etcd` is the program. Every server knows every member. Servers listen at 127.0.0.1, 127.0.0.2 and so on, and say that
+    /// Every server knows every member. Servers listen at 127.0.0.1, 127.0.0.2 and so on, and say that
     /// they are reached at 192.0.2.1 and so on.
     ///
     /// # Panics
     /// A program is missing, or does not come up.
-    pub fn up(members: usize, servers: u8, etcd: PathBuf, more: &[&str]) -> Self {
+    pub fn up(members: usize, servers: u8, etcd: &Etcd, more: &[&str]) -> Self {
         let here = Namespace::current().unwrap_or_else(|error| panic!("{error}"));
         let directory = tempfile::tempdir().expect("a directory");
         let daemon = |name: &str| Daemon::new(name.to_owned(), here.clone(), directory.path(), name);
@@ -72,7 +87,7 @@ impl Fleet {
             Server { address, flags, daemon: daemon(&format!("server-{nth}")) }
         });
         let servers = servers.collect();
-        let fleet = Self { here, places, program: etcd, members, servers, directory };
+        let fleet = Self { here, places, etcd: etcd.clone(), members, servers, directory };
         (0..fleet.members.len()).for_each(|nth| fleet.start_member(nth));
         (0..fleet.members.len()).for_each(|nth| fleet.wait_for_member(nth));
         (0..fleet.servers.len()).for_each(|nth| fleet.start_server(nth));
@@ -95,7 +110,9 @@ impl Fleet {
             format!("--initial-advertise-peer-urls={}", url(member.peer)),
             format!("--initial-cluster={}", all.collect::<Vec<_>>().join(",")),
         ];
-        let started = member.daemon.start(&self.program, &arguments.map(OsString::from), &[]);
+        let arguments: Vec<OsString> =
+            arguments.into_iter().chain(self.etcd.flags.clone()).map(OsString::from).collect();
+        let started = member.daemon.start(&self.etcd.program, &arguments, &[]);
         started.unwrap_or_else(|error| panic!("{error}"));
     }
 
