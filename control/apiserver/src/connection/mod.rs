@@ -17,6 +17,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -69,58 +70,96 @@ pub async fn serve(
     tls: Arc<ServerConfig>,
     shutdown: impl Future<Output = ()>,
 ) {
-    let acceptor = TlsAcceptor::from(tls);
     let (drain, draining) = watch::channel(false);
-    let mut connections = JoinSet::new();
-    let mut crowd = Crowd::new(limits::most_connections());
-    let mut handles: HashMap<u64, AbortHandle> = HashMap::new();
-    let mut tasks: HashMap<task::Id, u64> = HashMap::new();
+    let mut connections = Connections::new(Arc::clone(&server), TlsAcceptor::from(tls), draining);
     tokio::pin!(shutdown);
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, from)) => match crowd.enter(from.ip()) {
-                    Entry::Refused => {
-                        tracing::warn!(%from, "too many connections, and none of them is idle: this one is closed");
-                    }
-                    Entry::Admitted { id, activity, instead_of } => {
-                        if let Some(victim) = instead_of.and_then(|id| handles.remove(&id)) {
-                            tracing::info!(%from, "too many connections: an idle one is closed for this one");
-                            victim.abort();
-                        }
-                        let connection = Connection { from, activity, draining: draining.clone() };
-                        let run = connection.run(Arc::clone(&server), acceptor.clone(), stream);
-                        let handle = connections.spawn(run);
-                        tasks.insert(handle.id(), id);
-                        handles.insert(id, handle);
-                    }
-                },
+                Ok((stream, from)) => connections.admit(stream, from),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
-                    let is_full = matches!(error.raw_os_error(), Some(EMFILE | ENFILE));
-                    if let Some(victim) = is_full.then(|| crowd.make_room()).flatten().and_then(|id| handles.remove(&id)) {
-                        victim.abort();
+                    if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) {
+                        connections.make_room();
                     }
                     tokio::time::sleep(PAUSE).await;
                 }
             },
-            // Finished ones are taken away as they end.
-            Some(ended) = connections.join_next_with_id() => {
-                let task = ended.map_or_else(|error| error.id(), |(task, ())| task);
-                if let Some(id) = tasks.remove(&task) {
-                    crowd.leave(id);
-                    handles.remove(&id);
-                }
-            }
+            () = connections.one_ended() => {}
             () = &mut shutdown => break,
         }
+    }
+    // Who was connected before the end began is served, though nobody has looked at the connection yet.
+    while let Some(Ok((stream, from))) = listener.accept().now_or_never() {
+        connections.admit(stream, from);
     }
     drop(listener);
     server.drain();
     drain.send_replace(true);
-    let all = async { while connections.join_next().await.is_some() {} };
-    if timeout(DRAIN, all).await.is_err() {
+    if timeout(DRAIN, connections.all_ended()).await.is_err() {
         tracing::warn!("some requests did not end in time, and are cut off");
+    }
+}
+
+/// All connections, and the tasks that serve them.
+struct Connections {
+    server: Arc<Server>,
+    acceptor: TlsAcceptor,
+    draining: watch::Receiver<bool>,
+    crowd: Crowd,
+    running: JoinSet<()>,
+    handles: HashMap<u64, AbortHandle>,
+    ids: HashMap<task::Id, u64>,
+}
+
+impl Connections {
+    fn new(server: Arc<Server>, acceptor: TlsAcceptor, draining: watch::Receiver<bool>) -> Self {
+        let crowd = Crowd::new(limits::most_connections());
+        let (running, handles, ids) = (JoinSet::new(), HashMap::new(), HashMap::new());
+        Self { server, acceptor, draining, crowd, running, handles, ids }
+    }
+
+    /// Serves a new one, or closes it.
+    fn admit(&mut self, stream: TcpStream, from: SocketAddr) {
+        let Entry::Admitted { id, activity, instead_of } = self.crowd.enter(from.ip()) else {
+            tracing::warn!(%from, "too many connections, and none of them is idle: this one is closed");
+            return;
+        };
+        if let Some(victim) = instead_of {
+            tracing::info!(%from, "too many connections: an idle one is closed for this one");
+            self.close(victim);
+        }
+        let connection = Connection { from, activity, draining: self.draining.clone() };
+        let run = connection.run(Arc::clone(&self.server), self.acceptor.clone(), stream);
+        let handle = self.running.spawn(run);
+        self.ids.insert(handle.id(), id);
+        self.handles.insert(id, handle);
+    }
+
+    fn make_room(&mut self) {
+        if let Some(victim) = self.crowd.make_room() {
+            self.close(victim);
+        }
+    }
+
+    fn close(&mut self, id: u64) {
+        if let Some(handle) = self.handles.remove(&id) {
+            handle.abort();
+        }
+    }
+
+    /// Comes back when one has ended, never where there is none.
+    async fn one_ended(&mut self) {
+        let Some(ended) = self.running.join_next_with_id().await else { return std::future::pending().await };
+        let task = ended.map_or_else(|error| error.id(), |(task, ())| task);
+        if let Some(id) = self.ids.remove(&task) {
+            self.crowd.leave(id);
+            self.handles.remove(&id);
+        }
+    }
+
+    async fn all_ended(&mut self) {
+        while self.running.join_next().await.is_some() {}
     }
 }
 
