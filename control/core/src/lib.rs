@@ -14,6 +14,7 @@ pub mod cidrs;
 pub mod conditions;
 pub mod domains;
 pub mod edit;
+pub mod eviction;
 pub mod fairness;
 pub mod field;
 pub mod impersonation;

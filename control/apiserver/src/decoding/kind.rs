@@ -103,16 +103,18 @@ pub fn foreign(served: &Served, api_version: &str, kind: &str) -> Foreign {
     if own && group == served.kind.group.as_ref() && served.kind.version(version).is_some() {
         return Foreign::OtherVersion;
     }
+    Foreign::Unknown(foreign_to(&served.kind.group, &served.kind.kind, api_version, kind))
+}
+
+/// Why a body is not of a kind that is wanted.
+pub fn foreign_to(wanted_group: &str, wanted: &str, api_version: &str, kind: &str) -> String {
     let known = builtin::api_versions().any(|known| known == api_version);
     if known && builtin::kind(api_version, kind).is_some() {
-        let package = if served.kind.group.is_empty() { "core" } else { served.kind.group.as_ref() };
+        let package = if wanted_group.is_empty() { "core" } else { wanted_group };
         let package = package.split('.').next().unwrap_or_default();
-        return Foreign::Unknown(format!(
-            "converting (v1.{kind}) to ({package}.{}): unknown conversion",
-            served.kind.kind
-        ));
+        return format!("converting (v1.{kind}) to ({package}.{wanted}): unknown conversion");
     }
-    Foreign::Unknown(unregistered(api_version, kind))
+    unregistered(api_version, kind)
 }
 
 /// The original names a place in its own source here.

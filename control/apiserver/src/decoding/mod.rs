@@ -30,7 +30,7 @@ pub fn object(
     encoding: Encoding,
     validation: FieldValidation,
 ) -> Result<(Value, Vec<String>), Status> {
-    let named = kind::of(bytes, encoding).map_err(|why| unrecognized(served, bytes, &why))?;
+    let named = kind::of(bytes, encoding).map_err(|why| unrecognized(&served.kind.kind, bytes, &why))?;
     let name = if named.kind.is_empty() { served.kind.kind.as_ref() } else { &named.kind };
     let api_version =
         if named.api_version.is_empty() { served.api_version.as_str() } else { &named.api_version };
@@ -59,6 +59,47 @@ pub fn object(
         FieldValidation::Ignore | FieldValidation::Strict => Vec::new(),
     };
     Ok((complete(served, decoded.value), warnings))
+}
+
+/// The body of a part that has a kind of its own (`Eviction`), which is no resource. `versions` are those that are accepted,
+/// the one that it is read as first.
+///
+/// # Errors
+/// As [`object`].
+pub fn part(
+    versions: &[&str],
+    name: &str,
+    bytes: &[u8],
+    encoding: Encoding,
+    validation: FieldValidation,
+) -> Result<(Value, Vec<String>), Status> {
+    let own = versions.first().copied().unwrap_or_default();
+    let named = kind::of(bytes, encoding).map_err(|why| unrecognized(name, bytes, &why))?;
+    let given = if named.kind.is_empty() { name } else { &named.kind };
+    let api_version = if named.api_version.is_empty() { own } else { &named.api_version };
+    let refuse = |why: &str| {
+        let version = api_version.rsplit('/').next().unwrap_or_default();
+        refusal::bad_request(format!("{given} in version {version:?} cannot be handled as a {name}: {why}"))
+    };
+    if given != name || !versions.contains(&api_version) {
+        let group = own.split_once('/').map_or("", |(group, _)| group);
+        return Err(refuse(&kind::foreign_to(group, name, api_version, given)));
+    }
+    let Some(schema) = builtin::kind(own, name) else {
+        return Err(refusal::internal(&format!("there is no schema of {name}")));
+    };
+    let decoded = match encoding {
+        Encoding::Json => codec::json::decode(&schema, bytes),
+        Encoding::Yaml => codec::yaml::decode(&schema, bytes),
+        Encoding::Protobuf => codec::protobuf::decode(&schema, bytes),
+    };
+    let mut decoded = decoded.map_err(|error| refuse(&error.to_string()))?;
+    if validation == FieldValidation::Strict && !decoded.problems.is_empty() {
+        return Err(refuse(&format!("strict decoding error: {}", decoded.problems.join(", "))));
+    }
+    defaults::apply(&schema, &mut decoded.value);
+    let warnings = if validation == FieldValidation::Warn { decoded.problems } else { Vec::new() };
+    Ok((decoded.value, warnings))
 }
 
 /// An object in the served version, with its defaults, in the version of storage.
@@ -93,7 +134,7 @@ pub fn has_no_entries(bytes: &[u8], encoding: Encoding) -> bool {
 }
 
 /// The body says not even what it should be.
-fn unrecognized(served: &Served, bytes: &[u8], why: &str) -> Status {
+fn unrecognized(kind: &str, bytes: &[u8], why: &str) -> Status {
     const SHOWN: usize = 30;
     let cut = &bytes[..bytes.len().min(SHOWN)];
     let mut summary = match bytes.first() {
@@ -105,8 +146,7 @@ fn unrecognized(served: &Served, bytes: &[u8], why: &str) -> Status {
         summary.push_str(" ...");
     }
     refusal::bad_request(format!(
-        "the object provided is unrecognized (must be of type {}): {why} ({summary})",
-        served.kind.kind
+        "the object provided is unrecognized (must be of type {kind}): {why} ({summary})"
     ))
 }
 

@@ -3,6 +3,7 @@
 //! Owns: which methods each has.
 
 pub mod binding;
+pub mod eviction;
 pub mod log;
 pub mod proxy;
 pub mod scale;
@@ -32,6 +33,7 @@ pub async fn run(call: &mut Call, subresource: Subresource, body: Body) -> Resul
         (Subresource::Binding, "POST") => binding::run(call, body).await,
         (Subresource::Token, "POST") => token::run(call, body).await,
         (Subresource::Status | Subresource::Scale, _) => Err(refusal::method_not_allowed()),
+        (Subresource::Eviction, "POST") => eviction::run(call, body).await,
         (Subresource::Log, "GET") => log::run(call).await,
         (Subresource::Exec | Subresource::Attach | Subresource::PortForward, "GET" | "POST") => {
             stream::run(call, subresource).await
