@@ -9,11 +9,13 @@ use control_core::access::User;
 use control_core::kind::{Context, Subresource};
 use control_core::refusal;
 use control_store::{Freshness, Stored};
+use http::header::HOST;
 use http::request::Parts as Head;
 use http::{HeaderMap, Method, Uri};
 use hyper::upgrade::OnUpgrade;
 use serde_json::Value;
 
+use crate::backend::forward::Sender;
 use crate::encoding::{object, table};
 use crate::negotiation::{Encoding, Media, Shape};
 use crate::registry::Served;
@@ -30,6 +32,8 @@ pub struct Wire {
     pub uri: Uri,
     /// Decoded.
     pub path: String,
+    /// The host that the client named.
+    pub host: String,
     /// Who sent it; `None` within this process.
     pub from: Option<SocketAddr>,
     /// The connection, where it can become one of another protocol.
@@ -43,7 +47,19 @@ impl Wire {
             path: path.to_owned(),
             from: head.extensions.get::<From>().map(|from| from.0),
             upgrade: head.extensions.get::<OnUpgrade>().cloned(),
+            host: match head.headers.get(HOST) {
+                Some(host) => host.to_str().unwrap_or_default().to_owned(),
+                // HTTP/2 has it in the URI.
+                None => head.uri.authority().map(|host| host.as_str().to_owned()).unwrap_or_default(),
+            },
         }
+    }
+}
+
+impl Wire {
+    /// Whose request it is, where it is handed on.
+    pub fn sender(&self) -> Sender<'_> {
+        Sender { address: self.from.map(|from| from.ip()), host: &self.host }
     }
 }
 
@@ -73,7 +89,8 @@ impl Call {
         self.served.key(&self.resource.namespace, &self.resource.name)
     }
 
-    /// The latest version of an object of the core group, as it is in storage.
+    /// The latest version of an object of the core group, as it is in storage. One that is not there is reported as one of
+    /// the resource that was asked for, as by the original.
     ///
     /// # Errors
     /// 404, or that storage is away.
@@ -83,7 +100,7 @@ impl Call {
         let found = self.server.store().get(&served.key(namespace, name)?, Freshness::Latest).await;
         match found.map_err(|error| storage::read_failed(&error))? {
             Some(stored) => object::decode(served, &stored),
-            None => Err(refusal::not_found(&served.kind, name)),
+            None => Err(refusal::not_found(&self.served.kind, name)),
         }
     }
 

@@ -73,11 +73,10 @@ impl Server {
             Ok(user) => user,
             Err(refusal) => return unsniffed(refused(&refusal)),
         };
-        let place = self.fairness.as_ref().map(|fairness| fairness.classify(&attributes, &user));
+        let place = self.fairness.as_ref().filter(|_| !info.is_stream());
+        let place = place.map(|fairness| fairness.classify(&attributes, &user));
         let seat = match (&self.fairness, &place) {
-            (Some(fairness), Some(place)) if !info.is_stream() => {
-                fairness.enter(place.clone()).await.map(Some)
-            }
+            (Some(fairness), Some(place)) => fairness.enter(place.clone()).await.map(Some),
             _ => Some(None),
         };
         let counted = self.inflight.enter(&info);
@@ -85,8 +84,7 @@ impl Server {
             (Some(_), Some(_)) => self.serve(head, body, query, info, user, &attributes).await,
             _ => refused(&refusal::too_many_requests()),
         };
-        let own = response.extensions().get::<Upgrading>().is_none();
-        if let Some(place) = place.filter(|_| own) {
+        if let Some(place) = place {
             for (name, uid) in [(FLOW_SCHEMA, &place.schema_uid), (PRIORITY_LEVEL, &place.level_uid)] {
                 if let Ok(uid) = HeaderValue::from_str(uid) {
                     response.headers_mut().insert(name, uid);
@@ -125,7 +123,7 @@ impl Server {
         let media = match Media::of(&head.headers, &query, served.offer, info.verb == "watch") {
             Ok(media) => media,
             // What a backend answers is the backend's affair.
-            Err(_) if resource.subresource != "log" && info.is_stream() => Media::default(),
+            Err(_) if info.is_stream() => Media::default(),
             Err(refusal) => return refused(&refusal),
         };
         let deprecated = control_core::kinds::deprecated::warning(&served.kind, &served.of().name);

@@ -99,6 +99,7 @@ pub fn serve(call: &Call, body: Body, messages: Messages) -> Response {
     let refuse = |status| {
         let mut response = Response::new(whole(""));
         *response.status_mut() = status;
+        response.extensions_mut().insert(Upgrading);
         response
     };
     let Some(client) = call.wire.upgrade.clone() else { return refuse(StatusCode::INTERNAL_SERVER_ERROR) };
@@ -113,7 +114,6 @@ pub fn serve(call: &Call, body: Body, messages: Messages) -> Response {
         }
     });
     let mut response = refuse(StatusCode::SWITCHING_PROTOCOLS);
-    response.extensions_mut().insert(Upgrading);
     let headers = response.headers_mut();
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));

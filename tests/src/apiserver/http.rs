@@ -171,6 +171,54 @@ impl Client {
         Ok(answer)
     }
 
+    /// Asks for another protocol on a connection of its own, and where the server agrees, sends `first`. What comes back is
+    /// the body of the reply: until `enough` says so, the server ends it, or nothing more comes for `quiet`.
+    ///
+    /// # Errors
+    /// As [`Client::ask`].
+    pub fn upgrade(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(String, String)],
+        first: &[u8],
+        quiet: Duration,
+        enough: impl Fn(&[u8]) -> bool,
+    ) -> io::Result<Reply> {
+        let mut stream = self.connect()?;
+        send(&mut stream, self.address, method, path, headers, &[])?;
+        let (mut reply, length) = head(&mut stream)?;
+        if reply.status != 101 {
+            match length {
+                Length::None => {}
+                Length::Known(size) => exactly(&mut stream, size, &mut reply.body)?,
+                Length::Chunked => while chunk(&mut stream, &mut reply.body)? {},
+                Length::ToTheEnd => drop(stream.read_to_end(&mut reply.body)?),
+            }
+            return Ok(reply);
+        }
+        stream.get_mut().write_all(first)?;
+        stream.get_mut().flush()?;
+        stream.get_ref().sock.set_read_timeout(Some(quiet))?;
+        while !enough(&reply.body) {
+            match stream.fill_buf() {
+                Ok([]) => break,
+                Ok(more) => {
+                    reply.body.extend_from_slice(more);
+                    let read = more.len();
+                    stream.consume(read);
+                }
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                    break;
+                }
+                // Go closes without a farewell.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(reply)
+    }
+
     /// A TLS connection on which nothing is asked.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -44,19 +44,29 @@ pub struct Line {
 /// # Panics
 /// The file is not as it should be.
 pub fn lines() -> Vec<Line> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("apiserver/kubectl.yaml");
+    lines_of("kubectl")
+}
+
+/// Those of another file.
+///
+/// # Panics
+/// As [`lines`].
+pub fn lines_of(file: &str) -> Vec<Line> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("apiserver/{file}.yaml"));
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let documents = apiclient_core::yaml::values(&text).unwrap_or_else(|error| panic!("{error}"));
     let entries = documents.iter().flat_map(|document| document.as_array().expect("a list"));
     entries
         .map(|entry| Line {
-            // A schedule is one word.
-            words: entry["run"]
-                .as_str()
-                .expect("words")
-                .split(' ')
-                .map(|word| word.replace("_*", " *"))
-                .collect(),
+            words: match &entry["run"] {
+                Value::Array(words) => {
+                    words.iter().map(|word| word.as_str().expect("a word").to_owned()).collect()
+                }
+                // A schedule is one word.
+                line => {
+                    line.as_str().expect("words").split(' ').map(|word| word.replace("_*", " *")).collect()
+                }
+            },
             input: entry["input"].as_str().unwrap_or_default().to_owned(),
             short: entry["short"].as_bool().unwrap_or(false),
         })
@@ -78,7 +88,7 @@ impl<'a> Kubectl<'a> {
 
     /// Exit status and both outputs, without what must differ.
     fn run(&self, line: &Line) -> Value {
-        let mut command = Command::new("timeout");
+        let mut command = self.side.command("timeout");
         command.arg(LIMIT).arg(&self.program).args(&line.words);
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", self.side.directory()).env("KUBECONFIG", &self.kubeconfig);

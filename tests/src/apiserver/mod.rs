@@ -4,6 +4,7 @@
 //! out ([`normal`]), and the comparison ([`difference`]) with the differences that are meant. Begin at [`Pair::up`].
 //! Besides, for what must not be lost: several servers on one etcd ([`fleet`]), and clients that keep books ([`load`]).
 
+pub mod agent;
 pub mod difference;
 pub mod fleet;
 pub mod generated;

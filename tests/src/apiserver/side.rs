@@ -1,9 +1,10 @@
 //! One API server with its etcd: ours or the original. Both get the same flags and the same keys.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use control_apiserver::local::{self, Places};
@@ -194,6 +195,11 @@ impl Side {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{method} {path}: {error}: {text}"))
     }
 
+    /// A program where the server is.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        self.namespace.command(program)
+    }
+
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
@@ -266,6 +272,26 @@ impl Pair {
         Self::of(Which::Ours, more)
     }
 
+    /// As [`Pair::up`], at an address of another namespace. The servers are not started.
+    ///
+    /// # Panics
+    /// An etcd does not come up.
+    pub fn at(namespace: &Namespace, ip: Ipv4Addr, more: &[&str]) -> Self {
+        Self {
+            original: Side::at(Which::Original, namespace, ip, more),
+            ours: Side::at(Which::Ours, namespace, ip, more),
+        }
+    }
+
+    /// # Panics
+    /// One does not come up.
+    pub fn start(&self) {
+        self.original.start_only();
+        self.ours.start_only();
+        self.ours.wait_ready();
+        self.original.wait_ready();
+    }
+
     /// Two originals: what differs between them, the comparison must not see.
     ///
     /// # Panics
@@ -276,10 +302,7 @@ impl Pair {
 
     fn of(second: Which, more: &[&str]) -> Self {
         let pair = Self { original: Side::new(Which::Original, more), ours: Side::new(second, more) };
-        pair.original.start_only();
-        pair.ours.start_only();
-        pair.ours.wait_ready();
-        pair.original.wait_ready();
+        pair.start();
         pair
     }
 }

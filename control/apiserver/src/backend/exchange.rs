@@ -1,12 +1,15 @@
 //! One request over one connection to a backend.
 
+use std::error::Error;
+use std::io;
+
 use control_core::location::Location;
 use http::request::Parts;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
-use super::{Backends, ConnectError, Trust};
+use super::{Backends, ConnectError, Trust, tls};
 use crate::reply::Body;
 
 /// Why there is no answer.
@@ -20,6 +23,13 @@ pub enum ExchangeError {
 }
 
 fn words(error: &hyper::Error) -> String {
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        if let Some(inner) = inner.downcast_ref::<io::Error>() {
+            return tls::words(inner);
+        }
+        cause = inner.source();
+    }
     if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
         return "EOF".to_owned();
     }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use http::header::{
     AUTHORIZATION, CONNECTION, HOST, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    TRANSFER_ENCODING, UPGRADE, USER_AGENT,
 };
 use http::request::Parts;
 use http::{HeaderMap, Method, Version};
@@ -32,6 +32,15 @@ const OF_ORIGINS: [&str; 4] = [
     "access-control-allow-origin",
 ];
 
+/// Whose request is handed on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sender<'a> {
+    /// `None` within this process.
+    pub address: Option<IpAddr>,
+    /// The host that was asked.
+    pub host: &'a str,
+}
+
 /// The client asks for another protocol.
 pub fn is_upgrade(headers: &HeaderMap) -> bool {
     let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
@@ -39,11 +48,12 @@ pub fn is_upgrade(headers: &HeaderMap) -> bool {
 }
 
 /// The request for an upgrade, as the backend gets it.
-pub fn upgrading(method: &Method, target: &str, headers: &HeaderMap, from: Option<IpAddr>) -> Parts {
+pub fn upgrading(method: &Method, target: &str, headers: &HeaderMap, from: &Sender<'_>) -> Parts {
     let mut headers = headers.clone();
     strip_credentials(&mut headers);
-    forwarded_for(&mut headers, from);
-    head(method, target, headers)
+    forwarded_for(&mut headers, from.address);
+    headers.entry(USER_AGENT).or_insert(HeaderValue::from_static("weft"));
+    head(method, target, headers, from.host)
 }
 
 /// The request as the backend gets it. `prefix` is the part of the path that leads to the backend.
@@ -51,7 +61,7 @@ pub fn plain(
     method: &Method,
     target: &str,
     headers: &HeaderMap,
-    from: Option<IpAddr>,
+    from: &Sender<'_>,
     forwarded_uri: &str,
 ) -> Parts {
     let mut headers = headers.clone();
@@ -61,23 +71,22 @@ pub fn plain(
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-    forwarded_for(&mut headers, from);
+    forwarded_for(&mut headers, from.address);
     if let Ok(value) = HeaderValue::from_str(forwarded_uri) {
         headers.insert(FORWARDED_URI, value);
     }
-    head(method, target, headers)
+    head(method, target, headers, from.host)
 }
 
-fn head(method: &Method, target: &str, headers: HeaderMap) -> Parts {
+fn head(method: &Method, target: &str, headers: HeaderMap, host: &str) -> Parts {
     let mut request = http::Request::new(());
     *request.method_mut() = method.clone();
     *request.version_mut() = Version::HTTP_11;
     // A target that is none cannot be: it was encoded.
     *request.uri_mut() = target.parse().unwrap_or_default();
     *request.headers_mut() = headers;
-    if !request.headers().contains_key(HOST) {
-        request.headers_mut().insert(HOST, HeaderValue::from_static(""));
-    }
+    let host = HeaderValue::from_str(host).unwrap_or(HeaderValue::from_static(""));
+    request.headers_mut().insert(HOST, host);
     request.into_parts().0
 }
 
@@ -179,9 +188,17 @@ mod tests {
             ("upgrade", "websocket"),
             ("x-own", "1"),
         ]);
-        let from = Some("10.0.0.7".parse().expect("an address"));
-        let head = upgrading(&Method::GET, "/exec/a", &given, from);
-        let kept = ["connection", "host", "sec-websocket-protocol", "upgrade", "x-forwarded-for", "x-own"];
+        let from = Sender { address: Some("10.0.0.7".parse().expect("an address")), host: "server" };
+        let head = upgrading(&Method::GET, "/exec/a", &given, &from);
+        let kept = [
+            "connection",
+            "host",
+            "sec-websocket-protocol",
+            "upgrade",
+            "user-agent",
+            "x-forwarded-for",
+            "x-own",
+        ];
         assert_eq!(names(&head.headers), kept);
         assert_eq!(head.headers["sec-websocket-protocol"], "v4.channel.k8s.io");
         assert_eq!(head.headers["x-forwarded-for"], "10.0.0.7");
@@ -197,8 +214,9 @@ mod tests {
             ("x-forwarded-for", "1.2.3.4"),
             ("accept", "*/*"),
         ]);
-        let from = Some("::ffff:10.0.0.7".parse().expect("an address"));
-        let head = plain(&Method::GET, "/", &given, from, "/api/v1/x/");
+        let from = Sender { address: Some("::ffff:10.0.0.7".parse().expect("an address")), host: "server" };
+        let head = plain(&Method::GET, "/", &given, &from, "/api/v1/x/");
+        assert_eq!(head.headers["host"], "server");
         assert_eq!(names(&head.headers), ["accept", "host", "te", "x-forwarded-for", "x-forwarded-uri"]);
         assert_eq!(head.headers["x-forwarded-for"], "1.2.3.4, 10.0.0.7");
     }

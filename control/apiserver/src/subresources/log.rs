@@ -6,7 +6,7 @@ use apiclient_core::time;
 use apiclient_core::wire::Status;
 use control_core::location::agent::{self, Agent, LogOptions};
 use control_core::refusal;
-use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HOST, HeaderValue, LOCATION, USER_AGENT};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 
@@ -76,8 +76,9 @@ pub async fn run(call: &Call) -> Result<Response, Status> {
     let answer = exchange::send(backends, &location, trust, head.into_parts().0, whole("")).await;
     let answer = answer.map_err(|error| refusal::unknown(format!("Get {:?}: {error}", location.url())))?;
     let code = answer.status().as_u16();
-    if (300..400).contains(&code) {
-        return Err(refusal::unknown(format!("Get {:?}: redirects forbidden", location.url())));
+    let elsewhere = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+    if let Some(elsewhere) = elsewhere.filter(|_| answer.status().is_redirection()) {
+        return Err(refusal::unknown(format!("Get {elsewhere:?}: redirects forbidden")));
     }
     if !(200..=206).contains(&code) {
         return Err(refused(code, name, answer.into_body()).await);

@@ -8,7 +8,7 @@ use control_core::location::agent::Agent;
 use control_core::location::port::{self, Named};
 use control_core::location::{Location, url};
 use control_core::refusal;
-use http::header::{CACHE_CONTROL, HOST, HeaderMap, HeaderValue, LOCATION};
+use http::header::{CACHE_CONTROL, HeaderMap, HeaderValue, LOCATION};
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;
 use rand::Rng;
@@ -25,12 +25,12 @@ pub async fn run(call: &mut Call, body: Body) -> Result<Response, Status> {
     }
     let (mut location, trust) = locate(call).await?;
     location.path = url::clean(&below(&call.resource.rest, &call.wire.path));
-    let from = call.wire.from.map(|from| from.ip());
+    let from = call.wire.sender();
     if forward::is_upgrade(&call.headers) {
         let Some(client) = call.wire.upgrade.clone() else {
             return Err(refusal::unknown("request connection cannot be hijacked"));
         };
-        let head = forward::upgrading(&call.method, &location.target(), &call.headers, from);
+        let head = forward::upgrading(&call.method, &location.target(), &call.headers, &from);
         let upgraded = pipe::upgrade(&call.server.parts.backends, &location, trust, head, client).await;
         return upgraded.map_err(|error| refusal::unknown(error.to_string()));
     }
@@ -41,15 +41,14 @@ pub async fn run(call: &mut Call, body: Body) -> Result<Response, Status> {
     }
     let prefix = prefix(&call.wire.path, &location.path);
     let forwarded_uri = url::clean(&format!("{prefix}{}", url::encode_path(&location.path)));
-    let head = forward::plain(&call.method, &location.target(), &call.headers, from, &forwarded_uri);
+    let head = forward::plain(&call.method, &location.target(), &call.headers, &from, &forwarded_uri);
     let answer = exchange::send(&call.server.parts.backends, &location, trust, head, body).await;
     let answer =
         answer.map_err(|error| refusal::unavailable(format!("error trying to reach service: {error}")))?;
     let (mut head, body) = answer.into_parts();
     forward::answer(&mut head.headers);
     let authority = location.authority();
-    let host = call.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let source = rewrite::Source { prefix, authority: &authority, host };
+    let source = rewrite::Source { prefix, authority: &authority, host: &call.wire.host };
     let mut body = body.map_err(Into::into).boxed_unsync();
     match head.headers.get(LOCATION).and_then(|value| value.to_str().ok()).filter(|value| !value.is_empty()) {
         Some(given) => {

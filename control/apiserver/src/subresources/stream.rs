@@ -15,7 +15,7 @@ use crate::backend::{Trust, forward, pipe};
 use crate::call::Call;
 use crate::encoding::object;
 use crate::reply::Response;
-use crate::request::query::Query;
+use crate::request::query::{Query, parse_uint};
 use crate::verbs::get;
 
 /// # Errors
@@ -48,8 +48,7 @@ pub async fn run(call: &mut Call, subresource: Subresource) -> Result<Response, 
     let Some(client) = call.wire.upgrade.clone() else {
         return Err(refusal::unknown("request connection cannot be hijacked"));
     };
-    let from = call.wire.from.map(|from| from.ip());
-    let head = forward::upgrading(&call.method, &location.target(), &call.headers, from);
+    let head = forward::upgrading(&call.method, &location.target(), &call.headers, &call.wire.sender());
     let upgraded = pipe::upgrade(backends, &location, Trust::Agent, head, client).await;
     upgraded.map_err(|error| refusal::unknown(error.to_string()))
 }
@@ -94,9 +93,12 @@ fn streams(query: &Query, subresource: Subresource) -> String {
 
 /// `PodPortForwardOptions`: for WebSocket clients, which name their ports in the request.
 fn ports(query: &Query) -> Result<String, Status> {
+    let refuse = |why: String| refusal::bad_request(format!("cannot convert to []int32: {why}"));
     let mut ports = Vec::new();
-    for port in query.all("ports").flat_map(|value| value.split(',')).filter(|port| !port.is_empty()) {
-        let port = crate::request::query::parse_int(port.trim()).map_err(refusal::bad_request)?;
+    for text in query.all("ports").flat_map(|value| value.split(',')) {
+        let port = u16::try_from(parse_uint(text).map_err(refuse)?);
+        let port =
+            port.map_err(|_| refuse(format!("strconv.ParseUint: parsing {text:?}: value out of range")))?;
         ports.push(port.to_string());
     }
     let ports = ports.join(",");

@@ -142,7 +142,8 @@ impl LogOptions {
         }
         match (self.since_seconds, self.since_time) {
             (Some(_), Some(_)) => faults.push(FieldError::forbidden(
-                &Path::new(""),
+                // The original's path has one name, which is empty.
+                &Path::new("[]"),
                 "at most one of `sinceTime` or `sinceSeconds` may be specified",
             )),
             (Some(seconds), None) if seconds < 1 => {
