@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tests::apiserver::difference::Allowed;
 use tests::apiserver::issuer::Issuer;
 use tests::apiserver::scenario::{Report, Step, Theme};
-use tests::apiserver::{Pair, generated};
+use tests::apiserver::{Pair, authorization, generated};
 use tests::wait::until;
 
 fn compare(themes: impl IntoIterator<Item = Theme>) {
@@ -53,6 +53,81 @@ fn an_object_of_every_kind_lives_as_with_the_original() {
 #[test]
 fn every_fault_of_an_object_is_refused_in_the_originals_words() {
     compare(generated::samples().iter().map(generated::mutations));
+}
+
+/// `looms.weft.example`, in two versions.
+fn looms() -> Value {
+    let size = json!({"type": "string", "enum": ["small", "large"]});
+    let rule = json!({"rule": "!has(self.width) || self.width >= 0", "message": "must not be below nothing"});
+    let spec = json!({"type": "object", "x-kubernetes-validations": [rule], "properties": {
+        "size": size, "width": {"type": "integer"}, "on": {"type": "boolean"}, "when": {"type": "string"},
+        "ratio": {"type": "number"},
+        "ports": {"type": "array", "items": {"type": "integer"}},
+        "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+        "parts": {"type": "array", "items": {"type": "object", "properties": {
+            "name": {"type": "string"}, "ready": {"type": "string"}, "n": {"type": "integer"},
+        }}},
+    }});
+    // Not the same in both: then the fields to select by could not differ.
+    let schema = |of: &str| json!({"openAPIV3Schema": {"description": of, "type": "object", "properties": {"spec": spec}}});
+    let column = |(name, of, path): (&str, &str, &str)| json!({"name": name, "type": of, "jsonPath": path});
+    let columns = [
+        ("Size", "string", ".spec.size"),
+        ("Width", "integer", ".spec.width"),
+        ("Ready", "string", ".spec.parts[?(@.name==\"x\")].ready"),
+        ("Number", "integer", ".spec.parts[?(@.n>1)].n"),
+        ("Last", "string", ".spec.ports[-1]"),
+        ("Ports", "string", ".spec.ports"),
+        ("All", "string", ".spec.ports[*]"),
+        ("Sliced", "integer", ".spec.ports[1:2]"),
+        ("Beyond", "string", ".spec.ports[7]"),
+        ("Labels", "string", ".spec.labels"),
+        ("On", "boolean", ".spec.on"),
+        ("Not on", "boolean", ".spec.size"),
+        ("Ratio", "number", ".spec.ratio"),
+        ("Whole", "integer", ".spec.ratio"),
+        ("When", "date", ".spec.when"),
+        ("Age", "date", ".metadata.creationTimestamp"),
+        ("Deep", "string", "..name"),
+    ];
+    let fields = |names: &[&str]| -> Vec<Value> {
+        names.iter().map(|name| json!({"jsonPath": format!(".spec.{name}")})).collect()
+    };
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "looms.weft.example"},
+        "spec": {
+            "group": "weft.example", "scope": "Namespaced",
+            "names": {"plural": "looms", "singular": "loom", "kind": "Loom", "listKind": "LoomList"},
+            "versions": [
+                {"name": "v1", "served": true, "storage": true, "schema": schema("v1"),
+                    "additionalPrinterColumns": columns.map(column).to_vec(),
+                    "selectableFields": fields(&["size", "width", "on"])},
+                {"name": "v2", "served": true, "storage": false, "schema": schema("v2"),
+                    "selectableFields": fields(&["size"])},
+            ],
+        },
+    })
+}
+
+#[test]
+fn kinds_of_definitions_are_shown_selected_and_applied_as_with_the_original() {
+    let pair = Pair::up(&[]);
+    for side in [&pair.original, &pair.ours] {
+        let collection = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+        side.must("POST", collection, "application/json", &looms());
+        until("the definition to be served", || {
+            let ask = |version: &str| {
+                let path = format!("/apis/weft.example/{version}/looms");
+                let answer = side.client().ask("GET", &path, &authorization("admin"), &[]).ok()?;
+                (answer.status == 200).then_some(())
+            };
+            ask("v1").and_then(|()| ask("v2"))
+        });
+    }
+    let mut report = Report::default();
+    report.run(&pair, &Theme::read("definitions"), &Allowed::read());
+    report.check();
 }
 
 /// Whom a token means, and why another means nobody: asked by the token itself, and by a TokenReview.

@@ -76,7 +76,7 @@ impl InProcess {
             fields: query.fields.clone(),
             ..ListOptions::default()
         };
-        let selection = list::selection(&served.kind, &options)?;
+        let selection = list::selection(&served, &options)?;
         let prefix = list::watched(&served, &query.namespace, &selection);
         Ok(Selected { served, selection, prefix })
     }

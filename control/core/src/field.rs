@@ -167,19 +167,23 @@ impl FieldError {
         Self { fault, path: path.clone(), message }
     }
 
+    /// The path, or what Go calls none.
+    fn place(&self) -> &str {
+        if self.path.0.is_empty() { "<nil>" } else { &self.path.0 }
+    }
+
     pub fn cause(&self) -> Cause {
         Cause {
             reason: self.fault.reason().to_owned(),
             message: self.message.clone(),
-            field: self.path.to_string(),
+            field: self.place().to_owned(),
         }
     }
 }
 
 impl fmt::Display for FieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = if self.path.0.is_empty() { "<nil>" } else { &self.path.0 };
-        write!(f, "{path}: {}", self.message)
+        write!(f, "{}: {}", self.place(), self.message)
     }
 }
 

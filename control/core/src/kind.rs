@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::access::User;
 use crate::field::FieldError;
+use crate::jsonpath::JsonPath;
 use crate::table::Columns;
 
 /// A kind of objects. Names are as in discovery: `pods`, `pod`, `Pod`.
@@ -183,6 +184,11 @@ pub trait Strategy: std::fmt::Debug + Send + Sync {
         &[]
     }
 
+    /// The same of kinds that are defined at run time, which say themselves where the values are.
+    fn defined_fields(&self) -> &[DefinedField] {
+        &[]
+    }
+
     /// Why a field is refused that is none of [`Strategy::selectable`]. The original has these words for kinds that name
     /// their fields in a conversion, and others for all else.
     fn unknown_selector(&self, field: &str) -> String {
@@ -226,6 +232,27 @@ pub trait Strategy: std::fmt::Debug + Send + Sync {
     /// From one version of the kind to another. Called only between different ones.
     fn convert(&self, object: Value, _from: &str, _to: &str) -> Value {
         object
+    }
+}
+
+/// A field that a definition lets field selectors ask for (`selectableFields`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct DefinedField {
+    /// `spec.size`.
+    pub name: String,
+    pub path: JsonPath,
+    /// Names of the versions in which it may be asked for.
+    pub versions: Vec<String>,
+}
+
+impl DefinedField {
+    /// Its value in an object, as a text; empty where it has none.
+    pub fn value(&self, object: &Value) -> String {
+        match self.path.first(object).as_deref() {
+            None | Some(Value::Null) => String::new(),
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+        }
     }
 }
 

@@ -18,6 +18,7 @@ pub mod eviction;
 pub mod fairness;
 pub mod field;
 pub mod impersonation;
+pub mod jsonpath;
 pub mod kind;
 pub mod kinds;
 pub mod lifecycle;

@@ -219,14 +219,15 @@ impl Attributes {
         let text = |field: &str| edit::text(object, &["metadata", field]).to_owned();
         let labels = edit::at(object, &["metadata", "labels"]).as_object();
         let labels = labels.into_iter().flatten();
-        let selectable = kind.strategy.selectable().iter();
+        let selectable = kind.strategy.selectable().iter().map(|field| kind.strategy.selected(object, field));
+        let defined = kind.strategy.defined_fields().iter().map(|field| field.value(object));
         Self {
             labels: labels
                 .map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned()))
                 .collect(),
             name: text("name"),
             namespace: text("namespace"),
-            fields: selectable.map(|field| kind.strategy.selected(object, field)).collect(),
+            fields: selectable.chain(defined).collect(),
         }
     }
 
@@ -235,7 +236,9 @@ impl Attributes {
             "metadata.name" => &self.name,
             "metadata.namespace" => &self.namespace,
             other => {
-                let place = kind.strategy.selectable().iter().position(|known| *known == other);
+                let (own, defined) = (kind.strategy.selectable(), kind.strategy.defined_fields());
+                let names = own.iter().copied().chain(defined.iter().map(|field| field.name.as_str()));
+                let place = names.into_iter().position(|known| known == other);
                 place.and_then(|place| self.fields.get(place)).map(String::as_str).unwrap_or_default()
             }
         }

@@ -116,7 +116,7 @@ fn row(served: &Served, object: &Value, meta: MetaVersion, include: IncludeObjec
         Columns::Plain => vec![text("name"), text("creationTimestamp")],
         Columns::BuiltIn { cells, .. } => cells(object, now),
         Columns::Custom(columns) => {
-            let rest = columns.iter().map(|(column, path)| custom(object, column, path, now));
+            let rest = columns.iter().map(|(column, path)| table::cell(object, column, path, now));
             std::iter::once(text("name")).chain(rest).collect()
         }
     };
@@ -129,18 +129,5 @@ fn row(served: &Served, object: &Value, meta: MetaVersion, include: IncludeObjec
         json!({"cells": cells, "object": null})
     } else {
         json!({"cells": cells, "object": shown})
-    }
-}
-
-/// A cell of a kind that is defined at run time: the value at a simple path (`.spec.replicas`).
-fn custom(object: &Value, column: &Column, path: &str, now: SystemTime) -> Value {
-    let steps: Vec<&str> = path.split('.').filter(|step| !step.is_empty()).collect();
-    let found = edit::at(object, &steps);
-    match (column.of.as_str(), found) {
-        (_, Value::Null) => Value::Null,
-        ("date", Value::String(_)) => control_core::ages::since(found, now).into(),
-        ("string", Value::String(text)) => text.as_str().into(),
-        ("string", other) => other.to_string().into(),
-        (_, other) => other.clone(),
     }
 }

@@ -1,7 +1,6 @@
 //! GET of a collection.
 
 use apiclient_core::wire::{ListMeta, Status};
-use control_core::kind::Kind;
 use control_core::refusal;
 use control_store::{Freshness, ReadError, Stored};
 
@@ -32,7 +31,7 @@ pub async fn run(call: &Call) -> Result<Response, Status> {
 /// As [`run`].
 pub async fn find(call: &Call, options: &ListOptions) -> Result<List, Status> {
     let served = &*call.served;
-    let selection = selection(&served.kind, options)?;
+    let selection = selection(served, options)?;
     let plan = versions::list(options)?;
     let prefix = prefix(served, &call.resource.namespace, &selection);
     let store = call.server.store();
@@ -109,8 +108,13 @@ fn prefix_namespace<'a>(served: &Served, prefix: &'a str) -> &'a str {
 
 /// # Errors
 /// 400 for a field that the kind has not to select by.
-pub fn selection(kind: &Kind, options: &ListOptions) -> Result<Selection, Status> {
+pub fn selection(served: &Served, options: &ListOptions) -> Result<Selection, Status> {
+    let (kind, version) = (&served.kind, &*served.of().name);
     let known = kind.strategy.selectable();
+    let is_defined = |field: &str| {
+        let defined = kind.strategy.defined_fields();
+        defined.iter().any(|own| own.name == field && own.versions.iter().any(|own| own == version))
+    };
     for one in options.fields.requirements() {
         let field = one.field.as_str();
         let is_metadata = match field {
@@ -119,7 +123,7 @@ pub fn selection(kind: &Kind, options: &ListOptions) -> Result<Selection, Status
             "metadata.namespace" => kind.namespaced || known.is_empty(),
             _ => false,
         };
-        if !is_metadata && !known.contains(&field) {
+        if !is_metadata && !known.contains(&field) && !is_defined(field) {
             return Err(refusal::bad_request(kind.strategy.unknown_selector(field)));
         }
     }

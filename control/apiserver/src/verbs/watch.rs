@@ -43,7 +43,7 @@ pub async fn run(call: &Call) -> Result<Response, Status> {
     let mut options = ListOptions::decode(&call.query, true)?;
     let include = IncludeObject::decode(&call.query)?;
     name_selected(call, &mut options)?;
-    let selection = list::selection(&call.served.kind, &options)?;
+    let selection = list::selection(&call.served, &options)?;
     let prefix = list::watched(&call.served, &call.resource.namespace, &selection);
     let store = call.server.store();
     let plan = versions::watch(&options)?;

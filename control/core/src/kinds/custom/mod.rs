@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 
 use crate::conditions;
 use crate::edit::{at, list, text};
-use crate::kind::{Kind, Subresource, Traits, Version};
+use crate::jsonpath::JsonPath;
+use crate::kind::{DefinedField, Kind, Subresource, Traits, Version};
 use crate::table::{Column, Columns};
 
 pub use names::Names;
@@ -107,10 +108,31 @@ fn kind(definition: &Value, names: &Names) -> Option<Kind> {
         strategy: Arc::new(strategy::Custom {
             has_status: subresources.contains(&Subresource::Status),
             validators,
+            fields: fields(&served),
         }),
         subresources,
         traits: Traits::default(),
     })
+}
+
+/// `selectableFields` of all served versions.
+fn fields(versions: &[&Value]) -> Vec<DefinedField> {
+    let mut found: Vec<DefinedField> = Vec::new();
+    for version in versions {
+        let of = text(version, &["name"]).to_owned();
+        for field in list(version, &["selectableFields"]) {
+            let given = text(field, &["jsonPath"]);
+            let name = given.trim_start_matches('.');
+            match found.iter_mut().find(|known| known.name == name) {
+                Some(known) => known.versions.push(of.clone()),
+                None => {
+                    let Ok(path) = JsonPath::parse(given) else { continue };
+                    found.push(DefinedField { name: name.to_owned(), path, versions: vec![of.clone()] });
+                }
+            }
+        }
+    }
+    found
 }
 
 /// `additionalPrinterColumns`; without any, the age.
@@ -126,7 +148,8 @@ fn columns(version: &Value) -> Columns {
                 .to_owned(),
             priority: 0,
         };
-        return Columns::Custom(vec![(age, ".metadata.creationTimestamp".to_owned())]);
+        let created = JsonPath::parse(".metadata.creationTimestamp").unwrap_or_default();
+        return Columns::Custom(vec![(age, created)]);
     }
     let column = |given: &Value| {
         let text = |field: &str| text(given, &[field]).to_owned();
@@ -143,9 +166,10 @@ fn columns(version: &Value) -> Columns {
             description,
             priority: priority.unwrap_or_default(),
         };
-        (column, text("jsonPath"))
+        JsonPath::parse(&text("jsonPath")).ok().map(|path| (column, path))
     };
-    Columns::Custom(given.iter().map(column).collect())
+    // As in the original, a path that is none takes the columns behind it along.
+    Columns::Custom(given.iter().map_while(column).collect())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::edit::{at, generation, remove, restore, semantic_eq, set_generation, text};
 use crate::field::{Fault, FieldError, Path};
-use crate::kind::{Context, Strategy};
+use crate::kind::{Context, DefinedField, Strategy};
 use crate::kinds::status;
 
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub struct Custom {
     pub has_status: bool,
     /// By apiVersion.
     pub validators: Vec<(String, Validator)>,
+    /// What field selectors may ask for.
+    pub fields: Vec<DefinedField>,
 }
 
 impl Custom {
@@ -77,6 +79,14 @@ impl Strategy for Custom {
 
     fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
         if old.is_some() { self.violations(object, old).warnings } else { Vec::new() }
+    }
+
+    fn defined_fields(&self) -> &[DefinedField] {
+        &self.fields
+    }
+
+    fn unknown_selector(&self, field: &str) -> String {
+        format!("field label not supported: {field}")
     }
 
     fn checks_legacy_finalizers(&self) -> bool {

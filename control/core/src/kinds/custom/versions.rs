@@ -59,6 +59,11 @@ pub(super) fn validate(versions: &At<'_>) -> Errors {
         if own("additionalPrinterColumns") {
             errors.extend(columns(&version.get("additionalPrinterColumns")));
         }
+        if own("selectableFields") {
+            let schema = own("schema").then(|| version.get("schema").get("openAPIV3Schema").value);
+            let without = "may only be set when `version.schema.openAPIV3Schema` is not included";
+            errors.extend(selectable_fields(&version.get("selectableFields"), schema, without));
+        }
     }
     seen.sort_unstable();
     let whole = |problem: &str| FieldError::invalid_shown(&versions.path, &shown_versions(versions), problem);
@@ -97,6 +102,12 @@ pub(super) fn validate_common(spec: &At<'_>) -> Errors {
             }
             "subresources" => errors.extend(subresources(&common)),
             "additionalPrinterColumns" => errors.extend(columns(&common)),
+            "selectableFields" => {
+                let schema = is_common(&versions, "schema");
+                let schema = schema.then(|| first.get("schema").get("openAPIV3Schema").value);
+                let without = "may only be set when validations.schema is included";
+                errors.extend(selectable_fields(&common, schema, without));
+            }
             _ => {}
         }
     }
@@ -159,6 +170,61 @@ fn columns(columns: &At<'_>) -> Errors {
             "" => errors.push(path.required("")),
             _ => errors.extend(simple_path(&path)),
         }
+    }
+    errors
+}
+
+/// How many fields may be selected by.
+const MOST_FIELDS: usize = 8;
+
+/// The fields stand where the original has them, and their schema must stand there too: `without` says that it does not.
+fn selectable_fields(fields: &At<'_>, schema: Option<&Value>, without: &str) -> Errors {
+    let mut errors = Errors::new();
+    if fields.items().next().is_none() {
+        return errors;
+    }
+    let Some(schema) = schema else {
+        return vec![FieldError::invalid(&fields.path, &"".into(), without)];
+    };
+    let mut seen: Vec<&str> = Vec::new();
+    for field in fields.items() {
+        let path = field.get("jsonPath");
+        if path.text().is_empty() {
+            errors.push(path.required(""));
+            continue;
+        }
+        let found = match path.text().strip_prefix('.') {
+            Some(names) => names.split('.').try_fold(schema, |schema, name| {
+                schema
+                    .get("properties")
+                    .and_then(|all| all.get(name))
+                    .ok_or("does not refer to a valid field")
+            }),
+            None => Err("expected [ or ."),
+        };
+        let found = match found {
+            Ok(found) => found,
+            Err(why) => {
+                errors.push(path.invalid_text(&format!("is an invalid path: {why}")));
+                continue;
+            }
+        };
+        if path.text().starts_with(".metadata.") || path.text() == ".metadata" {
+            errors.push(path.invalid_text("must not point to fields in metadata"));
+        }
+        if !matches!(found.get("type").and_then(Value::as_str), Some("string" | "boolean" | "integer")) {
+            errors.push(path.invalid_text(
+                "must point to a field of type string, boolean or integer. Enum string fields and strings with \
+                 formats are allowed.",
+            ));
+        }
+        match seen.contains(&path.text()) {
+            true => errors.push(FieldError::duplicate(&path.path, path.value)),
+            false => seen.push(path.text()),
+        }
+    }
+    if seen.len() > MOST_FIELDS {
+        errors.push(FieldError::too_many(&fields.path, seen.len(), MOST_FIELDS));
     }
     errors
 }

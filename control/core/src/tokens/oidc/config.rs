@@ -112,10 +112,9 @@ pub fn of_flags(flags: Flags, own: &[String]) -> Result<Issuer, String> {
 }
 
 fn joined(errors: &[FieldError]) -> String {
-    let shown = |error: &FieldError| format!("{}: {}", error.path, error.message);
     match errors {
-        [one] => shown(one),
-        several => format!("[{}]", several.iter().map(shown).collect::<Vec<_>>().join(", ")),
+        [one] => one.to_string(),
+        several => format!("[{}]", several.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
     }
 }
 
