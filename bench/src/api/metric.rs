@@ -27,6 +27,8 @@ pub enum Metric {
     /// Milliseconds.
     P50,
     P99,
+    /// Microseconds of CPU that the server used for a request; etcd's are not in it.
+    Cpu,
     /// Milliseconds from the request's first byte to the answer's last, all pods in JSON: the median.
     Json,
     /// The same in protobuf.
@@ -41,7 +43,7 @@ impl Metric {
         match part {
             Part::Start => &[FirstStart, LaterStart],
             Part::Memory => &[Idle, Tenth, Full, Watched],
-            Part::Creates | Part::Updates | Part::Gets | Part::Applies => &[Rate, P50, P99],
+            Part::Creates | Part::Updates | Part::Gets | Part::Applies => &[Rate, P50, P99, Cpu],
             Part::Lists => &[Json, Protobuf],
             Part::Watches => &[P50, P99],
         }
@@ -60,6 +62,7 @@ impl Number for Metric {
             Rate => "1/s",
             P50 => "p50, ms",
             P99 => "p99, ms",
+            Cpu => "server's CPU, µs",
             Json => "JSON, ms",
             Protobuf => "protobuf, ms",
         }

@@ -113,7 +113,8 @@ impl Round<'_> {
                 let body = objects::pod(created + nth, "0");
                 Request { method: "POST", path: PODS.to_owned(), body }
             };
-            let values = rates::measure(self.clients(&side, clients, JSON)?, count, create, self.interrupt)?;
+            let clients = self.clients(&side, clients, JSON)?;
+            let values = self.rates(&side, clients, count, create)?;
             if created == 0 {
                 remember(Metric::Tenth, memory)?;
             }
@@ -182,7 +183,22 @@ impl Round<'_> {
                 _ => Request { method: "GET", path, body: Vec::new() },
             }
         };
-        rates::measure(self.clients(side, clients, content)?, count, request, self.interrupt)
+        self.rates(side, self.clients(side, clients, content)?, count, request)
+    }
+
+    /// As [`rates::measure`], and what it cost the server.
+    fn rates(
+        &self,
+        side: &Side,
+        clients: Vec<Client>,
+        count: u32,
+        request: impl Fn(u32) -> Request + Sync,
+    ) -> Result<Values, LabError> {
+        let before = side.cpu()?;
+        let mut values = rates::measure(clients, count, request, self.interrupt)?;
+        let used = side.cpu()? - before;
+        values.push((Metric::Cpu, used * 1e6 / f64::from(count.max(1))));
+        Ok(values)
     }
 
     /// Milliseconds of a list of all pods: the median. The first one does not count.

@@ -175,6 +175,11 @@ impl Side {
         Ok(memory::of(pid).ok_or_else(gone)?.resident)
     }
 
+    /// Seconds of CPU that the server has used so far.
+    pub fn cpu(&self) -> Result<f64, LabError> {
+        cpu::with_children(self.pid()?)?.ok_or_else(|| self.daemon.died().into())
+    }
+
     fn pid(&self) -> Result<Pid, LabError> {
         self.daemon.pid().ok_or_else(|| self.daemon.died().into())
     }
