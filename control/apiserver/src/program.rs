@@ -42,8 +42,16 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
 
 /// Serves until SIGINT or SIGTERM.
 async fn serve(options: Options) -> Result<(), ServeError> {
+    raise_open_files();
     announce(&options);
     run::serve(options, told_to_end()?, |_| {}).await
+}
+
+/// Every watch has a connection: a thousand clients are more than systemd's soft limit.
+fn raise_open_files() {
+    if let Err(error) = host::limits::raise_open_files() {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 fn announce(options: &Options) {
@@ -87,6 +95,7 @@ pub fn control(plan: Plan) -> ExitCode {
 }
 
 async fn run_control(plan: Plan) -> Result<(), ControlError> {
+    raise_open_files();
     let end = told_to_end()?;
     let prepared = plan.prepare(&Machine).await?;
     announce(&prepared.options);

@@ -3,6 +3,7 @@
 //! Owns: that an object in work is in the version of storage, defaulted, and carries its resource version. Begin at
 //! [`decode`] and [`encoded`].
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use apiclient_core::selector::{FieldSelector, LabelSelector};
@@ -97,8 +98,10 @@ pub fn name_kind(object: &mut Value, api_version: &str, kind: &str) {
 /// object's.
 pub fn for_storage(served: &Served, object: &Value, json: bool) -> Bytes {
     let kind = &*served.kind;
-    let mut object = object.clone();
-    if let Some(metadata) = edit::existing(&mut object, "metadata") {
+    // A new object has none, and is not copied.
+    let has_version = !edit::at(object, &["metadata", "resourceVersion"]).is_null();
+    let mut object = if has_version { Cow::Owned(object.clone()) } else { Cow::Borrowed(object) };
+    if has_version && let Some(metadata) = edit::existing(object.to_mut(), "metadata") {
         edit::remove(metadata, "resourceVersion");
     }
     let schema = &kind.stored().schema;

@@ -71,8 +71,9 @@ pub async fn finish_tracked(
     let generates = !generated.is_empty() && edit::text(&object, &["metadata", "name"]).is_empty();
     let tries = if generates { NAMES } else { 1 };
     let mut last = None;
-    for _ in 0..tries {
-        let mut object = object.clone();
+    for left in (0..tries).rev() {
+        // The last try may have it.
+        let mut object = if left > 0 { object.clone() } else { std::mem::take(&mut object) };
         system::fill(&mut object, call.now);
         if generates && let Some(metadata) = edit::child(&mut object, "metadata") {
             edit::set(metadata, "name", ids::generated_name(&generated));
