@@ -9,6 +9,7 @@ pub mod apiserver;
 pub mod deploy;
 pub mod foreign;
 pub mod leases;
+pub mod metrics;
 pub mod peers;
 pub mod places;
 pub mod stream;

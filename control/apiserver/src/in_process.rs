@@ -18,6 +18,7 @@ use serde_json::Value;
 use crate::encoding::object::{Selection, served_value};
 use crate::registry::Served;
 use crate::reply::whole;
+use crate::request::info::Resource as Path;
 use crate::request::options::ListOptions;
 use crate::server::{Peer, Server};
 use crate::storage;
@@ -100,7 +101,13 @@ impl InProcess {
             selected,
             watcher,
             shut_down: Box::pin(self.server.health.shutting_down()),
-            _watching: self.server.metrics.watching(),
+            _watching: self.server.metrics.requests.watching(&Path {
+                group: query.resource.group.to_string(),
+                version: query.resource.version.to_string(),
+                resource: query.resource.plural.to_string(),
+                namespace: query.namespace.clone(),
+                ..Path::default()
+            }),
         }))
     }
 }

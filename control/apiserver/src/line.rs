@@ -10,11 +10,13 @@ use control_core::access::{self, Attributes, User};
 use control_core::refusal;
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, HeaderValue, VARY, WARNING};
 use http::request::Parts as Head;
+use http_body::Body as _;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use crate::access::impersonated;
 use crate::call::{Call, Wire};
 use crate::encoding::{gzip, status};
+use crate::metrics::Labels;
 use crate::negotiation::Media;
 use crate::reply::{Request, Response, Upgrading, no_such_path};
 use crate::request::info::Info;
@@ -36,9 +38,11 @@ impl Server {
             Err(_) => crate::reply::text(400, "Bad Request"),
             Ok(info) => {
                 let known = self.is_known(&info);
-                let labels = self.metrics.labels(&head.method, &info, known);
+                let dry_run = query.get("dryRun").is_some();
+                let labels = Labels::of(&head.method, &info, known, dry_run);
                 let mut response = self.answer(&head, body, query, info, peer).await;
-                self.metrics.observe(labels, response.status().as_u16(), begin.elapsed());
+                let (code, took) = (response.status().as_u16(), begin.elapsed());
+                self.metrics.requests.observe(&labels, code, took, response.body().size_hint().exact());
                 pack(&head, &mut response);
                 response
             }
@@ -196,7 +200,7 @@ impl Server {
                 if let Some(fairness) = &self.fairness {
                     fairness.metrics.now(&fairness.now());
                 }
-                self.metrics.answer(&self.inflight, self.registry(), self.store())
+                self.metrics.answer(&self.inflight, self.registry(), self.store()).await
             }
             "/version" if info.verb == "get" => discovery::version(),
             "/version" => status::answer(&refusal::method_not_allowed(), status_media(head, query)),

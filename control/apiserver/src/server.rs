@@ -92,8 +92,10 @@ impl Server {
         let (reads, writes) = parts.in_flight;
         let fairness =
             parts.fair.then(|| Fairness::new(reads.saturating_add(writes), parts.times.request / 4));
+        let metrics = Metrics::new(fairness.as_ref().map(|fairness| &fairness.metrics));
+        parts.store.observe(metrics.of_storage(Arc::clone(&parts.registry)));
         Arc::new(Self {
-            metrics: Metrics::new(fairness.as_ref().map(|fairness| &fairness.metrics)),
+            metrics,
             health: Health::default(),
             inflight: if parts.fair { Inflight::unlimited() } else { Inflight::new(reads, writes) },
             fairness,

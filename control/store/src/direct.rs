@@ -38,6 +38,10 @@ impl Direct {
         Self { view, client, keys, streams: Arc::default() }
     }
 
+    pub(crate) async fn size(&self) -> Option<i64> {
+        self.client.status().await.ok().map(|status| status.db_size)
+    }
+
     pub(crate) async fn get(&self, key: &str, freshness: Freshness) -> Result<Option<Stored>, ReadError> {
         let asked = asked(freshness);
         let range = Range { revision: exact(freshness), ..Range::of(Span::key(self.keys.key(key))) };

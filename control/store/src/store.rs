@@ -2,7 +2,8 @@
 //!
 //! Owns: the surface, and the tasks behind it. Begin at [`Store`].
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use etcd::Client;
@@ -32,7 +33,20 @@ pub struct Store {
     fresh: Fresh,
     writer: Writer,
     direct: Direct,
+    observer: Arc<Observer>,
     _tasks: Arc<Tasks>,
+}
+
+/// Who hears how long etcd took: what was done to which key.
+#[derive(Default)]
+struct Observer(OnceLock<Box<Observe>>);
+
+type Observe = dyn Fn(&'static str, &str, Duration) + Send + Sync;
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Observer")
+    }
 }
 
 #[derive(Debug)]
@@ -62,7 +76,7 @@ impl Store {
         if let Some(interval) = settings.compaction {
             tasks.push(tokio::spawn(compact::run(client, interval)).abort_handle());
         }
-        Self { view, fresh, writer, direct, _tasks: Arc::new(Tasks(tasks)) }
+        Self { view, fresh, writer, direct, observer: Arc::default(), _tasks: Arc::new(Tasks(tasks)) }
     }
 
     /// Waits until the registry has been loaded for the first time.
@@ -84,6 +98,26 @@ impl Store {
     /// The revision up to which every change is known here. 0 before the registry has been loaded.
     pub fn revision(&self) -> i64 {
         self.view.reached().revision
+    }
+
+    /// `observer` is called after each write, and each read that etcd answers: with `create`, `update`, `delete`, `get` or
+    /// `list`, the key or what keys begin with, and how long it took. Only the first one counts.
+    pub fn observe(&self, observer: impl Fn(&'static str, &str, Duration) + Send + Sync + 'static) {
+        let _ = self.observer.0.set(Box::new(observer));
+    }
+
+    async fn timed<T>(&self, operation: &'static str, key: &str, asked: impl Future<Output = T>) -> T {
+        let begin = Instant::now();
+        let answer = asked.await;
+        if let Some(observer) = self.observer.0.get() {
+            observer(operation, key, begin.elapsed());
+        }
+        answer
+    }
+
+    /// Bytes of etcd's database; None where it does not answer within a second.
+    pub async fn size(&self) -> Option<i64> {
+        tokio::time::timeout(Duration::from_secs(1), self.direct.size()).await.ok().flatten()
     }
 
     /// How much of what there is at this moment, for metrics.
@@ -113,7 +147,7 @@ impl Store {
     /// See [`ReadError`].
     pub async fn get(&self, key: &str, freshness: Freshness) -> Result<Option<Stored>, ReadError> {
         if self.view.is_direct(key) {
-            return self.direct.get(key, freshness).await;
+            return self.timed("get", key, self.direct.get(key, freshness)).await;
         }
         if let Freshness::Exactly(_) = freshness {
             return Ok(self.list(key, freshness).await?.get(key).cloned());
@@ -141,7 +175,7 @@ impl Store {
     /// See [`ReadError`].
     pub async fn list(&self, prefix: &str, freshness: Freshness) -> Result<Snapshot, ReadError> {
         if self.view.is_direct(prefix) {
-            return self.direct.list(prefix, freshness).await;
+            return self.timed("list", prefix, self.direct.list(prefix, freshness)).await;
         }
         self.freshen(freshness).await?;
         let kind = self.view.kind_of(prefix);
@@ -156,7 +190,7 @@ impl Store {
         // Of the whole kind, so that what is kept of it serves the questions for the rest; what is no kind is not kept.
         let whole = !kind.prefix().is_empty();
         let from = if whole { kind.prefix() } else { prefix };
-        let old = self.direct.list(from, freshness).await?;
+        let old = self.timed("list", from, self.direct.list(from, freshness)).await?;
         let snapshot = Snapshot::new(prefix, old.into_state(), Some(Origin { kind, place: None }));
         if whole {
             snapshot.keep();
@@ -176,7 +210,7 @@ impl Store {
         limit: usize,
         freshness: Freshness,
     ) -> Result<Page, ReadError> {
-        self.direct.page(prefix, start, limit, freshness).await
+        self.timed("list", prefix, self.direct.page(prefix, start, limit, freshness)).await
     }
 
     /// Changes under a prefix after a revision: an object's, a list's or an event's. After one that is still to come: from
@@ -266,7 +300,7 @@ impl Store {
         bytes: impl Into<bytes::Bytes>,
         ttl: Option<Duration>,
     ) -> Result<Stored, WriteError> {
-        self.writer.create(key, bytes.into(), ttl).await
+        self.timed("create", key, self.writer.create(key, bytes.into(), ttl)).await
     }
 
     /// Writes an object over the version with this revision; 0: where there is none.
@@ -280,7 +314,7 @@ impl Store {
         bytes: impl Into<bytes::Bytes>,
         ttl: Option<Duration>,
     ) -> Result<Stored, WriteError> {
-        self.writer.replace(key, expected, bytes.into(), ttl).await
+        self.timed("update", key, self.writer.replace(key, expected, bytes.into(), ttl)).await
     }
 
     /// Deletes the version of an object with this revision; the revision of the deletion.
@@ -288,7 +322,7 @@ impl Store {
     /// # Errors
     /// [`WriteError::Conflict`] with what is there now, and those of every write.
     pub async fn remove(&self, key: &str, expected: i64) -> Result<i64, WriteError> {
-        self.writer.remove(key, expected).await
+        self.timed("delete", key, self.writer.remove(key, expected)).await
     }
 
     /// Waits until the view is as fresh as was asked for.

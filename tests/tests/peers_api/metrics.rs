@@ -1,9 +1,11 @@
 //! /metrics beside kube-proxy's: names, types, labels and buckets, and each difference with its reason.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use lab::Signal;
 use originals::{KubeProxy, Mode, READY_LIMIT, User};
+
+use tests::metrics::read;
 
 use super::testbed::*;
 use super::world;
@@ -38,38 +40,6 @@ const SHOWN_WITH_A_VALUE: [&str; 6] = [
     "kubeproxy_sync_proxy_rules_iptables_partial_restore_failures_total",
     "kubeproxy_sync_proxy_rules_nftables_sync_failures_total",
 ];
-
-/// One metric of a page.
-#[derive(Debug, Default, PartialEq)]
-struct Metric {
-    kind: String,
-    labels: BTreeSet<String>,
-    /// Of a histogram, as text of the same form for both.
-    buckets: BTreeSet<String>,
-}
-
-fn read(page: &str) -> BTreeMap<String, Metric> {
-    let mut found: BTreeMap<String, Metric> = BTreeMap::new();
-    for line in page.lines() {
-        if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
-            found.entry(name.to_owned()).or_default().kind = kind.to_owned();
-        }
-    }
-    for sample in telemetry::samples::parse(page) {
-        let plain = ["_bucket", "_sum", "_count"].iter().find_map(|end| sample.name.strip_suffix(end));
-        let name = plain.filter(|name| found.contains_key(*name)).unwrap_or(&sample.name).to_owned();
-        let metric = found.get_mut(&name).unwrap_or_else(|| panic!("{name} has no type"));
-        for (key, value) in &sample.labels {
-            if key == "le" && metric.kind == "histogram" {
-                let bound: f64 = value.parse().expect("a bound");
-                metric.buckets.insert(bound.to_string());
-            } else {
-                metric.labels.insert(key.clone());
-            }
-        }
-    }
-    found
-}
 
 #[test]
 fn metrics_are_kube_proxys_with_a_reason_for_each_difference() {

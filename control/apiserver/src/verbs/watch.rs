@@ -90,10 +90,11 @@ pub async fn run(call: &Call) -> Result<Response, Status> {
         shut_down: Box::pin(call.server.health.shutting_down()),
         next_bookmark: Box::pin(sleep_until(now + next_bookmark(lasts))),
         over: false,
-        _watching: call.server.metrics.watching(),
+        watching: call.server.metrics.requests.watching(&call.resource),
     };
     let frames = futures::stream::unfold(stream, async |mut stream| {
         let bytes = stream.next().await?;
+        stream.watching.sent(bytes.len());
         Some((Ok::<_, BoxError>(Frame::data(bytes)), stream))
     });
     let body = StreamBody::new(frames.fuse()).boxed_unsync();
@@ -153,7 +154,7 @@ struct Stream {
     shut_down: Pin<Box<dyn Future<Output = ()> + Send>>,
     next_bookmark: Pin<Box<Sleep>>,
     over: bool,
-    _watching: crate::metrics::Watching,
+    watching: crate::metrics::Watching,
 }
 
 enum Woken {
