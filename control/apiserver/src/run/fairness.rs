@@ -23,6 +23,10 @@ const SCHEMAS: &str = "flowschemas";
 const DONE: &str = "poststarthook/priority-and-fairness-config-consumer";
 const MADE: &str = "poststarthook/priority-and-fairness-config-producer";
 
+/// Whose fields they are, by the original's names.
+const PRODUCER: &str = "api-priority-and-fairness-config-producer-v1";
+const CONSUMER: &str = "api-priority-and-fairness-config-consumer-v1";
+
 /// Waits before both are looked at again after an error.
 const PAUSE: Duration = Duration::from_millis(500);
 /// What was made by default is looked after this often, as with the original.
@@ -94,12 +98,13 @@ async fn look(
         let collection = format!("{ROOT}/{plural}");
         match stored.iter().find(|object| text(object, &["metadata", "name"]) == name) {
             None => {
-                asker.create(&collection, &wanted).await?;
+                asker.create(&format!("{collection}?fieldManager={PRODUCER}"), &wanted).await?;
                 both = true;
             }
             Some(found) => {
                 if let Some(new) = defaults::reconcile(&wanted, found) {
-                    asker.ask(Method::PUT, &format!("{collection}/{name}"), &new).await?;
+                    let path = format!("{collection}/{name}?fieldManager={PRODUCER}");
+                    asker.ask(Method::PUT, &path, &new).await?;
                     both = true;
                 }
             }
@@ -112,9 +117,10 @@ async fn look(
     for schema in &all.1 {
         let level = text(schema, &["spec", "priorityLevelConfiguration", "name"]);
         let now = apiclient_core::time::seconds(SystemTime::now());
-        if let Some(new) = defaults::with_condition(schema, rules.has_level(level), &now) {
+        if let Some(status) = defaults::condition(schema, rules.has_level(level), &now) {
             let name = text(schema, &["metadata", "name"]);
-            asker.ask(Method::PUT, &format!("{ROOT}/{SCHEMAS}/{name}/status"), &new).await?;
+            let path = format!("{ROOT}/{SCHEMAS}/{name}/status?fieldManager={CONSUMER}&force=true");
+            asker.apply(&path, &status).await?;
         }
     }
     Ok((rules, all.2))

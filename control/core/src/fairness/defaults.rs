@@ -44,8 +44,9 @@ pub fn reconcile(wanted: &Value, found: &Value) -> Option<Value> {
     (new["spec"] != found["spec"]).then_some(new)
 }
 
-/// The schema with its condition `Dangling` as it should be: whether its level is missing. `None` where it is so already.
-pub fn with_condition(schema: &Value, level_is_there: bool, now: &str) -> Option<Value> {
+/// What is to be applied to a schema's status, so that its condition `Dangling` says whether its level is missing. `None`
+/// where it says so already.
+pub fn condition(schema: &Value, level_is_there: bool, now: &str) -> Option<Value> {
     let level = text(schema, &["spec", "priorityLevelConfiguration", "name"]);
     let (status, reason, end) = match level_is_there {
         true => ("False", "Found", "and it exists"),
@@ -56,17 +57,16 @@ pub fn with_condition(schema: &Value, level_is_there: bool, now: &str) -> Option
         crate::access::quoted(level)
     );
     let known = crate::edit::list(schema, &["status", "conditions"]);
-    let (dangling, mut rest): (Vec<_>, Vec<_>) =
-        known.iter().cloned().partition(|condition| condition["type"] == "Dangling");
-    if dangling.iter().any(|known| known["status"] == status && known["message"] == message.as_str()) {
+    let dangling = known.iter().find(|condition| condition["type"] == "Dangling");
+    if dangling.is_some_and(|known| known["status"] == status && known["message"] == message.as_str()) {
         return None;
     }
-    let same = dangling.iter().find(|known| known["status"] == status);
+    let same = dangling.filter(|known| known["status"] == status);
     let since = same.map_or(now, |known| text(known, &["lastTransitionTime"]));
-    rest.push(json!({"type": "Dangling", "status": status, "lastTransitionTime": since, "reason": reason, "message": message}));
-    let mut new = schema.clone();
-    new["status"]["conditions"] = rest.into();
-    Some(new)
+    let condition = json!({"type": "Dangling", "status": status, "lastTransitionTime": since, "reason": reason,
+        "message": message});
+    Some(json!({"apiVersion": API, "kind": "FlowSchema", "metadata": {"name": schema["metadata"]["name"]},
+        "status": {"conditions": [condition]}}))
 }
 
 #[cfg(test)]
@@ -95,13 +95,13 @@ mod tests {
 
     #[test]
     fn a_schema_says_whether_its_level_is_there() {
-        let schema = objects().find(|object| object["kind"] == "FlowSchema").expect("a schema");
-        let first = with_condition(&schema, true, "now").expect("a condition");
-        let condition = &first["status"]["conditions"][0];
-        assert_eq!((&condition["status"], &condition["reason"]), (&json!("False"), &json!("Found")));
-        assert_eq!(with_condition(&first, true, "later"), None);
-        let gone = with_condition(&first, false, "later").expect("another");
+        let mut schema = objects().find(|object| object["kind"] == "FlowSchema").expect("a schema");
+        let first = condition(&schema, true, "now").expect("a condition");
+        let dangling = &first["status"]["conditions"][0];
+        assert_eq!((&dangling["status"], &dangling["reason"]), (&json!("False"), &json!("Found")));
+        schema["status"] = first["status"].clone();
+        assert_eq!(condition(&schema, true, "later"), None);
+        let gone = condition(&schema, false, "later").expect("another");
         assert_eq!(gone["status"]["conditions"][0]["status"], "True");
-        assert_eq!(gone["status"]["conditions"].as_array().map(Vec::len), Some(1));
     }
 }
