@@ -17,7 +17,8 @@ use http::{Method, Request};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::{Value, json};
-use story::{Objects, Seen, Story, Told};
+use story::claims::{Claim, check, check_watch};
+use story::{END, Objects, Seen, Story};
 
 /// What a client does next, to one of a few objects.
 #[derive(Clone, Copy, Debug)]
@@ -32,8 +33,8 @@ enum Step {
     DeleteKnown(u8),
     Get(u8),
     List(Asked),
-    /// In pages of this many, with the other clients' changes between them.
-    Pages(u8),
+    /// In pages of this many, with the other clients' changes between them; perhaps of those that are selected.
+    Pages(u8, bool),
     Watch(Begin, bool),
     /// Somebody else's key moves etcd's revision.
     Foreign,
@@ -75,39 +76,10 @@ fn step() -> impl Strategy<Value = Step> {
         1 => key().prop_map(Step::DeleteKnown),
         3 => key().prop_map(Step::Get),
         3 => asked.prop_map(Step::List),
-        2 => (1..4_u8).prop_map(Step::Pages),
+        2 => ((1..4_u8), any::<bool>()).prop_map(|(limit, selected)| Step::Pages(limit, selected)),
         1 => (begin, any::<bool>()).prop_map(|(begin, selected)| Step::Watch(begin, selected)),
         1 => Just(Step::Foreign),
     ]
-}
-
-/// An answer to be compared with the history.
-#[derive(Debug)]
-enum Claim {
-    Wrote {
-        name: String,
-        version: i64,
-        value: Option<String>,
-    },
-    Read {
-        name: String,
-        found: Option<Seen>,
-        floor: i64,
-    },
-    /// `exactly`: the version that was asked for; `floor`: it must not be older.
-    Listed {
-        version: i64,
-        objects: Objects,
-        selected: bool,
-        exactly: Option<i64>,
-        floor: i64,
-    },
-    /// An update of an old version was refused.
-    Refused {
-        name: String,
-        known: i64,
-        floor: i64,
-    },
 }
 
 struct Client {
@@ -125,9 +97,6 @@ struct Client {
     claims: Vec<Claim>,
     watches: Vec<(Events, Option<i64>, bool)>,
 }
-
-/// The object that ends the watches.
-const END: &str = "z-end";
 
 impl Client {
     fn path(&self) -> String {
@@ -240,7 +209,7 @@ impl Client {
                 self.claims.push(Claim::Read { name: name(key), found, floor });
             }
             Step::List(asked) => self.list(asked).await,
-            Step::Pages(limit) => self.pages(limit).await,
+            Step::Pages(limit, selected) => self.pages(limit, selected).await,
             Step::Watch(begin, selected) => self.watch(begin, selected).await,
             Step::Foreign => {
                 self.etcd.put("/coreos.com/x", value, None).await.unwrap();
@@ -271,11 +240,12 @@ impl Client {
         self.claims.push(Claim::Listed { version, objects, selected, exactly, floor });
     }
 
-    async fn pages(&mut self, limit: u8) {
+    async fn pages(&mut self, limit: u8, selected: bool) {
         let floor = self.floor();
+        let selector = if selected { "&labelSelector=even%3Dtrue" } else { "" };
         let (mut all, mut first, mut next) = (Objects::new(), None, String::new());
         loop {
-            let path = format!("{}?limit={limit}&continue={next}", self.path());
+            let path = format!("{}?limit={limit}&continue={next}{selector}", self.path());
             let answer = self.ask("GET", &path, JSON, &Value::Null).await;
             assert_eq!(answer.code, 200, "{}", answer.text);
             let list = answer.json();
@@ -295,7 +265,7 @@ impl Client {
         }
         let version = first.unwrap_or(0);
         self.listed = version;
-        self.claims.push(Claim::Listed { version, objects: all, selected: false, exactly: None, floor });
+        self.claims.push(Claim::Listed { version, objects: all, selected, exactly: None, floor });
     }
 
     async fn watch(&mut self, begin: Begin, selected: bool) {
@@ -325,73 +295,6 @@ fn listed(list: &Value) -> (i64, Objects) {
     let objects =
         items.map(|object| (object["metadata"]["name"].as_str().unwrap().to_owned(), Seen::of(object)));
     (version, objects.collect())
-}
-
-fn check(story: &Story, claim: &Claim) {
-    match claim {
-        Claim::Wrote { name, version, value } => {
-            assert!(story.has(name, *version, value.as_deref()), "not in the history: {claim:?}");
-        }
-        Claim::Read { name, found, floor } => {
-            assert!(story.was(name, found.as_ref(), *floor), "older than what was acknowledged: {claim:?}");
-        }
-        Claim::Listed { version, objects, selected, exactly, floor } => {
-            let mut want = story.at(*version);
-            want.retain(|_, seen| !selected || seen.even);
-            assert_eq!(objects, &want, "a list of {version}");
-            assert!(version >= floor, "older than what was acknowledged: {claim:?}");
-            assert!(exactly.is_none_or(|exactly| exactly == *version), "{claim:?}");
-        }
-        Claim::Refused { name, known, floor } => {
-            // It was another one at some time since.
-            let was_same = story.at(*floor).get(name).is_some_and(|seen| seen.version == *known);
-            let changed = story.told(*floor, false).iter().any(|(_, own, ..)| own == name);
-            assert!(!was_same || changed, "refused without a reason: {claim:?}");
-        }
-    }
-}
-
-/// Every line of a watch is the history's, and no bookmark is ahead of what comes after it.
-async fn check_watch(story: &Story, events: &mut Events, after: Option<i64>, selected: bool) {
-    let mut after = after;
-    let (mut initial, mut told, mut seen) = (Objects::new(), Vec::<Told>::new(), after.unwrap_or(0));
-    loop {
-        let event = events.next().await.expect("a watch that lasts");
-        let object = &event["object"];
-        let (own, name) =
-            (Seen::of(object), object["metadata"]["name"].as_str().unwrap_or_default().to_owned());
-        let kind = match event["type"].as_str().unwrap_or_default() {
-            "BOOKMARK" if after.is_none() => {
-                assert_eq!(object["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
-                let mut want = story.at(own.version);
-                want.retain(|_, seen| !selected || seen.even);
-                assert_eq!(initial, want, "the initial events of {}", own.version);
-                (after, seen) = (Some(own.version), own.version);
-                continue;
-            }
-            "BOOKMARK" => {
-                assert!(own.version >= seen, "a bookmark goes back: {} after {seen}", own.version);
-                seen = own.version;
-                continue;
-            }
-            "ADDED" if after.is_none() => {
-                assert!(initial.insert(name, own).is_none());
-                continue;
-            }
-            "ADDED" => "ADDED",
-            "MODIFIED" => "MODIFIED",
-            "DELETED" => "DELETED",
-            _ => panic!("{event}"),
-        };
-        assert!(own.version > seen, "{event} after {seen}");
-        seen = own.version;
-        let last = name == END;
-        told.push((kind, name, own.version, own.value));
-        if last {
-            break;
-        }
-    }
-    assert_eq!(told, story.told(after.unwrap(), selected));
 }
 
 /// Runs the clients side by side, or one step of each in turn, and compares all that they saw.

@@ -116,6 +116,33 @@ impl Fleet {
         started.unwrap_or_else(|error| panic!("{error}"));
     }
 
+    /// Puts what a backup holds in the place of a member's data; it must have ended, and be the only one.
+    ///
+    /// # Panics
+    /// etcdctl fails.
+    pub fn restore_member(&self, nth: usize, backup: &str) {
+        let data = self.directory.path().join(format!("m{nth}"));
+        std::fs::remove_dir_all(&data).expect("its data");
+        let peer = format!("http://127.0.0.1:{}", self.members[nth].peer);
+        self.etcdctl(
+            nth,
+            &[
+                "snapshot",
+                "restore",
+                backup,
+                &format!("--data-dir={}", data.display()),
+                &format!("--name=m{nth}"),
+                &format!("--initial-cluster=m{nth}={peer}"),
+                &format!("--initial-advertise-peer-urls={peer}"),
+            ],
+        );
+    }
+
+    /// For files of a test's own.
+    pub fn directory(&self) -> &std::path::Path {
+        self.directory.path()
+    }
+
     /// Until it is one of a majority.
     ///
     /// # Panics

@@ -1,5 +1,7 @@
 //! What etcd says that happened, and what any question at any version should have been answered.
 
+pub mod claims;
+
 use std::collections::BTreeMap;
 
 use control_schema::{builtin, codec};
@@ -26,6 +28,9 @@ impl Seen {
         }
     }
 }
+
+/// The object that ends the watches.
+pub const END: &str = "z-end";
 
 /// Objects by name.
 pub type Objects = BTreeMap<String, Seen>;
