@@ -223,5 +223,4 @@ fn ports_of(service: &Value) -> Vec<u16> {
 }
 
 #[cfg(test)]
-#[path = "repair_tests.rs"]
 mod tests;

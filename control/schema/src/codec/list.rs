@@ -56,19 +56,13 @@ pub fn json<'a>(
     string(kind.strip_suffix("List").unwrap_or(kind), &mut prefix);
     prefix.extend_from_slice(b",\"apiVersion\":");
     string(api_version, &mut prefix);
-    for (nth, item) in items.into_iter().enumerate() {
-        if nth > 0 {
-            out.push(b',');
+    put_items(&items, &mut out, |item, out| match item.strip_prefix(&*prefix).filter(|_| strips) {
+        Some(rest) => {
+            out.push(b'{');
+            out.extend_from_slice(rest.strip_prefix(b",").unwrap_or(rest));
         }
-        let item = item.strip_suffix(b"\n").unwrap_or(item);
-        match item.strip_prefix(&*prefix).filter(|_| strips) {
-            Some(rest) => {
-                out.push(b'{');
-                out.extend_from_slice(rest.strip_prefix(b",").unwrap_or(rest));
-            }
-            None => out.extend_from_slice(item),
-        }
-    }
+        None => out.extend_from_slice(item),
+    });
     out.extend_from_slice(b"]}\n");
     out
 }
@@ -86,12 +80,7 @@ pub fn json_sorted<'a>(
     out.extend_from_slice(b"{\"apiVersion\":");
     string(api_version, &mut out);
     out.extend_from_slice(b",\"items\":[");
-    for (nth, item) in items.into_iter().enumerate() {
-        if nth > 0 {
-            out.push(b',');
-        }
-        out.extend_from_slice(item.strip_suffix(b"\n").unwrap_or(item));
-    }
+    put_items(&items, &mut out, |item, out| out.extend_from_slice(item));
     out.extend_from_slice(b"],\"kind\":");
     string(kind, &mut out);
     out.extend_from_slice(b",\"metadata\":{\"continue\":");
@@ -135,6 +124,16 @@ pub fn protobuf<'a>(
     }
     end_envelope(&mut out);
     out
+}
+
+/// Items with commas between them, each without the newline at its end.
+fn put_items(items: &[&[u8]], out: &mut Vec<u8>, put: impl Fn(&[u8], &mut Vec<u8>)) {
+    for (nth, item) in items.iter().enumerate() {
+        if nth > 0 {
+            out.push(b',');
+        }
+        put(item.strip_suffix(b"\n").unwrap_or(item), out);
+    }
 }
 
 /// Room for a list of these items and what is around them.
