@@ -28,14 +28,25 @@ pub fn encode(served: &Served, list: &List, media: Media, include: IncludeObject
         let form = object::write_meta(media.meta_version.api_version(), "Table", &table, media.encoding);
         return Ok(object::body(form, media));
     }
-    let encoding = if media.encoding == Encoding::Yaml { Encoding::Json } else { media.encoding };
+    let encoding = of_items(media.encoding);
     let form = |stored: &Stored| object::encoded(served, stored, encoding, media.shape, media.meta_version);
     let items = list.objects.iter().map(form).collect::<Result<Vec<Bytes>, Status>>()?;
+    Ok(join(served, &list.meta, &items, media))
+}
+
+/// What the objects of a list are encoded as: YAML is made of the whole.
+pub fn of_items(encoding: Encoding) -> Encoding {
+    if encoding == Encoding::Yaml { Encoding::Json } else { encoding }
+}
+
+/// The body of a list that is no table, from the forms of its objects.
+pub fn join(served: &Served, meta: &ListMeta, items: &[Bytes], media: Media) -> Bytes {
+    let encoding = of_items(media.encoding);
     let items = items.iter().map(AsRef::as_ref);
     let meta = Meta {
-        resource_version: &list.meta.resource_version,
-        next: &list.meta.next,
-        remaining: list.meta.remaining_item_count,
+        resource_version: &meta.resource_version,
+        next: &meta.next,
+        remaining: meta.remaining_item_count,
     };
     let (api_version, kind) = match media.shape {
         Shape::Metadata => (media.meta_version.api_version(), "PartialObjectMetadataList"),
@@ -48,12 +59,12 @@ pub fn encode(served: &Served, list: &List, media: Media, include: IncludeObject
         _ => codec::list::json(api_version, kind, &meta, items),
     };
     if media.encoding == Encoding::Yaml {
-        return Ok(yaml(api_version, kind, &body));
+        return yaml(api_version, kind, &body);
     }
     if media.encoding == Encoding::Json && !media.pretty && body.last() == Some(&b'\n') {
-        return Ok(body.into());
+        return body.into();
     }
-    Ok(object::body(body.into(), media))
+    object::body(body.into(), media)
 }
 
 /// YAML of JSON.

@@ -36,6 +36,13 @@ pub fn of_list(
     Ok(table(served, metadata, rows, meta, true))
 }
 
+/// A table of objects that are not in storage.
+pub fn of_values(served: &Served, objects: &[Value], meta: MetaVersion, include: IncludeObject) -> Value {
+    let now = SystemTime::now();
+    let rows = objects.iter().map(|object| row(served, object, meta, include, now)).collect();
+    table(served, json!({}), rows, meta, true)
+}
+
 /// A table of one object. `headed`: it says what the columns are, as the first event of a watch does.
 pub fn of_one(
     served: &Served,

@@ -3,6 +3,7 @@
 //! Which of them a kind has, [`crate::dispatch`] decides.
 
 pub mod collection;
+pub mod components;
 pub mod create;
 pub mod delete;
 pub mod deletion;
