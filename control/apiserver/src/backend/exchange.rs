@@ -2,15 +2,20 @@
 
 use std::error::Error;
 use std::io;
+use std::time::Duration;
 
 use control_core::location::Location;
 use http::request::Parts;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use tokio::time::timeout;
 
 use super::{Backends, ConnectError, Trust, tls};
 use crate::reply::Body;
+
+/// How long a broken connection may take to end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -55,10 +60,21 @@ pub async fn send(
     let (mut sender, connection) =
         builder.handshake(TokioIo::new(stream)).await.map_err(ExchangeError::Broken)?;
     let connection = connection.with_upgrades();
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
+    let running = tokio::spawn(async move {
+        let ended = connection.await;
+        if let Err(error) = &ended {
             tracing::debug!(%error, "a connection to a backend broke");
         }
+        ended
     });
-    sender.send_request(http::Request::from_parts(head, body)).await.map_err(ExchangeError::Broken)
+    let broken = match sender.send_request(http::Request::from_parts(head, body)).await {
+        Ok(answer) => return Ok(answer),
+        Err(broken) => broken,
+    };
+    drop(sender);
+    // What broke the connection says more than that the request had none.
+    match timeout(LAST_WORDS, running).await {
+        Ok(Ok(Err(cause))) => Err(ExchangeError::Broken(cause)),
+        _ => Err(ExchangeError::Broken(broken)),
+    }
 }

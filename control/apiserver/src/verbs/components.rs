@@ -46,7 +46,7 @@ pub async fn get(call: &Call) -> Result<Response, Status> {
 pub async fn list(call: &Call) -> Result<Response, Status> {
     let options = ListOptions::decode(&call.query, false)?;
     let include = IncludeObject::decode(&call.query)?;
-    let selection = list::selection(&call.served.kind, &options)?;
+    let selection = list::selection(&call.served, &options)?;
     let [first, second, third] = COMPONENTS.map(|(name, port)| status(call, name, port));
     let (first, second, third) = tokio::join!(first, second, third);
     let mut found = vec![first, second, third];
@@ -81,7 +81,9 @@ async fn status(call: &Call, name: &str, port: Option<&str>) -> Value {
             condition[field] = text.into();
         }
     }
-    json!({"metadata": {"name": name}, "conditions": [condition]})
+    json!({
+        "kind": "ComponentStatus", "apiVersion": "v1", "metadata": {"name": name}, "conditions": [condition],
+    })
 }
 
 /// Whether a component is well, and what it says.
