@@ -51,6 +51,11 @@ fn an_object_of_every_kind_lives_as_with_the_original() {
 }
 
 #[test]
+fn an_object_of_every_kind_with_all_that_it_can_have_lives_as_with_the_original() {
+    compare(generated::full_samples().iter().map(generated::life));
+}
+
+#[test]
 fn every_fault_of_an_object_is_refused_in_the_originals_words() {
     compare(generated::samples().iter().map(generated::mutations));
 }
@@ -236,4 +241,9 @@ fn tokens_of_other_issuers_mean_whom_they_mean_to_the_original() {
     let mut report = Report::default();
     report.run(&pair, &Theme { name: "issuers".to_owned(), steps }, &Allowed::read());
     report.check();
+}
+
+#[test]
+fn every_change_of_an_object_is_taken_or_refused_as_by_the_original() {
+    compare(generated::samples().iter().chain(&generated::full_samples()).map(generated::changes));
 }

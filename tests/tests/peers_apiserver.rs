@@ -60,6 +60,21 @@ fn the_comparison_sees_no_difference_between_two_originals() {
     report.check();
 }
 
+/// Some kinds of which scripts/compare asks about all.
+#[test]
+fn objects_of_some_kinds_live_change_and_are_refused_as_with_the_original() {
+    let (pair, allowed) = (Pair::up(&[]), Allowed::read());
+    let mut report = Report::default();
+    let some = ["Deployment", "Service", "PersistentVolumeClaim", "CustomResourceDefinition"];
+    for sample in generated::samples().iter().filter(|sample| some.contains(&sample.kind())) {
+        for theme in [generated::life(sample), generated::mutations(sample), generated::changes(sample)] {
+            report.run(&pair, &theme, &allowed);
+        }
+    }
+    report.run(&pair, &Theme::read("deletions"), &allowed);
+    report.check();
+}
+
 #[test]
 fn kubectl_sees_no_difference_between_two_originals() {
     let found = kubectl::differences(&Pair::twice(&[]), &kubectl::lines(), &Allowed::read());

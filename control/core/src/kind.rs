@@ -166,6 +166,11 @@ pub trait Strategy: std::fmt::Debug + Send + Sync {
         true
     }
 
+    /// Objects in a table stand in the order of this number, and those of one number in that of their names.
+    fn row_order(&self, _object: &Value) -> i64 {
+        0
+    }
+
     /// Takes from metadata that is shown without its object what the original keeps in the object's own fields.
     fn metadata_alone(&self, _metadata: &mut Value) {}
 

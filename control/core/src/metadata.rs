@@ -105,6 +105,14 @@ pub fn immutable(new: &At<'_>, old: &Value) -> Option<FieldError> {
     (!semantic_eq(new.value, old)).then(|| new.invalid(IMMUTABLE))
 }
 
+/// As [`immutable`], for a field that is no pointer: an absent text shows as `""`.
+pub fn immutable_text(new: &At<'_>, old: &Value) -> Option<FieldError> {
+    match new.is_absent() && old.is_string() {
+        true => (!semantic_eq(new.value, old)).then(|| new.invalid_text(IMMUTABLE)),
+        false => immutable(new, old),
+    }
+}
+
 pub fn not_negative(number: &At<'_>) -> Option<FieldError> {
     number.int().is_some_and(|number| number < 0).then(|| number.invalid(NEGATIVE))
 }

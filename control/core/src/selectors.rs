@@ -141,11 +141,28 @@ pub fn shown(selector: &Value) -> String {
     }
 }
 
+fn requirement_json(requirement: &Value) -> String {
+    let requirement = At::object(requirement);
+    let text = |name: &str| crate::shown::text(&requirement.get(name));
+    let mut members = vec![("key", text("key")), ("operator", text("operator"))];
+    if !requirement.get("values").is_empty() {
+        members.push(("values", requirement.get("values").value.to_string()));
+    }
+    crate::shown::fields(&members)
+}
+
 /// A selector as JSON with its fields in the original's order: `{"matchLabels":{"a":"b"},"matchExpressions":[...]}`.
 pub fn json(selector: &Value) -> String {
     let member = |name: &str| {
         let value = selector.get(name).filter(|value| !At::object(value).is_empty())?;
-        Some(format!("\"{name}\":{value}"))
+        match value.as_array() {
+            // What a requirement always has is shown also where it is empty.
+            Some(requirements) => {
+                let shown: Vec<String> = requirements.iter().map(requirement_json).collect();
+                Some(format!("\"{name}\":[{}]", shown.join(",")))
+            }
+            None => Some(format!("\"{name}\":{value}")),
+        }
     };
     match selector {
         Value::Null => "null".to_owned(),

@@ -1,7 +1,8 @@
-//! Requests about every kind, made from one small object of each (`tests/apiserver/minimal.yaml`).
+//! Requests about every kind, made from one small object of each (`tests/apiserver/minimal.yaml`) and one with most of its
+//! fields (`full.yaml`).
 //!
-//! Begin at [`life`]: what happens to an object from its creation to its end; and at [`mutations`]: what is wrong with
-//! each of its fields in turn.
+//! Begin at [`life`]: what happens to an object from its creation to its end; at [`mutations`]: what is wrong with each
+//! of its fields in turn; and at [`changes`]: what becomes of a change of each field of an object that is there.
 
 use std::path::Path;
 
@@ -22,12 +23,24 @@ pub struct Sample {
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
 const PARTIAL: &str = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io";
 
-/// One of each kind.
+/// One small object of each kind.
 ///
 /// # Panics
 /// The file is not as it should be.
 pub fn samples() -> Vec<Sample> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("apiserver/minimal.yaml");
+    read("minimal")
+}
+
+/// One object with most of its fields, of the kinds that have more than the small ones.
+///
+/// # Panics
+/// The file is not as it should be.
+pub fn full_samples() -> Vec<Sample> {
+    read("full")
+}
+
+fn read(file: &str) -> Vec<Sample> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("apiserver/{file}.yaml"));
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let entries = apiclient_core::yaml::values(&text).unwrap_or_else(|error| panic!("{error}"));
     entries.into_iter().map(|entry| Sample::read(&entry)).collect()
@@ -68,7 +81,7 @@ pub fn life(sample: &Sample) -> Theme {
     step("dry run", format!("POST {collection}?dryRun=All&fieldManager=a"), Some(object));
     step("create", format!("POST {collection}?fieldManager=a"), Some(object));
     step("create again", format!("POST {collection}"), Some(object));
-    step("get", format!("GET {path}"), None);
+    let seen = step("get", format!("GET {path}"), None);
     let table = step("get as table", format!("GET {path}"), None);
     let list = step("list as table", format!("GET {collection}"), None);
     let partial = step("get metadata", format!("GET {path}"), None);
@@ -122,6 +135,9 @@ pub fn life(sample: &Sample) -> Theme {
         step("get after", format!("GET {path}"), None);
         step("delete again", format!("DELETE {path}"), None);
     }
+    if let Some((pointer, value)) = settled(sample) {
+        steps[seen] = steps[seen].clone().until(pointer, value);
+    }
     for (nth, accept) in
         [(table, TABLE), (list, TABLE), (partial, PARTIAL), (binary, "application/vnd.kubernetes.protobuf")]
     {
@@ -136,6 +152,15 @@ pub fn life(sample: &Sample) -> Theme {
         steps[nth] = steps[nth].clone().header("Content-Type", kind);
     }
     Theme { name: sample.kind().to_owned(), steps }
+}
+
+/// What an object says when the server's own controllers have seen it, where there are some for its kind.
+fn settled(sample: &Sample) -> Option<(&'static str, Value)> {
+    match sample.kind() {
+        "CustomResourceDefinition" => Some(("/status/conditions/1/status", json!("True"))),
+        "FlowSchema" => Some(("/status/conditions/0/status", json!("False"))),
+        _ => None,
+    }
 }
 
 /// Creations with one thing wrong: for each field of the object another type, a value that nothing takes, and its
@@ -169,6 +194,52 @@ pub fn mutations(sample: &Sample) -> Theme {
         }
     }
     Theme { name: format!("{} with a fault", sample.kind()), steps }
+}
+
+/// Changes of each field of an object that is there: to another value of its type, to the empty one, and to none. For show
+/// only, so that each is a change of the same object.
+pub fn changes(sample: &Sample) -> Theme {
+    let ask = format!("PATCH {}?dryRun=All&fieldManager=b", sample.path());
+    let mut places = Vec::new();
+    leaves(&sample.object, String::new(), &mut places);
+    let create = format!("POST {}?fieldManager=a", sample.collection);
+    let mut steps = vec![Step::json("create", &create, Some(&sample.object))];
+    if let Some((pointer, value)) = settled(sample) {
+        steps.push(Step::json("get", &format!("GET {}", sample.path()), None).until(pointer, value));
+    }
+    let mut add = |what: String, operation: Value| {
+        let step = Step::json(what, &ask, Some(&Value::Array(vec![operation])));
+        steps.push(step.header("Content-Type", "application/json-patch+json"));
+    };
+    // Of another apiVersion, kind or name it would be another object.
+    let same = |place: &str| matches!(place, "/apiVersion" | "/kind" | "/metadata" | "/metadata/name");
+    for place in places.iter().filter(|place| !same(place)) {
+        let Some(have) = sample.object.pointer(place) else { continue };
+        for value in other(have) {
+            let operation = json!({"op": "replace", "path": place, "value": value});
+            add(format!("{place} becomes {value}"), operation);
+        }
+        add(format!("{place} goes"), json!({"op": "remove", "path": place}));
+    }
+    steps.push(Step::json("delete", &format!("DELETE {}?propagationPolicy=Background", sample.path()), None));
+    Theme { name: format!("{} that changes", sample.kind()), steps }
+}
+
+/// Other values of the same type.
+fn other(have: &Value) -> Vec<Value> {
+    match have {
+        Value::String(text) if text.is_empty() => vec![json!("changed")],
+        // A time or an amount stays one: what is none is refused with the whole object, as in other tests.
+        Value::String(text) if text.starts_with(|first: char| first.is_ascii_digit()) => {
+            vec![json!(text.replacen(['1', '2'], "3", 1))]
+        }
+        Value::String(_) => vec![json!("changed"), json!("")],
+        Value::Number(number) => vec![json!(number.as_i64().unwrap_or_default() + 1)],
+        Value::Bool(value) => vec![json!(!value)],
+        Value::Array(_) => vec![json!([])],
+        Value::Object(_) => vec![json!({})],
+        Value::Null => Vec::new(),
+    }
 }
 
 /// Pointers to all fields, containers too.

@@ -26,6 +26,9 @@ use super::{Pair, Side, normal, side};
 /// How long a watch may be quiet before it is taken for complete.
 const QUIET: Duration = Duration::from_secs(5);
 
+/// How long it takes until a controller is asked again whether it has seen an object.
+const AGAIN: Duration = Duration::from_millis(20);
+
 /// One request to both servers.
 #[derive(Clone, Debug, Default)]
 pub struct Step {
@@ -39,6 +42,8 @@ pub struct Step {
     pub save: Vec<(String, String)>,
     /// Some: the reply is a stream of so many events.
     pub events: Option<usize>,
+    /// Some: it is asked again until the reply has this value at this pointer, for a controller has to see it first.
+    pub until: Option<(String, Value)>,
 }
 
 /// Steps that build on one another.
@@ -82,6 +87,13 @@ impl Step {
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.retain(|(known, _)| known != name);
         self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Asks again until the reply has a value.
+    #[must_use]
+    pub fn until(mut self, pointer: &str, value: Value) -> Self {
+        self.until = Some((pointer.to_owned(), value));
         self
     }
 
@@ -188,7 +200,21 @@ impl<'a> Course<'a> {
             Err(_) => step.body.clone(),
         };
         let reply = match step.events {
-            None => self.client.ask(&step.method, &path, &headers, &body),
+            None => {
+                let end = std::time::Instant::now() + QUIET;
+                loop {
+                    let reply = self.client.ask(&step.method, &path, &headers, &body);
+                    let is_there = |(pointer, value): &(String, Value)| {
+                        let body = reply.as_ref().ok().map(|reply| reply.body.as_slice()).unwrap_or_default();
+                        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+                        body.pointer(pointer) == Some(value)
+                    };
+                    if step.until.as_ref().is_none_or(is_there) || std::time::Instant::now() > end {
+                        break reply;
+                    }
+                    std::thread::sleep(AGAIN);
+                }
+            }
             Some(events) => self.client.follow(&path, &headers, QUIET, |body| {
                 body.iter().filter(|byte| **byte == b'\n').count() >= events
             }),

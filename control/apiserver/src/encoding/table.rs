@@ -27,11 +27,13 @@ pub fn of_list(
     include: IncludeObject,
 ) -> Result<Value, Status> {
     let now = SystemTime::now();
-    let rows = list
-        .objects
-        .iter()
-        .map(|stored| Ok(row(served, &object::decode(served, stored)?, meta, include, now)));
-    let rows = rows.collect::<Result<Vec<Value>, Status>>()?;
+    let rows = list.objects.iter().map(|stored| {
+        let object = object::decode(served, stored)?;
+        Ok((served.kind.strategy.row_order(&object), row(served, &object, meta, include, now)))
+    });
+    let mut rows = rows.collect::<Result<Vec<(i64, Value)>, Status>>()?;
+    rows.sort_by_key(|(order, _)| *order);
+    let rows = rows.into_iter().map(|(_, row)| row).collect();
     let metadata = serde_json::to_value(&list.meta).unwrap_or_default();
     Ok(table(served, metadata, rows, meta, true))
 }

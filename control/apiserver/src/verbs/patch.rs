@@ -141,7 +141,12 @@ fn patched(
 ) -> Result<Value, Status> {
     let current = served_value(&call.served, old.clone());
     let outcome = match wanted.way {
-        Way::Json => patch::json::apply(current, &wanted.patch),
+        // A path may name what JSON shows though it is zero: `"podSelector": {}`, `"served": false`.
+        Way::Json => {
+            let shown = codec::json::encode(&call.served.of().schema, &current);
+            let shown = serde_json::from_slice(&shown).unwrap_or(current);
+            patch::json::apply(shown, &wanted.patch)
+        }
         Way::Merge => patch::merge::apply(current, &wanted.patch),
         Way::Strategic | Way::Apply => {
             patch::strategic::apply(&call.served.of().schema, current, wanted.patch.clone())

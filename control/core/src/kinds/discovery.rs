@@ -13,7 +13,7 @@ use crate::at::{At, Errors};
 use crate::edit::{at, default, generation, items, list, remove, semantic_eq, set, set_generation, text};
 use crate::field::FieldError;
 use crate::kind::{Context, Kind};
-use crate::metadata::{self, immutable};
+use crate::metadata::{self, immutable_text};
 use crate::table::BuiltIn;
 use crate::{ages, domains, names};
 
@@ -64,7 +64,7 @@ impl crate::kind::Strategy for Strategy {
     fn validate_update(&self, new: &Value, old: &Value, _: &Context<'_>) -> Errors {
         let new = At::object(new);
         let mut errors = validate(&new, old);
-        errors.extend(immutable(&new.get("addressType"), at(old, &["addressType"])));
+        errors.extend(immutable_text(&new.get("addressType"), at(old, &["addressType"])));
         errors
     }
 

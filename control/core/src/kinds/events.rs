@@ -12,7 +12,7 @@ use crate::at::{At, Errors};
 use crate::edit::{at, remove, semantic_eq, set, text};
 use crate::field::{FieldError, Path};
 use crate::kind::{Context, Kind, NameRule, Traits};
-use crate::metadata::immutable;
+use crate::metadata::{immutable, immutable_text};
 
 /// What the two forms call the same: the core group's name first.
 const NAMES: [(&str, &str); 6] = [
@@ -101,11 +101,14 @@ impl crate::kind::Strategy for Strategy {
             errors.extend(series(&new));
         }
         for field in FIXED {
-            errors.extend(immutable(&new.get(field), at(old, &[field])));
+            // A time is a text here, and a pointer in the original.
+            let check = if field.ends_with("Time") { immutable } else { immutable_text };
+            errors.extend(check(&new.get(field), at(old, &[field])));
         }
         for field in [REPORTER.0, "reportingInstance"] {
             let shown = if field == REPORTER.0 { REPORTER.1 } else { field };
-            errors.extend(immutable(&At::new(new.get(field).value, Path::new(shown)), at(old, &[field])));
+            errors
+                .extend(immutable_text(&At::new(new.get(field).value, Path::new(shown)), at(old, &[field])));
         }
         errors
     }

@@ -15,7 +15,7 @@ use crate::at::{At, Errors};
 use crate::edit::at;
 use crate::field::FieldError;
 use crate::kind::{Context, Kind, Traits};
-use crate::metadata::{self, immutable};
+use crate::metadata::{self, immutable_text};
 use crate::table::BuiltIn;
 use crate::{names, shown};
 
@@ -42,7 +42,7 @@ impl crate::kind::Strategy for Strategy {
     fn validate_update(&self, new: &Value, old: &Value, _: &Context<'_>) -> Errors {
         let new = At::object(new);
         let mut errors = validate(&new);
-        errors.extend(immutable(&new.get("handler"), at(old, &["handler"])));
+        errors.extend(immutable_text(&new.get("handler"), at(old, &["handler"])));
         errors
     }
 

@@ -29,6 +29,13 @@ pub fn count_generation(new: &mut Value, old: &Value, fields: &[&str]) {
     }
 }
 
+/// As [`count_generation`], where an empty object (`namespaceSelector: {}`) says something and its absence something else.
+pub fn count_exact_generation(new: &mut Value, old: &Value, fields: &[&str]) {
+    if fields.iter().any(|field| at(new, &[field]) != at(old, &[field])) {
+        set_generation(new, generation(old) + 1);
+    }
+}
+
 pub fn is_status(context: &Context<'_>) -> bool {
     context.subresource == Some(Subresource::Status)
 }

@@ -15,7 +15,7 @@ use crate::kinds::status;
 use crate::names;
 
 const ANNOTATIONS: usize = 20;
-const REASONS: [&str; 4] = ["Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized"];
+const REASONS: [&str; 3] = ["Forbidden", "Invalid", "RequestEntityTooLarge"];
 
 #[derive(Debug)]
 pub struct Strategy {

@@ -12,7 +12,7 @@ use super::entry::Group;
 use super::status;
 use crate::at::Errors;
 use crate::conditions;
-use crate::edit::{at, child, default, existing, list, remove, restore, set, text};
+use crate::edit::{at, child, default, existing, list, remove, restore, set, set_generation, text};
 use crate::kind::{Context, Kind, Subresource, Traits};
 use crate::kinds::custom::{self, FINALIZER};
 
@@ -78,7 +78,7 @@ impl crate::kind::Strategy for Strategy {
 
     fn prepare_create(&self, definition: &mut Value, _: &Context<'_>) {
         remove(definition, "status");
-        crate::edit::set_generation(definition, 1);
+        set_generation(definition, 1);
         let versions = list(definition, &["spec", "versions"]);
         let stored =
             versions.iter().filter(|version| at(version, &["storage"]).as_bool().unwrap_or_default());
@@ -125,12 +125,13 @@ impl crate::kind::Strategy for Strategy {
             return;
         }
         restore(new, old, "status");
-        status::count_generation(new, old, &["spec"]);
+        status::count_exact_generation(new, old, &["spec"]);
         // A version that objects will be stored in from now on is remembered.
         let versions = list(new, &["spec", "versions"]);
         let stored =
             versions.iter().filter(|version| at(version, &["storage"]).as_bool().unwrap_or_default());
-        let stored: Vec<String> = stored.map(|version| text(version, &["name"]).to_owned()).collect();
+        // The first is the one; that there are others is refused.
+        let stored: Vec<String> = stored.take(1).map(|version| text(version, &["name"]).to_owned()).collect();
         default(new, "status", Map::new());
         if let Some(status) = child(new, "status") {
             let mut known = list(status, &["storedVersions"]).to_vec();

@@ -95,7 +95,7 @@ impl Strategy for Secret {
 
     fn validate_update(&self, new: &Value, old: &Value, context: &Context<'_>) -> Errors {
         let mut errors: Errors =
-            metadata::immutable(&At::object(new).get("type"), at(old, &["type"])).into_iter().collect();
+            metadata::immutable_text(&At::object(new).get("type"), at(old, &["type"])).into_iter().collect();
         errors.extend(keeps_immutable(new, old, &["data"]));
         errors.extend(metadata::again(new, true, NameRule::Subdomain));
         errors.extend(self.validate_create(new, context));

@@ -68,8 +68,12 @@ impl Strategy for PersistentVolume {
         if is_status(context) {
             return Errors::new();
         }
-        let mut errors = metadata::again(new, false, NameRule::Subdomain);
-        errors.extend(self.validate_create(new, context));
+        // The original looks at the whole object twice, and its causes repeat.
+        let mut errors = Errors::new();
+        for _ in 0..2 {
+            errors.extend(metadata::again(new, false, NameRule::Subdomain));
+            errors.extend(self.validate_create(new, context));
+        }
         errors.extend(changed_volume(new, old));
         errors
     }

@@ -10,7 +10,7 @@ use crate::at::{At, Errors};
 use crate::conditions;
 use crate::edit::at;
 use crate::field::{FieldError, quote};
-use crate::metadata::immutable;
+use crate::metadata::immutable_text;
 use crate::names::{dns1035_label, dns1123_subdomain};
 
 const APPROVAL: &str = "api-approved.kubernetes.io";
@@ -38,11 +38,11 @@ pub fn validate_update(definition: &Value, old: &Value) -> Errors {
     let mut errors = validate_spec(&spec);
     let names = spec.get("names");
     if conditions::is_true(at(old, &["status"]), "Established") {
-        errors.extend(immutable(&spec.get("scope"), &before(&["scope"])));
-        errors.extend(immutable(&names.get("kind"), &before(&["names", "kind"])));
+        errors.extend(immutable_text(&spec.get("scope"), &before(&["scope"])));
+        errors.extend(immutable_text(&names.get("kind"), &before(&["names", "kind"])));
     }
-    errors.extend(immutable(&spec.get("group"), &before(&["group"])));
-    errors.extend(immutable(&names.get("plural"), &before(&["names", "plural"])));
+    errors.extend(immutable_text(&spec.get("group"), &before(&["group"])));
+    errors.extend(immutable_text(&names.get("plural"), &before(&["names", "plural"])));
     errors.extend(validate_rest(definition, Some(old)));
     errors
 }
@@ -117,19 +117,22 @@ fn validate_names(names: &At<'_>) -> Errors {
         check(names.get(field), &names.get(field).text().to_lowercase(), but);
     }
     for name in names.get("shortNames").items() {
-        check(name.clone(), name.text(), "");
+        errors.extend(each_name(&name));
     }
     let (kind, list) = (names.get("kind"), names.get("listKind"));
     if !kind.text().is_empty() && kind.text() == list.text() {
         errors.push(list.invalid_text("kind and listKind may not be the same"));
     }
     for category in names.get("categories").items() {
-        let problems = dns1035_label(category.text());
-        if !problems.is_empty() {
-            errors.push(category.invalid_text(&problems.join(",")));
-        }
+        errors.extend(each_name(&category));
     }
     errors
+}
+
+/// A name of a list, which may not be empty either.
+fn each_name(name: &At<'_>) -> Option<FieldError> {
+    let problems = dns1035_label(name.text());
+    (!problems.is_empty()).then(|| name.invalid_text(&problems.join(",")))
 }
 
 fn conversion(conversion: &At<'_>) -> Errors {

@@ -21,6 +21,11 @@ const LAST: i64 = 10_000;
 pub struct Strategy;
 
 impl crate::kind::Strategy for Strategy {
+    /// As they are asked.
+    fn row_order(&self, schema: &Value) -> i64 {
+        at(schema, &["spec", "matchingPrecedence"]).as_i64().unwrap_or_default()
+    }
+
     fn set_defaults(&self, schema: &mut Value) {
         default(schema, "spec", Map::new());
         if let Some(spec) = existing(schema, "spec") {

@@ -10,7 +10,7 @@ use crate::at::{At, Errors};
 use crate::edit::{at, default, existing, set_generation, text};
 use crate::field::FieldError;
 use crate::kind::Context;
-use crate::metadata::immutable;
+use crate::metadata::immutable_text;
 use crate::table::BuiltIn;
 use crate::{ages, domains, names};
 
@@ -41,7 +41,7 @@ impl crate::kind::Strategy for Strategy {
 
     fn validate_update(&self, new: &Value, old: &Value, _: &Context<'_>) -> Errors {
         let spec = At::object(new).get("spec");
-        let changed = immutable(&spec.get("controller"), at(old, &["spec", "controller"]));
+        let changed = immutable_text(&spec.get("controller"), at(old, &["spec", "controller"]));
         changed.into_iter().chain(validate(&spec)).collect()
     }
 }

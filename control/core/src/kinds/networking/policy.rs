@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use serde_json::{Map, Value, json};
 
 use super::super::cells;
-use super::super::status::count_generation;
+use super::super::status::count_exact_generation;
 use crate::at::{At, Errors};
 use crate::edit::{default, existing, items, list, set, set_generation, text};
 use crate::field::FieldError;
@@ -39,7 +39,7 @@ impl crate::kind::Strategy for Strategy {
     }
 
     fn prepare_update(&self, new: &mut Value, old: &Value, _: &Context<'_>) {
-        count_generation(new, old, &["spec"]);
+        count_exact_generation(new, old, &["spec"]);
     }
 
     fn validate_create(&self, policy: &Value, _: &Context<'_>) -> Errors {

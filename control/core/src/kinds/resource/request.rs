@@ -58,11 +58,7 @@ fn each_once(list: &At<'_>, validate: fn(&At<'_>) -> Errors) -> Errors {
     let mut seen = BTreeSet::new();
     for item in list.items() {
         let name = item.get("name");
-        if name.is_empty() {
-            errors.push(name.required(""));
-        } else {
-            errors.extend(name.invalid_each(crate::names::dns1123_label(name.text())));
-        }
+        errors.extend(name.invalid_each(crate::names::dns1123_label(name.text())));
         errors.extend(validate(&item));
         if !seen.insert(name.text()) {
             errors.push(FieldError::duplicate(&item.path, &Value::from(name.text())));

@@ -10,7 +10,7 @@ use crate::field::{FieldError, quote};
 use crate::kind::Context;
 use crate::kinds::status::count_generation;
 use crate::kinds::storage::driver;
-use crate::metadata::immutable;
+use crate::metadata::{immutable, immutable_text};
 use crate::names;
 
 const DEVICES: usize = 128;
@@ -79,8 +79,8 @@ fn validate(spec: &At<'_>, old: Option<&Value>) -> Errors {
         errors.push(pool.get("generation").invalid("must be greater than or equal to zero"));
     }
     if let Some(old) = old {
-        errors.extend(immutable(&pool.get("name"), at(old, &["pool", "name"])));
-        errors.extend(immutable(&spec.get("driver"), at(old, &["driver"])));
+        errors.extend(immutable_text(&pool.get("name"), at(old, &["pool", "name"])));
+        errors.extend(immutable_text(&spec.get("driver"), at(old, &["driver"])));
         errors.extend(immutable(&spec.get("nodeName"), at(old, &["nodeName"])));
     }
     errors.extend(place(spec));
@@ -160,10 +160,14 @@ fn devices(devices: &At<'_>) -> Errors {
     let mut seen = BTreeSet::new();
     for device in devices.items() {
         let name = device.get("name");
-        if name.is_empty() {
-            errors.push(name.required(""));
-        } else {
-            errors.extend(name.invalid_each(names::dns1123_label(name.text())));
+        errors.extend(name.invalid_each(names::dns1123_label(name.text())));
+        for (key, attribute) in device.get("attributes").entries() {
+            let values = attribute.entries().filter(|(_, value)| !value.is_absent()).count();
+            if values != 1 {
+                let path = device.get("attributes").path.key(key);
+                let problem = "exactly one value must be specified";
+                errors.push(FieldError::invalid(&path, &Value::from(""), problem));
+            }
         }
         if !seen.insert(name.text()) {
             errors.push(FieldError::duplicate(&device.path, &Value::from(name.text())));

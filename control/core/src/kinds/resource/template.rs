@@ -27,7 +27,9 @@ impl crate::kind::Strategy for Strategy {
         errors
     }
 
-    fn validate_update(&self, new: &Value, old: &Value, _: &Context<'_>) -> Errors {
-        immutable(&At::object(new).get("spec"), at(old, &["spec"])).into_iter().collect()
+    fn validate_update(&self, new: &Value, old: &Value, context: &Context<'_>) -> Errors {
+        let mut errors = self.validate_create(new, context);
+        errors.extend(immutable(&At::object(new).get("spec"), at(old, &["spec"])));
+        errors
     }
 }

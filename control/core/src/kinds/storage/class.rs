@@ -11,7 +11,7 @@ use crate::at::{At, Errors};
 use crate::edit::{at, default, text};
 use crate::field::FieldError;
 use crate::kind::Context;
-use crate::metadata::{immutable, label_name};
+use crate::metadata::{immutable_text, label_name};
 use crate::table::BuiltIn;
 use crate::{ages, names};
 
@@ -32,7 +32,7 @@ impl crate::kind::Strategy for Strategy {
         let new = At::object(new);
         let mut errors = validate(&new);
         for field in ["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"] {
-            errors.extend(immutable(&new.get(field), at(old, &[field])));
+            errors.extend(immutable_text(&new.get(field), at(old, &[field])));
         }
         errors
     }
@@ -118,7 +118,9 @@ fn topologies(topologies: &At<'_>) -> Errors {
                 errors.push(key.duplicate());
             }
         }
-        let same = seen.iter().filter(|other| **other == keys).count();
+        // The original begins with as many empty terms as there are, so that an empty one is never the first.
+        let empty = if keys.is_empty() { topologies.len() } else { 0 };
+        let same = empty + seen.iter().filter(|other| **other == keys).count();
         let path = term.path.child("matchLabelExpressions");
         errors.extend((0..same).map(|_| FieldError::duplicate(&path, &Value::from(""))));
         seen.push(keys);

@@ -21,21 +21,20 @@ const TYPES: [&str; 6] = ["array", "boolean", "integer", "number", "object", "st
 pub fn check(path: &str, schema: &Value, status: bool) -> Vec<Cause> {
     let mut checker = Checker { causes: Vec::new() };
     checker.words(schema, path, 0);
-    // What is not supported at all is told alone; of a type that there is not, more can be said.
-    if checker.causes.iter().any(|cause| !is_unknown_type(cause)) {
+    // What is not supported at all is told alone; where only types are wrong, more can be said.
+    if checker.causes.iter().any(|cause| !cause.field.ends_with(".type")) {
         return sorted(checker.causes);
     }
+    let types = std::mem::take(&mut checker.causes);
     if status && !text(schema, "type").is_empty() && text(schema, "type") != "object" {
         let what = "only \"object\" is allowed as the type at the root of the schema if the status subresource is enabled";
         checker.invalid(&format!("{path}.type"), &quoted(text(schema, "type")), what);
     }
     checker.node(schema, Level::Root, path, 0);
     checker.complete(schema, schema, path, path, 0);
-    sorted(checker.causes)
-}
-
-fn is_unknown_type(cause: &Cause) -> bool {
-    cause.reason == "FieldValueNotSupported" && cause.field.ends_with(".type")
+    let mut causes = sorted(checker.causes);
+    causes.extend(types);
+    causes
 }
 
 fn sorted(mut causes: Vec<Cause>) -> Vec<Cause> {

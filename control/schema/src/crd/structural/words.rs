@@ -25,6 +25,10 @@ impl Checker {
                 self.forbidden(&format!("{path}.{name}"), &format!("{name} is not supported"));
             }
         }
+        if schema.get("x-kubernetes-preserve-unknown-fields") == Some(&Value::Bool(false)) {
+            let at = format!("{path}.x-kubernetes-preserve-unknown-fields");
+            self.invalid(&at, "false", "must be true or undefined");
+        }
         let map_type = text(schema, "x-kubernetes-map-type");
         if !matches!(map_type, "" | "atomic" | "granular") {
             self.unsupported(&format!("{path}.x-kubernetes-map-type"), map_type, &["atomic", "granular"]);
@@ -52,7 +56,8 @@ impl Checker {
             Some(keys) => keys.iter().filter_map(Value::as_str).collect(),
             None => Vec::new(),
         };
-        if !matches!(of, "" | "atomic" | "set" | "map") {
+        let is_empty = schema.get("x-kubernetes-list-type").and_then(Value::as_str) == Some("");
+        if is_empty || !matches!(of, "" | "atomic" | "set" | "map") {
             return self.unsupported(&at, of, &["atomic", "set", "map"]);
         }
         if !of.is_empty() && text(schema, "type") != "array" {
