@@ -40,7 +40,8 @@ impl Server {
                 let known = self.is_known(&info);
                 let dry_run = query.get("dryRun").is_some();
                 let labels = Labels::of(&head.method, &info, known, dry_run);
-                let mut response = self.answer(&head, body, query, info, peer).await;
+                // In a box, as below: callers' stacks hold what is not.
+                let mut response = Box::pin(self.answer(&head, body, query, info, peer)).await;
                 let (code, took) = (response.status().as_u16(), begin.elapsed());
                 self.metrics.requests.observe(&labels, code, took, response.body().size_hint().exact());
                 pack(&head, &mut response);

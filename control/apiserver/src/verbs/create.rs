@@ -95,11 +95,11 @@ async fn attempt(
     let kind = std::sync::Arc::clone(&call.served.kind);
     let server = std::sync::Arc::clone(&call.server);
     if !admit::allocates(&kind) {
-        return write_new(call, object, options, write).await;
+        return Box::pin(write_new(call, object, options, write)).await;
     }
     let asked = Asked { kind: &kind, memory: &server.memory, now: call.now, dry_run: options.dry_run };
     let reserved = server.parts.services.prepare(asked, &mut object, None).await?;
-    let outcome = write_new(call, object, options, write).await;
+    let outcome = Box::pin(write_new(call, object, options, write)).await;
     match outcome {
         Ok(_) => reserved.written().await,
         Err(_) => reserved.give_back().await,
