@@ -27,14 +27,16 @@ pub async fn run(call: &mut Call, body: Body) -> Result<Response, Status> {
     if !resource.subresource.is_empty() {
         let found = Subresource::named(&resource.subresource).filter(|found| kind.has(*found));
         return match found {
-            Some(found) => subresources::run(call, found, body).await,
+            Some(found) => Box::pin(subresources::run(call, found, body)).await,
             None => Err(refusal::no_such_resource()),
         };
     }
     if kind.traits.only_create {
         return match call.method.as_str() {
-            "POST" if !named && is_bindings(call) => subresources::binding::of_collection(call, body).await,
-            "POST" if !named => create::run(call, body).await,
+            "POST" if !named && is_bindings(call) => {
+                Box::pin(subresources::binding::of_collection(call, body)).await
+            }
+            "POST" if !named => Box::pin(create::run(call, body)).await,
             _ => Err(refusal::method_not_allowed()),
         };
     }
@@ -49,11 +51,11 @@ pub async fn run(call: &mut Call, body: Body) -> Result<Response, Status> {
         ("GET", true) => get::run(call).await,
         ("GET", false) if call.query.flag("watch") == Some(true) => watch::run(call).await,
         ("GET", false) => list::run(call).await,
-        ("POST", false) if in_namespace || !kind.namespaced => create::run(call, body).await,
-        ("PUT", true) => update::run(call, None, body).await,
-        ("PATCH", true) => patch::run(call, None, body).await,
-        ("DELETE", true) => delete::run(call, body).await,
-        ("DELETE", false) if may_delete_collection(call) => collection::run(call, body).await,
+        ("POST", false) if in_namespace || !kind.namespaced => Box::pin(create::run(call, body)).await,
+        ("PUT", true) => Box::pin(update::run(call, None, body)).await,
+        ("PATCH", true) => Box::pin(patch::run(call, None, body)).await,
+        ("DELETE", true) => Box::pin(delete::run(call, body)).await,
+        ("DELETE", false) if may_delete_collection(call) => Box::pin(collection::run(call, body)).await,
         // A create in all namespaces at once takes the namespace of the object, and the original refuses what has none.
         _ => Err(refusal::method_not_allowed()),
     }

@@ -98,7 +98,7 @@ async fn attempt(
         return Box::pin(write_new(call, object, options, write)).await;
     }
     let asked = Asked { kind: &kind, memory: &server.memory, now: call.now, dry_run: options.dry_run };
-    let reserved = server.parts.services.prepare(asked, &mut object, None).await?;
+    let reserved = Box::pin(server.parts.services.prepare(asked, &mut object, None)).await?;
     let outcome = Box::pin(write_new(call, object, options, write)).await;
     match outcome {
         Ok(_) => reserved.written().await,

@@ -68,7 +68,8 @@ pub async fn run(call: &mut Call, change: Change<'_>) -> Result<Updated, Status>
             (current, latest) = (read(Freshness::Latest).await?, true);
             continue;
         };
-        let outcome = attempt(call, &key, &stored, subresource, options, uid.as_deref(), make).await;
+        let attempt = attempt(call, &key, &stored, subresource, options, uid.as_deref(), make);
+        let outcome = Box::pin(attempt).await;
         let outcome = match outcome {
             Err(refused) if !latest => {
                 // Perhaps only what was at hand is too old for it.
@@ -188,7 +189,8 @@ async fn attempt(
             let server = Arc::clone(&call.server);
             let (memory, now) = (&server.memory, call.now);
             let asked = Asked { kind: &kind, memory, now, dry_run: options.dry_run };
-            reserved = Some(Box::new(server.parts.services.prepare(asked, &mut new, Some(&old)).await?));
+            reserved =
+                Some(Box::new(Box::pin(server.parts.services.prepare(asked, &mut new, Some(&old))).await?));
         }
         let admitted = admit_update(call, &write, &mut new, &old);
         if let Err(refused) = admitted {

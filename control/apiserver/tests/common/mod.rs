@@ -117,7 +117,7 @@ async fn open(
     }
     let request = request.body(whole(body.into())).unwrap();
     let user = User { name: "test".to_owned(), groups: vec!["system:masters".to_owned()], ..User::default() };
-    within(path, server.handle(request, &Peer::Known(Arc::new(user)))).await
+    within(path, Box::pin(server.handle(request, &Peer::Known(Arc::new(user))))).await
 }
 
 async fn server(etcd: Client) -> Arc<Server> {
