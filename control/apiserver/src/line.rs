@@ -87,7 +87,7 @@ impl Server {
         let counted = self.inflight.enter(&info);
         let mut response = match (&seat, &counted) {
             (Some(_), Some(_)) => self.serve(head, body, query, info, user, &attributes).await,
-            _ => refused(&refusal::too_many_requests()),
+            _ => crate::reply::too_many_requests(),
         };
         if let Some(place) = place {
             for (name, uid) in [(FLOW_SCHEMA, &place.schema_uid), (PRIORITY_LEVEL, &place.level_uid)] {

@@ -133,6 +133,8 @@ fn document(group: &str, version: &GroupVersion) -> Value {
 
 fn resource<'a>(served: &'a Served, group: &'a str, version: &'a str, parts: &'a [Part]) -> Resource<'a> {
     let schema = &served.of().schema;
+    let defined = served.kind.strategy.defined_fields().iter();
+    let selectable = defined.filter(|field| field.versions.iter().any(|own| own == version));
     Resource {
         group,
         version,
@@ -142,6 +144,7 @@ fn resource<'a>(served: &'a Served, group: &'a str, version: &'a str, parts: &'a
         verbs: verbs_of(&served.kind),
         schema,
         strategic: served.is_built_in(),
+        selectable: selectable.map(|field| field.name.as_str()).collect(),
         subresources: parts.iter().map(|part| part.described(schema)).collect(),
     }
 }

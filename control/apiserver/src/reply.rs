@@ -58,6 +58,13 @@ pub fn text(code: u16, message: &str) -> Response {
     response
 }
 
+/// The server has more to do than it takes on; the client is to come again in a second.
+pub fn too_many_requests() -> Response {
+    let mut response = text(429, "Too many requests, please try again later.");
+    response.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
 /// There is nothing under this path, and never was.
 pub fn no_such_path() -> Response {
     text(404, "404 page not found")

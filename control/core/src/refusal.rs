@@ -165,11 +165,6 @@ pub fn too_large(message: &str) -> Status {
     failure(413, "RequestEntityTooLarge", format!("Request entity too large: {message}"), None)
 }
 
-pub fn too_many_requests() -> Status {
-    let message = "Too many requests, please try again later.".to_owned();
-    failure(429, "TooManyRequests", message, retry(1))
-}
-
 /// Something that should not happen, in the original's words for it.
 pub fn internal(message: &str) -> Status {
     let causes = vec![Cause { message: message.to_owned(), ..Cause::default() }];

@@ -12,14 +12,14 @@ use control_core::allocation::addresses::AddressError;
 use control_core::allocation::ip_address;
 use control_core::allocation::ranges::{self, Ranges};
 use control_core::refusal;
-use control_store::WriteError;
+use control_store::{Freshness, WriteError};
 use serde_json::Value;
 
 use super::{read, unwritten};
 use crate::ids;
 use crate::registry::Served;
 use crate::storage::memory::{Memory, shared};
-use crate::storage::own;
+use crate::storage::{self, own};
 
 /// What the ServiceCIDRs say at this moment.
 pub fn ranges(memory: &Memory) -> Ranges {
@@ -67,6 +67,8 @@ impl<'a> Addresses<'a> {
         let start = ids::random();
         // Those that another server was quicker with.
         let mut lost = BTreeSet::new();
+        // As this server knows them; before there is none, as etcd does.
+        let (mut ranges, mut latest) = (self.ranges.clone(), false);
         loop {
             let store = &self.memory.store;
             let is_taken = |address: IpAddr| {
@@ -75,9 +77,16 @@ impl<'a> Addresses<'a> {
             };
             let known = store.peek_all(&self.served.prefix).count() + lost.len();
             let known = u64::try_from(known).unwrap_or(u64::MAX);
-            let address = match self.ranges.next(family, start, known, &is_taken) {
+            let address = match ranges.next(family, start, known, &is_taken) {
                 Ok(address) => address,
-                Err(why) => return Ok(Err(why)),
+                Err(why) if latest => return Ok(Err(why)),
+                Err(_) => {
+                    let caught_up = store.list(&self.served.prefix, Freshness::Latest).await;
+                    caught_up.map_err(|error| storage::read_failed(&error))?;
+                    lost.clear();
+                    (ranges, latest) = (self::ranges(self.memory), true);
+                    continue;
+                }
             };
             if self.create(address, owner, now).await? {
                 return Ok(Ok(address));

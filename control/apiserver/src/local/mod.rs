@@ -188,7 +188,6 @@ pub fn arguments(places: &Places, etcd: &::etcd::Settings) -> Vec<String> {
         "--authorization-mode=Node,RBAC".to_owned(),
         "--enable-admission-plugins=NodeRestriction".to_owned(),
         "--enable-bootstrap-token-auth=true".to_owned(),
-        "--allow-privileged=true".to_owned(),
     ];
     if let Some(ca) = &etcd.ca {
         flags.push(format!("--etcd-cafile={}", ca.display()));

@@ -196,6 +196,10 @@ pub static FLAGS: &[Flag] = &[
     does("disable-admission-plugins", List, "", ADMISSION)
         .metavar("NAME,...")
         .help("Plugins that are on by default, and shall not be."),
+    file("admission-control-config-file", ADMISSION).help(
+        "AdmissionConfiguration of apiserver.config.k8s.io/v1 with settings of PodSecurity: defaults, and who is exempt. \
+         Settings of other plugins are refused. Read at start.",
+    ),
     idle("allow-privileged", Switch, "false", "privileged containers are let pass, as with true, and Pod Security decides"),
     does("default-not-ready-toleration-seconds", Int64, "300", ADMISSION)
         .help("How long a pod stays on a node that is not ready, where the pod does not say, in seconds."),
@@ -247,7 +251,6 @@ pub static FLAGS: &[Flag] = &[
     later("authorization-policy-file", Text, "", "Policies of the mode ABAC."),
     later("authorization-webhook-config-file", Text, "", "A service that decides what is allowed."),
     later("admission-control", List, "", "All plugins by name (deprecated)."),
-    later("admission-control-config-file", Text, "", "Settings of admission plugins."),
     later("audit-log-path", Text, "", "Where requests are logged."),
     later("audit-policy-file", Text, "", "Which requests are logged."),
     later("audit-webhook-config-file", Text, "", "A service that is told of requests."),

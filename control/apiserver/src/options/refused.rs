@@ -30,7 +30,6 @@ pub static REFUSED: &[Refused] = &[
         "it names all plugins of another release (kube-apiserver deprecates it too)",
         PLUGINS,
     ),
-    no("admission-control-config-file", "plugins have no settings of their own yet", PLUGINS),
     no("audit-log-path", AUDIT, NO_AUDIT),
     no("audit-policy-file", AUDIT, NO_AUDIT),
     no("audit-webhook-config-file", AUDIT, NO_AUDIT),

@@ -43,7 +43,7 @@ fn authorities(file: &Path) -> Result<Arc<Authorities>, ServeError> {
     Authorities::new(&read(file)?).map(Arc::new).map_err(|error| unusable(file, error))
 }
 
-pub fn of(options: &Options, memory: &Arc<Memory>) -> Result<Access, ServeError> {
+pub fn of(options: &Options, plugins: &chain::Settings, memory: &Arc<Memory>) -> Result<Access, ServeError> {
     let mut ways: Vec<Arc<dyn Authenticate>> = Vec::new();
     let mut files = Vec::new();
     let proxy = &options.front_proxy;
@@ -88,7 +88,7 @@ pub fn of(options: &Options, memory: &Arc<Memory>) -> Result<Access, ServeError>
         accounts,
         address: external_address(options),
         jwks_uri: jwks_uri(options),
-        quota: chain::runs("ResourceQuota", &super::plugins(options)),
+        quota: chain::runs("ResourceQuota", plugins),
     };
     let hints = files.iter().flat_map(|(_, authorities)| authorities.hints()).collect();
     Ok(Access { ways, authorizers, services, hints, files, oidc, anonymous })

@@ -12,6 +12,7 @@ pub mod extensions;
 mod fairness;
 mod follow;
 mod masters;
+mod plugins;
 mod reload;
 mod tls;
 mod trust;
@@ -109,7 +110,8 @@ pub async fn serve(
     store.register(crate::allocation::PORTS);
     let registry = Arc::new(Registry::new(kinds));
     let memory = Arc::new(Memory { store: store.clone(), registry: Arc::clone(&registry) });
-    let access = access::of(&options, &memory)?;
+    let plugins = plugins::settings(&options)?;
+    let access = access::of(&options, &plugins, &memory)?;
     let trust = trust::of(&options)?;
     let (tls, certificates) = tls::config(&options, access.hints)?;
     let authorizer = access.authorizers;
@@ -119,7 +121,7 @@ pub async fn serve(
         authentication: Chain::new(access.ways, access.anonymous.0).anonymous_at(access.anonymous.1),
         authorizer: Arc::clone(&authorizer) as _,
         access: access.services,
-        admission: admission::chain::Chain::new(&plugins(&options)),
+        admission: admission::chain::Chain::new(&plugins),
         services: services(&options),
         json_storage: options.storage_media_type == StorageMediaType::Json,
         fair: options.fair,
@@ -210,14 +212,4 @@ fn services(options: &Options) -> Allocator {
     let ports = PortRange { first: options.node_ports.first, last: options.node_ports.last };
     let ranges: Vec<_> = options.service_networks.iter().filter_map(range).collect();
     Allocator::new(&ranges, ports, options.storage_media_type == StorageMediaType::Json)
-}
-
-fn plugins(options: &Options) -> admission::chain::Settings {
-    admission::chain::Settings {
-        enabled: options.enable_plugins.clone(),
-        disabled: options.disable_plugins.clone(),
-        not_ready_seconds: options.not_ready_toleration_seconds,
-        unreachable_seconds: options.unreachable_toleration_seconds,
-        ..admission::chain::Settings::default()
-    }
 }

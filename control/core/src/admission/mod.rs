@@ -8,6 +8,7 @@
 
 pub mod certificates;
 pub mod chain;
+pub mod configuration;
 pub mod limit_ranger;
 pub mod namespace;
 pub mod node_restriction;

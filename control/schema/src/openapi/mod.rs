@@ -26,6 +26,8 @@ pub struct Resource<'a> {
     pub schema: &'a Schema,
     /// Strategic merge patches are taken: built-in kinds.
     pub strategic: bool,
+    /// Fields that a definition lets lists select by: `spec.size`.
+    pub selectable: Vec<&'a str>,
     pub subresources: Vec<Subresource<'a>>,
 }
 

@@ -55,6 +55,14 @@ impl Schemas {
             schema.insert("x-kubernetes-group-version-kind".to_owned(), kinds.into());
         }
     }
+
+    /// Says by which fields lists of a kind may be selected.
+    pub fn name_selectable(&mut self, name: &str, fields: &[&str]) {
+        if let Some(Value::Object(schema)) = self.done.get_mut(name) {
+            let fields: Vec<Value> = fields.iter().map(|field| json!({"fieldPath": field})).collect();
+            schema.insert("x-kubernetes-selectable-fields".to_owned(), fields.into());
+        }
+    }
 }
 
 /// Structs that merge as a whole wherever they are referred to, but where a field says otherwise.

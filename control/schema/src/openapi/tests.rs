@@ -27,6 +27,7 @@ fn deployments<'a>(deployment: &'a Schema, scale: &'a Schema) -> Resource<'a> {
         verbs: vec!["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
         schema: deployment,
         strategic: true,
+        selectable: Vec::new(),
         subresources: vec![
             subresource("scale", "autoscaling", "v1", "Scale", scale),
             subresource("status", "apps", "v1", "Deployment", deployment),
@@ -74,9 +75,34 @@ fn the_document_of_a_definition_is_the_originals_without_its_prose() {
         verbs: vec!["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"],
         schema: &schema,
         strategic: false,
+        selectable: Vec::new(),
         subresources: Vec::new(),
     };
     assert_within("", &want, &v3::document(&[thing], "1.36"));
+}
+
+#[test]
+fn fields_that_a_definition_lets_lists_select_by_are_published() {
+    let schema =
+        crate::crd::compile("test.io", "v1", "Thing", &serde_json::json!({"type": "object"}), false).schema;
+    let (group, version, kind, plural) = ("test.io", "v1", "Thing", "things");
+    let thing = Resource {
+        group,
+        version,
+        kind,
+        plural,
+        namespaced: true,
+        verbs: vec!["get", "list"],
+        schema: &schema,
+        strategic: false,
+        selectable: vec!["spec.size"],
+        subresources: Vec::new(),
+    };
+    let published = v3::document(&[thing], "1.36");
+    for name in ["io.test.v1.Thing", "io.test.v1.ThingList"] {
+        let fields = &published["components"]["schemas"][name]["x-kubernetes-selectable-fields"];
+        assert_eq!(*fields, serde_json::json!([{"fieldPath": "spec.size"}]), "{name}");
+    }
 }
 
 #[test]

@@ -89,6 +89,11 @@ fn schemas(resources: &[Resource<'_>], paths: &Map<String, Value>) -> Schemas {
             kinds.iter().map(|(group, version, kind)| (*group, *version, kind.as_str())).collect();
         schemas.name_kind(name, &kinds);
     }
+    for of in resources.iter().filter(|of| !of.selectable.is_empty()) {
+        let name = &of.schema.root().name;
+        schemas.name_selectable(name, &of.selectable);
+        schemas.name_selectable(&format!("{name}List"), &of.selectable);
+    }
     name_contained(&mut schemas);
     if let Some(first) = resources.first() {
         for name in ["DeleteOptions", "WatchEvent"] {

@@ -16,7 +16,7 @@ pub enum Level {
 }
 
 impl Level {
-    fn named(name: &str) -> Option<Self> {
+    pub(crate) fn named(name: &str) -> Option<Self> {
         match name {
             "privileged" => Some(Self::Privileged),
             "baseline" => Some(Self::Baseline),
@@ -52,7 +52,7 @@ impl fmt::Display for Standard {
 }
 
 /// `v1.N`, without leading zeros, or `latest`.
-fn version(text: &str) -> Option<Option<u32>> {
+pub(crate) fn version(text: &str) -> Option<Option<u32>> {
     if text == "latest" {
         return Some(None);
     }
