@@ -94,7 +94,9 @@ impl Connection {
         let mut again = true;
         loop {
             let live = self.live().await?;
-            let failure = match timeout(RPC_LIMIT, question(live.client.clone())).await {
+            // In a box: what asks etcd is awaited in many places, and each would have room for the whole exchange.
+            let question = Box::pin(question(live.client.clone()));
+            let failure = match timeout(RPC_LIMIT, question).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) => Failure::of(&error),
                 Err(_) => {
@@ -125,7 +127,7 @@ impl Connection {
         if let Some(live) = &*slot {
             return Ok(live.clone());
         }
-        let (client, endpoint) = self.dial_all().await?;
+        let (client, endpoint) = Box::pin(self.dial_all()).await?;
         let generation = self.generations.fetch_add(1, Ordering::Relaxed) + 1;
         tracing::debug!(%endpoint, "connected to etcd");
         let live = Live { client, endpoint, generation };

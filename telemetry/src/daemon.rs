@@ -26,6 +26,10 @@ pub enum FrameError {
     Thread(#[source] io::Error),
 }
 
+/// Room for the frames of builds without optimisation, which copy the states of all that they wait for. Memory is used only
+/// as far as it is reached.
+const STACK: usize = 8 << 20;
+
 /// Runs a program's work to its end. An error goes to the log in the words that `say` finds for it.
 ///
 /// What still blocks on a thread afterwards does not keep the end waiting.
@@ -34,7 +38,8 @@ pub fn program<E>(
     work: impl Future<Output = Result<(), E>>,
     say: impl FnOnce(&E) -> String,
 ) -> ExitCode {
-    let runtime = match Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+    let runtime = Builder::new_multi_thread().worker_threads(2).thread_stack_size(STACK).enable_all().build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
             crate::note!("{name}: cannot start threads: {error}");

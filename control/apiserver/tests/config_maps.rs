@@ -291,8 +291,8 @@ async fn patches_of_all_four_types_change_an_object() {
 async fn an_apply_creates_what_is_not_there() {
     let bed = Bed::start().await;
     let apply = [("content-type", "application/apply-patch+yaml")];
-    let body = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: n\ndata:\n  a: b\n";
-    let created = bed.ask_as("PATCH", &format!("{}?fieldManager=m", path("n")), &apply, body).await;
+    let body = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: new\ndata:\n  a: b\n";
+    let created = bed.ask_as("PATCH", &format!("{}?fieldManager=m", path("new")), &apply, body).await;
     assert_eq!(created.code, 201, "{}", created.text);
     assert_eq!(created.json()["metadata"]["managedFields"][0]["operation"], "Apply");
     let merge = [("content-type", "application/merge-patch+json")];

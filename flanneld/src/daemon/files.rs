@@ -104,6 +104,7 @@ impl Files {
                 return;
             }
             self.told().await;
+            self.watch_what_is_there();
             let damaged = self.texts.iter().find(|(path, text)| !holds(path, text));
             let Some((path, _)) = damaged else { continue };
             let undone = self.contention.undone(None, Instant::now());
@@ -140,6 +141,15 @@ impl Files {
         };
         // Another folder of this name is watched when the file is written there.
         self.watches.remove(&gone);
+    }
+
+    /// A folder may have gone and been made again while an older event was answered; then nobody watches the new one.
+    fn watch_what_is_there(&mut self) {
+        let folders: Vec<_> =
+            self.texts.keys().filter_map(|path| path.parent()).map(Path::to_owned).collect();
+        for folder in folders.iter().filter(|folder| folder.is_dir()) {
+            self.watch(folder);
+        }
     }
 
     /// Before a file is written there, so that nothing falls between. A folder that cannot be made is reported by the

@@ -187,7 +187,8 @@ pub async fn serve(
         }
         tokio::time::sleep(options.shutdown_delay.min(LONGEST_DELAY)).await;
     };
-    connection::serve(Arc::clone(&server), listener, tls, end).await;
+    // In a box: it has the states of all that runs beside the connections.
+    connection::serve(Arc::clone(&server), listener, tls, Box::pin(end)).await;
     refused.map_or(Ok(()), |found| Err(ServeError::Unsupported(found)))
 }
 

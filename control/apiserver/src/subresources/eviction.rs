@@ -74,8 +74,8 @@ pub async fn run(call: &mut Call, body: Body) -> Result<Response, Status> {
     let mut options = DeleteOptions::from_object(given)?;
     options.dry_run |= write_options.dry_run;
     admit::validate(call, &write, &mut eviction, None)?;
-    if let Some(pod) = spare(call, &options).await? {
-        evict(call, &options, &pod).await?;
+    if let Some(pod) = Box::pin(spare(call, &options)).await? {
+        Box::pin(evict(call, &options, &pod)).await?;
     }
     let done = Status { status: "Success".to_owned(), code: 201, ..Status::default() };
     Ok(status::answer(&done, call.media))
