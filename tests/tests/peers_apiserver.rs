@@ -70,9 +70,11 @@ fn objects_of_some_kinds_live_change_and_are_refused_as_with_the_original() {
     let (pair, allowed) = (Pair::up(&[]), Allowed::read());
     let mut report = Report::default();
     let some = ["Deployment", "Service", "PersistentVolumeClaim", "CustomResourceDefinition"];
-    for sample in generated::samples().iter().filter(|sample| some.contains(&sample.kind())) {
-        for theme in [generated::life(sample), generated::mutations(sample), generated::changes(sample)] {
-            report.run(&pair, &theme, &allowed);
+    let samples = generated::samples();
+    // Theme by theme: the original takes its time over a definition that is deleted, and it has that while others are asked.
+    for theme in [generated::mutations, generated::life, generated::changes] {
+        for sample in samples.iter().filter(|sample| some.contains(&sample.kind())) {
+            report.run(&pair, &theme(sample), &allowed);
         }
     }
     report.run(&pair, &Theme::read("deletions"), &allowed);
