@@ -39,6 +39,11 @@ impl Places {
         self.root.join("etcd.endpoint")
     }
 
+    /// There while the etcd on [`Places::etcd`] has never answered.
+    pub fn unfinished(&self) -> PathBuf {
+        self.root.join("etcd.unfinished")
+    }
+
     pub fn kubeconfig(&self) -> PathBuf {
         self.root.join("admin.kubeconfig")
     }

@@ -56,6 +56,7 @@ impl OwnEtcd {
     /// It is not installed, or does not come up: with the end of its log.
     pub async fn start(places: &Places, program: &str) -> Result<Self, LocalError> {
         end_leftover(&places.etcd()).await?;
+        begin(places)?;
         let url = |port: u16| format!("https://127.0.0.1:{port}");
         let (client, peer) = free_ports().map_err(LocalError::file("listen at", "127.0.0.1"))?;
         let (client, peer) = (url(client), url(peer));
@@ -67,6 +68,7 @@ impl OwnEtcd {
             end(&mut child).await;
             return Err(error);
         }
+        remove(&places.unfinished())?;
         let written = fs::write(places.endpoint(), format!("{client}\n"));
         written.map_err(LocalError::file("write", places.endpoint()))?;
         let (stop, stopped) = watch::channel(false);
@@ -85,6 +87,20 @@ impl OwnEtcd {
         let _ = self.supervisor.await;
         let _ = remove(&self.places.endpoint());
     }
+}
+
+/// An etcd that was killed while it made its files never finds a leader again. Until it has answered once nobody has
+/// written anything to it, so that its files may go.
+fn begin(places: &Places) -> Result<(), LocalError> {
+    let (mark, member) = (places.unfinished(), places.etcd().join("member"));
+    if !member.exists() {
+        return fs::write(&mark, "").map_err(LocalError::file("write", mark));
+    }
+    if mark.exists() {
+        tracing::info!(directory = %member.display(), "making etcd's files again: it was ended before it had made them");
+        fs::remove_dir_all(&member).map_err(LocalError::file("delete", member))?;
+    }
+    Ok(())
 }
 
 /// How to reach the etcd of this directory, if the file that says where it is tells the truth.

@@ -165,6 +165,8 @@ pub(super) fn mend(places: &Places) -> Result<(), LocalError> {
         remove_tree(&steps.ready)?;
         return remove(&steps.mark);
     }
+    // What comes now is whole, whatever was there before.
+    remove(&places.unfinished())?;
     fs::rename(&steps.ready, places.etcd()).map_err(LocalError::file("rename", &steps.ready))
 }
 
