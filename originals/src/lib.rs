@@ -43,7 +43,7 @@ mod server;
 mod store;
 mod wire;
 
-use std::net::{IpAddr, TcpListener};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -90,10 +90,8 @@ pub fn program(name: &str) -> Result<PathBuf, ProgramError> {
 
 /// A port where nobody listens now.
 fn free_port(namespace: &Namespace, address: IpAddr) -> Result<u16, ProgramError> {
-    let listen = || TcpListener::bind((address, 0)).and_then(|listener| listener.local_addr());
-    let found = namespace.run(listen)?.map_err(|error| ProgramError::Protocol {
+    namespace.run(|| host::sockets::free_port(address))?.map_err(|error| ProgramError::Protocol {
         what: format!("a free port at {address}"),
         reason: error.to_string(),
-    })?;
-    Ok(found.port())
+    })
 }

@@ -42,7 +42,7 @@ fn local(port: u16) -> SocketAddr {
 }
 
 fn free_port() -> u16 {
-    TcpListener::bind(local(0)).and_then(|listener| listener.local_addr()).expect("a port").port()
+    host::sockets::free_port(local(0).ip()).expect("a port")
 }
 
 #[tokio::test]

@@ -2,8 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -215,7 +214,6 @@ impl Drop for Side {
 }
 
 fn free_port() -> Result<u16, LabError> {
-    let listen = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr();
-    let found: io::Result<SocketAddr> = listen();
-    Ok(found.map_err(ProgramError::io("find", "a free port"))?.port())
+    let found = host::sockets::free_port(Ipv4Addr::LOCALHOST.into());
+    Ok(found.map_err(ProgramError::io("find", "a free port"))?)
 }

@@ -12,7 +12,7 @@ use control_core::rbac::escalation;
 use serde_json::Value;
 
 use crate::call::Call;
-use crate::ids;
+use crate::{ids, storage};
 
 /// A write on its way through the chain.
 #[derive(Clone, Copy, Debug)]
@@ -24,10 +24,21 @@ pub struct Write {
 
 /// Lets every plugin fill in. `old` is what is there, for updates and deletions.
 ///
+/// Plugins look things up in memory. What they miss there may have been written a moment ago through another server, so
+/// a refusal stands only of a memory that has all that etcd has.
+///
 /// # Errors
-/// A plugin refuses.
-pub fn mutate(call: &mut Call, write: &Write, object: &mut Value, old: Option<&Value>) -> Result<(), Status> {
-    run(call, write, object, old, true)
+/// A plugin refuses; or it would, and etcd is away.
+pub async fn mutate(
+    call: &mut Call,
+    write: &Write,
+    object: &mut Value,
+    old: Option<&Value>,
+) -> Result<(), Status> {
+    let seen = call.server.store().revision();
+    let Err(refused) = run(call, write, object, old, true) else { return Ok(()) };
+    let now = call.server.store().latest().await.map_err(|error| storage::read_failed(&error))?;
+    if now == seen { Err(refused) } else { run(call, write, object, old, true) }
 }
 
 /// Lets every plugin look at what would be written.

@@ -69,6 +69,10 @@ impl Server {
         peer: &Peer,
     ) -> Response {
         let refused = |refused: &Status| status::answer(refused, status_media(head, &query));
+        // Nobody is told "forbidden" or "not found" by a server that knows nothing yet.
+        if info.resource.is_some() && !self.store().loaded().await {
+            return refused(&refusal::loading());
+        }
         let user = match self.authenticate(head, peer).await {
             Ok(user) => user,
             Err(refusal) => return refused(&refusal),

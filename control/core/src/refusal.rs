@@ -219,6 +219,12 @@ pub fn unavailable(message: impl Into<String>) -> Status {
     failure(503, "ServiceUnavailable", message.into(), None)
 }
 
+/// The server has not read what etcd has.
+pub fn loading() -> Status {
+    let message = "the server has not read its storage yet: etcd is away, or has only just been asked";
+    failure(503, "ServiceUnavailable", message.to_owned(), retry(1))
+}
+
 /// `message` is what follows `Timeout: `.
 pub fn timeout(message: &str, retry_after_seconds: u64) -> Status {
     failure(504, "Timeout", format!("Timeout: {message}"), retry(retry_after_seconds))

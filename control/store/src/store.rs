@@ -85,6 +85,21 @@ impl Store {
         let _ = self.view.reaches().wait_for(|reached| reached.revision > 0).await;
     }
 
+    /// Waits for three seconds at most until the registry has been loaded; whether it has.
+    pub async fn loaded(&self) -> bool {
+        self.is_ready() || tokio::time::timeout(PATIENCE, self.ready()).await.is_ok()
+    }
+
+    /// Waits until memory has everything that was written before this call, through whichever server; the revision that
+    /// memory has then.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`] where etcd does not answer.
+    pub async fn latest(&self) -> Result<i64, ReadError> {
+        self.fresh.latest().await?;
+        Ok(self.revision())
+    }
+
     /// Whether the registry has been loaded.
     pub fn is_ready(&self) -> bool {
         self.view.reached().revision > 0
@@ -234,7 +249,7 @@ impl Store {
     /// # Errors
     /// [`WatchEnd::Expired`]: the changes since are no longer known; [`WatchEnd::Unloaded`].
     pub async fn resume(&self, prefix: &str, revision: i64) -> Result<Watcher, WatchEnd> {
-        if !self.is_ready() && tokio::time::timeout(PATIENCE, self.ready()).await.is_err() {
+        if !self.loaded().await {
             return Err(WatchEnd::Unloaded);
         }
         match self.watch(prefix, revision) {
@@ -334,7 +349,7 @@ impl Store {
             }
             Freshness::Any => {}
         }
-        if !self.is_ready() && tokio::time::timeout(PATIENCE, self.ready()).await.is_err() {
+        if !self.loaded().await {
             let reason = "the registry has not been loaded yet".to_owned();
             return Err(ReadError::Unavailable { reason });
         }

@@ -1,7 +1,7 @@
 //! An etcd for one test, an administrator's hand in it, and a wire that can be cut. flanneld's tests use it too.
 
 use std::future::Future;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -153,7 +153,7 @@ fn spawn(dir: &Path, port: u16, peer_port: u16, scheme: &str, more: &[String]) -
 }
 
 fn free_port() -> u16 {
-    StdListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+    host::sockets::free_port(Ipv4Addr::LOCALHOST.into()).unwrap()
 }
 
 /// A client with no opinions.

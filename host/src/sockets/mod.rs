@@ -1,9 +1,12 @@
-//! Socket options that neither nix nor socket2 has.
+//! Socket options that neither nix nor socket2 has, and ports to listen at.
 
+mod ports;
 mod sys;
 
 use std::io;
 use std::os::fd::AsFd;
+
+pub use ports::free_port;
 
 /// Sends every packet of a socket with "don't fragment", whatever the kernel believes about the path
 /// (`IP_PMTUDISC_PROBE` of ip(7), the same number for IPv6).

@@ -7,13 +7,14 @@
 
 use std::collections::VecDeque;
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use etcd::{Client, Settings};
+use host::sockets::free_port;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -117,9 +118,8 @@ pub fn settings(places: &Places, endpoint: String) -> Settings {
 
 /// Two ports where nobody listens now.
 fn free_ports() -> std::io::Result<(u16, u16)> {
-    let one = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    Ok((one.local_addr()?.port(), other.local_addr()?.port()))
+    let port = || free_port(Ipv4Addr::LOCALHOST.into());
+    Ok((port()?, port()?))
 }
 
 fn data_dir(directory: &Path) -> String {

@@ -60,7 +60,7 @@ pub async fn run(call: &mut Call, body: Body) -> Result<Response, Status> {
         subresource: Some(Subresource::Eviction),
         dry_run: write_options.dry_run,
     };
-    admit::mutate(call, &write, &mut eviction, None)?;
+    admit::mutate(call, &write, &mut eviction, None).await?;
     if edit::text(&eviction, &["metadata", "name"]) != name {
         return Err(refusal::bad_request("name in URL does not match name in Eviction object"));
     }

@@ -38,7 +38,7 @@ pub async fn run(call: &mut Call, body: Body) -> Result<Response, Status> {
         dry_run: options.dry_run,
     };
     let mut request = managed::question(call, (GROUP_VERSION, &schema), request, &options.manager);
-    admit::mutate(call, &write, &mut request, None)?;
+    admit::mutate(call, &write, &mut request, None).await?;
     let (server, account) = (&call.server, (&*call.resource.namespace, &*call.resource.name));
     let warnings = server.parts.access.issue(&mut request, account, call.now, &server.memory)?;
     call.warn(warnings);

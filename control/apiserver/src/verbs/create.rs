@@ -57,7 +57,7 @@ pub async fn finish_tracked(
     options: &WriteOptions,
 ) -> Result<Response, Status> {
     let write = Write { operation: Operation::Create, subresource: None, dry_run: options.dry_run };
-    admit::mutate(call, &write, &mut object, None)?;
+    admit::mutate(call, &write, &mut object, None).await?;
     if call.served.kind.traits.only_create {
         // A question: it has no name, and nothing of it is kept.
         admit::validate(call, &write, &mut object, None)?;

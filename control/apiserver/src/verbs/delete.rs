@@ -89,7 +89,7 @@ pub async fn one(call: &mut Call, options: &DeleteOptions) -> Result<Deleted, St
             decided => decided?,
         };
         let mut nothing = Value::Null;
-        admit::mutate(call, &write, &mut nothing, Some(&object))?;
+        admit::mutate(call, &write, &mut nothing, Some(&object)).await?;
         admit::validate(call, &write, &mut nothing, Some(&object))?;
         let written = match decided {
             Deletion::Pending => return Ok(Deleted::Stays(stored)),

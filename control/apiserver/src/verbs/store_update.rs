@@ -182,7 +182,7 @@ async fn attempt(
         // A binding writes what no update of a pod may change, and has been checked by itself.
         check_version(call, &mut new, stored)?;
     } else {
-        admit::mutate(call, &write, &mut new, Some(&old))?;
+        admit::mutate(call, &write, &mut new, Some(&old)).await?;
         call.warn(system::dedup_owners(&mut new, true));
         check_version(call, &mut new, stored)?;
         if admit::allocates(&kind) && subresource.is_none() {

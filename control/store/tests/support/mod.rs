@@ -4,7 +4,7 @@ pub mod cluster;
 pub mod load;
 pub mod wire;
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use control_store::{Change, Event, Settings, Store, Watcher};
@@ -94,7 +94,7 @@ impl Drop for Etcd {
 }
 
 fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+    host::sockets::free_port(Ipv4Addr::LOCALHOST.into()).unwrap()
 }
 
 pub fn client(url: &str) -> Client {

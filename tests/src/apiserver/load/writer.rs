@@ -73,8 +73,7 @@ impl Writer {
             Ok(reply) => {
                 let text = String::from_utf8_lossy(&reply.body).into_owned();
                 match reply.status {
-                    // Of a server that has just started and knows nothing yet.
-                    401 | 403 | 429 | 500.. => {
+                    429 | 500.. => {
                         self.servers.turn();
                         std::thread::sleep(PAUSE);
                         Came::Unknown
