@@ -3,7 +3,7 @@
 //! Needs etcd and etcdctl.
 
 use host::programs::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::apiserver::fleet::{Etcd, Fleet};
 use tests::apiserver::load::{Expiry, Load};
 use tests::wait::until_true;
@@ -56,6 +56,19 @@ fn nothing_is_lost_while_servers_and_members_of_etcd_are_killed_under_load() {
     load.goes_on();
     let outcome = load.end(2);
     println!("{outcome:?}");
+}
+
+#[test]
+fn a_write_is_not_refused_for_what_another_server_wrote_just_before() {
+    let fleet = Fleet::up(1, 2, &Etcd::default(), &[]);
+    for number in 0..40 {
+        let name = format!("fresh-{number}");
+        let made = fleet.ask(0, "POST", "/api/v1/namespaces", &json!({"metadata": {"name": name}}));
+        assert_eq!(made.0, 201, "{}", made.1);
+        let path = format!("/api/v1/namespaces/{name}/configmaps");
+        let made = fleet.ask(1, "POST", &path, &json!({"metadata": {"name": "x"}}));
+        assert_eq!(made.0, 201, "{}", made.1);
+    }
 }
 
 /// The addresses behind the Service default/kubernetes, as Endpoints and as EndpointSlice, seen through a server.

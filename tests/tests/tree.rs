@@ -39,8 +39,8 @@ const TIERS: [(&str, u8); 20] = [
 const BESIDE: [(&str, &str); 4] =
     [("bench", "lab"), ("bench", "originals"), ("control-core", "control-schema"), ("control-store", "etcd")];
 
-/// Who may know another package of the same tier in its tests: control-store's start etcd.
-const BESIDE_IN_TESTS: [(&str, &str); 1] = [("control-store", "host")];
+/// Who may know another package of the same tier in its tests, which start etcd.
+const BESIDE_IN_TESTS: [(&str, &str); 2] = [("control-store", "host"), ("etcd", "host")];
 
 /// Crates that only one package may use.
 const EXCLUSIVE: [(&str, &str); 6] = [
