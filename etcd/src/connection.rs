@@ -23,7 +23,7 @@ use crate::tls;
 pub enum Repeat {
     /// A second time does no harm.
     Safe,
-    /// Only where etcd has said that it did not do it.
+    /// Only where etcd has said that it did not do it, or was never asked.
     Refused,
 }
 
@@ -106,7 +106,7 @@ impl Connection {
             };
             let user = self.settings.user.is_some();
             let (stale, retry) = match &failure {
-                Failure::Transport { .. } => (true, repeat == Repeat::Safe),
+                Failure::Transport { unsent, .. } => (true, *unsent || repeat == Repeat::Safe),
                 // A token that is too old, or older than the last change of roles: log in again.
                 Failure::Answer { code: code::UNAUTHENTICATED | code::INVALID_ARGUMENT, .. } => (user, user),
                 Failure::Answer { .. } => (false, false),
@@ -146,7 +146,9 @@ impl Connection {
     /// What an error of the library means to the caller.
     pub(crate) fn error(&self, what: String, endpoint: &str, failure: Failure) -> EtcdError {
         match failure {
-            Failure::Transport { reason, cause, .. } => unreachable(endpoint, reason, cause),
+            Failure::Transport { reason, cause, unsent, .. } => {
+                unreachable(Attempt { asked: !unsent, ..Attempt::of(endpoint, reason, cause) })
+            }
             Failure::Answer { code: code::PERMISSION_DENIED, words } => {
                 EtcdError::Denied { what, reason: words }
             }
@@ -216,13 +218,14 @@ impl Connection {
             Ok(Err(error)) => match Failure::of(&error) {
                 // HTTP/2 says no more than that the connection broke: after a TLS handshake that is etcd's refusal.
                 Failure::Transport { reason, explained: false, .. } if endpoint.tls => {
-                    Err(unreachable(url, format!("TLS: {reason}"), Some(Cause::ClientCertificate)))
+                    let cause = Some(Cause::ClientCertificate);
+                    Err(unreachable(Attempt::of(url, format!("TLS: {reason}"), cause)))
                 }
-                Failure::Transport { reason, cause, .. } => Err(unreachable(url, reason, cause)),
+                Failure::Transport { reason, cause, .. } => Err(unreachable(Attempt::of(url, reason, cause))),
                 Failure::Answer { words, .. } if self.settings.user.is_some() => Err(self.not_let_in(words)),
                 answer @ Failure::Answer { .. } => Err(self.error("log in".to_owned(), url, answer)),
             },
-            Err(_) => Err(unreachable(url, format!("no answer within {DIAL_LIMIT:?}"), None)),
+            Err(_) => Err(unreachable(Attempt::of(url, format!("no answer within {DIAL_LIMIT:?}"), None))),
         }
     }
 
@@ -243,6 +246,6 @@ impl Connection {
     }
 }
 
-fn unreachable(endpoint: &str, reason: String, cause: Option<Cause>) -> EtcdError {
-    EtcdError::Unreachable { attempts: vec![Attempt { endpoint: endpoint.to_owned(), reason, cause }] }
+fn unreachable(attempt: Attempt) -> EtcdError {
+    EtcdError::Unreachable { attempts: vec![attempt] }
 }

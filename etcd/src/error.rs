@@ -72,6 +72,15 @@ impl EtcdError {
         matches!(self, Self::Unreachable { .. } | Self::TimedOut { .. })
     }
 
+    /// Whether what was asked may have been done all the same: it had gone out, and etcd has not said that it refused.
+    pub fn may_have_been_done(&self) -> bool {
+        match self {
+            Self::Unreachable { attempts } => attempts.iter().any(|attempt| attempt.asked),
+            Self::TimedOut { .. } | Self::Rpc { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Whether a setting or a file on this machine must change before a retry can help.
     pub fn is_permanent(&self) -> bool {
         matches!(self, Self::Endpoint { .. } | Self::TlsFile { .. })
@@ -95,6 +104,15 @@ pub struct Attempt {
     pub endpoint: String,
     pub reason: String,
     pub cause: Option<Cause>,
+    /// What was asked had gone out, or may have, when the connection broke.
+    pub asked: bool,
+}
+
+impl Attempt {
+    /// To connect.
+    pub(crate) fn of(endpoint: &str, reason: String, cause: Option<Cause>) -> Self {
+        Self { endpoint: endpoint.to_owned(), reason, cause, asked: false }
+    }
 }
 
 impl fmt::Display for Attempt {
@@ -123,18 +141,20 @@ pub(crate) mod code {
 pub(crate) enum Failure {
     /// etcd itself answered, with this code and these words. What was asked was not done.
     Answer { code: i32, words: String },
-    /// The connection failed, so what was asked may have been done or not.
+    /// The connection failed, so what was asked may have been done or not, unless it was not sent.
     Transport {
         reason: String,
         /// None, and not `explained`: only what HTTP/2 made of it is known, not the system's or TLS's own error.
         explained: bool,
         cause: Option<Cause>,
+        /// There was no connection, so nothing was asked.
+        unsent: bool,
     },
 }
 
 impl Failure {
     pub(crate) fn broken(reason: impl Into<String>) -> Self {
-        Self::Transport { reason: reason.into(), explained: false, cause: None }
+        Self::Transport { reason: reason.into(), explained: false, cause: None, unsent: false }
     }
 
     pub(crate) fn has_code(&self, wanted: i32) -> bool {
@@ -183,7 +203,9 @@ fn explain(error: &(dyn StdError + 'static)) -> Failure {
             // HTTP/2 passes on the words of a TLS error, but not the error.
             let explained = io.kind() != io::ErrorKind::InvalidData || tls.is_some();
             let reason = tls.map_or_else(|| explain_io(io), |tls| format!("TLS: {tls}"));
-            return Failure::Transport { reason, explained, cause: tls.map(tls_cause) };
+            // Only a connection that is being made is refused.
+            let unsent = io.kind() == io::ErrorKind::ConnectionRefused;
+            return Failure::Transport { reason, explained, cause: tls.map(tls_cause), unsent };
         }
         innermost = error.to_string();
         next = error.source();

@@ -154,6 +154,9 @@ async fn errors_name_what_was_asked_and_no_flag_of_a_daemon() {
     assert!(long.to_string().starts_with("etcd failed to write key: "), "{long}");
     etcd.kill();
     let absent = client.get("key").await.unwrap_err();
+    // There is no connection any more, and none can be made: nothing goes out.
+    let unmade = client.txn("write", Repeat::Refused, Txn::default()).await.unwrap_err();
+    assert!(unmade.is_absence() && !unmade.may_have_been_done(), "{unmade:?}");
     let unsent = client.separate().connect().await.unwrap_err();
     assert!(unsent.is_absence(), "{unsent}");
     assert!(absent.is_absence() && !absent.is_permanent() && absent.causes().is_empty());

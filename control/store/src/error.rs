@@ -65,15 +65,13 @@ impl ReadError {
 }
 
 impl WriteError {
-    /// What an error of etcd's means for a write that was sent.
+    /// What an error of etcd's means for a write.
     pub(crate) fn of(key: &str, error: EtcdError) -> Self {
         let reason = error.to_string();
         match error {
             EtcdError::NoRoom { .. } => Self::Refused { key: key.into(), reason },
-            EtcdError::Denied { .. } | EtcdError::Authentication { .. } | EtcdError::NoUser { .. } => {
-                Self::Unavailable { reason }
-            }
-            _ => Self::Unknown { key: key.into(), reason },
+            _ if error.may_have_been_done() => Self::Unknown { key: key.into(), reason },
+            _ => Self::Unavailable { reason },
         }
     }
 }

@@ -132,10 +132,6 @@ impl Writer {
         let Some(client) = inner.clients.get(turn) else {
             return Err(WriteError::Unavailable { reason: "no connection".to_owned() });
         };
-        // What cannot be sent has certainly not been done.
-        let unsent = |error: etcd::EtcdError| WriteError::Unavailable { reason: error.to_string() };
-        // In a box: mostly there is nothing to do, and then its large state is nobody's.
-        Box::pin(client.connect()).await.map_err(unsent)?;
         let sent = client.txn(what, Repeat::Refused, txn).await;
         let done = sent.map_err(|error| WriteError::of(key, error))?;
         if done.succeeded {
