@@ -85,6 +85,14 @@ impl Client {
         Ok(Self::over(Remote::open(access)?))
     }
 
+    /// The same, of a server whose answers begin within `limit`.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub fn connect_within(access: Access, limit: Duration) -> Result<Self, AccessError> {
+        Ok(Self::over(Remote::open(access)?.answering_within(limit)))
+    }
+
     pub fn over(transport: impl Transport) -> Self {
         Self { transport: Arc::new(transport) }
     }
@@ -100,6 +108,14 @@ impl Client {
     /// [`Failure`]; a refusal carries the server's Status.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         self.ask(Method::GET, path, wire::JSON, None).await?.decode().await
+    }
+
+    /// An object for the server's own address, as webhooks get their questions.
+    ///
+    /// # Errors
+    /// [`Failure`]; a refusal carries the server's Status.
+    pub async fn question<T: DeserializeOwned>(&self, object: &Value) -> Result<T, Failure> {
+        self.send(Method::POST, "/", wire::JSON, object).await?.decode().await
     }
 
     /// All objects, page by page: for lists that are needed once. [`crate::Reflector`] follows changes.

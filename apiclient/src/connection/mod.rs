@@ -28,7 +28,7 @@ use crate::transport::{Pending, Request, Response, Transport};
 use crate::{Failure, chain};
 use connector::{Connector, Route};
 
-/// Longest wait for the head of an answer, connecting included.
+/// Longest wait for the head of an answer, connecting included, where nobody wants another.
 const ANSWER: Duration = Duration::from_secs(15);
 
 /// Between two looks at the files where nothing failed.
@@ -50,6 +50,8 @@ pub struct Remote {
     /// For messages.
     server: RwLock<String>,
     state: Mutex<State>,
+    /// The longest wait for the head of an answer.
+    limit: Duration,
 }
 
 struct State {
@@ -89,7 +91,13 @@ impl Remote {
         if !matches!(state.settings.user, User::Plugin(_)) {
             Session::new(&state.settings, &Credential::default(), None)?;
         }
-        Ok(Self { access, server, state: Mutex::new(state) })
+        Ok(Self { access, server, state: Mutex::new(state), limit: ANSWER })
+    }
+
+    /// Waits this long for the head of an answer, connecting included.
+    #[must_use]
+    pub fn answering_within(self, limit: Duration) -> Self {
+        Self { limit, ..self }
     }
 
     /// What to send a request with. `refused`: the server did not take the credentials that we had.
@@ -152,11 +160,11 @@ impl Remote {
         for (name, value) in &session.headers {
             request.headers_mut().append(name, value.clone());
         }
-        let answer = tokio::time::timeout(ANSWER, session.http.request(request.map(Full::new))).await;
+        let answer = tokio::time::timeout(self.limit, session.http.request(request.map(Full::new))).await;
         let failure = match answer {
             Ok(Ok(answer)) => return Ok(answer.map(|body| body.map_err(Into::into).boxed_unsync())),
             Ok(Err(error)) => Failure::Away(chain(&error)),
-            Err(_) => Failure::Away(format!("no answer within {ANSWER:?}")),
+            Err(_) => Failure::Away(format!("no answer within {:?}", self.limit)),
         };
         // A new certificate of the server may want a new authority.
         self.state.lock().await.doubt = true;
@@ -303,10 +311,11 @@ fn headers(settings: &Settings, credential: &Credential) -> Result<HeaderMap, Ac
     Ok(headers)
 }
 
-/// The server's address, its own path, and the request's.
+/// The server's address, its own path, and the request's. A request for `/` is for the address itself.
 fn whole(server: &Uri, path: Option<&PathAndQuery>) -> Result<Uri, http::Error> {
     let path = path.map_or("/", PathAndQuery::as_str);
     let base = server.path().trim_end_matches('/');
+    let path = if path == "/" && !base.is_empty() { "" } else { path };
     let mut parts = server.clone().into_parts();
     parts.path_and_query = Some(PathAndQuery::try_from(format!("{base}{path}"))?);
     Ok(Uri::from_parts(parts)?)
@@ -324,6 +333,8 @@ mod tests {
         };
         assert_eq!(of("https://a:6443", "/api/v1/nodes?limit=1"), "https://a:6443/api/v1/nodes?limit=1");
         assert_eq!(of("https://[fd00::1]/k8s/clusters/c/", "/api"), "https://[fd00::1]/k8s/clusters/c/api");
+        assert_eq!(of("https://a/authorize", "/"), "https://a/authorize");
+        assert_eq!(of("https://a", "/"), "https://a/");
     }
 
     #[test]

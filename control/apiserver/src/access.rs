@@ -20,6 +20,7 @@ use serde_json::Value;
 use crate::authentication::bearer::Bearer;
 use crate::authentication::chain::with_groups;
 use crate::authentication::service_accounts::ServiceAccounts;
+use crate::authorization::Authorizers;
 use crate::reply::{Response, reply};
 
 /// What a server answers such questions from.
@@ -71,14 +72,16 @@ impl Default for Services {
 ///
 /// # Errors
 /// 400 for headers that make no sense, 403.
-pub fn impersonated(
-    authorizer: &dyn Authorize,
+pub async fn impersonated(
+    authorizers: &Authorizers,
     headers: &http::HeaderMap,
     user: Arc<User>,
     attributes: &Attributes,
 ) -> Result<Arc<User>, Status> {
     let Some(wanted) = crate::authentication::impersonation::wanted(headers)? else { return Ok(user) };
-    let found = impersonation::impersonate(&wanted, attributes, &user, authorizer)?;
+    let decide =
+        |authorizer: &dyn Authorize| impersonation::impersonate(&wanted, attributes, &user, authorizer);
+    let found = authorizers.decide(decide).await?;
     tracing::debug!(user = user.name, impersonated = found.name, "a request is made as somebody else");
     Ok(Arc::new(found))
 }
@@ -89,7 +92,7 @@ pub fn impersonated(
 /// The question makes no sense.
 pub async fn review(
     services: &Services,
-    authorizer: &dyn Authorize,
+    authorizers: &Authorizers,
     kind: &Kind,
     asked: &Context<'_>,
     object: &mut Value,
@@ -97,11 +100,14 @@ pub async fn review(
     let user = asked.user;
     match (&*kind.group, &*kind.kind) {
         ("authorization.k8s.io", "SelfSubjectAccessReview") => {
-            reviews::self_subject_access(object, user, authorizer)
+            authorizers.decide(|chain| reviews::self_subject_access(object, user, chain)).await
         }
-        ("authorization.k8s.io", "SubjectAccessReview") => reviews::subject_access(object, authorizer),
+        ("authorization.k8s.io", "SubjectAccessReview") => {
+            authorizers.decide(|chain| reviews::subject_access(object, chain)).await
+        }
         ("authorization.k8s.io", "LocalSubjectAccessReview") => {
-            reviews::local_subject_access(object, asked.namespace, authorizer)
+            let namespace = asked.namespace;
+            authorizers.decide(|chain| reviews::local_subject_access(object, namespace, chain)).await
         }
         ("authorization.k8s.io", "SelfSubjectRulesReview") => {
             reviews::self_subject_rules(object, user, &*services.rules)

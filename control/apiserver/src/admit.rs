@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apiclient_core::wire::Status;
+use control_core::access::Authorize;
 use control_core::admission::{AdmissionRequest, Notes, Operation, World};
 use control_core::kind::{Kind, Subresource};
 use control_core::rbac::escalation;
@@ -36,25 +37,25 @@ pub async fn mutate(
     old: Option<&Value>,
 ) -> Result<(), Status> {
     let seen = call.server.store().revision();
-    let Err(refused) = run(call, write, object, old, true) else { return Ok(()) };
+    let Err(refused) = run(call, write, object, old, true).await else { return Ok(()) };
     let now = call.server.store().latest().await.map_err(|error| storage::read_failed(&error))?;
-    if now == seen { Err(refused) } else { run(call, write, object, old, true) }
+    if now == seen { Err(refused) } else { run(call, write, object, old, true).await }
 }
 
 /// Lets every plugin look at what would be written.
 ///
 /// # Errors
 /// A plugin refuses.
-pub fn validate(
+pub async fn validate(
     call: &mut Call,
     write: &Write,
     object: &mut Value,
     old: Option<&Value>,
 ) -> Result<(), Status> {
-    run(call, write, object, old, false)
+    run(call, write, object, old, false).await
 }
 
-fn run(
+async fn run(
     call: &mut Call,
     write: &Write,
     object: &mut Value,
@@ -63,38 +64,48 @@ fn run(
 ) -> Result<(), Status> {
     let server = Arc::clone(&call.server);
     let served = Arc::clone(&call.served);
-    let (kind, mut notes) = (&*served.kind, Notes::default());
-    let world =
-        World { objects: &server.memory, authorizer: &*server.parts.authorizer, random: ids::random() };
+    let (kind, random) = (&*served.kind, ids::random());
     let user = Arc::clone(&call.user);
     let is_namespace = kind.group.is_empty() && kind.plural == "namespaces";
     let namespace = match is_namespace {
         true => call.resource.name.clone(),
         false => call.resource.namespace.clone(),
     };
-    let mut request = AdmissionRequest {
-        group: &kind.group,
-        version: &kind.stored().name,
-        resource: &kind.plural,
-        kind: &kind.kind,
-        subresource: write.subresource.map_or("", Subresource::name),
-        operation: write.operation,
-        namespace: &namespace,
-        name: &call.resource.name,
-        object,
-        old,
-        user: &user,
-        dry_run: write.dry_run,
-        options: &Value::Null,
-    };
-    match mutate {
-        true => {
-            server.parts.admission.mutate(&mut request, &world)?;
-            // Where the original's storage has it: after all mutation, before validation.
-            escalation::check(&request, &*server.parts.authorizer, &*server.parts.access.rules)?;
+    let parts = &server.parts;
+    // Where a webhook has to be asked, the chain of plugins runs again, over the object as it came.
+    let came = parts.authorizer.asks().then(|| object.clone());
+    let mut decide = |authorizer: &dyn Authorize| {
+        if let Some(came) = &came {
+            object.clone_from(came);
         }
-        false => server.parts.admission.validate(&request, &world, &mut notes)?,
-    }
+        let world = World { objects: &server.memory, authorizer, random };
+        let mut notes = Notes::default();
+        let mut request = AdmissionRequest {
+            group: &kind.group,
+            version: &kind.stored().name,
+            resource: &kind.plural,
+            kind: &kind.kind,
+            subresource: write.subresource.map_or("", Subresource::name),
+            operation: write.operation,
+            namespace: &namespace,
+            name: &call.resource.name,
+            object: &mut *object,
+            old,
+            user: &user,
+            dry_run: write.dry_run,
+            options: &Value::Null,
+        };
+        match mutate {
+            true => {
+                parts.admission.mutate(&mut request, &world)?;
+                // Where the original's storage has it: after all mutation, before validation.
+                escalation::check(&request, authorizer, &*parts.access.rules)?;
+            }
+            false => parts.admission.validate(&request, &world, &mut notes)?,
+        }
+        Ok::<_, Status>(notes)
+    };
+    let notes = parts.authorizer.decide(&mut decide).await?;
     call.warn(notes.warnings);
     Ok(())
 }

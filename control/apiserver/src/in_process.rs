@@ -10,7 +10,7 @@ use std::time::Duration;
 use apiclient::objects::{Api, Changed, Changes, Listed, Write};
 use apiclient::{Client, Failure, Handler, Pending, Query};
 use apiclient_core::wire::Status;
-use control_core::access::{Attributes, User, forbidden};
+use control_core::access::{Attributes, User};
 use control_core::refusal;
 use control_store::{Change, Event, Freshness, Stored, Watcher};
 use serde_json::Value;
@@ -49,26 +49,20 @@ impl InProcess {
         &self.client
     }
 
-    fn authorize(&self, attributes: &Attributes) -> Result<(), Status> {
-        let verdict = self.server.parts.authorizer.authorize(attributes, &self.user);
-        match verdict.is_allowed() {
-            true => Ok(()),
-            false => Err(forbidden(attributes, &self.user, &verdict.reason)),
-        }
-    }
-
     /// The kind, which the user may list or watch; what is selected; and what the keys begin with.
-    fn selected(&self, query: &Query, verb: &str) -> Result<Selected, Status> {
+    async fn selected(&self, query: &Query, verb: &str) -> Result<Selected, Status> {
         let resource = &query.resource;
-        self.authorize(&Attributes {
+        let attributes = Attributes {
             verb: verb.to_owned(),
             group: resource.group.to_string(),
             version: resource.version.to_string(),
             resource: resource.plural.to_string(),
             namespace: query.namespace.clone(),
             fields: query.fields.clone(),
+            labels: query.labels.clone(),
             ..Attributes::default()
-        })?;
+        };
+        self.server.parts.authorizer.require(&attributes, &self.user).await?;
         let table = self.server.registry().table();
         let served = table.find(&resource.group, &resource.version, &resource.plural).cloned();
         let served = served.ok_or_else(refusal::no_such_resource)?;
@@ -83,7 +77,7 @@ impl InProcess {
     }
 
     async fn listed(&self, query: &Query, known: bool) -> Result<Listed, Status> {
-        let selected = self.selected(query, "list")?;
+        let selected = self.selected(query, "list").await?;
         let freshness = if known { Freshness::Any } else { Freshness::Latest };
         let snapshot = self.server.store().list(&selected.prefix, freshness).await;
         let snapshot = snapshot.map_err(|error| storage::read_failed(&error))?;
@@ -93,7 +87,7 @@ impl InProcess {
     }
 
     async fn watched(&self, query: &Query, since: &str) -> Result<Box<dyn Changes>, Status> {
-        let selected = self.selected(query, "watch")?;
+        let selected = self.selected(query, "watch").await?;
         let since = since.parse().map_err(|_| refusal::bad_request(format!("{since:?} is no version")))?;
         let watcher = self.server.store().resume(&selected.prefix, since).await;
         let watcher = watcher.map_err(storage::watch_ended)?;

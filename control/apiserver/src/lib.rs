@@ -16,7 +16,9 @@ pub mod decoding;
 pub mod discovery;
 pub mod dispatch;
 pub mod encoding;
+pub mod expiring;
 pub mod fairness;
+pub mod followed;
 pub mod health;
 pub mod ids;
 pub mod in_process;
@@ -38,7 +40,11 @@ pub mod storage;
 pub mod strategy;
 pub mod subresources;
 pub mod verbs;
+pub mod webhook;
 pub mod websocket;
+
+#[cfg(test)]
+mod fixture;
 
 pub use connection::serve;
 pub use server::{Parts, Peer, Server, Times};

@@ -78,7 +78,7 @@ impl Server {
             Err(refusal) => return refused(&refusal),
         };
         let attributes = attributes(&info, &query);
-        let user = match impersonated(&*self.parts.authorizer, &head.headers, user, &attributes) {
+        let user = match impersonated(&self.parts.authorizer, &head.headers, user, &attributes).await {
             Ok(user) => user,
             Err(refusal) => return unsniffed(refused(&refusal)),
         };
@@ -114,9 +114,8 @@ impl Server {
         attributes: &Attributes,
     ) -> Response {
         let refused = |refused: &Status| status::answer(refused, status_media(head, &query));
-        let verdict = self.parts.authorizer.authorize(attributes, &user);
-        if !verdict.is_allowed() {
-            return unsniffed(refused(&access::forbidden(attributes, &user, &verdict.reason)));
+        if let Err(refusal) = self.parts.authorizer.require(attributes, &user).await {
+            return unsniffed(refused(&refusal));
         }
         let Some(resource) = info.resource.clone() else {
             return self.no_resource(head, &info, &query).await;
@@ -245,8 +244,11 @@ fn attributes(info: &Info, query: &Query) -> Attributes {
     let Some(resource) = &info.resource else {
         return Attributes { verb: info.verb.clone(), path: info.path.clone(), ..Attributes::default() };
     };
-    let fields = match info.verb.as_str() {
-        "list" | "watch" | "deletecollection" => query.text("fieldSelector").parse().unwrap_or_default(),
+    let (fields, labels) = match info.verb.as_str() {
+        "list" | "watch" | "deletecollection" => (
+            query.text("fieldSelector").parse().unwrap_or_default(),
+            query.text("labelSelector").parse().unwrap_or_default(),
+        ),
         _ => Default::default(),
     };
     Attributes {
@@ -259,6 +261,7 @@ fn attributes(info: &Info, query: &Query) -> Attributes {
         name: resource.any_name().to_owned(),
         path: info.path.clone(),
         fields,
+        labels,
     }
 }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use control_core::access::{Authorize, User};
+use control_core::access::User;
 use control_core::admission;
 use control_store::Store;
 use tokio_rustls::rustls::pki_types::CertificateDer;
@@ -14,6 +14,7 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use crate::access::Services;
 use crate::allocation::Allocator;
 use crate::authentication::chain::Chain;
+use crate::authorization::Authorizers;
 use crate::backend::Backends;
 use crate::discovery;
 use crate::fairness::Fairness;
@@ -56,7 +57,7 @@ pub struct Parts {
     pub store: Store,
     pub registry: Arc<Registry>,
     pub authentication: Chain,
-    pub authorizer: Arc<dyn Authorize>,
+    pub authorizer: Arc<Authorizers>,
     /// For questions about access.
     pub access: Services,
     pub admission: admission::chain::Chain,

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use apiclient_core::selector::FieldSelector;
+use apiclient_core::selector::{FieldSelector, LabelSelector};
 use apiclient_core::wire::{Details, Status};
 
 /// Who sends a request (`user.Info`).
@@ -64,6 +64,8 @@ pub struct Attributes {
     pub path: String,
     /// Of `list`, `watch` and `deletecollection`; everything where there is none, or one that cannot be read.
     pub fields: FieldSelector,
+    /// Of the same verbs, and with the same exception.
+    pub labels: LabelSelector,
 }
 
 impl Attributes {

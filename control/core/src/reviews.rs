@@ -277,6 +277,7 @@ fn asked(spec: &Value) -> (Attributes, String) {
         name: of("name"),
         path: String::new(),
         fields,
+        ..Attributes::default()
     };
     let partially = if attributes.fields.requirements().is_empty() { "" } else { "partially " };
     let problem = format!("spec.resourceAttributes.fieldSelector {partially}ignored due to parse error");

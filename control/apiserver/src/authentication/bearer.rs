@@ -2,7 +2,6 @@
 //!
 //! Owns: where a token stands, and the memory of accepted ones. What a token is worth, its [`Tokens`] say.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -20,6 +19,13 @@ use ring::digest::{Context, SHA256};
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use super::{Authenticate, Unauthorized};
+use crate::expiring::Expiring;
+
+/// How long an accepted token is remembered, as by the original: so long a revoked one still works.
+const KEEP: Duration = Duration::from_secs(10);
+
+/// As many accepted tokens are remembered.
+const MOST: usize = 4096;
 
 /// One sort of tokens.
 pub trait Tokens: fmt::Debug + Send + Sync {
@@ -36,12 +42,12 @@ pub struct Bearer {
     sorts: Vec<Arc<dyn Tokens>>,
     /// `--api-audiences`.
     audiences: Vec<String>,
-    accepted: Mutex<Memory>,
+    accepted: Mutex<Expiring<Key, Accepted>>,
 }
 
 impl Bearer {
     pub fn new(sorts: Vec<Arc<dyn Tokens>>, audiences: Vec<String>) -> Self {
-        Self { sorts, audiences, accepted: Mutex::default() }
+        Self { sorts, audiences, accepted: Mutex::new(Expiring::new(MOST)) }
     }
 
     /// A token, for a TokenReview; without audiences, for those of this server.
@@ -58,7 +64,7 @@ impl Bearer {
         for sort in &self.sorts {
             match sort.accept(token, audiences).await {
                 Ok(Some(accepted)) => {
-                    self.memory().put(key, accepted.clone(), Instant::now());
+                    self.memory().put(key, accepted.clone(), Instant::now(), KEEP);
                     return Ok(accepted);
                 }
                 Ok(None) => {}
@@ -71,7 +77,7 @@ impl Bearer {
         }))
     }
 
-    fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {
+    fn memory(&self) -> std::sync::MutexGuard<'_, Expiring<Key, Accepted>> {
         self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -131,10 +137,10 @@ fn token_of_websocket(headers: &HeaderMap) -> Result<Option<String>, Unauthorize
     }
 }
 
-type Key = [u8; 32];
+pub(super) type Key = [u8; 32];
 
 /// Tokens are not kept themselves. Each part is delimited by its length.
-fn key_of(token: &str, audiences: &[String]) -> Key {
+pub(super) fn key_of(token: &str, audiences: &[String]) -> Key {
     let mut hash = Context::new(&SHA256);
     for part in std::iter::once(token).chain(audiences.iter().map(String::as_str)) {
         hash.update(&(part.len() as u64).to_be_bytes());
@@ -143,29 +149,6 @@ fn key_of(token: &str, audiences: &[String]) -> Key {
     let mut key = Key::default();
     key.copy_from_slice(hash.finish().as_ref());
     key
-}
-
-/// Accepted tokens, for ten seconds, as the original remembers them: so long a revoked one still works.
-#[derive(Default)]
-struct Memory(HashMap<Key, (Instant, Accepted)>);
-
-impl Memory {
-    const KEEP: Duration = Duration::from_secs(10);
-    const MOST: usize = 4096;
-
-    fn get(&self, key: &Key, now: Instant) -> Option<Accepted> {
-        let (since, accepted) = self.0.get(key)?;
-        (now.duration_since(*since) < Self::KEEP).then(|| accepted.clone())
-    }
-
-    fn put(&mut self, key: Key, accepted: Accepted, now: Instant) {
-        if self.0.len() >= Self::MOST {
-            self.0.retain(|_, (since, _)| now.duration_since(*since) < Self::KEEP);
-        }
-        if self.0.len() < Self::MOST {
-            self.0.insert(key, (now, accepted));
-        }
-    }
 }
 
 #[cfg(test)]
@@ -203,26 +186,34 @@ mod tests {
         assert!(of("x, base64url.bearer.authorization.k8s.io.=").is_err(), "no base64");
     }
 
-    #[test]
-    fn an_accepted_token_is_remembered_for_ten_seconds() {
-        let (mut memory, start) = (Memory::default(), Instant::now());
-        let accepted = Accepted { user: User::default(), audiences: Vec::new() };
-        let key = key_of("t", &["a".to_owned()]);
-        memory.put(key, accepted.clone(), start);
-        assert_eq!(memory.get(&key, start + Duration::from_secs(9)), Some(accepted));
-        assert_eq!(memory.get(&key, start + Duration::from_secs(10)), None);
-        assert_ne!(key, key_of("t", &["b".to_owned()]), "other audiences are another question");
+    #[derive(Debug, Default)]
+    struct Counts(std::sync::atomic::AtomicUsize);
+
+    impl Tokens for Counts {
+        fn accept<'a>(
+            &'a self,
+            _token: &'a str,
+            audiences: &'a [String],
+        ) -> BoxFuture<'a, Result<Option<Accepted>, Unauthorized>> {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let accepted = Accepted { user: User::default(), audiences: audiences.to_vec() };
+            std::future::ready(Ok(Some(accepted))).boxed()
+        }
     }
 
-    #[test]
-    fn the_memory_of_tokens_has_an_end() {
-        let (mut memory, start) = (Memory::default(), Instant::now());
-        let accepted = Accepted { user: User::default(), audiences: Vec::new() };
-        for n in 0..2 * Memory::MOST {
-            memory.put(key_of(&n.to_string(), &[]), accepted.clone(), start);
+    #[tokio::test]
+    async fn an_accepted_token_is_remembered_for_ten_seconds() {
+        let counts = Arc::new(Counts::default());
+        let bearer = Bearer::new(vec![Arc::clone(&counts) as _], vec!["a".to_owned()]);
+        for _ in 0..2 {
+            bearer.review("t", &[]).await.expect("accepted");
         }
-        assert_eq!(memory.0.len(), Memory::MOST);
-        memory.put(key_of("later", &[]), accepted, start + Memory::KEEP);
-        assert_eq!(memory.0.len(), 1);
+        let asked = || counts.0.load(std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(asked(), 1);
+        let key = key_of("t", &["a".to_owned()]);
+        assert!(bearer.memory().get(&key, Instant::now()).is_some());
+        assert!(bearer.memory().get(&key, Instant::now() + KEEP).is_none());
+        bearer.review("t", &["b".to_owned()]).await.expect("accepted");
+        assert_eq!(asked(), 2, "other audiences are another question");
     }
 }

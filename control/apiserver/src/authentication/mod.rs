@@ -16,6 +16,7 @@ pub mod oidc;
 pub mod passwords;
 pub mod service_accounts;
 pub mod static_tokens;
+pub mod token_webhook;
 
 use std::fmt;
 

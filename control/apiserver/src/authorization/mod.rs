@@ -1,60 +1,89 @@
-//! What somebody may do: the chain of `--authorization-mode`.
+//! What somebody may do: the chain of `--authorization-mode` or `--authorization-config`.
 //!
-//! Owns: the indexes that the decisions stand on, and their order. Begin at [`Authorizers`].
-//! Never: decides by itself; that is `control_core`'s, in `rbac` and `node_authorizer`.
+//! Owns: the indexes that the decisions stand on, the webhooks, and their order. Begin at [`Authorizers::decide`].
+//! Never: decides by itself; that is `control_core`'s, in `rbac`, `node_authorizer` and `authorization`.
+
+mod consultation;
+pub mod webhook;
 
 use std::fmt;
-use std::str::FromStr;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use control_core::access::{Attributes, Authorize, Decision, User, Verdict};
+use control_core::access::{Attributes, Decision, User, Verdict};
+use control_core::authorization::{self, Authorizer};
 use control_core::node_authorizer::NodeAuthorizer;
 use control_core::node_authorizer::graph::Graph;
 use control_core::rbac::index::Index;
 use control_core::rbac::rule::{Resolution, ResolveRules, RoleRef, Rule};
 use serde_json::Value;
 
-/// One of `--authorization-mode`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    AlwaysAllow,
-    AlwaysDeny,
-    Rbac,
-    Node,
+pub use control_core::authorization::Mode;
+
+use self::webhook::Webhook;
+
+/// One of the chain.
+#[derive(Clone, Debug)]
+pub enum Member {
+    Mode(Mode),
+    Webhook(Arc<Webhook>),
 }
 
-/// A mode that is none, or one that needs a program beside the server.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not an authorization mode (AlwaysAllow, AlwaysDeny, Node, RBAC)")]
-pub struct BadMode(String);
-
-impl FromStr for Mode {
-    type Err = BadMode;
-
-    fn from_str(text: &str) -> Result<Self, BadMode> {
-        match text {
-            "AlwaysAllow" => Ok(Self::AlwaysAllow),
-            "AlwaysDeny" => Ok(Self::AlwaysDeny),
-            "RBAC" => Ok(Self::Rbac),
-            "Node" => Ok(Self::Node),
-            other => Err(BadMode(other.to_owned())),
+impl Member {
+    /// # Errors
+    /// A webhook's kubeconfig cannot be read.
+    fn open(of: Authorizer) -> Result<Self, String> {
+        match of {
+            Authorizer::Mode(mode) => Ok(Self::Mode(mode)),
+            Authorizer::Webhook(settings) => Webhook::open(*settings).map(Arc::new).map(Self::Webhook),
         }
     }
 }
 
 /// The chain of authorizers, kept current by [`Authorizers::changed`]. `system:masters` may do everything, always.
 pub struct Authorizers {
+    /// In the order in which they are asked; another one after a change of `--authorization-config`.
+    members: RwLock<Arc<[Member]>>,
+    /// Those that decide in this process: they are set at the start.
     modes: Vec<Mode>,
-    // Written once for a change of a role or a pod; readers share. Neither is held across a wait.
+    // Written once for a change of a role or a pod; readers share. None is held across a wait.
     rbac: RwLock<Index>,
     node: RwLock<NodeAuthorizer>,
 }
 
 impl Authorizers {
-    /// An empty list is AlwaysAllow, as in the original.
-    pub fn new(modes: &[Mode]) -> Self {
+    /// # Errors
+    /// A webhook's kubeconfig cannot be read.
+    pub fn new(chain: Vec<Authorizer>) -> Result<Self, String> {
+        let modes = authorization::modes(&chain).collect();
+        let members = chain.into_iter().map(Member::open).collect::<Result<_, _>>()?;
+        Ok(Self { members: RwLock::new(members), modes, rbac: RwLock::default(), node: RwLock::default() })
+    }
+
+    /// A chain without webhooks. An empty list is AlwaysAllow, as in the original.
+    pub fn of_modes(modes: &[Mode]) -> Self {
         let modes = if modes.is_empty() { vec![Mode::AlwaysAllow] } else { modes.to_vec() };
-        Self { modes, rbac: RwLock::default(), node: RwLock::default() }
+        let members = modes.iter().copied().map(Member::Mode).collect();
+        Self { members: RwLock::new(members), modes, rbac: RwLock::default(), node: RwLock::default() }
+    }
+
+    /// Another chain from now on. What webhooks said before is forgotten.
+    ///
+    /// # Errors
+    /// It lacks what decides in this process, or a webhook's kubeconfig cannot be read. The chain stays what it was.
+    pub fn replace(&self, chain: Vec<Authorizer>) -> Result<(), String> {
+        authorization::may_follow(&chain, &self.modes)?;
+        let members = chain.into_iter().map(Member::open).collect::<Result<_, _>>()?;
+        *self.members.write().unwrap_or_else(PoisonError::into_inner) = members;
+        Ok(())
+    }
+
+    fn members(&self) -> Arc<[Member]> {
+        Arc::clone(&self.members.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Webhooks may be asked: a decision may be made more than once.
+    pub fn asks(&self) -> bool {
+        self.members().iter().any(|member| matches!(member, Member::Webhook(_)))
     }
 
     /// Which resources it must be told of, as `Kind::qualified` has them.
@@ -91,14 +120,24 @@ impl Authorizers {
     }
 }
 
-impl Authorize for Authorizers {
-    fn authorize(&self, attributes: &Attributes, user: &User) -> Verdict {
+impl Authorizers {
+    /// The first opinion of the chain. `system:masters` may do everything, always.
+    fn in_turn(
+        &self,
+        members: &[Member],
+        attributes: &Attributes,
+        user: &User,
+        ask: impl Fn(usize, &Arc<Webhook>) -> Verdict,
+    ) -> Verdict {
         if user.is_in(User::MASTERS) {
             return Verdict::allow("");
         }
         let mut reasons: Vec<String> = Vec::new();
-        for mode in &self.modes {
-            let verdict = self.ask(*mode, attributes, user);
+        for (nth, member) in members.iter().enumerate() {
+            let verdict = match member {
+                Member::Mode(mode) => self.ask(*mode, attributes, user),
+                Member::Webhook(webhook) => ask(nth, webhook),
+            };
             if verdict.decision != Decision::NoOpinion {
                 return verdict;
             }
@@ -111,7 +150,12 @@ impl Authorize for Authorizers {
 impl ResolveRules for Authorizers {
     fn rules(&self, user: &User, namespace: &str) -> Resolution {
         let mut all = Resolution::default();
-        for mode in &self.modes {
+        for member in self.members().iter() {
+            let Member::Mode(mode) = member else {
+                all.errors.push(Webhook::NO_RULES.to_owned());
+                all.incomplete = true;
+                continue;
+            };
             let found = match mode {
                 Mode::AlwaysAllow => Resolution { rules: everything(), ..Resolution::default() },
                 Mode::AlwaysDeny => Resolution::default(),
@@ -138,53 +182,9 @@ fn everything() -> Vec<Rule> {
 
 impl fmt::Debug for Authorizers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Authorizers").field(&self.modes).finish()
+        f.debug_tuple("Authorizers").field(&self.members()).finish()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn user(name: &str, group: &str) -> User {
-        User { name: name.into(), groups: vec![group.into()], ..User::default() }
-    }
-
-    fn get(resource: &str) -> Attributes {
-        Attributes {
-            verb: "get".into(),
-            resource: resource.into(),
-            name: "x".into(),
-            ..Attributes::default()
-        }
-    }
-
-    #[test]
-    fn the_first_opinion_of_the_chain_counts() {
-        let chain = Authorizers::new(&[Mode::Node, Mode::Rbac]);
-        let role = json!({"rules": [{"verbs": ["get"], "apiGroups": [""], "resources": ["nodes"]}]});
-        chain.changed("clusterroles.rbac.authorization.k8s.io", "", "r", Some(&role));
-        let binding = json!({"roleRef": {"kind": "ClusterRole", "name": "r"}, "subjects": [{"kind": "Group", "name": "system:nodes"}]});
-        chain.changed("clusterrolebindings.rbac.authorization.k8s.io", "", "b", Some(&binding));
-        let node = user("system:node:n", User::NODES);
-        assert!(
-            chain.authorize(&get("nodes"), &node).is_allowed(),
-            "RBAC allows what Node has no opinion on"
-        );
-        let refused = chain.authorize(&get("configmaps"), &node);
-        assert_eq!(refused, Verdict::no_opinion("can only read namespaced object of this type"));
-        assert!(chain.authorize(&get("secrets"), &user("root", User::MASTERS)).is_allowed());
-        assert!(!chain.authorize(&get("nodes"), &user("other", "")).is_allowed());
-    }
-
-    #[test]
-    fn modes_are_read_as_they_are_written() {
-        assert_eq!("RBAC".parse(), Ok(Mode::Rbac));
-        assert!("rbac".parse::<Mode>().is_err() && "Webhook".parse::<Mode>().is_err());
-        let deny = Authorizers::new(&[Mode::AlwaysDeny]);
-        let refused = deny.authorize(&get("pods"), &user("x", ""));
-        assert_eq!(refused, Verdict::no_opinion("Everything is forbidden."));
-        assert!(Authorizers::new(&[]).authorize(&get("pods"), &user("x", "")).is_allowed());
-    }
-}
+mod tests;

@@ -58,7 +58,6 @@ const fn idle(name: &'static str, kind: Kind, default: &'static str, why: &'stat
 }
 
 const AUDIT: &str = "there is no audit log, and --audit-log-path and --audit-webhook-config-file are refused";
-const WEBHOOKS: &str = "webhooks are not asked, and the flag that names one is refused";
 const VERSIONS: &str = "there is one version to serve";
 const MEASURED: &str = "all metrics are shown, and none that is deprecated";
 const LEADERS: &str = "coordinated leader election is not offered (nor is it by default in the original)";
@@ -154,6 +153,14 @@ pub static FLAGS: &[Flag] = &[
     does("oidc-required-claim", Map, "", AUTHENTICATION)
         .metavar("CLAIM=VALUE,...")
         .help("Claims that a token must have, and their values."),
+    file("authentication-token-webhook-config-file", AUTHENTICATION).help(
+        "Kubeconfig of a service that is asked, with TokenReviews, about tokens that nobody else knows.",
+    ),
+    does("authentication-token-webhook-version", Text, "v1beta1", AUTHENTICATION)
+        .metavar("VERSION")
+        .help("Version of those TokenReviews: v1 or v1beta1."),
+    does("authentication-token-webhook-cache-ttl", Duration, "2m0s", AUTHENTICATION)
+        .help("How long it is remembered what that service said of a token; 0 for not at all."),
     file("requestheader-client-ca-file", AUTHENTICATION)
         .help("Authorities of proxies in front, which name the user in headers. PEM, read again when it changes."),
     does("requestheader-allowed-names", List, "", AUTHENTICATION)
@@ -187,9 +194,23 @@ pub static FLAGS: &[Flag] = &[
         .metavar("URL")
         .help("Where verifiers find the keys, in the discovery document; empty for this server's own."),
     does("authorization-mode", List, "AlwaysAllow", AUTHORIZATION).metavar("MODE,...").help(
-        "Who decides, in this order, until one allows: Node, RBAC, AlwaysAllow, AlwaysDeny. ABAC and Webhook are \
+        "Who decides, in this order, until one allows or denies: Node, RBAC, Webhook, AlwaysAllow, AlwaysDeny. ABAC is \
          refused.",
     ),
+    file("authorization-config", AUTHORIZATION).help(
+        "AuthorizationConfiguration of apiserver.config.k8s.io/v1: the chain of those who decide, with webhooks and \
+         their conditions. In the place of --authorization-mode and --authorization-webhook-.... Read again when it \
+         changes.",
+    ),
+    file("authorization-webhook-config-file", AUTHORIZATION)
+        .help("Kubeconfig of the service that the mode Webhook asks, with SubjectAccessReviews."),
+    does("authorization-webhook-version", Text, "v1beta1", AUTHORIZATION)
+        .metavar("VERSION")
+        .help("Version of those SubjectAccessReviews: v1 or v1beta1."),
+    does("authorization-webhook-cache-authorized-ttl", Duration, "5m0s", AUTHORIZATION)
+        .help("How long it is remembered what that service allowed; 0 for not at all."),
+    does("authorization-webhook-cache-unauthorized-ttl", Duration, "30s", AUTHORIZATION)
+        .help("The same of what it did not allow."),
     does("enable-admission-plugins", List, "", ADMISSION)
         .metavar("NAME,...")
         .help("Plugins besides those that are on by default: NodeRestriction is the usual one."),
@@ -246,10 +267,7 @@ pub static FLAGS: &[Flag] = &[
         .metavar("LEVEL")
         .help("How much is logged: 0 is changes of state, 1 to 4 adds requests that fail, 5 and more adds everything."),
     does("version", Text, "false", LOGS).stands_alone().metavar("[raw]").help("Print the version, then exit."),
-    later("authentication-token-webhook-config-file", Text, "", "A service that knows tokens."),
-    later("authorization-config", Text, "", "A file with the chain of authorizers."),
     later("authorization-policy-file", Text, "", "Policies of the mode ABAC."),
-    later("authorization-webhook-config-file", Text, "", "A service that decides what is allowed."),
     later("admission-control", List, "", "All plugins by name (deprecated)."),
     later("audit-log-path", Text, "", "Where requests are logged."),
     later("audit-policy-file", Text, "", "Which requests are logged."),
@@ -302,11 +320,6 @@ pub static FLAGS: &[Flag] = &[
     idle("audit-webhook-truncate-max-batch-size", Int32, "10485760", AUDIT),
     idle("audit-webhook-truncate-max-event-size", Int32, "102400", AUDIT),
     idle("audit-webhook-version", Text, "audit.k8s.io/v1", AUDIT),
-    idle("authentication-token-webhook-cache-ttl", Duration, "2m0s", WEBHOOKS),
-    idle("authentication-token-webhook-version", Text, "v1beta1", WEBHOOKS),
-    idle("authorization-webhook-cache-authorized-ttl", Duration, "5m0s", WEBHOOKS),
-    idle("authorization-webhook-cache-unauthorized-ttl", Duration, "30s", WEBHOOKS),
-    idle("authorization-webhook-version", Text, "v1beta1", WEBHOOKS),
     idle("contention-profiling", Switch, "false", PROFILES),
     idle("debug-socket-path", Text, "", PROFILES),
     idle("profiling", Switch, "true", PROFILES),

@@ -4,17 +4,19 @@
 //! and the meaning of the values ([`Options`]). pflag's syntax is `goflags`'.
 //! Never: opens a file or asks the machine other than through [`Env`]. Begin at [`resolve`].
 
+pub mod access;
 mod env;
 pub mod flags;
 pub mod oidc;
 mod program;
+mod read;
 pub mod refused;
 mod values;
 
 pub use env::{Env, Fixture, Machine};
 pub use goflags::{Error as OptionsError, Settings};
 pub use program::PROGRAM;
-pub use values::{Action, EndpointReconciler, FrontProxy, Mode, NodePorts, Options, Sni, StorageMediaType};
+pub use values::{Action, EndpointReconciler, FrontProxy, NodePorts, Options, Sni, StorageMediaType};
 
 use goflags::{NoEnv, Parsed};
 

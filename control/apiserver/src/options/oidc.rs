@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use goflags::{Settings, Source};
 
 use super::OptionsError;
-use super::values::{path, texts};
+use super::read::{path, texts};
 use crate::authentication::keys::Algorithm;
 
 /// Where issuers of tokens are from.

@@ -10,7 +10,6 @@ const fn no(name: &'static str, reason: &'static str, instead: &'static str) -> 
     Refused { name, value: None, reason, instead }
 }
 
-const TOKENS: &str = "use client certificates, service accounts, or --token-auth-file";
 const MODES: &str = "use --authorization-mode=Node,RBAC";
 const PLUGINS: &str = "use --enable-admission-plugins and --disable-admission-plugins";
 const AUDIT: &str = "there is no audit log yet";
@@ -21,10 +20,7 @@ const DEFAULTS: &str =
 
 /// All of them.
 pub static REFUSED: &[Refused] = &[
-    no("authentication-token-webhook-config-file", "no webhook is asked about tokens", TOKENS),
-    no("authorization-config", "the file is not read yet", MODES),
     no("authorization-policy-file", "the mode ABAC is not there", MODES),
-    no("authorization-webhook-config-file", "no webhook is asked about rights", MODES),
     no(
         "admission-control",
         "it names all plugins of another release (kube-apiserver deprecates it too)",

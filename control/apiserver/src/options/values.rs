@@ -4,11 +4,16 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use goflags::{Setting, Settings, duration, words};
+use goflags::Settings;
 use ipnet::IpNet;
 
+use super::access::{self, Authorization, TokenWebhook};
 use super::env::Env;
 use super::oidc::{self, Issuers};
+use super::read::{
+    action, address, address_types, etcd, front_proxy, issuers, limit, max_expiration, media_type, networks,
+    node_ports, pair, path, paths, port, positive, prefix, reconciler, seconds, sni, texts, time, tls13_only,
+};
 use super::{OptionsError, PROGRAM};
 
 /// What the program is asked to do.
@@ -20,15 +25,6 @@ pub enum Action {
     Help,
     /// Print [`super::version`] to standard output, exit 0.
     Version,
-}
-
-/// One who decides about requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    Node,
-    Rbac,
-    AlwaysAllow,
-    AlwaysDeny,
 }
 
 /// How objects are written to etcd.
@@ -118,7 +114,9 @@ pub struct Options {
     pub max_token_expiration: Option<Duration>,
     pub extend_token_expiration: bool,
     pub jwks_uri: String,
-    pub authorization: Vec<Mode>,
+    pub authorization: Authorization,
+    /// Who is asked about tokens that nobody else knows.
+    pub token_webhook: Option<TokenWebhook>,
     pub enable_plugins: Vec<String>,
     pub disable_plugins: Vec<String>,
     pub admission_config: Option<PathBuf>,
@@ -186,7 +184,8 @@ impl Options {
             max_token_expiration: None,
             extend_token_expiration: true,
             jwks_uri: String::new(),
-            authorization: vec![Mode::AlwaysAllow],
+            authorization: Authorization::Flags(Vec::new()),
+            token_webhook: None,
             enable_plugins: Vec::new(),
             disable_plugins: Vec::new(),
             admission_config: None,
@@ -268,7 +267,8 @@ impl Options {
             max_token_expiration: max_expiration(read("service-account-max-token-expiration"))?,
             extend_token_expiration: read("service-account-extend-token-expiration").truth(),
             jwks_uri: read("service-account-jwks-uri").text().to_owned(),
-            authorization: modes(read("authorization-mode"))?,
+            authorization: access::authorization(&settings)?,
+            token_webhook: access::token_webhook(&settings)?,
             enable_plugins: texts(read("enable-admission-plugins")),
             disable_plugins: texts(read("disable-admission-plugins")),
             admission_config: path(read("admission-control-config-file")),
@@ -307,240 +307,6 @@ impl Options {
     /// One sentence for each setting that somebody made and that does nothing: for a warning at start.
     pub fn without_effect(&self) -> Vec<String> {
         self.settings.without_effect()
-    }
-}
-
-fn action(version: &Setting) -> Action {
-    match version.text() {
-        text if words::boolean(text) == Some(false) => Action::Run,
-        _ => Action::Version,
-    }
-}
-
-pub(super) fn path(setting: &Setting) -> Option<PathBuf> {
-    Some(setting.text()).filter(|text| !text.is_empty()).map(PathBuf::from)
-}
-
-fn paths(setting: &Setting) -> Vec<PathBuf> {
-    setting.list().filter(|text| !text.is_empty()).map(PathBuf::from).collect()
-}
-
-pub(super) fn texts(setting: &Setting) -> Vec<String> {
-    setting.list().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned).collect()
-}
-
-/// A certificate and its key: both or none.
-fn pair(certificate: &Setting, key: &Setting) -> Result<Option<(PathBuf, PathBuf)>, OptionsError> {
-    match (path(certificate), path(key)) {
-        (Some(certificate), Some(key)) => Ok(Some((certificate, key))),
-        (None, None) => Ok(None),
-        (Some(_), None) => Err(certificate.refuse(format!("its key is missing: give --{} too", key.name))),
-        (None, Some(_)) => {
-            Err(key.refuse(format!("its certificate is missing: give --{} too", certificate.name)))
-        }
-    }
-}
-
-fn address(setting: &Setting) -> Result<Option<IpAddr>, OptionsError> {
-    match setting.text() {
-        "" => Ok(None),
-        text => text.parse().map(Some).map_err(|_| setting.refuse("want an IPv4 or IPv6 address")),
-    }
-}
-
-fn port(setting: &Setting) -> Result<u16, OptionsError> {
-    setting.within(1, 65_535).map(|port| port as u16)
-}
-
-/// None for 0.
-fn time(setting: &Setting) -> Option<Duration> {
-    duration::parse(setting.text()).filter(|time| !time.is_zero())
-}
-
-fn positive(setting: &Setting) -> Result<Duration, OptionsError> {
-    time(setting).ok_or_else(|| setting.refuse("want a time above 0"))
-}
-
-fn seconds(setting: &Setting) -> Result<i64, OptionsError> {
-    setting.within(0, i64::MAX)
-}
-
-fn limit(setting: &Setting) -> Result<Option<usize>, OptionsError> {
-    let most = setting.within(0, i64::from(i32::MAX))?;
-    Ok(usize::try_from(most).ok().filter(|most| *most > 0))
-}
-
-fn tls13_only(setting: &Setting) -> Result<bool, OptionsError> {
-    match setting.text() {
-        "" | "VersionTLS12" => Ok(false),
-        "VersionTLS13" => Ok(true),
-        "VersionTLS10" | "VersionTLS11" => {
-            Err(setting.refuse("versions before TLS 1.2 are not spoken; want VersionTLS12 or VersionTLS13"))
-        }
-        _ => Err(setting.refuse("want VersionTLS12 or VersionTLS13")),
-    }
-}
-
-/// `CERT,KEY` or `CERT,KEY:NAME,NAME`, as kube-apiserver reads it: the names begin behind the last colon.
-fn sni(setting: &Setting) -> Result<Vec<Sni>, OptionsError> {
-    let one = |text: &str| {
-        let (files, names) = text.rsplit_once(':').unwrap_or((text, ""));
-        let (certificate, key) = files.split_once(',').filter(|(certificate, key)| {
-            !certificate.trim().is_empty() && !key.trim().is_empty() && !key.contains(',')
-        })?;
-        let names = names.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
-        Some(Sni {
-            certificate: PathBuf::from(certificate.trim()),
-            key: PathBuf::from(key.trim()),
-            names: names.collect(),
-        })
-    };
-    let texts = setting.list().filter(|text| !text.is_empty());
-    let read = texts.map(one).collect::<Option<_>>();
-    read.ok_or_else(|| setting.refuse("want CERT,KEY or CERT,KEY:NAME,NAME"))
-}
-
-fn etcd(settings: &Settings) -> Result<etcd::Settings, OptionsError> {
-    let servers = settings.get("etcd-servers");
-    let endpoints = texts(servers);
-    if endpoints.is_empty() {
-        return Err(OptionsError::Conflict(
-            "--etcd-servers is needed: where etcd is, http://127.0.0.1:2379 for instance".to_owned(),
-        ));
-    }
-    let identity = pair(settings.get("etcd-certfile"), settings.get("etcd-keyfile"))?;
-    let ca = path(settings.get("etcd-cafile"));
-    let settings = etcd::Settings { endpoints, ca, identity, server_name: None, user: None };
-    Ok(settings)
-}
-
-fn prefix(setting: &Setting) -> Result<String, OptionsError> {
-    let trimmed = setting.text().trim_matches('/');
-    if trimmed.is_empty() {
-        return Err(setting.refuse("want a path such as /registry"));
-    }
-    Ok(format!("/{trimmed}"))
-}
-
-fn media_type(setting: &Setting) -> Result<StorageMediaType, OptionsError> {
-    match setting.text() {
-        "application/vnd.kubernetes.protobuf" => Ok(StorageMediaType::Protobuf),
-        "application/json" => Ok(StorageMediaType::Json),
-        _ => Err(setting.refuse("want application/vnd.kubernetes.protobuf or application/json")),
-    }
-}
-
-fn front_proxy(settings: &Settings) -> Result<FrontProxy, OptionsError> {
-    let found = FrontProxy {
-        client_ca: path(settings.get("requestheader-client-ca-file")),
-        allowed_names: texts(settings.get("requestheader-allowed-names")),
-        username_headers: texts(settings.get("requestheader-username-headers")),
-        uid_headers: texts(settings.get("requestheader-uid-headers")),
-        group_headers: texts(settings.get("requestheader-group-headers")),
-        extra_prefixes: texts(settings.get("requestheader-extra-headers-prefix")),
-    };
-    if found.client_ca.is_some() && found.username_headers.is_empty() {
-        return Err(settings
-            .get("requestheader-client-ca-file")
-            .refuse("no header names the user: give --requestheader-username-headers=X-Remote-User too"));
-    }
-    Ok(found)
-}
-
-fn issuers(setting: &Setting) -> Result<Vec<String>, OptionsError> {
-    let issuers = texts(setting);
-    // The original's rule: what has a colon must be a URL.
-    let wrong = issuers.iter().find(|issuer| issuer.contains(':') && issuer.parse::<http::Uri>().is_err());
-    match wrong {
-        Some(_) => Err(setting.refuse("what contains a colon must be a URL")),
-        None => Ok(issuers),
-    }
-}
-
-fn max_expiration(setting: &Setting) -> Result<Option<Duration>, OptionsError> {
-    let found = time(setting);
-    let legal =
-        found.is_none_or(|time| time >= Duration::from_secs(3600) && time <= Duration::from_secs(1 << 32));
-    if legal { Ok(found) } else { Err(setting.refuse("want 1h to 2^32 seconds, or 0")) }
-}
-
-fn modes(setting: &Setting) -> Result<Vec<Mode>, OptionsError> {
-    let mode = |text: &str| match text {
-        "Node" => Ok(Mode::Node),
-        "RBAC" => Ok(Mode::Rbac),
-        "AlwaysAllow" => Ok(Mode::AlwaysAllow),
-        "AlwaysDeny" => Ok(Mode::AlwaysDeny),
-        "ABAC" | "Webhook" => Err(setting.refuse(format!("{text} is not there; use Node,RBAC"))),
-        _ => Err(setting.refuse("want Node, RBAC, AlwaysAllow or AlwaysDeny, separated by commas")),
-    };
-    let mut found = Vec::new();
-    for text in setting.list().map(str::trim) {
-        let mode = mode(text)?;
-        if found.contains(&mode) {
-            return Err(setting.refuse(format!("{text} is there twice")));
-        }
-        found.push(mode);
-    }
-    if found.is_empty() { Err(setting.refuse("want at least one mode")) } else { Ok(found) }
-}
-
-fn networks(setting: &Setting) -> Result<Vec<IpNet>, OptionsError> {
-    let wrong =
-        || setting.refuse("want one network, or two of different families: 10.96.0.0/12,fd00:96::/108");
-    let words = setting.text().split(',').map(str::trim);
-    let found: Vec<IpNet> = words
-        .map(|word| word.parse::<IpNet>().map(|network| network.trunc()))
-        .collect::<Result<_, _>>()
-        .map_err(|_| wrong())?;
-    match found.as_slice() {
-        [_] => {}
-        [one, two] if one.addr().is_ipv4() != two.addr().is_ipv4() => {}
-        _ => return Err(wrong()),
-    }
-    for network in &found {
-        let bits = network.max_prefix_len() - network.prefix_len();
-        if bits < 3 {
-            return Err(setting.refuse(format!("{network} has room for fewer than 8 addresses")));
-        }
-        if bits > 20 {
-            let least = network.max_prefix_len() - 20;
-            return Err(setting.refuse(format!("{network} is too large: want /{least} or longer")));
-        }
-    }
-    Ok(found)
-}
-
-/// `FIRST-LAST`, `FIRST+COUNT` or one port, as kube-apiserver reads it.
-fn node_ports(setting: &Setting) -> Result<NodePorts, OptionsError> {
-    let number = |text: &str| text.trim().parse::<u16>().ok();
-    let read = || {
-        let text = setting.text();
-        if let Some((first, more)) = text.split_once('+') {
-            let first = number(first)?;
-            return Some(NodePorts { first, last: first.checked_add(number(more)?)? });
-        }
-        let (first, last) = text.split_once('-').unwrap_or((text, text));
-        Some(NodePorts { first: number(first)?, last: number(last)? })
-    };
-    let found = read().filter(|ports| ports.first > 0 && ports.first <= ports.last);
-    found.ok_or_else(|| setting.refuse("want ports such as 30000-32767"))
-}
-
-fn reconciler(setting: &Setting) -> Result<EndpointReconciler, OptionsError> {
-    match setting.text() {
-        "lease" => Ok(EndpointReconciler::Lease),
-        "none" => Ok(EndpointReconciler::None),
-        "master-count" => Err(setting.refuse("master-count is deprecated and not there; use lease")),
-        _ => Err(setting.refuse("want lease or none")),
-    }
-}
-
-fn address_types(setting: &Setting) -> Result<Vec<String>, OptionsError> {
-    const KNOWN: [&str; 5] = ["Hostname", "InternalDNS", "InternalIP", "ExternalDNS", "ExternalIP"];
-    let found = texts(setting);
-    match found.iter().all(|text| KNOWN.contains(&text.as_str())) {
-        true => Ok(found),
-        false => Err(setting.refuse(format!("want some of {}", KNOWN.join(", ")))),
     }
 }
 

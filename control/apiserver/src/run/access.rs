@@ -1,27 +1,31 @@
 //! Who is known and who decides, by the options.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use control_core::admission::{Objects, chain};
+use control_core::admission::{Objects, chain as plugins};
 use control_core::tokens::issue::Issuer;
 use control_core::tokens::oidc::config;
 use tokio_rustls::rustls::DistinguishedName;
 
-use super::{ServeError, read, unusable};
+use super::{ServeError, read, reload, unusable};
 use crate::access::Services;
 use crate::authentication::Authenticate;
 use crate::authentication::bearer::{Bearer, Tokens};
 use crate::authentication::certificates::{Authorities, Certificates};
 use crate::authentication::front_proxy::{FrontProxy, Headers};
 use crate::authentication::keys::{Algorithm, SigningKey, public_keys};
-use crate::authentication::oidc::{self, Followed, Oidc};
+use crate::authentication::oidc::{self, Oidc};
 use crate::authentication::passwords::Passwords;
 use crate::authentication::service_accounts::{BootstrapTokens, ServiceAccountTokens, ServiceAccounts};
 use crate::authentication::static_tokens::StaticTokens;
-use crate::authorization::{Authorizers, Mode};
+use crate::authentication::token_webhook::TokenWebhook;
+use crate::authorization::Authorizers;
+use crate::followed::Followed;
+use crate::options::access::Authorization;
 use crate::options::{self, Options};
 use crate::storage::memory::Memory;
+use crate::webhook::{TIMEOUT, Webhook};
 
 pub struct Access {
     /// In the order in which they are asked.
@@ -31,25 +35,40 @@ pub struct Access {
     /// Authorities that client certificates may come from.
     pub hints: Vec<DistinguishedName>,
     /// The files that they are from, to be followed.
-    pub files: Vec<(PathBuf, Arc<Authorities>)>,
-    /// Other issuers of tokens, and their file with its text, to be followed.
-    pub oidc: Option<Followed>,
+    pub files: Vec<(Followed, Arc<Authorities>)>,
+    /// Other issuers of tokens, to be followed.
+    pub oidc: Option<Issuers>,
+    /// The file of the chain of authorizers.
+    pub chain: Option<Followed>,
     /// Who says nothing is let in, at these paths only; at all of them where there are none.
-    pub anonymous: (bool, Vec<String>),
+    pub anonymous: Anonymous,
+}
+
+/// Issuers, and the file that names them.
+#[derive(Debug)]
+pub struct Issuers {
+    pub oidc: Arc<Oidc>,
+    pub file: Option<Followed>,
 }
 
 /// The authorities of a file.
-fn authorities(file: &Path) -> Result<Arc<Authorities>, ServeError> {
-    Authorities::new(&read(file)?).map(Arc::new).map_err(|error| unusable(file, error))
+fn authorities(file: &Path) -> Result<(Followed, Arc<Authorities>), ServeError> {
+    let pem = read(file)?;
+    let authorities = Authorities::new(&pem).map_err(|error| unusable(file, error))?;
+    Ok((Followed::new(file.to_owned(), pem), Arc::new(authorities)))
 }
 
-pub fn of(options: &Options, plugins: &chain::Settings, memory: &Arc<Memory>) -> Result<Access, ServeError> {
+pub fn of(
+    options: &Options,
+    settings: &plugins::Settings,
+    memory: &Arc<Memory>,
+) -> Result<Access, ServeError> {
     let mut ways: Vec<Arc<dyn Authenticate>> = Vec::new();
     let mut files = Vec::new();
     let proxy = &options.front_proxy;
     if let Some(file) = &proxy.client_ca {
-        let authorities = authorities(file)?;
-        files.push((file.clone(), Arc::clone(&authorities)));
+        let (file, authorities) = authorities(file)?;
+        files.push((file, Arc::clone(&authorities)));
         let headers = Headers {
             allowed_names: proxy.allowed_names.clone(),
             users: proxy.username_headers.clone(),
@@ -60,54 +79,70 @@ pub fn of(options: &Options, plugins: &chain::Settings, memory: &Arc<Memory>) ->
         ways.push(Arc::new(FrontProxy { authorities, headers }));
     }
     if let Some(file) = &options.client_ca {
-        let authorities = authorities(file)?;
-        files.push((file.clone(), Arc::clone(&authorities)));
+        let (file, authorities) = authorities(file)?;
+        files.push((file, Arc::clone(&authorities)));
         ways.push(Arc::new(Certificates(authorities)));
     }
     let audiences = audiences(options);
     let Known { mut sorts, accounts } = tokens(options, memory, &audiences)?;
-    let Issuers { oidc, anonymous } = issuers(options, &audiences)?;
-    sorts.extend(oidc.iter().map(|followed| Arc::clone(&followed.oidc) as Arc<dyn Tokens>));
+    let (oidc, anonymous) = issuers(options, &audiences)?;
+    sorts.extend(oidc.iter().map(|issuers| Arc::clone(&issuers.oidc) as Arc<dyn Tokens>));
+    // Last: whoever it belongs to sees every token that nobody here knows.
+    sorts.extend(token_webhook(options, &audiences)?.map(|webhook| Arc::new(webhook) as Arc<dyn Tokens>));
     let tokens = (!sorts.is_empty()).then(|| Arc::new(Bearer::new(sorts, audiences)));
     ways.extend(tokens.iter().map(|tokens| Arc::clone(tokens) as Arc<dyn Authenticate>));
     if let Some(file) = &options.password_file {
         let text = String::from_utf8_lossy(&read(file)?).into_owned();
         ways.push(Arc::new(Passwords::parse(&text).map_err(|error| unusable(file, error))?));
     }
-    let mode = |mode: &options::Mode| match mode {
-        options::Mode::Node => Mode::Node,
-        options::Mode::Rbac => Mode::Rbac,
-        options::Mode::AlwaysAllow => Mode::AlwaysAllow,
-        options::Mode::AlwaysDeny => Mode::AlwaysDeny,
-    };
-    let modes: Vec<Mode> = options.authorization.iter().map(mode).collect();
-    let authorizers = Arc::new(Authorizers::new(&modes));
+    let (authorizers, chain) = authorizers(options)?;
     let services = Services {
         rules: Arc::clone(&authorizers) as _,
         tokens,
         accounts,
         address: external_address(options),
         jwks_uri: jwks_uri(options),
-        quota: chain::runs("ResourceQuota", plugins),
+        quota: plugins::runs("ResourceQuota", settings),
     };
     let hints = files.iter().flat_map(|(_, authorities)| authorities.hints()).collect();
-    Ok(Access { ways, authorizers, services, hints, files, oidc, anonymous })
+    Ok(Access { ways, authorizers, services, hints, files, oidc, chain, anonymous })
 }
 
-/// Other issuers of tokens, as [`Access`] has them.
-struct Issuers {
-    oidc: Option<Followed>,
-    anonymous: (bool, Vec<String>),
+/// Who decides, and the file that says so.
+fn authorizers(options: &Options) -> Result<(Arc<Authorizers>, Option<Followed>), ServeError> {
+    let (chain, file, at) = match &options.authorization {
+        Authorization::Flags(chain) => {
+            (chain.clone(), None, Path::new("--authorization-webhook-config-file"))
+        }
+        Authorization::File(path) => {
+            let text = read(path)?;
+            let chain = reload::chain(&String::from_utf8_lossy(&text)).map_err(|why| unusable(path, why))?;
+            (chain, Some(Followed::new(path.clone(), text)), path.as_path())
+        }
+    };
+    let authorizers = Authorizers::new(chain).map_err(|why| unusable(at, why))?;
+    Ok((Arc::new(authorizers), file))
 }
 
-fn issuers(options: &Options, audiences: &[String]) -> Result<Issuers, ServeError> {
+fn token_webhook(options: &Options, audiences: &[String]) -> Result<Option<TokenWebhook>, ServeError> {
+    let Some(wanted) = &options.token_webhook else { return Ok(None) };
+    let service = Webhook::open(wanted.kubeconfig.clone(), TIMEOUT, "TokenReview");
+    let service = service.map_err(|why| unusable(&wanted.kubeconfig, why))?;
+    Ok(Some(TokenWebhook::new(service, wanted.version, audiences.to_vec(), wanted.remember)))
+}
+
+/// Who may come without credentials, as [`Access`] has it.
+type Anonymous = (bool, Vec<String>);
+
+/// Other issuers of tokens, and who may come without one.
+fn issuers(options: &Options, audiences: &[String]) -> Result<(Option<Issuers>, Anonymous), ServeError> {
     let oidc = |issuers, algorithms, file: &Path| {
         let oidc = Oidc::new(issuers, algorithms, audiences.to_vec());
         oidc.map(Arc::new).map_err(|why| unusable(file, why))
     };
     let anonymous = (options.anonymous, Vec::new());
     match &options.token_issuers {
-        options::oidc::Issuers::None => Ok(Issuers { oidc: None, anonymous }),
+        options::oidc::Issuers::None => Ok((None, anonymous)),
         options::oidc::Issuers::Flags(flags) => {
             let ca = flags.ca.as_deref();
             let authorities = ca.map(read).transpose()?.unwrap_or_default();
@@ -124,7 +159,7 @@ fn issuers(options: &Options, audiences: &[String]) -> Result<Issuers, ServeErro
             let issuer = config::of_flags(named, &options.issuers).map_err(ServeError::Issuer)?;
             let file = ca.unwrap_or(Path::new("--oidc-issuer-url"));
             let oidc = oidc(vec![issuer], flags.algorithms.clone(), file)?;
-            Ok(Issuers { oidc: Some(Followed { oidc, file: None }), anonymous })
+            Ok((Some(Issuers { oidc, file: None }), anonymous))
         }
         options::oidc::Issuers::File(file) => {
             let text = String::from_utf8_lossy(&read(file)?).into_owned();
@@ -138,8 +173,8 @@ fn issuers(options: &Options, audiences: &[String]) -> Result<Issuers, ServeErro
             };
             let algorithms = Algorithm::ALL.map(|(_, algorithm)| algorithm).to_vec();
             let oidc = oidc(found.issuers, algorithms, file)?;
-            let file = Some((file.clone(), text));
-            Ok(Issuers { oidc: Some(Followed { oidc, file }), anonymous })
+            let file = Some(Followed::new(file.clone(), text.into_bytes()));
+            Ok((Some(Issuers { oidc, file }), anonymous))
         }
     }
 }

@@ -13,7 +13,7 @@ mod fairness;
 mod follow;
 mod masters;
 mod plugins;
-mod reload;
+pub(crate) mod reload;
 mod tls;
 mod trust;
 
@@ -119,7 +119,7 @@ pub async fn serve(
         store,
         registry,
         authentication: Chain::new(access.ways, access.anonymous.0).anonymous_at(access.anonymous.1),
-        authorizer: Arc::clone(&authorizer) as _,
+        authorizer: Arc::clone(&authorizer),
         access: access.services,
         admission: admission::chain::Chain::new(&plugins),
         services: services(&options),
@@ -143,6 +143,7 @@ pub async fn serve(
     let networks = options.service_networks.iter().map(ToString::to_string).collect();
     let host = Machine.hostname().unwrap_or_default();
     let (mut keeper, telling) = allocation::Keeper::new(Arc::clone(&server), networks, &host);
+    let deciding = reload::authorization(access.chain, Arc::clone(&authorizer), reload::EVERY);
     let following = follow::authorization(Arc::clone(&server), authorizer);
     let reloading = reload::authorities(access.files, reload::EVERY);
     let following_own = certificates.follow(reload::EVERY);
@@ -175,6 +176,7 @@ pub async fn serve(
             () = end => {}
             found = starting => refused = found,
             () = following => {}
+            () = deciding => {}
             () = reloading => {}
             () = following_own => {}
             () = believing => {}

@@ -42,11 +42,7 @@ fn pod_security(file: &Path) -> Result<PodSecurity, ServeError> {
 /// The one document of a file of YAML or JSON.
 fn document(file: &Path) -> Result<Value, ServeError> {
     let text = String::from_utf8_lossy(&read(file)?).into_owned();
-    let documents = apiclient_core::yaml::values(&text).map_err(|error| unusable(file, error))?;
-    match <[Value; 1]>::try_from(documents) {
-        Ok([document]) => Ok(document),
-        Err(other) => Err(unusable(file, format!("want one document, found {}", other.len()))),
-    }
+    control_core::configuration::document(&text).map_err(|why| unusable(file, why))
 }
 
 #[cfg(test)]

@@ -1,49 +1,79 @@
-//! Follows the files of authorities: a changed one counts without a restart, as with the original.
+//! Follows files: of authorities, of issuers, of authorizers. A changed one counts without a restart, as with the original.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use control_core::authorization::{Authorizer, configuration};
+use futures::future::join_all;
+
+use super::access::Issuers;
 use crate::authentication::certificates::Authorities;
-use crate::authentication::oidc::Followed;
+use crate::authorization::Authorizers;
+use crate::followed::Followed;
 
 /// How often files are looked at.
 pub const EVERY: Duration = Duration::from_secs(30);
 
-/// For ever. A file that cannot be read, or that holds no authority, leaves those that were there.
-pub async fn authorities(files: Vec<(PathBuf, Arc<Authorities>)>, every: Duration) {
-    let mut known: Vec<Option<Vec<u8>>> = Vec::new();
-    for (file, _) in &files {
-        known.push(tokio::fs::read(file).await.ok());
-    }
+/// For ever: believes the authorities of a file anew when it changes. One that holds none leaves those that were there.
+pub async fn authorities(files: Vec<(Followed, Arc<Authorities>)>, every: Duration) {
+    let each = files.into_iter().map(|(mut file, authorities)| async move {
+        loop {
+            let outcome = authorities.replace(file.changed(every).await);
+            let file = file.path().display();
+            match outcome {
+                Ok(()) => tracing::info!(%file, "client certificates are believed by new authorities"),
+                Err(error) => tracing::warn!(%file, %error, "the authorities stay what they were"),
+            }
+        }
+    });
+    join_all(each).await;
+    std::future::pending().await
+}
+
+/// For ever: follows the file of `--authorization-config`. One that makes no sense leaves the chain that was there.
+pub async fn authorization(file: Option<Followed>, authorizers: Arc<Authorizers>, every: Duration) {
+    let Some(mut file) = file else { return std::future::pending().await };
     loop {
-        tokio::time::sleep(every).await;
-        for ((file, authorities), known) in files.iter().zip(&mut known) {
-            let Ok(pem) = tokio::fs::read(file).await else { continue };
-            if known.as_ref() == Some(&pem) {
-                continue;
-            }
-            match authorities.replace(&pem) {
-                Ok(()) => {
-                    tracing::info!(file = %file.display(), "client certificates are believed by new authorities")
-                }
-                Err(error) => {
-                    tracing::warn!(file = %file.display(), %error, "the authorities stay what they were");
-                }
-            }
-            *known = Some(pem);
+        let text = file.changed_text(every).await;
+        let outcome = chain(&text).and_then(|chain| authorizers.replace(chain));
+        let file = file.path().display();
+        match outcome {
+            Ok(()) => tracing::info!(%file, "a new chain of authorizers decides"),
+            Err(error) => tracing::warn!(%file, error, "the chain of authorizers stays what it was"),
         }
     }
 }
 
+/// Reads the text of a file of `--authorization-config`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn chain(text: &str) -> Result<Vec<Authorizer>, String> {
+    let document = control_core::configuration::document(text)?;
+    configuration::read(&document, &|file| match std::fs::metadata(file) {
+        Ok(found) if found.is_file() => Ok(()),
+        Ok(_) => Err("must be a regular file".to_owned()),
+        Err(error) => Err(format!("error loading file: stat {}: {}", file.display(), words(&error))),
+    })
+}
+
+/// As Go says it.
+fn words(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "no such file or directory".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
 /// For ever: asks other issuers for their keys, and follows the file that names them.
-pub async fn issuers(oidc: Option<Followed>, own: Vec<String>, every: Duration) {
-    let Some(Followed { oidc, file }) = oidc else { return std::future::pending().await };
+pub async fn issuers(oidc: Option<Issuers>, own: Vec<String>, every: Duration) {
+    let Some(Issuers { oidc, file }) = oidc else { return std::future::pending().await };
     let discovering = Arc::clone(&oidc).discover();
     match file {
         None => discovering.await,
-        Some((file, text)) => {
-            futures::future::join(discovering, oidc.follow(file, own, text, every)).await;
+        Some(file) => {
+            futures::future::join(discovering, oidc.follow(file, own, every)).await;
         }
     }
 }
@@ -51,6 +81,8 @@ pub async fn issuers(oidc: Option<Followed>, own: Vec<String>, every: Duration) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::PathBuf;
+
     use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
 
     fn authority(name: &str) -> String {
@@ -71,12 +103,12 @@ mod tests {
         let own = Arc::new(authorities_of(&file));
         let names = || own.hints().iter().map(|name| name.as_ref().to_vec()).collect::<Vec<_>>();
         let before = names();
+        let followed = Followed::new(file.clone(), std::fs::read(&file).expect("read"));
         let following =
-            tokio::spawn(authorities(vec![(file.clone(), Arc::clone(&own))], Duration::from_millis(5)));
+            tokio::spawn(authorities(vec![(followed, Arc::clone(&own))], Duration::from_millis(5)));
         let changed = async {
-            // Written again until it is seen: the first look may come after the first of these writes.
+            std::fs::write(&file, authority("two")).expect("written");
             while names() == before {
-                std::fs::write(&file, authority("two")).expect("written");
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };

@@ -73,7 +73,7 @@ pub async fn run(call: &mut Call, body: Body) -> Result<Response, Status> {
     }
     let mut options = DeleteOptions::from_object(given)?;
     options.dry_run |= write_options.dry_run;
-    admit::validate(call, &write, &mut eviction, None)?;
+    admit::validate(call, &write, &mut eviction, None).await?;
     if let Some(pod) = Box::pin(spare(call, &options)).await? {
         Box::pin(evict(call, &options, &pod)).await?;
     }

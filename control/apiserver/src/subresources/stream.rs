@@ -26,7 +26,7 @@ pub async fn run(call: &mut Call, subresource: Subresource) -> Result<Response, 
     }
     let forwards = subresource == Subresource::PortForward;
     let query = if forwards { ports(&call.query)? } else { streams(&call.query, subresource) };
-    may_create(call)?;
+    may_create(call).await?;
     let name = call.resource.name.as_str();
     let pod = object::decode(&call.served, &get::find(call).await?)?;
     let container = match forwards {
@@ -54,7 +54,7 @@ pub async fn run(call: &mut Call, subresource: Subresource) -> Result<Response, 
 }
 
 /// Who may only `get` may not start what a `create` is: browsers' WebSockets are always GETs.
-fn may_create(call: &Call) -> Result<(), Status> {
+async fn may_create(call: &Call) -> Result<(), Status> {
     if call.method == http::Method::POST {
         return Ok(());
     }
@@ -70,7 +70,7 @@ fn may_create(call: &Call) -> Result<(), Status> {
         path: call.wire.path.clone(),
         ..Attributes::default()
     };
-    let verdict = call.server.parts.authorizer.authorize(&attributes, &call.user);
+    let verdict = call.server.parts.authorizer.verdict(&attributes, &call.user).await;
     if verdict.is_allowed() {
         return Ok(());
     }

@@ -42,6 +42,6 @@ pub async fn run(call: &mut Call, body: Body) -> Result<Response, Status> {
     let (server, account) = (&call.server, (&*call.resource.namespace, &*call.resource.name));
     let warnings = server.parts.access.issue(&mut request, account, call.now, &server.memory)?;
     call.warn(warnings);
-    admit::validate(call, &write, &mut request, None)?;
+    admit::validate(call, &write, &mut request, None).await?;
     Ok(call.answer_other(201, GROUP_VERSION, "TokenRequest", &request))
 }

@@ -60,10 +60,10 @@ pub async fn finish_tracked(
     admit::mutate(call, &write, &mut object, None).await?;
     if call.served.kind.traits.only_create {
         // A question: it has no name, and nothing of it is kept.
-        admit::validate(call, &write, &mut object, None)?;
+        admit::validate(call, &write, &mut object, None).await?;
         let parts = &call.server.parts;
-        let (services, authorizer) = (&parts.access, &*parts.authorizer);
-        access::review(services, authorizer, &call.served.kind, &call.context(None), &mut object).await?;
+        let (services, chain) = (&parts.access, &parts.authorizer);
+        access::review(services, chain, &call.served.kind, &call.context(None), &mut object).await?;
         return call.answer_value(201, object);
     }
     call.warn(system::dedup_owners(&mut object, true));
@@ -116,7 +116,7 @@ async fn write_new(
     let kind = std::sync::Arc::clone(&call.served.kind);
     let warnings = lifecycle::before_create(&kind, &mut object, &call.context(None))?;
     call.warn(warnings);
-    admit::validate(call, write, &mut object, None)?;
+    admit::validate(call, write, &mut object, None).await?;
     let name = edit::text(&object, &["metadata", "name"]).to_owned();
     let key = call.served.key(edit::text(&object, &["metadata", "namespace"]), &name)?;
     quota::charge(call, write, &mut object, None).await?;

@@ -90,7 +90,7 @@ pub async fn one(call: &mut Call, options: &DeleteOptions) -> Result<Deleted, St
         };
         let mut nothing = Value::Null;
         admit::mutate(call, &write, &mut nothing, Some(&object)).await?;
-        admit::validate(call, &write, &mut nothing, Some(&object))?;
+        admit::validate(call, &write, &mut nothing, Some(&object)).await?;
         let written = match decided {
             Deletion::Pending => return Ok(Deleted::Stays(stored)),
             Deletion::Remove { object, .. } if options.dry_run => return Ok(Deleted::Gone(object)),

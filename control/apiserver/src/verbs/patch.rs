@@ -78,7 +78,7 @@ async fn create_applied(call: &mut Call, object: Value, options: &WriteOptions) 
         );
         return Err(refusal::conflict(&call.served.kind, &call.resource.name, &why));
     }
-    may_create_by_update(call)?;
+    may_create_by_update(call).await?;
     create::finish_tracked(call, object, options).await
 }
 

@@ -192,7 +192,7 @@ async fn attempt(
             reserved =
                 Some(Box::new(Box::pin(server.parts.services.prepare(asked, &mut new, Some(&old))).await?));
         }
-        let admitted = admit_update(call, &write, &mut new, &old);
+        let admitted = admit_update(call, &write, &mut new, &old).await;
         if let Err(refused) = admitted {
             give_back(reserved).await;
             return Err(refused);
@@ -213,12 +213,12 @@ async fn attempt(
 }
 
 /// What follows the allocation: what the kind and admission say.
-fn admit_update(call: &mut Call, write: &Write, new: &mut Value, old: &Value) -> Result<(), Status> {
+async fn admit_update(call: &mut Call, write: &Write, new: &mut Value, old: &Value) -> Result<(), Status> {
     let kind = Arc::clone(&call.served.kind);
     let warnings = lifecycle::before_update(&kind, new, old, &call.context(write.subresource))?;
     call.warn(warnings);
     managed::keep_times(new, old);
-    admit::validate(call, write, new, Some(old))
+    admit::validate(call, write, new, Some(old)).await
 }
 
 /// The client's version, if it says one, must be that of the object. Without one the update is for whatever is there.

@@ -57,7 +57,7 @@ pub async fn finish(
         Updated::Written { stored, .. } => call.answer_stored(200, &stored),
         Updated::Value(object) => call.answer_value(200, object),
         Updated::Absent => {
-            may_create_by_update(call)?;
+            may_create_by_update(call).await?;
             let mut object = object;
             system::wipe(&mut object);
             create::finish(call, object, options).await
@@ -69,7 +69,7 @@ pub async fn finish(
 ///
 /// # Errors
 /// 403.
-pub fn may_create_by_update(call: &Call) -> Result<(), Status> {
+pub async fn may_create_by_update(call: &Call) -> Result<(), Status> {
     let resource = &call.resource;
     let attributes = access::Attributes {
         verb: "create".to_owned(),
@@ -80,9 +80,5 @@ pub fn may_create_by_update(call: &Call) -> Result<(), Status> {
         name: resource.name.clone(),
         ..access::Attributes::default()
     };
-    let verdict = call.server.parts.authorizer.authorize(&attributes, &call.user);
-    if verdict.is_allowed() {
-        return Ok(());
-    }
-    Err(access::forbidden(&attributes, &call.user, &verdict.reason))
+    call.server.parts.authorizer.require(&attributes, &call.user).await
 }

@@ -128,7 +128,7 @@ async fn server(etcd: Client) -> Arc<Server> {
         store,
         registry: Arc::new(Registry::new(kinds)),
         authentication: Chain::new(Vec::new(), true),
-        authorizer: Arc::new(Authorizers::new(&[Mode::AlwaysAllow])),
+        authorizer: Arc::new(Authorizers::of_modes(&[Mode::AlwaysAllow])),
         access: access::Services::default(),
         admission: admission::chain::Chain::new(&none()),
         services: Allocator::new(

@@ -10,8 +10,18 @@ use serde_json::Value;
 
 use super::pod_security::PodSecurity;
 use super::pod_security::policy::{Level, Policy, Standard, version};
+use crate::configuration::{self, Wanted};
 use crate::field::{FieldError, Path};
 use crate::names;
+
+const PLUGINS: Wanted =
+    Wanted { group: "apiserver.config.k8s.io", versions: &["v1"], kind: "AdmissionConfiguration" };
+
+const POD_SECURITY: Wanted = Wanted {
+    group: "pod-security.admission.config.k8s.io",
+    versions: &["v1", "v1beta1", "v1alpha1"],
+    kind: "PodSecurityConfiguration",
+};
 
 /// Settings of one plugin: a document in the file, or the path of another file.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,10 +32,8 @@ pub enum Source {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 struct Document {
-    api_version: String,
-    kind: String,
     #[serde(default)]
     plugins: Vec<Plugin>,
 }
@@ -42,8 +50,6 @@ struct Plugin {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Settings {
-    api_version: String,
-    kind: String,
     #[serde(default)]
     defaults: Defaults,
     #[serde(default)]
@@ -75,14 +81,7 @@ struct Exemptions {
 /// # Errors
 /// The document is no AdmissionConfiguration, or has settings of another plugin.
 pub fn plugins(document: &Value) -> Result<Option<Source>, String> {
-    let document: Document = decode(document)?;
-    expect(
-        &document.api_version,
-        &document.kind,
-        "apiserver.config.k8s.io/",
-        &["v1"],
-        "AdmissionConfiguration",
-    )?;
+    let document: Document = configuration::read(document, PLUGINS)?;
     let mut found = None;
     for plugin in document.plugins {
         if plugin.name != "PodSecurity" {
@@ -109,10 +108,7 @@ pub fn plugins(document: &Value) -> Result<Option<Source>, String> {
 /// # Errors
 /// All that is wrong with it.
 pub fn pod_security(document: &Value) -> Result<PodSecurity, String> {
-    let settings: Settings = decode(document)?;
-    let versions = ["v1", "v1beta1", "v1alpha1"];
-    let group = "pod-security.admission.config.k8s.io/";
-    expect(&settings.api_version, &settings.kind, group, &versions, "PodSecurityConfiguration")?;
+    let settings: Settings = configuration::read(document, POD_SECURITY)?;
     let (defaults, exempt) = (&settings.defaults, settings.exemptions);
     let mut errors = Vec::new();
     let mut standard = |mode: &str, level: &str, of: &str| standard(mode, (level, of), &mut errors);
@@ -138,18 +134,6 @@ pub fn pod_security(document: &Value) -> Result<PodSecurity, String> {
         exempt_namespaces: exempt.namespaces,
         exempt_runtime_classes: exempt.runtime_classes,
     })
-}
-
-fn decode<'a, T: Deserialize<'a>>(document: &'a Value) -> Result<T, String> {
-    T::deserialize(document).map_err(|error| format!("strict decoding error: {error}"))
-}
-
-fn expect(api_version: &str, kind: &str, group: &str, versions: &[&str], wanted: &str) -> Result<(), String> {
-    let known = api_version.strip_prefix(group).is_some_and(|version| versions.contains(&version));
-    if known && kind == wanted {
-        return Ok(());
-    }
-    Err(format!("want kind {wanted} of {group}{}, found {kind:?} of {api_version:?}", versions.join(", ")))
 }
 
 fn standard(mode: &str, (level, of): (&str, &str), errors: &mut Vec<FieldError>) -> Standard {

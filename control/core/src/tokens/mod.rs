@@ -9,3 +9,4 @@ pub mod bootstrap;
 pub mod check;
 pub mod issue;
 pub mod oidc;
+pub mod review;

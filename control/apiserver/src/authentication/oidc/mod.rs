@@ -7,10 +7,10 @@
 mod fetch;
 mod provider;
 
-use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
+use control_core::configuration;
 use control_core::tokens::check::{Accepted, BadToken};
 use control_core::tokens::oidc::{Issuer, config};
 use futures::FutureExt;
@@ -22,6 +22,7 @@ use super::Unauthorized;
 use super::bearer::Tokens;
 use super::jwt::Unverified;
 use super::keys::Algorithm;
+use crate::followed::Followed;
 
 /// Waits before an issuer is asked again that did not answer.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -37,13 +38,6 @@ pub struct Oidc {
     algorithms: Vec<Algorithm>,
     /// `--api-audiences`: a token of an issuer says nothing of them, and is good for all.
     audiences: Vec<String>,
-}
-
-/// Issuers, and the file that names them with its text, to be followed.
-#[derive(Debug)]
-pub struct Followed {
-    pub oidc: Arc<Oidc>,
-    pub file: Option<(PathBuf, String)>,
 }
 
 impl Oidc {
@@ -89,26 +83,18 @@ impl Oidc {
     }
 
     /// For ever: follows the file of `--authentication-config`. One that makes no sense leaves the issuers that were
-    /// there. `own` are the issuers of service accounts, `text` what was read at the start.
-    pub async fn follow(self: Arc<Self>, file: PathBuf, own: Vec<String>, mut text: String, every: Duration) {
+    /// there. `own` are the issuers of service accounts.
+    pub async fn follow(self: Arc<Self>, mut file: Followed, own: Vec<String>, every: Duration) {
         loop {
-            tokio::time::sleep(every).await;
-            let Ok(found) = tokio::fs::read_to_string(&file).await else { continue };
-            if found == text {
-                continue;
-            }
-            let read = read(&found, &own);
-            let outcome = match read {
+            let outcome = match read(&file.changed_text(every).await, &own) {
                 Ok(configuration) => self.replace(configuration.issuers).await,
                 Err(why) => Err(why),
             };
+            let file = file.path().display();
             match outcome {
-                Ok(()) => tracing::info!(file = %file.display(), "tokens of other issuers are believed"),
-                Err(error) => {
-                    tracing::warn!(file = %file.display(), error, "the issuers of tokens stay what they were");
-                }
+                Ok(()) => tracing::info!(%file, "tokens of other issuers are believed"),
+                Err(error) => tracing::warn!(%file, error, "the issuers of tokens stay what they were"),
             }
-            text = found;
         }
     }
 }
@@ -118,12 +104,7 @@ impl Oidc {
 /// # Errors
 /// What is wrong with it.
 pub fn read(text: &str, own: &[String]) -> Result<config::Configuration, String> {
-    let documents = apiclient_core::yaml::values(text).map_err(|error| error.to_string())?;
-    match documents.as_slice() {
-        [] => Err("empty config data".to_owned()),
-        [document] => config::read(document, own),
-        _ => Err("there is more than one document in it".to_owned()),
-    }
+    config::read(&configuration::document(text)?, own)
 }
 
 fn providers(issuers: Vec<Issuer>) -> Result<Vec<Arc<Provider>>, String> {

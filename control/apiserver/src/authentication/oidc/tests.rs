@@ -1,29 +1,17 @@
-use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Mutex;
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use rcgen::KeyPair;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::ring::default_provider;
-use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::*;
 use crate::authentication::jwt;
 use crate::authentication::keys::SigningKey;
+use crate::fixture::Https;
 
 /// An issuer that shows what it is told to show.
 struct Own {
-    url: String,
-    certificate: String,
+    https: Https,
     keys: Arc<Mutex<Value>>,
 }
 
@@ -34,19 +22,16 @@ fn key() -> SigningKey {
 
 impl Own {
     async fn up() -> Self {
-        let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
-        let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("versions")
-            .with_no_client_auth()
-            .with_single_cert(vec![made.cert.der().clone()], key)
-            .expect("a certificate");
-        let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
-        let address = listener.local_addr().expect("bound");
         let keys = Arc::new(Mutex::new(json!({"keys": []})));
-        tokio::spawn(serve(listener, TlsAcceptor::from(Arc::new(config)), address, Arc::clone(&keys)));
-        Self { url: format!("https://{address}"), certificate: made.cert.pem(), keys }
+        let shown = Arc::clone(&keys);
+        let https = Https::up(move |address| {
+            let url = format!("https://{address}");
+            Box::new(move |path, _| match path {
+                "/keys" => (200, shown.lock().expect("no panic").clone()),
+                _ => (200, json!({"issuer": url, "jwks_uri": format!("{url}/keys")})),
+            })
+        });
+        Self { https: https.await, keys }
     }
 
     fn shows(&self, key: &SigningKey) {
@@ -56,43 +41,19 @@ impl Own {
     /// Its entry in a file of `--authentication-config`.
     fn entry(&self, prefix: &str) -> Value {
         json!({
-            "issuer": {"url": self.url, "audiences": ["weft"], "certificateAuthority": self.certificate},
+            "issuer": {"url": self.https.url(), "audiences": ["weft"], "certificateAuthority": self.https.certificate},
             "claimMappings": {"username": {"claim": "sub", "prefix": prefix}},
         })
     }
 
     fn token(&self, key: &SigningKey, name: &str) -> String {
-        token(&self.url, key, name)
+        token(&self.https.url(), key, name)
     }
 }
 
 fn token(issuer: &str, key: &SigningKey, name: &str) -> String {
     let end = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("later").as_secs() + 600;
     jwt::sign(&json!({"iss": issuer, "aud": "weft", "sub": name, "exp": end}), key).expect("a token")
-}
-
-async fn serve(listener: TcpListener, tls: TlsAcceptor, address: SocketAddr, keys: Arc<Mutex<Value>>) {
-    while let Ok((stream, _)) = listener.accept().await {
-        let (tls, keys) = (tls.clone(), Arc::clone(&keys));
-        tokio::spawn(async move {
-            let Ok(stream) = tls.accept(stream).await else { return };
-            let answer = service_fn(move |request: Request<Incoming>| {
-                let keys = Arc::clone(&keys);
-                async move {
-                    let body = match request.uri().path() {
-                        "/keys" => keys.lock().expect("no panic").clone(),
-                        _ => {
-                            json!({"issuer": format!("https://{address}"), "jwks_uri": format!("https://{address}/keys")})
-                        }
-                    };
-                    Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(body.to_string()))))
-                }
-            });
-            let _ = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), answer)
-                .await;
-        });
-    }
 }
 
 fn file(entries: &[Value]) -> String {
@@ -175,7 +136,8 @@ async fn a_changed_file_of_issuers_counts_without_a_restart() {
     std::fs::write(&path, file(&[])).expect("written");
     let oidc = oidc(&[]);
     let every = Duration::from_millis(5);
-    let following = tokio::spawn(Arc::clone(&oidc).follow(path.clone(), Vec::new(), file(&[]), every));
+    let followed = Followed::new(path.clone(), file(&[]).into_bytes());
+    let following = tokio::spawn(Arc::clone(&oidc).follow(followed, Vec::new(), every));
     std::fs::write(&path, file(&[own.entry("a:")])).expect("written");
     let token = own.token(&key, "ann");
     until_it_means(&oidc, &token, "a:ann").await;

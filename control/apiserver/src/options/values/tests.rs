@@ -1,5 +1,6 @@
 use super::super::{Fixture, resolve};
 use super::*;
+use control_core::authorization::{Authorizer, Mode, Version, modes};
 
 const NEEDED: [&str; 2] =
     ["--etcd-servers=http://127.0.0.1:2379", "--service-account-issuer=https://x.example"];
@@ -10,6 +11,62 @@ fn read(more: &[&str]) -> Result<Options, String> {
     resolve(&args, &env).map_err(|error| error.to_string())
 }
 
+fn chain_of(options: &Options) -> &[Authorizer] {
+    match &options.authorization {
+        Authorization::Flags(chain) => chain,
+        Authorization::File(file) => panic!("a file: {}", file.display()),
+    }
+}
+
+fn modes_of(options: &Options) -> Vec<Mode> {
+    modes(chain_of(options)).collect()
+}
+
+#[test]
+fn webhooks_are_described_by_flags_or_by_a_file() {
+    let options = read(&[
+        "--authorization-mode=Node,Webhook",
+        "--authorization-webhook-config-file=/k",
+        "--authorization-webhook-cache-authorized-ttl=0",
+        "--authentication-token-webhook-config-file=t",
+        "--authentication-token-webhook-version=v1",
+    ])
+    .unwrap();
+    let [Authorizer::Mode(Mode::Node), Authorizer::Webhook(webhook)] = chain_of(&options) else {
+        panic!("{:?}", options.authorization);
+    };
+    assert_eq!((webhook.kubeconfig.as_str(), webhook.version), ("/k", Version::V1beta1));
+    assert_eq!((webhook.authorized, webhook.unauthorized), (Duration::ZERO, Duration::from_secs(30)));
+    let tokens =
+        TokenWebhook { kubeconfig: "t".into(), version: Version::V1, remember: Duration::from_secs(120) };
+    assert_eq!(options.token_webhook, Some(tokens));
+    let file = read(&["--authorization-config=c"]).unwrap();
+    assert!(matches!(file.authorization, Authorization::File(file) if file == "c"));
+    for (flags, words) in [
+        (
+            &["--authorization-config=c", "--authorization-mode=RBAC"][..],
+            "can not be specified when --authorization-mode",
+        ),
+        (
+            &["--authorization-config=c", "--authorization-webhook-version=v1"],
+            "--authorization-webhook-* flags",
+        ),
+        (&["--authorization-mode=Webhook"], "Webhook's authorization config file not passed"),
+        (&["--authorization-webhook-config-file=k"], "without mode Webhook"),
+        (
+            &[
+                "--authorization-mode=Webhook",
+                "--authorization-webhook-config-file=k",
+                "--authorization-webhook-version=v2",
+            ],
+            "want v1 or v1beta1",
+        ),
+    ] {
+        let error = read(flags).unwrap_err();
+        assert!(error.contains(words), "{flags:?}: {error}");
+    }
+}
+
 #[test]
 fn the_defaults_are_the_originals() {
     let options = read(&[]).unwrap();
@@ -18,7 +75,7 @@ fn the_defaults_are_the_originals() {
     assert_eq!((options.max_reads, options.max_writes), (Some(400), Some(200)));
     assert_eq!(options.etcd_prefix, "/registry");
     assert_eq!(options.node_ports, NodePorts { first: 30_000, last: 32_767 });
-    assert_eq!(options.authorization, [Mode::AlwaysAllow]);
+    assert_eq!(modes_of(&options), [Mode::AlwaysAllow]);
     assert_eq!(options.compaction_interval, Some(Duration::from_secs(300)));
     assert!(options.anonymous && options.lookup_accounts && options.http2);
 }
@@ -50,7 +107,7 @@ fn values_are_read_as_the_original_reads_them() {
     assert_eq!(options.sni[1].names, [""; 0]);
     assert_eq!(options.node_ports, NodePorts { first: 30_000, last: 30_100 });
     assert_eq!(options.service_networks[0], "10.96.0.0/12".parse().unwrap());
-    assert_eq!(options.authorization, [Mode::Node, Mode::Rbac]);
+    assert_eq!(modes_of(&options), [Mode::Node, Mode::Rbac]);
     assert_eq!(options.etcd_prefix, "/registry");
     assert_eq!(options.advertise_address, Some([192, 168, 7, 1].into()));
 }

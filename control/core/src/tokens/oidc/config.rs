@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::document::{Authenticator, ClaimRule, Configuration as Document, Mapping as Written, UserRule};
 use super::{Issuer, Mapping, Rule};
 use crate::at::At;
+use crate::configuration::{self, Wanted};
 use crate::domains;
 use crate::field::{FieldError, Path};
 
@@ -45,8 +46,11 @@ pub struct Flags {
     pub authorities: String,
 }
 
-const GROUP: &str = "apiserver.config.k8s.io/";
-const VERSIONS: [&str; 3] = ["v1", "v1beta1", "v1alpha1"];
+const WANTED: Wanted = Wanted {
+    group: "apiserver.config.k8s.io",
+    versions: &["v1", "v1beta1", "v1alpha1"],
+    kind: "AuthenticationConfiguration",
+};
 const MOST_ISSUERS: usize = 64;
 
 /// Reads a file's one document. `own` are the issuers of service accounts, which nobody else may be.
@@ -54,17 +58,7 @@ const MOST_ISSUERS: usize = 64;
 /// # Errors
 /// All that is wrong with it.
 pub fn read(document: &Value, own: &[String]) -> Result<Configuration, String> {
-    let document: Document = serde_json::from_value(document.clone())
-        .map_err(|error| format!("strict decoding error: {error}"))?;
-    let version = document.api_version.strip_prefix(GROUP).filter(|version| VERSIONS.contains(version));
-    if version.is_none() || document.kind != "AuthenticationConfiguration" {
-        return Err(format!(
-            "want kind AuthenticationConfiguration of {GROUP}{}, found {:?} of {:?}",
-            VERSIONS.join(", "),
-            document.kind,
-            document.api_version
-        ));
-    }
+    let document: Document = configuration::read(document, WANTED)?;
     let issuers = issuers(&document.jwt, own);
     let mut errors = issuers.as_ref().err().cloned().unwrap_or_default();
     let anonymous = document.anonymous.map(|found| Anonymous {

@@ -12,8 +12,6 @@ macro_rules! documents {
 
 documents! {
     struct Configuration {
-        api_version: String,
-        kind: String,
         jwt: Vec<Authenticator>,
         anonymous: Option<Anonymous>,
     }

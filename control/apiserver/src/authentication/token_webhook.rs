@@ -1,0 +1,115 @@
+//! Tokens that a service beside the server knows (`--authentication-token-webhook-config-file`).
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use control_core::authorization::Version;
+use control_core::tokens::check::{Accepted, BadToken};
+use control_core::tokens::review;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use super::Unauthorized;
+use super::bearer::{Key, Tokens, key_of};
+use crate::expiring::Expiring;
+use crate::webhook::Webhook;
+
+/// As many tokens are remembered.
+const MOST: usize = 8192;
+
+/// The service, and what it said lately.
+#[derive(Debug)]
+pub struct TokenWebhook {
+    service: Webhook,
+    version: Version,
+    /// `--api-audiences`: those of a token of which the service names none.
+    audiences: Vec<String>,
+    /// How long what it said is remembered.
+    remember: Duration,
+    said: Mutex<Expiring<Key, Option<Accepted>>>,
+}
+
+impl TokenWebhook {
+    pub fn new(service: Webhook, version: Version, audiences: Vec<String>, remember: Duration) -> Self {
+        Self { service, version, audiences, remember, said: Mutex::new(Expiring::new(MOST)) }
+    }
+
+    fn said(&self) -> MutexGuard<'_, Expiring<Key, Option<Accepted>>> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tokens for TokenWebhook {
+    fn accept<'a>(
+        &'a self,
+        token: &'a str,
+        audiences: &'a [String],
+    ) -> BoxFuture<'a, Result<Option<Accepted>, Unauthorized>> {
+        async move {
+            let key = key_of(token, audiences);
+            let known = self.said().get(&key, Instant::now());
+            if let Some(said) = known {
+                return Ok(said);
+            }
+            let status = self.service.ask(&review::question(token, audiences, self.version)).await;
+            let status = status.map_err(|error| {
+                tracing::warn!(error, "the webhook does not say whose a token is");
+                Unauthorized(error)
+            })?;
+            let said = review::answer(&status, audiences, &self.audiences);
+            let said = said.map_err(|BadToken(why)| Unauthorized(why))?;
+            self.said().put(key, said.clone(), Instant::now(), self.remember);
+            Ok(said)
+        }
+        .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::fixture::Https;
+    use crate::webhook::TIMEOUT;
+
+    #[tokio::test]
+    async fn a_token_that_nobody_else_knows_is_asked_about_and_remembered() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&asked);
+        let https = Https::up(move |_| {
+            Box::new(move |_, question| {
+                counted.fetch_add(1, Ordering::Relaxed);
+                let status = match question["spec"]["token"].as_str() {
+                    Some("good") => json!({"authenticated": true, "user": {"username": "ann"}}),
+                    Some("old") => json!({"error": "expired"}),
+                    _ => json!({}),
+                };
+                let version = &question["apiVersion"];
+                (200, json!({"apiVersion": version, "kind": "TokenReview", "status": status}))
+            })
+        })
+        .await;
+        let directory = tempfile::tempdir().expect("a directory");
+        let kubeconfig = directory.path().join("kubeconfig");
+        std::fs::write(&kubeconfig, https.kubeconfig("")).expect("written");
+        let service = Webhook::open(kubeconfig, TIMEOUT, "TokenReview").expect("a kubeconfig");
+        let audiences = vec!["api".to_owned()];
+        let webhook =
+            TokenWebhook::new(service, Version::V1beta1, audiences.clone(), Duration::from_secs(120));
+        for _ in 0..2 {
+            let found = webhook.accept("good", &audiences).await.expect("an answer").expect("a user");
+            assert_eq!((found.user.name.as_str(), &found.audiences), ("ann", &audiences));
+            assert_eq!(webhook.accept("strange", &audiences).await, Ok(None));
+        }
+        assert_eq!(asked.load(Ordering::Relaxed), 2, "what it said is remembered, a no too");
+        for _ in 0..2 {
+            let expired = webhook.accept("old", &audiences).await;
+            assert_eq!(expired, Err(Unauthorized("expired".to_owned())));
+        }
+        assert_eq!(asked.load(Ordering::Relaxed), 4, "an error is not");
+    }
+}
