@@ -86,7 +86,10 @@ fn asked(side: &Side, sample: &Sample) -> Vec<(&'static str, Value)> {
     if ["FlowSchema", "CustomResourceDefinition"].contains(&kind.as_str()) {
         until_true(&format!("{:?} to say something of a {kind}", side.which), || {
             let read = side.must("GET", &one, "application/json", &Value::Null);
-            read["status"]["conditions"].as_array().is_some_and(|conditions| !conditions.is_empty())
+            let conditions = read["status"]["conditions"].as_array();
+            // The original says of a definition first that it is being installed.
+            conditions
+                .is_some_and(|all| !all.is_empty() && all.iter().all(|one| one["reason"] != "Installing"))
         });
     }
     all.push(ask("get", "GET", &one, &[]));
