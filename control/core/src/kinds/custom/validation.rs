@@ -26,7 +26,7 @@ pub fn validate(definition: &Value) -> Errors {
     if !name.text().is_empty() && name.text() != wanted {
         errors.push(name.invalid_text("must be spec.names.plural+\".\"+spec.group"));
     }
-    errors.extend(validate_spec(&spec));
+    errors.extend(validate_spec(&spec, None));
     errors.extend(validate_rest(definition, None));
     errors
 }
@@ -35,7 +35,7 @@ pub fn validate(definition: &Value) -> Errors {
 pub fn validate_update(definition: &Value, old: &Value) -> Errors {
     let spec = At::object(definition).get("spec");
     let before = |path: &[&str]| at(at(old, &["spec"]), path).clone();
-    let mut errors = validate_spec(&spec);
+    let mut errors = validate_spec(&spec, Some(at(old, &["spec", "versions"])));
     let names = spec.get("names");
     if conditions::is_true(at(old, &["status"]), "Established") {
         errors.extend(immutable_text(&spec.get("scope"), &before(&["scope"])));
@@ -67,7 +67,7 @@ fn validate_rest(definition: &Value, old: Option<&Value>) -> Errors {
     errors
 }
 
-fn validate_spec(spec: &At<'_>) -> Errors {
+fn validate_spec(spec: &At<'_>, old: Option<&Value>) -> Errors {
     let mut errors = Errors::new();
     let (group, names) = (spec.get("group"), spec.get("names"));
     let problems = dns1123_subdomain(group.text());
@@ -79,14 +79,14 @@ fn validate_spec(spec: &At<'_>) -> Errors {
         errors.push(group.invalid_text("should be a domain with at least one dot"));
     }
     errors.extend(one_of(&spec.get("scope"), &["Cluster", "Namespaced"]));
-    errors.extend(versions::validate(&spec.get("versions")));
+    errors.extend(versions::validate(&spec.get("versions"), old));
     for field in ["plural", "singular", "kind", "listKind"] {
         if names.get(field).text().is_empty() {
             errors.push(names.get(field).required(""));
         }
     }
     errors.extend(validate_names(&names));
-    errors.extend(versions::validate_common(spec));
+    errors.extend(versions::validate_common(spec, old));
     errors.extend(conversion(&spec.get("conversion")));
     errors
 }

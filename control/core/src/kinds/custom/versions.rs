@@ -30,8 +30,8 @@ fn is_common(versions: &At<'_>, part: &str) -> bool {
     first.is_some_and(|first| versions.items().all(|one| one.get(part).value == first.get(part).value))
 }
 
-/// Everything but what is common to all versions.
-pub(super) fn validate(versions: &At<'_>) -> Errors {
+/// Everything but what is common to all versions. `old`: the versions before an update.
+pub(super) fn validate(versions: &At<'_>, old: Option<&Value>) -> Errors {
     let mut errors = Errors::new();
     for version in versions.items() {
         let schema = version.get("schema").get("openAPIV3Schema");
@@ -51,7 +51,7 @@ pub(super) fn validate(versions: &At<'_>) -> Errors {
         errors.extend(deprecation(&version));
         if own("schema") {
             let of = &version.get("schema").get("openAPIV3Schema");
-            errors.extend(schema(of, &of.path.to_string(), has_status(&version)));
+            errors.extend(schema(of, has_status(&version), had_schema(old, &version)));
         }
         if own("subresources") {
             errors.extend(subresources(&version.get("subresources")));
@@ -87,8 +87,8 @@ pub(super) fn validate(versions: &At<'_>) -> Errors {
     errors
 }
 
-/// What is common to all versions.
-pub(super) fn validate_common(spec: &At<'_>) -> Errors {
+/// What is common to all versions. `old`: the versions before an update.
+pub(super) fn validate_common(spec: &At<'_>, old: Option<&Value>) -> Errors {
     let versions = spec.get("versions");
     let Some(first) = versions.items().next() else { return Errors::new() };
     let mut errors = Errors::new();
@@ -98,7 +98,7 @@ pub(super) fn validate_common(spec: &At<'_>) -> Errors {
             "schema" => {
                 let status = versions.items().any(|version| has_status(&version));
                 let of = common.get("openAPIV3Schema");
-                errors.extend(schema(&of, &of.path.to_string(), status));
+                errors.extend(schema(&of, status, had_schema(old, &first)));
             }
             "subresources" => errors.extend(subresources(&common)),
             "additionalPrinterColumns" => errors.extend(columns(&common)),
@@ -118,11 +118,21 @@ fn has_status(version: &At<'_>) -> bool {
     version.get("subresources").has("status")
 }
 
-fn schema(schema: &At<'_>, path: &str, status: bool) -> Errors {
+fn schema(schema: &At<'_>, status: bool, unchanged: bool) -> Errors {
     if schema.is_absent() {
         return Errors::new();
     }
-    structural::check(path, schema.value, status).iter().map(strategy::error).collect()
+    let causes = structural::check(&schema.path.to_string(), schema.value, status, unchanged);
+    causes.iter().map(strategy::error).collect()
+}
+
+/// Whether the version had the same schema before.
+fn had_schema(old: Option<&Value>, version: &At<'_>) -> bool {
+    let mut old = old.and_then(Value::as_array).into_iter().flatten();
+    let name = version.get("name");
+    old.any(|old| {
+        old.get("name") == Some(name.value) && old.get("schema") == Some(version.get("schema").value)
+    })
 }
 
 fn deprecation(version: &At<'_>) -> Errors {

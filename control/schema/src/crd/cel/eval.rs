@@ -231,11 +231,6 @@ impl<'a> Evaluator<'a> {
                 let (of, key) = (self.answer(of)?, self.answer(key)?);
                 Ok(optional_index(of, &key))
             }
-            ("bind", [Expr::Ident(name), value, body]) if matches!(target, Some(Expr::Ident(cel)) if cel == "cel") =>
-            {
-                let value = self.answer(value)?;
-                self.with(name, value, body)
-            }
             ("optMap" | "optFlatMap", [Expr::Ident(variable), body]) => {
                 let Some(target) = target else { return no_overload() };
                 match self.answer(target)? {
@@ -263,7 +258,9 @@ impl<'a> Evaluator<'a> {
                 }
                 match space {
                     Some(space) => functions::call(self, &format!("{space}.{name}"), false, values),
-                    None if name.starts_with(['_', '@', '!', '-']) => operators::call(self, name, values),
+                    None if target.is_none() && name.starts_with(['_', '@', '!', '-']) => {
+                        operators::call(self, name, values)
+                    }
                     None => functions::call(self, name, target.is_some(), values),
                 }
             }
@@ -271,7 +268,7 @@ impl<'a> Evaluator<'a> {
     }
 
     fn is_space(&self, name: &str) -> bool {
-        matches!(name, "sets" | "optional" | "ip" | "math")
+        matches!(name, "sets" | "optional" | "ip" | "format" | "lists" | "strings")
             && !self.variables.iter().any(|(known, _)| *known == name)
     }
 

@@ -3,6 +3,7 @@
 use serde_json::Value as Json;
 
 use super::eval::{Evaluator, Fault};
+use super::types::{self, Declared, Scope, Type};
 use super::{MAX_CALL, syntax};
 
 /// A compiled expression over one variable.
@@ -11,23 +12,47 @@ pub struct Expression {
     source: String,
     variable: &'static str,
     expr: syntax::Expr,
+    is_bool: bool,
+}
+
+/// What is known of a variable by its name: a user has fields, claims have any, of anything else nothing is known.
+fn declared(variable: &str) -> Declared {
+    let text = || Declared::plain(Type::Text);
+    let texts = || Declared::list(text(), 0);
+    match variable {
+        "claims" => Declared::map(Declared::plain(Type::Any), 0),
+        "user" => Declared::object(
+            "kubernetes.UserInfo",
+            [
+                ("username", text()),
+                ("uid", text()),
+                ("groups", texts()),
+                ("extra", Declared::map(texts(), 0)),
+            ],
+        ),
+        _ => Declared::plain(Type::Dyn),
+    }
 }
 
 impl Expression {
     /// # Errors
-    /// No expression, or one that names what there is not, in the original's words where they are known.
+    /// No expression, or one that names what there is not, or whose types do not fit, in the original's words.
     pub fn new(source: &str, variable: &'static str) -> Result<Self, String> {
-        let expr = syntax::compile(source, &Json::Null, &[variable])?;
-        Ok(Self { source: source.to_owned(), variable, expr })
+        let failed = |error| format!("compilation failed: {error}");
+        let checked =
+            types::compile(source, &Scope::new([(variable, declared(variable))])).map_err(failed)?;
+        let is_bool = matches!(checked.of(), Type::Bool);
+        let expr = syntax::compile(source).map_err(failed)?;
+        Ok(Self { source: source.to_owned(), variable, expr, is_bool })
     }
 
     pub fn source(&self) -> &str {
         &self.source
     }
 
-    /// Whether it cannot be a boolean, whatever the value is.
+    /// Whether it is not known to be a boolean, whatever the value is.
     pub fn is_no_bool(&self) -> bool {
-        self.expr.is_no_bool()
+        !self.is_bool
     }
 
     /// Whether it reads this field of its variable, and not only one of the whole.

@@ -1,9 +1,11 @@
 //! Rules in CEL (`x-kubernetes-validations`).
 //!
-//! Owns: compiling and running rules, with bounds on what they cost. The crate `cel` parses them; running them is ours,
-//! for its interpreter has no bounds, copies the object, and lacks Kubernetes' functions.
-//! Never: reads a clock or anything but the values it is given. Begin at [`Rule`].
+//! Owns: checking rules when their definition is written ([`Place`]), and running them, with bounds on what they cost
+//! ([`Rule`]). The crate `cel` parses them; the rest is ours, for its interpreter has no types and no bounds, copies the
+//! object, and lacks Kubernetes' functions.
+//! Never: reads a clock or anything but the values it is given.
 
+mod definition;
 mod eval;
 mod expression;
 mod functions;
@@ -13,10 +15,12 @@ mod operators;
 mod syntax;
 mod text;
 mod times;
+mod types;
 mod value;
 
 use serde_json::Value;
 
+pub use self::definition::{Place, Report};
 pub use self::expression::Expression;
 
 use self::eval::{Answer, Evaluator, Fault};
@@ -80,16 +84,6 @@ pub struct Rule {
     optional_old: bool,
 }
 
-/// Why a rule cannot be compiled.
-#[derive(Debug, PartialEq, Eq)]
-pub struct RuleError {
-    /// Which part: `rule`, `messageExpression`.
-    pub field: &'static str,
-    /// The rule as the original shows it.
-    pub shown: String,
-    pub message: String,
-}
-
 /// What a rule says of a value.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -106,27 +100,21 @@ pub enum Outcome {
 }
 
 impl Rule {
+    /// Makes a rule ready to run that was checked when its definition was written, here or elsewhere.
+    ///
     /// # Errors
-    /// No expression, or one that is not of a boolean.
-    pub fn new(rule: &Value, schema: &Value) -> Result<Self, RuleError> {
+    /// No expression.
+    pub fn new(rule: &Value) -> Result<Self, String> {
         let source = text_of(rule, "rule");
-        let fail = |field, message| RuleError { field, shown: shown(rule), message };
-        let compile = |source: &str| syntax::compile(source, schema, &["self", "oldSelf"]);
-        let expr = compile(source).map_err(|error| fail("rule", error))?;
-        if expr.is_no_bool() {
-            return Err(fail("rule", "cel expression must evaluate to a bool".to_owned()));
-        }
-        let message_source = text_of(rule, "messageExpression");
-        let message_expr = match message_source.trim() {
-            "" => None,
-            source => Some(compile(source).map_err(|error| fail("messageExpression", error))?),
-        };
+        let expr = syntax::compile(source)?;
+        let message_source = text_of(rule, "messageExpression").trim();
         Ok(Self {
             source: source.trim().to_owned(),
             uses_old: expr.uses("oldSelf"),
             expr,
             message: text_of(rule, "message").trim().to_owned(),
-            message_expr,
+            // A message that cannot be made is replaced by the usual one.
+            message_expr: syntax::compile(message_source).ok().filter(|_| !message_source.is_empty()),
             reason: text_of(rule, "reason").to_owned(),
             field_path: text_of(rule, "fieldPath").trim_start_matches('.').to_owned(),
             optional_old: rule.get("optionalOldSelf") == Some(&Value::Bool(true)),
@@ -197,7 +185,7 @@ impl Rule {
 }
 
 /// A rule as the original's errors show it: its own struct in Go's JSON.
-fn shown(rule: &Value) -> String {
+pub(super) fn shown(rule: &Value) -> String {
     let text = |name: &str| {
         let text = Value::from(text_of(rule, name)).to_string();
         text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")

@@ -1,11 +1,10 @@
-//! Expressions, as they are run: parsed by the crate `cel`, and checked as far as that is possible without types.
+//! Expressions, as they are run: parsed by the crate `cel`.
 
-use cel::common::ast::{EntryExpr, Expr as Parsed, IdedExpr, LiteralValue, operators};
+use cel::common::ast::{EntryExpr, Expr as Parsed, IdedExpr, operators};
 use cel::parser::PrattParser;
-use serde_json::Value as Json;
 
 use super::MAX_SOURCE;
-use super::value::unescape;
+use super::types::{self, Literal, Node, Part};
 
 /// Of `cel`'s own names for operators.
 pub(super) mod op {
@@ -69,20 +68,47 @@ const MAX_DEPTH: usize = 200;
 const MAX_NODES: usize = 5_000;
 
 /// # Errors
-/// What is no expression, or names what there is not, in the original's words where they are known.
-pub(super) fn compile(source: &str, schema: &Json, variables: &[&str]) -> Result<Expr, String> {
+/// What is no expression, or one that is too long or too deep.
+pub(super) fn parse(source: &str) -> Result<IdedExpr, String> {
     if source.len() > MAX_SOURCE {
-        return Err("compilation failed: the expression is too long".to_owned());
+        return Err("the expression is too long".to_owned());
     }
-    // Not the crate's other parser, of which a dozen parentheses take megabytes of the stack.
-    let parser = PrattParser::new().enable_optional_syntax(true).max_recursion_depth(MAX_NESTING);
-    let parsed = parser.max_expression_node_count(MAX_NODES).parse(source);
-    let parsed = parsed.map_err(|errors| format!("compilation failed: {errors}"))?;
+    let parsed = parser().parse(source).map_err(|errors| {
+        let lines: Vec<&str> = source.split('\n').collect();
+        let shown = errors.errors.iter().map(|error| {
+            let from_0 = |n: isize| usize::try_from(n - 1).unwrap_or_default();
+            let (line, column) = (from_0(error.pos.0), from_0(error.pos.1));
+            types::one(line, column, lines.get(line).copied().unwrap_or_default(), &error.msg)
+        });
+        shown.collect::<Vec<_>>().join("\n")
+    })?;
     if is_deeper(&parsed, MAX_DEPTH) {
-        return Err("compilation failed: the expression is nested too deep".to_owned());
+        return Err("the expression is nested too deep".to_owned());
     }
-    Checker { source, schema, variables }.check(&parsed, &mut Vec::new())?;
-    Ok(convert(parsed))
+    Ok(parsed)
+}
+
+/// Not the crate's other parser, of which a dozen parentheses take megabytes of the stack.
+fn parser() -> PrattParser {
+    let parser = PrattParser::new().enable_optional_syntax(true).max_recursion_depth(MAX_NESTING);
+    parser.max_expression_node_count(MAX_NODES)
+}
+
+/// Where in the source, in bytes, the parts of its tree begin, by their ids. The parser tells it with errors only, so that
+/// it is made to see one: behind the end, where it has numbered all parts as it does without.
+pub(super) fn places(source: &str) -> impl Fn(u64) -> Option<usize> {
+    let errors =
+        parser().parse(&format!("{source}\n)")).err().map(|errors| errors.errors).unwrap_or_default();
+    let info = errors.into_iter().find_map(|error| error.source_info);
+    move |id| Some(info.as_ref()?.offset_for(id)?.0 as usize)
+}
+
+/// Makes ready to run what was not checked, or was checked when it was written.
+///
+/// # Errors
+/// What is no expression.
+pub(super) fn compile(source: &str) -> Result<Expr, String> {
+    types::written_out(source).map(convert)
 }
 
 /// Walks without the stack, which is what is to be spared.
@@ -116,54 +142,49 @@ fn is_deeper(parsed: &IdedExpr, most: usize) -> bool {
     false
 }
 
-fn convert(parsed: IdedExpr) -> Expr {
-    match parsed.expr {
-        Parsed::Unspecified | Parsed::Struct(_) => Expr::Null,
-        Parsed::Literal(literal) => match literal {
-            LiteralValue::Boolean(set) => Expr::Bool(set.into_inner()),
-            LiteralValue::Bytes(bytes) => Expr::Bytes(bytes.into_inner()),
-            LiteralValue::Double(number) => Expr::Double(number.into_inner()),
-            LiteralValue::Int(number) => Expr::Int(number.into_inner()),
-            LiteralValue::Null => Expr::Null,
-            LiteralValue::String(text) => Expr::Text(text.into_inner()),
-            LiteralValue::UInt(number) => Expr::Uint(number.into_inner()),
+fn convert(node: Node) -> Expr {
+    let boxed = |node: Box<Node>| Box::new(convert(*node));
+    match node.part {
+        Part::Literal(literal) => match literal {
+            Literal::Null => Expr::Null,
+            Literal::Bool(set) => Expr::Bool(set),
+            Literal::Int(number) => Expr::Int(number),
+            Literal::Uint(number) => Expr::Uint(number),
+            Literal::Double(number) => Expr::Double(number),
+            Literal::Text(text) => Expr::Text(text),
+            Literal::Bytes(bytes) => Expr::Bytes(bytes),
         },
-        Parsed::Ident(name) => Expr::Ident(name),
-        Parsed::Select(select) => {
-            Expr::Select { of: Box::new(convert(*select.operand)), field: select.field, test: select.test }
+        Part::Name(name) => Expr::Ident(name),
+        Part::Select { of, field, test } => Expr::Select { of: boxed(of), field, test },
+        Part::Call { name, target, args } => {
+            Expr::Call { name, target: target.map(boxed), args: args.into_iter().map(convert).collect() }
         }
-        Parsed::Call(call) => Expr::Call {
-            name: call.func_name,
-            target: call.target.map(|target| Box::new(convert(*target))),
-            args: call.args.into_iter().map(convert).collect(),
+        Part::List(items) => {
+            Expr::List(items.into_iter().map(|(item, optional)| (convert(item), optional)).collect())
+        }
+        Part::Map(entries) => {
+            let entries = entries.into_iter();
+            Expr::Map(
+                entries.map(|(key, value, optional)| (convert(key), convert(value), optional)).collect(),
+            )
+        }
+        // None that can be run have objects.
+        Part::Struct { .. } => Expr::Null,
+        Part::Fold(fold) => Expr::Fold(Box::new(Fold {
+            range: convert(fold.range),
+            item: fold.item,
+            value: fold.value,
+            start: convert(fold.start),
+            goes_on: convert(fold.goes_on),
+            step: step(convert(fold.step), &fold.result),
+            end: convert(fold.end),
+            result: fold.result,
+        })),
+        Part::OptMap { of, name, body, flat } => Expr::Call {
+            name: if flat { "optFlatMap" } else { "optMap" }.to_owned(),
+            target: Some(boxed(of)),
+            args: vec![Expr::Ident(name), convert(*body)],
         },
-        Parsed::List(list) => {
-            let optional = list.optional_indices;
-            let items = list.elements.into_iter().enumerate();
-            Expr::List(items.map(|(n, item)| (convert(item), optional.contains(&n))).collect())
-        }
-        Parsed::Map(map) => {
-            let entries = map.entries.into_iter().filter_map(|entry| match entry.expr {
-                EntryExpr::MapEntry(entry) => {
-                    Some((convert(entry.key), convert(entry.value), entry.optional))
-                }
-                EntryExpr::StructField(_) => None,
-            });
-            Expr::Map(entries.collect())
-        }
-        Parsed::Comprehension(fold) => {
-            let result = fold.accu_var;
-            Expr::Fold(Box::new(Fold {
-                range: convert(fold.iter_range),
-                item: fold.iter_var,
-                value: fold.iter_var2,
-                start: convert(fold.accu_init),
-                goes_on: convert(fold.loop_cond),
-                step: step(convert(fold.loop_step), &result),
-                end: convert(fold.result),
-                result,
-            }))
-        }
     }
 }
 
@@ -236,176 +257,4 @@ impl Expr {
             _ => false,
         }
     }
-
-    /// Whether it cannot be a boolean, whatever the object is.
-    pub fn is_no_bool(&self) -> bool {
-        match self {
-            Self::Bool(_) | Self::Ident(_) | Self::Select { .. } | Self::Fold(_) => false,
-            Self::Call { name, .. } => {
-                let arithmetic = [
-                    operators::ADD,
-                    operators::SUBSTRACT,
-                    operators::MULTIPLY,
-                    operators::DIVIDE,
-                    operators::MODULO,
-                    operators::NEGATE,
-                    "size",
-                    "string",
-                    "int",
-                ];
-                arithmetic.contains(&name.as_str())
-            }
-            _ => true,
-        }
-    }
-}
-
-/// Names that are no variables: types, and the first words of functions.
-const KNOWN: &[&str] = &[
-    "int",
-    "uint",
-    "double",
-    "bool",
-    "string",
-    "bytes",
-    "list",
-    "map",
-    "null_type",
-    "type",
-    "dyn",
-    "google",
-    "optional",
-    "optional_type",
-    "sets",
-    "math",
-    "strings",
-    "cel",
-    "ip",
-    "cidr",
-    "url",
-    "format",
-    "semver",
-    "quantity",
-    "net",
-    "kubernetes",
-    "base64",
-    "lists",
-];
-
-struct Checker<'a> {
-    source: &'a str,
-    schema: &'a Json,
-    variables: &'a [&'a str],
-}
-
-impl Checker<'_> {
-    /// Finds names that mean nothing. `bound`: variables of the loops around.
-    fn check(&self, parsed: &IdedExpr, bound: &mut Vec<String>) -> Result<(), String> {
-        match &parsed.expr {
-            Parsed::Ident(name) => {
-                let name = name.as_str();
-                let known = KNOWN.contains(&name) || self.variables.contains(&name);
-                if known || bound.iter().any(|bound| bound == name) {
-                    return Ok(());
-                }
-                Err(self.error(name, &format!("undeclared reference to '{name}' (in container '')")))
-            }
-            Parsed::Select(select) => {
-                self.check(&select.operand, bound)?;
-                match self.known_fields(&select.operand) {
-                    Some(schema) if property(schema, &select.field).is_none() => Err(self.error(
-                        &format!(".{}", select.field),
-                        &format!("undefined field '{}'", select.field),
-                    )),
-                    _ => Ok(()),
-                }
-            }
-            Parsed::Call(call) => {
-                // A variable that a macro of ours names: `cel.bind(x, ...)`, `o.optMap(x, ...)`.
-                let binds = match (call.func_name.as_str(), call.args.len()) {
-                    ("bind", 3) | ("optMap" | "optFlatMap", 2) => 1,
-                    _ => 0,
-                };
-                if let Some(target) = &call.target {
-                    self.check(target, bound)?;
-                }
-                let before = bound.len();
-                for (n, arg) in call.args.iter().enumerate() {
-                    match &arg.expr {
-                        Parsed::Ident(name) if n < binds => bound.push(name.clone()),
-                        _ => self.check(arg, bound)?,
-                    }
-                }
-                bound.truncate(before);
-                Ok(())
-            }
-            Parsed::List(list) => list.elements.iter().try_for_each(|item| self.check(item, bound)),
-            Parsed::Map(map) => map.entries.iter().try_for_each(|entry| match &entry.expr {
-                EntryExpr::MapEntry(entry) => {
-                    self.check(&entry.key, bound)?;
-                    self.check(&entry.value, bound)
-                }
-                EntryExpr::StructField(field) => self.check(&field.value, bound),
-            }),
-            Parsed::Comprehension(fold) => {
-                self.check(&fold.iter_range, bound)?;
-                let before = bound.len();
-                bound.extend([fold.iter_var.clone(), fold.accu_var.clone()]);
-                bound.extend(fold.iter_var2.clone());
-                for part in [&fold.accu_init, &fold.loop_cond, &fold.loop_step, &fold.result] {
-                    self.check(part, bound)?;
-                }
-                bound.truncate(before);
-                Ok(())
-            }
-            Parsed::Struct(_) => Err(self.error("{", "unknown type")),
-            Parsed::Literal(_) | Parsed::Unspecified => Ok(()),
-        }
-    }
-
-    /// The schema of an object all of whose fields are known: reached from `self` by fields alone.
-    fn known_fields(&self, of: &IdedExpr) -> Option<&Json> {
-        let schema = match &of.expr {
-            Parsed::Ident(name) if name == "self" => self.schema,
-            Parsed::Select(select) if !select.test => {
-                property(self.known_fields(&select.operand)?, &select.field)?
-            }
-            _ => return None,
-        };
-        let of = |name: &str| schema.get(name);
-        let closed = of("properties").is_some()
-            && of("additionalProperties").is_none()
-            && of("x-kubernetes-preserve-unknown-fields").is_none()
-            && of("x-kubernetes-embedded-resource").is_none()
-            && !["apiVersion", "kind", "metadata"].iter().any(|name| property(schema, name).is_some());
-        let root = of("properties").and_then(|all| all.get("spec")).is_some();
-        (closed && !root).then_some(schema)
-    }
-
-    /// An error at the first place where `found` stands as a word.
-    fn error(&self, found: &str, what: &str) -> String {
-        let part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '.');
-        let mut places = self.source.match_indices(found).map(|(at, _)| at);
-        let at = places.find(|at| {
-            let before = self.source[..*at].chars().next_back();
-            let after = self.source[at + found.len()..].chars().next();
-            (found.starts_with('.') || !part(before))
-                && !after.is_some_and(|c| c.is_alphanumeric() || c == '_')
-        });
-        let before = &self.source[..at.unwrap_or_default()];
-        let line = before.matches('\n').count();
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count();
-        let text = self.source.lines().nth(line).unwrap_or_default();
-        let dots = ".".repeat(column);
-        format!(
-            "compilation failed: ERROR: <input>:{}:{}: {what}\n | {text}\n | {dots}^",
-            line + 1,
-            column + 1
-        )
-    }
-}
-
-fn property<'a>(schema: &'a Json, field: &str) -> Option<&'a Json> {
-    let all = schema.get("properties")?;
-    all.get(field).or_else(|| all.get(unescape(field)))
 }

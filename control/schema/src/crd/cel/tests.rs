@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 
 fn run(source: &str, schema: &Value, value: &Value) -> Result<Outcome, String> {
-    let rule = Rule::new(&json!({"rule": source}), schema).map_err(|error| error.message)?;
+    let rule = Rule::new(&json!({"rule": source}))?;
     Ok(rule.run(schema, value, None, &mut Budget::default()))
 }
 
@@ -44,7 +44,7 @@ fn a_rule_cannot_run_for_ever() {
     let schema = json!({"type": "string"});
     let growing = "[1,2,3,4,5,6,7,8,9].all(a, [1,2,3,4,5,6,7,8,9].all(b, (self + self + self).replace('x', self) != ''))";
     assert_eq!(run(growing, &schema, &json!(text)), Ok(Outcome::TooCostly));
-    let rule = Rule::new(&json!({"rule": "self.all(a, a >= 0)"}), &json!({})).unwrap();
+    let rule = Rule::new(&json!({"rule": "self.all(a, a >= 0)"})).unwrap();
     let mut budget = Budget(5_000);
     assert_eq!(rule.run(&json!({}), &json!(list), None, &mut budget), Outcome::NoBudget);
 }
@@ -52,7 +52,7 @@ fn a_rule_cannot_run_for_ever() {
 #[test]
 fn a_rule_of_changes_runs_only_where_there_was_something() {
     let rule = |optional: bool, source: &str| {
-        Rule::new(&json!({"rule": source, "optionalOldSelf": optional}), &json!({})).unwrap()
+        Rule::new(&json!({"rule": source, "optionalOldSelf": optional})).unwrap()
     };
     let run = |rule: &Rule, old: Option<&Value>| rule.run(&json!({}), &json!(1), old, &mut Budget::default());
     let immutable = rule(false, "self == oldSelf");
@@ -66,6 +66,7 @@ fn a_rule_of_changes_runs_only_where_there_was_something() {
 
 #[test]
 fn no_source_panics() {
+    let place = Place::new(&json!({"type": "array", "items": {"type": "string"}}), false).unwrap();
     for source in [
         "",
         "(",
@@ -82,7 +83,8 @@ fn no_source_panics() {
         "a.b.c()",
         "\u{0}",
     ] {
-        let _ = Rule::new(&json!({"rule": source}), &json!({}));
+        let _ = Rule::new(&json!({"rule": source}));
+        let _ = place.check(&json!({"rule": source}));
     }
     // However long a row or deep a nest is, the stack is not what ends it.
     for n in [16, 64, 256, 1024, 4000] {
@@ -98,9 +100,12 @@ fn no_source_panics() {
             "size(".repeat(n) + "[]" + &")".repeat(n),
             "self".to_owned() + &".map(x, x)".repeat(n),
             "self.map(x, ".repeat(n) + "x" + &")".repeat(n),
+            "[self]".to_owned() + &".map(x, {x: x})".repeat(n),
+            "optional.of(self)".to_owned() + &".optMap(x, [x, x])".repeat(n),
             "(".repeat(n),
         ] {
             let _ = run(&source, &json!({}), &json!([]));
+            let _ = place.check(&json!({"rule": source}));
         }
     }
 }

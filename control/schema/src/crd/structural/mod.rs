@@ -1,5 +1,6 @@
 //! What a schema in a CustomResourceDefinition must be: structural, so that every value has one known type.
 
+mod expressions;
 mod nested;
 mod words;
 
@@ -7,7 +8,6 @@ use apiclient_core::wire::Cause;
 use serde_json::Value;
 
 use super::build::{flag, text};
-use super::cel;
 use super::validate::Validator;
 use crate::codec::quote::quoted;
 
@@ -17,9 +17,10 @@ const MAX_DEPTH: usize = 100;
 const TYPES: [&str; 6] = ["array", "boolean", "integer", "number", "object", "string"];
 
 /// What is wrong with a schema, at `path` (`spec.validation.openAPIV3Schema`). `status`: the kind has the subresource.
-/// Sorted, as the original has it.
-pub fn check(path: &str, schema: &Value, status: bool) -> Vec<Cause> {
-    let mut checker = Checker { causes: Vec::new() };
+/// `unchanged`: the definition had this schema before, so that what its rules cost is not asked. Sorted, as the original
+/// has it.
+pub fn check(path: &str, schema: &Value, status: bool, unchanged: bool) -> Vec<Cause> {
+    let mut checker = Checker::new();
     checker.words(schema, path, 0);
     // What is not supported at all is told alone; where only types are wrong, more can be said.
     if checker.causes.iter().any(|cause| !cause.field.ends_with(".type")) {
@@ -32,6 +33,14 @@ pub fn check(path: &str, schema: &Value, status: bool) -> Vec<Cause> {
     }
     checker.node(schema, Level::Root, path, 0);
     checker.complete(schema, schema, path, path, 0);
+    // Expressions are looked at where all else is good, but for other rules.
+    if types.is_empty()
+        && checker.causes.iter().all(|cause| cause.field.contains(".x-kubernetes-validations["))
+    {
+        checker.expressions(schema, path, unchanged);
+        let found = std::mem::take(&mut checker.expression_causes);
+        checker.causes.extend(found);
+    }
     let mut causes = sorted(checker.causes);
     causes.extend(types);
     causes
@@ -51,6 +60,8 @@ enum Level {
 
 struct Checker {
     causes: Vec<Cause>,
+    /// What is wrong with expressions, which does not keep others from being looked at.
+    expression_causes: Vec<Cause>,
 }
 
 fn properties(schema: &Value) -> impl Iterator<Item = (&String, &Value)> {
@@ -66,6 +77,10 @@ fn is_set(value: Option<&Value>) -> bool {
 }
 
 impl Checker {
+    fn new() -> Self {
+        Self { causes: Vec::new(), expression_causes: Vec::new() }
+    }
+
     fn add(&mut self, reason: &str, field: &str, message: String) {
         self.causes.push(Cause { reason: reason.to_owned(), message, field: field.to_owned() });
     }
@@ -203,24 +218,40 @@ impl Checker {
         }
     }
 
+    /// Rules, but for what their expressions mean.
     fn rules(&mut self, schema: &Value, path: &str) {
+        let has_lines = |text: &str| text.contains(['\n', '\r']);
         for (n, rule) in schemas(schema, "x-kubernetes-validations") {
-            let at = format!("{path}.x-kubernetes-validations[{n}]");
-            let source = text(rule, "rule");
-            if source.trim().is_empty() {
-                self.required(&format!("{at}.rule"), "rule is not specified");
-            } else if let Err(error) = cel::Rule::new(rule, schema) {
-                self.invalid(&format!("{at}.{}", error.field), &error.shown, &error.message);
+            let at = |word: &str| format!("{path}.x-kubernetes-validations[{n}].{word}");
+            let (source, message) = (text(rule, "rule").trim(), text(rule, "message"));
+            if source.is_empty() {
+                self.required(&at("rule"), "rule is not specified");
+            } else if !message.is_empty() && message.trim().is_empty() {
+                self.invalid(&at("message"), &quoted(message), "must be non-empty if specified");
+            } else if has_lines(message.trim()) {
+                self.invalid(&at("message"), &quoted(message), "must not contain line breaks");
+            } else if has_lines(source) && message.trim().is_empty() {
+                self.required(&at("message"), "message must be specified if rule contains line breaks");
+            }
+            let expression = text(rule, "messageExpression");
+            if !expression.is_empty() && expression.trim().is_empty() {
+                self.required(&at("messageExpression"), "messageExpression must be non-empty if specified");
             }
             let reason = text(rule, "reason");
             let reasons =
                 ["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"];
-            if !reason.is_empty() && !reasons.contains(&reason) {
-                self.unsupported(&format!("{at}.reason"), reason, &reasons);
+            if rule.get("reason").is_some() && !reasons.contains(&reason) {
+                self.unsupported(&at("reason"), reason, &reasons);
             }
             let field = text(rule, "fieldPath");
+            if !field.is_empty() && field.trim().is_empty() {
+                self.invalid(&at("fieldPath"), &quoted(field), "must be non-empty if specified");
+            }
+            if has_lines(field) {
+                self.invalid(&at("fieldPath"), &quoted(field), "must not contain line breaks");
+            }
             if !field.is_empty() && !path_exists(field, schema) {
-                self.invalid(&format!("{at}.fieldPath"), &quoted(field), "must be a valid path");
+                self.invalid(&at("fieldPath"), &quoted(field), "must be a valid path");
             }
         }
     }

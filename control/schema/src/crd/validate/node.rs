@@ -85,7 +85,7 @@ impl Node {
             .and_then(Value::as_array)
             .into_iter()
             .flatten()
-            .filter_map(|rule| Rule::new(rule, schema).ok())
+            .filter_map(|rule| Rule::new(rule).ok())
             .collect();
         let pattern = text(schema, "pattern");
         let pattern = (!pattern.is_empty())
