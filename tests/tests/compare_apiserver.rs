@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tests::apiserver::difference::Allowed;
 use tests::apiserver::issuer::Issuer;
 use tests::apiserver::scenario::{Report, Step, Theme};
-use tests::apiserver::{Pair, authorization, generated};
+use tests::apiserver::{Pair, Side, authorization, generated, rules};
 use tests::wait::until;
 
 fn compare(themes: impl IntoIterator<Item = Theme>) {
@@ -132,6 +132,62 @@ fn kinds_of_definitions_are_shown_selected_and_applied_as_with_the_original() {
     }
     let mut report = Report::default();
     report.run(&pair, &Theme::read("definitions"), &Allowed::read());
+    report.check();
+}
+
+const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+
+/// Makes a definition of one version, and waits until its kind is served.
+fn define(side: &Side, definition: &Value) {
+    side.must("POST", DEFINITIONS, "application/json", definition);
+    let plural = definition["spec"]["names"]["plural"].as_str().expect("a plural");
+    until("the definition to be served", || {
+        let path = format!("/apis/weft.example/v1/{plural}");
+        let answer = side.client().ask("GET", &path, &authorization("admin"), &[]).ok()?;
+        (answer.status == 200).then_some(())
+    });
+}
+
+#[test]
+fn rules_are_refused_for_their_types_and_costs_in_the_originals_words() {
+    compare([rules::refusals(1)]);
+}
+
+#[test]
+fn expressions_give_what_they_give_in_the_original() {
+    let pair = Pair::up(&[]);
+    let (definition, theme) = rules::values();
+    for side in [&pair.original, &pair.ours] {
+        define(side, &definition);
+    }
+    let mut report = Report::default();
+    report.run(&pair, &theme, &Allowed::read());
+    report.check();
+}
+
+#[test]
+fn what_was_wrong_before_a_definition_changed_may_stay_as_with_the_original() {
+    let pair = Pair::up(&[]);
+    let (before, later, objects, theme) = rules::ratchet();
+    for side in [&pair.original, &pair.ours] {
+        define(side, &before);
+        for object in &objects {
+            side.must("POST", "/apis/weft.example/v1/ratchets", "application/json", object);
+        }
+        let path = format!("{DEFINITIONS}/ratchets.weft.example");
+        let patch = json!({"spec": later["spec"]});
+        side.must("PATCH", &path, "application/merge-patch+json", &patch);
+        until("the later definition to be served", || {
+            let object = objects[0].to_string().replace("\"bad\"", "\"worse\"");
+            let mut headers = authorization("admin");
+            headers.push(("Content-Type".to_owned(), "application/json".to_owned()));
+            let path = "/apis/weft.example/v1/ratchets?dryRun=All";
+            let answer = side.client().ask("POST", path, &headers, object.as_bytes()).ok()?;
+            (answer.status == 422).then_some(())
+        });
+    }
+    let mut report = Report::default();
+    report.run(&pair, &theme, &Allowed::read());
     report.check();
 }
 

@@ -13,6 +13,7 @@ pub mod issuer;
 pub mod kubectl;
 pub mod load;
 pub mod normal;
+pub mod rules;
 pub mod scenario;
 mod side;
 

@@ -46,6 +46,7 @@ patterns! {
     AGE = r"^(?:\d+(?:ms|s|m|h|d|y))+$";
     GENERATED = "-[bcdfghjklmnpqrstvwxz2456789]{5}$";
     ACCESS = "kube-api-access-[bcdfghjklmnpqrstvwxz2456789]{5}";
+    SELF_TYPE = r"\bselfType\d+\b";
     HASH = "hash=[0-9A-F]{128}";
 }
 
@@ -163,6 +164,7 @@ pub fn text(text: &str, server: SocketAddr) -> String {
         (&CLUSTER_IP, "ADDRESS"),
         (&NODE_PORT, ":PORT/"),
         (&ACCESS, "kube-api-access-XXXXX"),
+        (&SELF_TYPE, "selfType"),
         (&HASH, "hash=HASH"),
     ] {
         text = pattern.replace_all(&text, |_: &Captures<'_>| word).into_owned();
