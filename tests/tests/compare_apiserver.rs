@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tests::apiserver::difference::Allowed;
 use tests::apiserver::issuer::Issuer;
 use tests::apiserver::scenario::{Report, Step, Theme};
-use tests::apiserver::{Pair, Side, authorization, generated, rules};
+use tests::apiserver::{Pair, Side, authorization, generated, rules, ways};
 use tests::wait::until;
 
 fn compare(themes: impl IntoIterator<Item = Theme>) {
@@ -58,6 +58,27 @@ fn an_object_of_every_kind_with_all_that_it_can_have_lives_as_with_the_original(
 #[test]
 fn every_fault_of_an_object_is_refused_in_the_originals_words() {
     compare(generated::samples().iter().map(generated::mutations));
+}
+
+#[test]
+fn every_fault_of_an_object_with_all_that_it_can_have_is_refused_in_the_originals_words() {
+    compare(generated::full_samples().iter().map(generated::mutations));
+}
+
+#[test]
+fn two_managers_apply_an_object_of_every_kind_as_with_the_original() {
+    compare(generated::samples().iter().chain(&generated::full_samples()).map(ways::applies));
+}
+
+#[test]
+fn a_status_of_every_kind_is_written_in_every_way_as_with_the_original() {
+    let samples = ways::with_statuses(&[generated::samples(), generated::full_samples()].concat());
+    compare(samples.iter().map(ways::statuses));
+}
+
+#[test]
+fn all_that_happens_to_an_object_of_every_kind_is_watched_as_with_the_original() {
+    compare(generated::samples().iter().chain(&generated::full_samples()).map(ways::watches));
 }
 
 /// `looms.weft.example`, in two versions.

@@ -192,7 +192,12 @@ func (g *generator) fields(of reflect.Type) []field {
 		if tag == "" {
 			fail("%v.%s has no name in JSON", of, at.Name)
 		}
-		all = append(all, field{tag, number, presence(at.Type, options), false, at.Type, nil})
+		here := presence(at.Type, options)
+		// None gets defaults, and no items are refused: the two are not the same here.
+		if of.Name() == "HPAScalingRules" && tag == "policies" {
+			here = "?"
+		}
+		all = append(all, field{tag, number, here, false, at.Type, nil})
 	}
 	return all
 }

@@ -108,6 +108,10 @@ pub struct Meant {
     /// Theme and step: `ConfigMap: a watch ends`.
     step: Regex,
     place: Regex,
+    /// Both texts are the same where what matches this is taken for one.
+    apart_from: Option<Regex>,
+    /// Both texts are made of the same characters.
+    in_another_order: bool,
     pub why: String,
     seen: Cell<bool>,
 }
@@ -133,8 +137,9 @@ impl Allowed {
 
     /// Whether a difference is meant.
     pub fn holds(&self, step: &str, difference: &Difference) -> bool {
-        let found =
-            self.0.iter().find(|meant| meant.step.is_match(step) && meant.place.is_match(&difference.place));
+        let found = self.0.iter().find(|meant| {
+            meant.step.is_match(step) && meant.place.is_match(&difference.place) && meant.is_all(difference)
+        });
         if let Some(meant) = found {
             meant.seen.set(true);
         }
@@ -157,9 +162,33 @@ impl Meant {
         Self {
             step: regex("step"),
             place: regex("place"),
+            apart_from: entry["apart_from"]
+                .as_str()
+                .map(|text| Regex::new(text).unwrap_or_else(|error| panic!("{error}"))),
+            in_another_order: entry["in_another_order"].as_bool().unwrap_or_default(),
             why: text("why").to_owned(),
             seen: Cell::new(false),
         }
+    }
+
+    /// Whether the values differ in nothing else than they may.
+    fn is_all(&self, difference: &Difference) -> bool {
+        let text =
+            |value: &Option<Value>| value.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned();
+        let texts = [text(&difference.original), text(&difference.ours)];
+        if let Some(regex) = &self.apart_from {
+            let [original, ours] = texts.each_ref().map(|text| regex.replace_all(text, "~"));
+            return original == ours;
+        }
+        if self.in_another_order {
+            let [original, ours] = texts.map(|text| {
+                let mut letters: Vec<char> = text.chars().collect();
+                letters.sort_unstable();
+                letters
+            });
+            return original == ours;
+        }
+        true
     }
 }
 
@@ -167,6 +196,26 @@ impl Meant {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn what_is_meant_may_be_said_of_a_part_of_a_text() {
+        let differs = |original: &str, ours: &str| Difference {
+            place: "message".to_owned(),
+            original: Some(original.into()),
+            ours: Some(ours.into()),
+        };
+        let entry = |rest: Value| {
+            let mut entry = json!({"step": ".*", "place": "message", "why": "so"});
+            entry.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+            Meant::read(&entry)
+        };
+        let empty = entry(json!({"apart_from": r"null|\{\}"}));
+        assert!(empty.is_all(&differs("a: {}", "a: null")));
+        assert!(!empty.is_all(&differs("a: {}", "b: null")));
+        let order = entry(json!({"in_another_order": true}));
+        assert!(order.is_all(&differs("ab", "ba")));
+        assert!(!order.is_all(&differs("ab", "bb")));
+    }
 
     #[test]
     fn each_place_that_differs_is_named_once() {

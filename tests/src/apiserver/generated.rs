@@ -20,8 +20,8 @@ pub struct Sample {
     pub subresources: Vec<String>,
 }
 
-const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
-const PARTIAL: &str = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io";
+pub(super) const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
+pub(super) const PARTIAL: &str = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io";
 
 /// One small object of each kind.
 ///
@@ -65,7 +65,7 @@ impl Sample {
         self.object["kind"].as_str().unwrap_or_default()
     }
 
-    fn path(&self) -> String {
+    pub(super) fn path(&self) -> String {
         format!("{}/{}", self.collection, self.object["metadata"]["name"].as_str().unwrap_or_default())
     }
 }
@@ -155,7 +155,7 @@ pub fn life(sample: &Sample) -> Theme {
 }
 
 /// What an object says when the server's own controllers have seen it, where there are some for its kind.
-fn settled(sample: &Sample) -> Option<(&'static str, Value)> {
+pub(super) fn settled(sample: &Sample) -> Option<(&'static str, Value)> {
     match sample.kind() {
         "CustomResourceDefinition" => Some(("/status/conditions/1/status", json!("True"))),
         "FlowSchema" => Some(("/status/conditions/0/status", json!("False"))),
@@ -226,7 +226,7 @@ pub fn changes(sample: &Sample) -> Theme {
 }
 
 /// Other values of the same type.
-fn other(have: &Value) -> Vec<Value> {
+pub(super) fn other(have: &Value) -> Vec<Value> {
     match have {
         Value::String(text) if text.is_empty() => vec![json!("changed")],
         // A time or an amount stays one: what is none is refused with the whole object, as in other tests.
@@ -243,7 +243,7 @@ fn other(have: &Value) -> Vec<Value> {
 }
 
 /// Pointers to all fields, containers too.
-fn leaves(value: &Value, at: String, places: &mut Vec<String>) {
+pub(super) fn leaves(value: &Value, at: String, places: &mut Vec<String>) {
     if !at.is_empty() {
         places.push(at.clone());
     }

@@ -16,5 +16,6 @@ pub mod normal;
 pub mod rules;
 pub mod scenario;
 mod side;
+pub mod ways;
 
 pub use side::{Pair, Side, Which, authorization};

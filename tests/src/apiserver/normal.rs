@@ -39,6 +39,8 @@ patterns! {
     TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ";
     JWT = r"eyJ[\w-]+\.[\w-]+\.[\w-]+";
     CURRENT = r"current: \d+";
+    // In an object that a message quotes.
+    QUOTED_VERSION = r#"resourceVersion\\?":\\?"\d+"#;
     PRECONDITION = r"\(\d+\) does not match the ResourceVersion in record \(\d+\)";
     // The lower part of the range is for addresses that somebody asks for; servers choose from the upper part.
     CLUSTER_IP = r"\b10\.96\.(?:[1-9]\d?|1\d\d|2\d\d)\.\d+\b";
@@ -160,6 +162,7 @@ pub fn text(text: &str, server: SocketAddr) -> String {
         (&TIME, "TIME"),
         (&JWT, "TOKEN"),
         (&CURRENT, "current: VERSION"),
+        (&QUOTED_VERSION, "resourceVersion: VERSION"),
         (&PRECONDITION, "(VERSION) does not match the ResourceVersion in record (VERSION)"),
         (&CLUSTER_IP, "ADDRESS"),
         (&NODE_PORT, ":PORT/"),

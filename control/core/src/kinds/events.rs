@@ -11,6 +11,7 @@ use super::entry::Group;
 use crate::at::{At, Errors};
 use crate::edit::{at, remove, semantic_eq, set, text};
 use crate::field::{FieldError, Path};
+use crate::internal;
 use crate::kind::{Context, Kind, NameRule, Traits};
 use crate::metadata::{immutable, immutable_text};
 
@@ -101,9 +102,15 @@ impl crate::kind::Strategy for Strategy {
             errors.extend(series(&new));
         }
         for field in FIXED {
-            // A time is a text here, and a pointer in the original.
-            let check = if field.ends_with("Time") { immutable } else { immutable_text };
-            errors.extend(check(&new.get(field), at(old, &[field])));
+            let (new, before) = (new.get(field), at(old, &[field]));
+            errors.extend(match field {
+                "involvedObject" => internal::immutable(&new, before, "core.ObjectReference", false),
+                "related" => internal::immutable(&new, before, "core.ObjectReference", true),
+                "source" => internal::immutable(&new, before, "core.EventSource", false),
+                // A time is a text here, and a pointer in the original.
+                _ if field.ends_with("Time") => immutable(&new, before),
+                _ => immutable_text(&new, before),
+            });
         }
         for field in [REPORTER.0, "reportingInstance"] {
             let shown = if field == REPORTER.0 { REPORTER.1 } else { field };

@@ -6,6 +6,7 @@ use super::job_spec::is_indexed;
 use crate::at::{At, Errors};
 use crate::edit::{at, child, existing, items, list, remove, restore, semantic_eq, set, text};
 use crate::field::FieldError;
+use crate::internal;
 use crate::metadata::{IMMUTABLE, immutable};
 use crate::selectors;
 
@@ -17,10 +18,14 @@ pub fn validate(spec: &At<'_>, old: &Value) -> Errors {
         errors.push(FieldError::invalid_shown(&selector.path, &selectors::json(selector.value), IMMUTABLE));
     }
     errors.extend(template(spec, old));
-    for field in ["completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"]
-    {
-        errors.extend(immutable(&spec.get(field), at(old, &["spec", field])));
-    }
+    let before = |field: &str| at(old, &["spec", field]);
+    let plain = |field: &str| immutable(&spec.get(field), before(field));
+    let policy = |field: &str, of: &str| internal::immutable(&spec.get(field), before(field), of, true);
+    errors.extend(plain("completionMode"));
+    errors.extend(policy("podFailurePolicy", "batch.PodFailurePolicy"));
+    errors.extend(plain("backoffLimitPerIndex"));
+    errors.extend(plain("managedBy"));
+    errors.extend(policy("successPolicy", "batch.SuccessPolicy"));
     errors
 }
 
@@ -43,12 +48,12 @@ fn template(spec: &At<'_>, old: &Value) -> Option<FieldError> {
     let suspended = at(old, &["spec", "suspend"]).as_bool().unwrap_or_default();
     let mut before = at(old, &["spec", "template"]).clone();
     if !suspended || !has_no_pods(old) {
-        return immutable(&template, &before);
+        return internal::immutable(&template, &before, "core.PodTemplateSpec", false);
     }
     take_scheduling(&mut before, template.value);
     let pod = At::new(at(template.value, &["spec"]), spec.path.child("template.spec"));
     take_resources(&mut before, template.value);
-    immutable(&pod, at(&before, &["spec"]))
+    internal::immutable(&pod, at(&before, &["spec"]), "core.PodSpec", false)
 }
 
 fn has_no_pods(job: &Value) -> bool {

@@ -83,7 +83,7 @@ fn exit_codes(codes: &At<'_>, containers: &[&str]) -> Errors {
         errors.push(container.invalid(problem));
     }
     if values.is_empty() {
-        errors.push(FieldError::invalid_shown(&values.path, "[]", "at least one value is required"));
+        errors.push(values.invalid("at least one value is required"));
     } else if values.len() > EXIT_CODES {
         errors.push(FieldError::too_many(&values.path, values.len(), EXIT_CODES));
     }

@@ -15,7 +15,7 @@ use crate::kind::{Context, NameRule, Strategy};
 use crate::kinds::status::is_status;
 use crate::metadata::IMMUTABLE;
 use crate::table::BuiltIn;
-use crate::{ages, metadata, names, selectors};
+use crate::{ages, internal, metadata, names, selectors, unified};
 
 pub const ACCESS_MODES: [&str; 4] = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
 
@@ -89,8 +89,8 @@ pub fn spec(spec: &At<'_>) -> Errors {
             None
         };
         if let Some(detail) = detail {
-            // The original shows the path where a value should be.
-            errors.push(FieldError::invalid_shown(&spec.path, &source.path.to_string(), detail));
+            // The original shows the path where a value should be, and of a path nothing is shown.
+            errors.push(FieldError::invalid_shown(&spec.path, "{}", detail));
         }
     }
     errors.extend(class(&spec.get("volumeAttributesClassName")));
@@ -249,9 +249,9 @@ fn claim_status(object: &At<'_>) -> Errors {
 fn changed(new: &Value, old: &Value) -> Errors {
     let mut errors = Errors::new();
     let before = at(old, &["spec"]);
-    let mut masked = at(new, &["spec"]).clone();
+    let (mut masked, mut held_to) = (at(new, &["spec"]).clone(), before.clone());
     if text(before, &["volumeName"]).is_empty() {
-        restore(&mut masked, before, "volumeName");
+        restore(&mut held_to, at(new, &["spec"]), "volumeName");
     }
     let class = |object: &Value| at(object, &["spec", "storageClassName"]).clone();
     let annotation = |object: &Value| at(object, &["metadata", "annotations", CLASS]).clone();
@@ -280,13 +280,13 @@ fn changed(new: &Value, old: &Value) -> Errors {
             restore(requests, at(before, &["resources", "requests"]), "storage");
         }
     }
-    if !super::pod::same_spec(&masked, before) {
-        let fields: Vec<String> = changed_fields(&masked, before);
+    if !super::pod::same_spec(&masked, &held_to) {
+        let shown = |spec: &Value| internal::lines("core.PersistentVolumeClaimSpec", spec);
+        let changed = unified::difference(&shown(&held_to), &shown(&masked));
         errors.push(FieldError::forbidden(
             &Path::new("spec"),
             &format!(
-                "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n{}",
-                fields.join("\n")
+                "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n{changed}"
             ),
         ));
     }
@@ -315,17 +315,6 @@ fn changed(new: &Value, old: &Value) -> Errors {
         errors.push(FieldError::forbidden(&Path::new("spec").child(attributes), &detail));
     }
     errors
-}
-
-fn changed_fields(new: &Value, old: &Value) -> Vec<String> {
-    let keys = |value: &Value| -> Vec<String> {
-        value.as_object().into_iter().flat_map(|fields| fields.keys().cloned()).collect()
-    };
-    let mut all = [keys(new), keys(old)].concat();
-    all.sort_unstable();
-    all.dedup();
-    all.retain(|key| !super::pod::same_spec(at(new, &[key]), at(old, &[key])));
-    all.iter().map(|key| format!("  spec.{key}")).collect()
 }
 
 pub const PERSISTENT_VOLUME_CLAIM: &[BuiltIn] = &[

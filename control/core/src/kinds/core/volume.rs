@@ -8,13 +8,15 @@ use serde_json::{Value, json};
 use super::pod::{common_source, defaults, node_selector, volumes, warnings};
 use super::{cells, claim, resources};
 use crate::at::{At, Errors};
-use crate::edit::{at, child, default, default_text, list, remove, restore, semantic_eq, set, text};
+use crate::edit::{
+    at, child, default, default_text, existing, items, list, remove, restore, semantic_eq, set, text,
+};
 use crate::field::{FieldError, Path};
 use crate::kind::{Context, NameRule, Strategy};
 use crate::kinds::status::is_status;
 use crate::metadata::IMMUTABLE;
 use crate::table::BuiltIn;
-use crate::{ages, metadata, names};
+use crate::{ages, internal, metadata, names, unified};
 
 /// The class of a volume, before it was a field.
 pub(super) const CLASS: &str = "volume.beta.kubernetes.io/storage-class";
@@ -318,28 +320,33 @@ fn changed_volume(new: &Value, old: &Value) -> Errors {
     let (after, before) = (at(new, &["spec"]), at(old, &["spec"]));
     let mut errors = Errors::new();
     let secret = "controllerExpandSecretRef";
-    let same = |source: &str| {
-        let (mut after, before) = (at(after, &[source]).clone(), at(before, &[source]));
-        if source == "csi" && at(before, &[secret]).is_null() && !before.is_null() {
-            remove(&mut after, secret);
-        }
-        semantic_eq(&after, before)
-    };
-    let changed: Vec<&str> =
-        SOURCES.iter().map(|(source, _)| *source).filter(|source| !same(source)).collect();
-    if !changed.is_empty() {
-        let detail =
-            format!("spec.persistentvolumesource is immutable after creation\n  {}", changed.join("\n  "));
+    let mut masked = after.clone();
+    let had = at(before, &["csi"]);
+    if !had.is_null()
+        && at(had, &[secret]).is_null()
+        && let Some(csi) = existing(&mut masked, "csi")
+    {
+        remove(csi, secret);
+    }
+    let same = |(source, _): &(&str, _)| semantic_eq(at(&masked, &[source]), at(before, &[source]));
+    if !SOURCES.iter().all(same) {
+        let shown = |spec: &Value| internal::lines("core.PersistentVolumeSource", spec);
+        let changed = unified::difference(&shown(before), &shown(&masked));
+        let detail = format!("spec.persistentvolumesource is immutable after creation\n{changed}");
         errors.push(FieldError::forbidden(&Path::new("spec").child("persistentvolumesource"), &detail));
     }
     let mode = |spec: &Value| at(spec, &["volumeMode"]).clone();
     if mode(after) != mode(before) {
         errors.push(FieldError::invalid(&Path::new("volumeMode"), &mode(after), IMMUTABLE));
     }
-    let affinity = |spec: &Value| at(spec, &["nodeAffinity"]).clone();
-    if !affinity(before).is_null() && !semantic_eq(&affinity(after), &affinity(before)) {
+    let affinity = |spec| at(spec, &["nodeAffinity"]);
+    if !affinity(before).is_null() && !same_affinity(affinity(after), affinity(before)) {
         let detail = format!("{IMMUTABLE}, except for updating from beta label to GA");
-        errors.push(FieldError::invalid(&Path::new("nodeAffinity"), &affinity(after), &detail));
+        let shown = match affinity(after) {
+            Value::Null => "null".to_owned(),
+            affinity => internal::compact("core.VolumeNodeAffinity", affinity),
+        };
+        errors.push(FieldError::invalid_shown(&Path::new("nodeAffinity"), &shown, &detail));
     }
     let class = "volumeAttributesClassName";
     if !at(before, &[class]).is_null() && at(after, &[class]).is_null() {
@@ -347,6 +354,34 @@ fn changed_volume(new: &Value, old: &Value) -> Errors {
         errors.push(FieldError::forbidden(&path, "update from non-nil value to nil is forbidden"));
     }
     errors
+}
+
+/// Labels that may become others in an affinity that is there.
+const GA: [(&str, &str); 5] = [
+    ("failure-domain.beta.kubernetes.io/zone", "topology.kubernetes.io/zone"),
+    ("failure-domain.beta.kubernetes.io/region", "topology.kubernetes.io/region"),
+    ("beta.kubernetes.io/os", "kubernetes.io/os"),
+    ("beta.kubernetes.io/arch", "kubernetes.io/arch"),
+    ("beta.kubernetes.io/instance-type", "node.kubernetes.io/instance-type"),
+];
+
+/// Equal but for labels that became their successors. The original looks for one to every label, and takes the empty key
+/// that it gets where there is none for it.
+fn same_affinity(new: &Value, old: &Value) -> bool {
+    let successor = |key: &str| GA.iter().find(|(beta, _)| *beta == key).map_or("", |(_, ga)| *ga);
+    let mut old = old.clone();
+    let new_terms = list(new, &["required", "nodeSelectorTerms"]);
+    let old_terms = existing(&mut old, "required").map(|own| items(own, "nodeSelectorTerms"));
+    for (own, new) in old_terms.into_iter().flatten().zip(new_terms) {
+        for part in ["matchExpressions", "matchFields"] {
+            for (own, new) in items(own, part).zip(list(new, &[part])) {
+                if successor(text(own, &["key"])) == text(new, &["key"]) {
+                    restore(own, new, "key");
+                }
+            }
+        }
+    }
+    semantic_eq(new, &old)
 }
 
 pub const PERSISTENT_VOLUME: &[BuiltIn] = &[

@@ -8,9 +8,10 @@ use serde_json::Value;
 
 use super::strategy;
 use crate::at::{At, Errors};
+use crate::edit::remove;
 use crate::field::{FieldError, Path};
+use crate::internal;
 use crate::names::dns1035_label;
-use crate::shown;
 
 /// Parts of a version, and what the spec calls them where they are the same in all.
 const PARTS: [(&str, &str); 4] = [
@@ -271,29 +272,13 @@ fn subresources(subresources: &At<'_>) -> Errors {
     errors
 }
 
-/// The versions as the original's internal structs show them, but for schemas and the like that differ between versions:
-/// those are shown as they were written.
+/// The versions as the original's internal structs show them: without what they have in common.
 fn shown_versions(versions: &At<'_>) -> String {
-    if versions.is_empty() {
-        return versions.value.to_string();
+    let mut own = versions.value.clone();
+    for part in ["schema", "subresources", "additionalPrinterColumns", "selectableFields"] {
+        if is_common(versions, part) {
+            own.as_array_mut().into_iter().flatten().for_each(|version| remove(version, part));
+        }
     }
-    let one = |version: At<'_>| {
-        let flag = |name: &str| version.get(name).is_true().to_string();
-        let part = |name: &str| match is_common(versions, name) {
-            true => Value::Null.to_string(),
-            false => version.get(name).value.to_string(),
-        };
-        shown::fields(&[
-            ("Name", shown::text(&version.get("name"))),
-            ("Served", flag("served")),
-            ("Storage", flag("storage")),
-            ("Deprecated", flag("deprecated")),
-            ("DeprecationWarning", shown::any(&version.get("deprecationWarning"))),
-            ("Schema", part("schema")),
-            ("Subresources", part("subresources")),
-            ("AdditionalPrinterColumns", part("additionalPrinterColumns")),
-            ("SelectableFields", part("selectableFields")),
-        ])
-    };
-    shown::list(&versions.items().map(one).collect::<Vec<_>>())
+    internal::compact_list("apiextensions.CustomResourceDefinitionVersion", &own)
 }

@@ -9,10 +9,10 @@ use super::request;
 use crate::at::{At, Errors};
 use crate::edit::{at, default, existing, list, remove, restore, semantic_eq, set, text};
 use crate::field::FieldError;
+use crate::internal;
 use crate::kind::Context;
 use crate::kinds::status;
 use crate::kinds::storage::driver;
-use crate::metadata::immutable;
 
 const CONSUMERS: usize = 256;
 
@@ -50,7 +50,8 @@ impl crate::kind::Strategy for Strategy {
         if status::is_status(context) {
             return validate_status(&claim, old);
         }
-        immutable(&claim.get("spec"), at(old, &["spec"])).into_iter().collect()
+        let (spec, before) = (claim.get("spec"), at(old, &["spec"]));
+        internal::immutable(&spec, before, "resource.ResourceClaimSpec", false).into_iter().collect()
     }
 }
 
@@ -107,7 +108,9 @@ fn validate_status(claim: &At<'_>, old: &Value) -> Errors {
     let before = at(old, &["status", "allocation"]);
     match (before.is_null(), allocation.is_absent()) {
         (_, true) => {}
-        (false, false) => errors.extend(immutable(&allocation, before)),
+        (false, false) => {
+            errors.extend(internal::immutable(&allocation, before, "resource.AllocationResult", true));
+        }
         (true, false) => errors.extend(validate_allocation(&allocation, claim)),
     }
     errors

@@ -5,8 +5,9 @@ use serde_json::{Map, Value};
 use super::request;
 use crate::at::{At, Errors};
 use crate::edit::{at, child, default, existing};
+use crate::internal;
 use crate::kind::Context;
-use crate::metadata::{self, immutable};
+use crate::metadata;
 
 #[derive(Debug)]
 pub struct Strategy;
@@ -29,7 +30,8 @@ impl crate::kind::Strategy for Strategy {
 
     fn validate_update(&self, new: &Value, old: &Value, context: &Context<'_>) -> Errors {
         let mut errors = self.validate_create(new, context);
-        errors.extend(immutable(&At::object(new).get("spec"), at(old, &["spec"])));
+        let (spec, before) = (At::object(new).get("spec"), at(old, &["spec"]));
+        errors.extend(internal::immutable(&spec, before, "resource.ResourceClaimTemplateSpec", false));
         errors
     }
 }

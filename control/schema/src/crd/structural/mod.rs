@@ -27,9 +27,11 @@ pub fn check(path: &str, schema: &Value, status: bool, unchanged: bool) -> Vec<C
         return sorted(checker.causes);
     }
     let types = std::mem::take(&mut checker.causes);
+    let mut causes = Vec::new();
     if status && !text(schema, "type").is_empty() && text(schema, "type") != "object" {
         let what = "only \"object\" is allowed as the type at the root of the schema if the status subresource is enabled";
         checker.invalid(&format!("{path}.type"), &quoted(text(schema, "type")), what);
+        causes.append(&mut checker.causes);
     }
     checker.node(schema, Level::Root, path, 0);
     checker.complete(schema, schema, path, path, 0);
@@ -41,7 +43,7 @@ pub fn check(path: &str, schema: &Value, status: bool, unchanged: bool) -> Vec<C
         let found = std::mem::take(&mut checker.expression_causes);
         checker.causes.extend(found);
     }
-    let mut causes = sorted(checker.causes);
+    causes.extend(sorted(checker.causes));
     causes.extend(types);
     causes
 }

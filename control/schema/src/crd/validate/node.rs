@@ -13,7 +13,7 @@ use super::MAX_DEPTH;
 #[derive(Debug, Default)]
 pub(super) struct Node {
     /// Empty for anything; `integer` and `string` for an int-or-string.
-    pub types: Vec<&'static str>,
+    pub types: Vec<String>,
     pub format: String,
     pub nullable: bool,
     pub embedded: bool,
@@ -71,14 +71,12 @@ impl Node {
         };
         let properties = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
         let types = match text(schema, "type") {
-            _ if flag(schema, "x-kubernetes-int-or-string") => vec!["integer", "string"],
-            "object" => vec!["object"],
-            "array" => vec!["array"],
-            "string" => vec!["string"],
-            "integer" => vec!["integer"],
-            "number" => vec!["number"],
-            "boolean" => vec!["boolean"],
-            _ => Vec::new(),
+            _ if flag(schema, "x-kubernetes-int-or-string") => {
+                vec!["integer".to_owned(), "string".to_owned()]
+            }
+            "" => Vec::new(),
+            // Nothing is of a type that there is not; the definition is refused for it, and its defaults with it.
+            one => vec![one.to_owned()],
         };
         let rules: Vec<Rule> = schema
             .get("x-kubernetes-validations")

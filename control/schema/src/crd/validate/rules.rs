@@ -66,7 +66,7 @@ impl Node {
 
     /// What an outcome is a cause of, and whether no more rules are run.
     fn judge(&self, rule: &Rule, outcome: Outcome, value: &Value, path: &str) -> (Option<Cause>, bool) {
-        let of = quoted(self.types.first().copied().unwrap_or_default());
+        let of = quoted(self.types.first().map_or("", String::as_str));
         let (message, stop) = match outcome {
             Outcome::Holds => return (None, false),
             Outcome::Fails(detail) => {
