@@ -7,6 +7,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use http::header::AUTHORIZATION;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -20,8 +21,18 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
-/// What a path and a body (`null` where it is none) are answered with: a status code, and an object.
-pub type Answers = dyn Fn(&str, Value) -> (u16, Value) + Send + Sync;
+/// What somebody asks.
+#[derive(Debug)]
+pub struct Asked {
+    pub path: String,
+    /// The header; empty where there is none.
+    pub authorization: String,
+    /// `null` where it is no JSON.
+    pub body: Value,
+}
+
+/// What is answered: a status code, and an object, or a text as it is.
+pub type Answers = dyn Fn(Asked) -> (u16, Value) + Send + Sync;
 
 /// It answers until it is dropped.
 pub struct Https {
@@ -84,10 +95,14 @@ async fn serve(listener: TcpListener, tls: TlsAcceptor, answers: Arc<Answers>) {
                 let answers = Arc::clone(&answers);
                 async move {
                     let path = request.uri().path().to_owned();
+                    let authorization = request.headers().get(AUTHORIZATION);
+                    let authorization = authorization.and_then(|value| value.to_str().ok());
+                    let authorization = authorization.unwrap_or_default().to_owned();
                     let body = request.into_body().collect().await.map(|body| body.to_bytes());
                     let body = serde_json::from_slice(&body.unwrap_or_default()).unwrap_or_default();
-                    let (code, answer) = answers(&path, body);
-                    let mut response = Response::new(Full::new(Bytes::from(answer.to_string())));
+                    let (code, answer) = answers(Asked { path, authorization, body });
+                    let text = answer.as_str().map_or_else(|| answer.to_string(), str::to_owned);
+                    let mut response = Response::new(Full::new(Bytes::from(text)));
                     *response.status_mut() = code.try_into().expect("a code");
                     Ok::<_, Infallible>(response)
                 }

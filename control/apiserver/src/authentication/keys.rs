@@ -1,9 +1,10 @@
-//! Keys that sign tokens and verify them: RSA and P-256, in PEM.
+//! Keys that sign tokens (RSA and P-256) and verify them (P-384 and P-521 too), in PEM and as JWKs.
 
 use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use p521::ecdsa::signature::Verifier as _;
 use ring::digest::{SHA256, digest};
 use ring::rand::SystemRandom;
 use ring::signature::{
@@ -20,7 +21,7 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::der;
 
-/// How a token can be signed (RFC 7518, 3.1), but for ES512: its curve is none of `ring`'s.
+/// How a token can be signed (RFC 7518, 3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
     Rs256,
@@ -31,17 +32,20 @@ pub enum Algorithm {
     Ps512,
     Es256,
     Es384,
+    Es512,
 }
 
 /// What verifies a signature, for keys of its kind.
 enum Verifier {
     Rsa(&'static RsaParameters),
     Curve(&'static EcdsaVerificationAlgorithm),
+    /// Its curve is none of `ring`'s.
+    P521,
 }
 
 impl Algorithm {
     /// All of them, and their names in tokens.
-    pub const ALL: [(&str, Self); 8] = [
+    pub const ALL: [(&str, Self); 9] = [
         ("RS256", Self::Rs256),
         ("RS384", Self::Rs384),
         ("RS512", Self::Rs512),
@@ -50,6 +54,7 @@ impl Algorithm {
         ("PS512", Self::Ps512),
         ("ES256", Self::Es256),
         ("ES384", Self::Es384),
+        ("ES512", Self::Es512),
     ];
 
     pub fn named(name: &str) -> Option<Self> {
@@ -70,6 +75,7 @@ impl Algorithm {
             Self::Ps512 => Verifier::Rsa(&RSA_PSS_2048_8192_SHA512),
             Self::Es256 => Verifier::Curve(&ECDSA_P256_SHA256_FIXED),
             Self::Es384 => Verifier::Curve(&ECDSA_P384_SHA384_FIXED),
+            Self::Es512 => Verifier::P521,
         }
     }
 }
@@ -90,17 +96,58 @@ pub struct PublicKey {
 enum Material {
     /// Big-endian, without leading zeros.
     Rsa { modulus: Vec<u8>, exponent: Vec<u8> },
-    /// The uncompressed point.
-    P256(Vec<u8>),
-    /// The same of the larger curve: in key sets of others only.
-    P384(Vec<u8>),
+    /// The uncompressed point: 4, and both coordinates.
+    Point(Curve, Vec<u8>),
+}
+
+/// A curve of NIST's (FIPS 186-4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Curve {
+    P256,
+    P384,
+    P521,
+}
+
+impl Curve {
+    const ALL: [Self; 3] = [Self::P256, Self::P384, Self::P521];
+
+    /// As a JWK names it (RFC 7518, 6.2.1.1).
+    fn name(self) -> &'static str {
+        match self {
+            Self::P256 => "P-256",
+            Self::P384 => "P-384",
+            Self::P521 => "P-521",
+        }
+    }
+
+    /// Bytes of a coordinate.
+    fn size(self) -> usize {
+        match self {
+            Self::P256 => 32,
+            Self::P384 => 48,
+            Self::P521 => 66,
+        }
+    }
+
+    fn algorithm(self) -> Algorithm {
+        match self {
+            Self::P256 => Algorithm::Es256,
+            Self::P384 => Algorithm::Es384,
+            Self::P521 => Algorithm::Es512,
+        }
+    }
+
+    /// The curve whose uncompressed points are as long as this one.
+    fn of_point(point: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|curve| point.len() == 1 + 2 * curve.size() && point[0] == 4)
+    }
 }
 
 impl PublicKey {
     /// From a SubjectPublicKeyInfo in DER. The name is that which kube-apiserver gives: a hash of it.
     ///
     /// # Errors
-    /// It is none, or of another kind than RSA and P-256.
+    /// It is none, or neither RSA nor of a known curve.
     pub fn from_der(der: &[u8]) -> Result<Self, BadKey> {
         let (_, info) =
             SubjectPublicKeyInfo::from_der(der).map_err(|error| BadKey(format!("no public key: {error}")))?;
@@ -108,10 +155,11 @@ impl PublicKey {
             Ok(Parsed::RSA(key)) => {
                 Material::Rsa { modulus: stripped(key.modulus), exponent: stripped(key.exponent) }
             }
-            Ok(Parsed::EC(point)) if point.key_size() == 256 && point.data().len() == 65 => {
-                Material::P256(point.data().to_vec())
-            }
-            _ => return Err(BadKey("only RSA and P-256 keys are supported".to_owned())),
+            Ok(Parsed::EC(point)) => match Curve::of_point(point.data()) {
+                Some(curve) => Material::Point(curve, point.data().to_vec()),
+                None => return Err(unsupported()),
+            },
+            _ => return Err(unsupported()),
         };
         Ok(Self { id: URL_SAFE_NO_PAD.encode(digest(&SHA256, der)), material })
     }
@@ -123,12 +171,12 @@ impl PublicKey {
             "RSA" => Material::Rsa { modulus: stripped(&number("n")?), exponent: stripped(&number("e")?) },
             "EC" => {
                 let (x, y) = (number("x")?, number("y")?);
-                let point = [&[4], x.as_slice(), y.as_slice()].concat();
-                match (jwk["crv"].as_str()?, x.len(), y.len()) {
-                    ("P-256", 32, 32) => Material::P256(point),
-                    ("P-384", 48, 48) => Material::P384(point),
-                    _ => return None,
+                let named = jwk["crv"].as_str()?;
+                let curve = Curve::ALL.into_iter().find(|curve| curve.name() == named)?;
+                if (x.len(), y.len()) != (curve.size(), curve.size()) {
+                    return None;
                 }
+                Material::Point(curve, [&[4], x.as_slice(), y.as_slice()].concat())
             }
             _ => return None,
         };
@@ -143,8 +191,7 @@ impl PublicKey {
     pub fn algorithm(&self) -> Algorithm {
         match self.material {
             Material::Rsa { .. } => Algorithm::Rs256,
-            Material::P256(_) => Algorithm::Es256,
-            Material::P384(_) => Algorithm::Es384,
+            Material::Point(curve, _) => curve.algorithm(),
         }
     }
 
@@ -155,8 +202,13 @@ impl PublicKey {
                 let key = RsaPublicKeyComponents { n: modulus, e: exponent };
                 key.verify(parameters, message, signature).is_ok()
             }
-            (Material::P256(point) | Material::P384(point), Verifier::Curve(curve)) => {
+            (Material::Point(_, point), Verifier::Curve(curve)) => {
                 UnparsedPublicKey::new(curve, point).verify(message, signature).is_ok()
+            }
+            (Material::Point(Curve::P521, point), Verifier::P521) => {
+                let key = p521::ecdsa::VerifyingKey::from_sec1_bytes(point);
+                let signature = p521::ecdsa::Signature::from_slice(signature);
+                matches!((key, signature), (Ok(key), Ok(signature)) if key.verify(message, &signature).is_ok())
             }
             _ => false,
         }
@@ -171,9 +223,8 @@ impl PublicKey {
                 jwk["kty"] = "RSA".into();
                 (jwk["n"], jwk["e"]) = (encoded(modulus).into(), encoded(exponent).into());
             }
-            Material::P256(point) | Material::P384(point) => {
-                let curve = if matches!(self.material, Material::P256(_)) { "P-256" } else { "P-384" };
-                (jwk["kty"], jwk["crv"]) = ("EC".into(), curve.into());
+            Material::Point(curve, point) => {
+                (jwk["kty"], jwk["crv"]) = ("EC".into(), curve.name().into());
                 let (x, y) = point[1..].split_at(point.len() / 2);
                 (jwk["x"], jwk["y"]) = (encoded(x).into(), encoded(y).into());
             }
@@ -186,6 +237,10 @@ impl fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PublicKey({}, {})", self.algorithm().name(), self.id)
     }
+}
+
+fn unsupported() -> BadKey {
+    BadKey("only RSA, P-256, P-384 and P-521 keys are supported".to_owned())
 }
 
 fn stripped(number: &[u8]) -> Vec<u8> {
@@ -354,6 +409,54 @@ mod tests {
             }
             assert_eq!(token.verify([public]), None, "a service account's is RS256");
         }
+    }
+
+    #[test]
+    fn other_issuers_may_sign_by_longer_curves() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = |name: &str| directory.path().join(name).display().to_string();
+        let (key, message) = (file("key"), file("message"));
+        for (name, curve, hash, size) in
+            [("ES384", "secp384r1", "-sha384", 48), ("ES512", "secp521r1", "-sha512", 66)]
+        {
+            openssl(&["ecparam", "-name", curve, "-genkey", "-noout", "-out", &key]);
+            let public = &public_keys(&openssl(&["pkey", "-in", &key, "-pubout"])).expect("a key")[0];
+            let header = URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"{name}"}}"#));
+            let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(r#"{"iss":"x"}"#));
+            std::fs::write(&message, &signed).expect("written");
+            let der = openssl(&["dgst", hash, "-sign", &key, &message]);
+            let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(fixed(&der, size)));
+            let parsed = |token| Unverified::parse(token).expect("a token");
+            for (other, algorithm) in Algorithm::ALL {
+                assert_eq!(
+                    parsed(&token).is_signed_by(public, algorithm),
+                    other == name,
+                    "{name} as {other}"
+                );
+            }
+            let jwk = PublicKey::from_jwk(&public.jwk());
+            assert_eq!(jwk.as_ref(), Some(public));
+            let forged = format!(
+                "{header}.{}.{}",
+                URL_SAFE_NO_PAD.encode(r#"{"iss":"y"}"#),
+                URL_SAFE_NO_PAD.encode(fixed(&der, size))
+            );
+            assert!(!parsed(&forged).is_signed_by(public, public.algorithm()));
+        }
+    }
+
+    /// openssl's signature, two numbers in DER, as a token has it: both in `size` bytes.
+    fn fixed(der: &[u8], size: usize) -> Vec<u8> {
+        // The whole is shorter than 128 bytes but for the longest curve.
+        let mut rest = if der[1] < 128 { &der[2..] } else { &der[3..] };
+        let mut whole = Vec::new();
+        for _ in 0..2 {
+            let (number, after) = rest[2..].split_at(usize::from(rest[1]));
+            let number = stripped(number);
+            whole.extend(std::iter::repeat_n(0, size - number.len()).chain(number));
+            rest = after;
+        }
+        whole
     }
 
     #[test]

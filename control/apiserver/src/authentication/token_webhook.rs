@@ -81,7 +81,8 @@ mod tests {
         let asked = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&asked);
         let https = Https::up(move |_| {
-            Box::new(move |_, question| {
+            Box::new(move |asked| {
+                let question = asked.body;
                 counted.fetch_add(1, Ordering::Relaxed);
                 let status = match question["spec"]["token"].as_str() {
                     Some("good") => json!({"authenticated": true, "user": {"username": "ann"}}),

@@ -30,8 +30,9 @@ impl Service {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&asked);
         let https = Https::up(move |_| {
-            Box::new(move |path, question| {
-                assert_eq!(path, "/authorize");
+            Box::new(move |asked| {
+                assert_eq!(asked.path, "/authorize");
+                let question = asked.body;
                 let resource =
                     question["spec"]["resourceAttributes"]["resource"].as_str().unwrap_or_default();
                 let before = kept.lock().expect("no panic").len();

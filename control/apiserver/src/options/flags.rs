@@ -149,7 +149,7 @@ pub static FLAGS: &[Flag] = &[
     does("oidc-groups-prefix", Text, "", AUTHENTICATION).metavar("PREFIX").help("What is put before each group."),
     does("oidc-signing-algs", List, "RS256", AUTHENTICATION)
         .metavar("ALG,...")
-        .help("What tokens may be signed with: RS256, RS384, RS512, ES256, ES384, PS256, PS384, PS512."),
+        .help("What tokens may be signed with: RS256, RS384, RS512, ES256, ES384, ES512, PS256, PS384, PS512."),
     does("oidc-required-claim", Map, "", AUTHENTICATION)
         .metavar("CLAIM=VALUE,...")
         .help("Claims that a token must have, and their values."),

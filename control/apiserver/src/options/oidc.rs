@@ -63,8 +63,9 @@ pub fn issuers(settings: &Settings) -> Result<Issuers, OptionsError> {
     let setting = settings.get("oidc-signing-algs");
     let algorithm = |name: &String| match Algorithm::named(name) {
         Some(algorithm) => Ok(algorithm),
-        None if name == "ES512" => Err(setting.refuse("ES512 is not there; use ES256 or ES384")),
-        None => Err(setting.refuse("want some of RS256, RS384, RS512, ES256, ES384, PS256, PS384, PS512")),
+        None => {
+            Err(setting.refuse("want some of RS256, RS384, RS512, ES256, ES384, ES512, PS256, PS384, PS512"))
+        }
     };
     let algorithms = texts(setting).iter().map(algorithm).collect::<Result<Vec<_>, _>>()?;
     let required = settings.get("oidc-required-claim").value.as_object().into_iter().flatten();

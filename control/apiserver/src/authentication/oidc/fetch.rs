@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, HOST, LOCATION, USER_AGENT};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, HOST, LOCATION, USER_AGENT};
 use http::{Request, Uri};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
@@ -59,12 +59,20 @@ impl Fetcher {
     /// # Errors
     /// Nobody answers, or not with a document; in a sentence for logs and for whoever asks about a token.
     pub async fn get(&self, address: &str) -> Result<Fetched, String> {
+        self.get_with(address, "").await
+    }
+
+    /// With a token, which only the first address gets to know; an empty one is none.
+    ///
+    /// # Errors
+    /// As [`Fetcher::get`].
+    pub async fn get_with(&self, address: &str, token: &str) -> Result<Fetched, String> {
         let following = async {
-            let mut address = address.to_owned();
+            let (mut address, mut token) = (address.to_owned(), token);
             for _ in 0..=REDIRECTIONS {
-                match self.once(&address).await? {
+                match self.once(&address, token).await? {
                     Answer::Document(fetched) => return Ok(fetched),
-                    Answer::Elsewhere(next) => address = next,
+                    Answer::Elsewhere(next) => (address, token) = (next, ""),
                 }
             }
             Err(format!("stopped after {REDIRECTIONS} redirects"))
@@ -74,7 +82,7 @@ impl Fetcher {
         outcome.map_err(|why| format!("Get {address:?}: {why}"))
     }
 
-    async fn once(&self, address: &str) -> Result<Answer, String> {
+    async fn once(&self, address: &str, token: &str) -> Result<Answer, String> {
         let uri: Uri = address.parse().map_err(|error| format!("no address: {error}"))?;
         let host = uri.host().filter(|_| uri.scheme_str() == Some("https"));
         let Some(host) = host else { return Err("only https is asked".to_owned()) };
@@ -89,11 +97,11 @@ impl Fetcher {
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         let authority = uri.authority().map_or(host, |authority| authority.as_str());
-        let request = Request::get(path)
-            .header(HOST, authority)
-            .header(USER_AGENT, "kube-apiserver")
-            .body(Empty::<Bytes>::new())
-            .map_err(|error| error.to_string())?;
+        let mut request = Request::get(path).header(HOST, authority).header(USER_AGENT, "kube-apiserver");
+        if !token.is_empty() {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let request = request.body(Empty::<Bytes>::new()).map_err(|error| error.to_string())?;
         let asking = async {
             let response = sender.send_request(request).await.map_err(failed)?;
             let (head, body) = response.into_parts();

@@ -140,9 +140,17 @@ impl Tokens for Oidc {
             let Some(provider) = providers.iter().find(|one| one.issuer.is(token.issuer())) else {
                 return Ok(None);
             };
-            let claims = provider.verify(token, &self.algorithms).await.map_err(Unauthorized)?;
-            let user = provider.issuer.user(&claims, SystemTime::now());
-            let user = user.map_err(|BadToken(why)| Unauthorized(why))?;
+            let refused = |BadToken(why)| Unauthorized(why);
+            let (issuer, now) = (&provider.issuer, SystemTime::now());
+            let mut claims = provider.verify(token, &self.algorithms).await.map_err(Unauthorized)?;
+            issuer.is_good(&claims, now).map_err(refused)?;
+            if let Some(wanted) = issuer.distributed(&claims).map_err(refused)? {
+                let found = provider.distributed(&wanted, &self.algorithms, now).await;
+                claims[wanted.claim] = found.map_err(|why| {
+                    Unauthorized(format!("oidc: could not expand distributed claims: {why}"))
+                })?;
+            }
+            let user = issuer.user(&claims, now).map_err(refused)?;
             Ok(Some(Accepted { user, audiences: good }))
         }
         .boxed()

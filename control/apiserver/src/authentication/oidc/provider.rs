@@ -1,10 +1,11 @@
 //! One issuer: where its keys are, and which it has.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
-use control_core::tokens::oidc::Issuer;
+use control_core::tokens::check::BadToken;
+use control_core::tokens::oidc::{Distributed, Issuer};
 use serde_json::Value;
 
 use super::fetch::{Fetched, Fetcher};
@@ -23,7 +24,12 @@ pub struct Provider {
     known: Mutex<Known>,
     /// Held while keys are fetched, so that several tokens wait for one answer.
     fetching: tokio::sync::Mutex<()>,
+    /// Who signed claims that this issuer's tokens do not have themselves. At most [`MOST_OTHERS`].
+    others: Mutex<Vec<Arc<Provider>>>,
 }
+
+/// Endpoints of an issuer choose who signs their tokens: nobody chooses more than so many.
+const MOST_OTHERS: usize = 16;
 
 #[derive(Clone, Default)]
 struct Known {
@@ -40,7 +46,13 @@ impl Provider {
     /// Its authorities are none.
     pub fn new(issuer: Issuer) -> Result<Self, String> {
         let fetcher = Fetcher::new(&issuer.authorities)?;
-        Ok(Self { issuer, fetcher, known: Mutex::default(), fetching: tokio::sync::Mutex::default() })
+        Ok(Self {
+            issuer,
+            fetcher,
+            known: Mutex::default(),
+            fetching: tokio::sync::Mutex::default(),
+            others: Mutex::default(),
+        })
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
@@ -116,6 +128,60 @@ impl Provider {
             )
         })?;
         if fits(&keys) { Ok(token.into_claims()) } else { unknown() }
+    }
+
+    /// The value of a claim that a token of this issuer does not have itself: it stands in another token, which the
+    /// endpoint gives.
+    ///
+    /// # Errors
+    /// The endpoint gives none, or it does not hold, or lacks the claim.
+    pub async fn distributed(
+        &self,
+        wanted: &Distributed,
+        accepted: &[Algorithm],
+        now: SystemTime,
+    ) -> Result<Value, String> {
+        let Distributed { claim, endpoint, access_token } = wanted;
+        let fetched = self.fetcher.get_with(endpoint, access_token).await;
+        let fetched = fetched.map_err(|why| format!("while getting distributed claim {claim:?}: {why}"))?;
+        let text = String::from_utf8_lossy(&fetched.body);
+        let token = Unverified::parse(text.trim()).ok_or_else(|| {
+            format!("getting untrusted issuer from endpoint {endpoint} failed for claim {claim:?}: malformed token")
+        })?;
+        let signer = token.issuer().to_owned();
+        let other = self
+            .other(&signer)
+            .map_err(|why| format!("verifying untrusted issuer {signer} failed: {why}"))?;
+        let invalid = |why: String| {
+            let why = why.strip_prefix("oidc: verify token: ").unwrap_or(&why);
+            format!("verify distributed claim token: {why}")
+        };
+        if !other.is_ready() {
+            let uninitialized = |_| format!("verifier not initialized for issuer: {signer:?}");
+            other.discover().await.map_err(uninitialized)?;
+        }
+        let mut claims = other.verify(token, accepted).await.map_err(invalid)?;
+        other.issuer.is_good(&claims, now).map_err(|BadToken(why)| invalid(why))?;
+        match claims.get_mut(claim) {
+            Some(value) => Ok(value.take()),
+            None => Err(format!(
+                "jwt returned by distributed claim endpoint {endpoint:?} did not contain claim: {claim}"
+            )),
+        }
+    }
+
+    /// Who signs tokens of this name for endpoints of this issuer.
+    fn other(&self, name: &str) -> Result<Arc<Self>, String> {
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = others.iter().find(|other| other.issuer.is(name)) {
+            return Ok(Arc::clone(known));
+        }
+        if others.len() >= MOST_OTHERS {
+            others.remove(0);
+        }
+        let new = Arc::new(Self::new(self.issuer.named(name))?);
+        others.push(Arc::clone(&new));
+        Ok(new)
     }
 
     /// The keys as they are now, where nobody fetched them since `before`.

@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::sync::Mutex;
 
 use rcgen::KeyPair;
@@ -13,6 +14,8 @@ use crate::fixture::Https;
 struct Own {
     https: Https,
     keys: Arc<Mutex<Value>>,
+    /// What other paths answer who has the right token.
+    tokens: Arc<Mutex<HashMap<String, String>>>,
 }
 
 fn key() -> SigningKey {
@@ -23,15 +26,23 @@ fn key() -> SigningKey {
 impl Own {
     async fn up() -> Self {
         let keys = Arc::new(Mutex::new(json!({"keys": []})));
-        let shown = Arc::clone(&keys);
+        let tokens = Arc::new(Mutex::new(HashMap::new()));
+        let (shown, given) = (Arc::clone(&keys), Arc::clone(&tokens));
         let https = Https::up(move |address| {
             let url = format!("https://{address}");
-            Box::new(move |path, _| match path {
+            Box::new(move |asked| match asked.path.as_str() {
                 "/keys" => (200, shown.lock().expect("no panic").clone()),
-                _ => (200, json!({"issuer": url, "jwks_uri": format!("{url}/keys")})),
+                "/.well-known/openid-configuration" => {
+                    (200, json!({"issuer": url, "jwks_uri": format!("{url}/keys")}))
+                }
+                path => match given.lock().expect("no panic").get(path) {
+                    Some(_) if asked.authorization != "Bearer open sesame" => (401, json!("who are you?")),
+                    Some(token) => (200, json!(token)),
+                    None => (404, json!("not here")),
+                },
             })
         });
-        Self { https: https.await, keys }
+        Self { https: https.await, keys, tokens }
     }
 
     fn shows(&self, key: &SigningKey) {
@@ -124,6 +135,58 @@ async fn an_issuer_that_does_not_answer_costs_its_own_tokens_only() {
     let refused = name_of(&oidc, &token(&url, &key, "ann")).await;
     assert_eq!(refused, Err("oidc: authenticator not initialized".to_owned()));
     assert_eq!(name_of(&oidc, &token("https://another.example", &key, "ann")).await, Ok(None));
+    discovering.abort();
+}
+
+#[tokio::test]
+async fn groups_that_stand_in_another_token_are_fetched() {
+    let (own, key, other_key) = (Own::up().await, key(), key());
+    own.shows(&key);
+    let other = Own::up().await;
+    other.shows(&other_key);
+    // The endpoint is known by the authority of the first issuer, and so must be the one who signed.
+    let end = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("later").as_secs() + 600;
+    let signed = |by: &Own, key: &SigningKey, more: Value| {
+        let mut claims = json!({"iss": by.https.url(), "aud": "weft", "sub": "ann", "exp": end});
+        for (name, value) in more.as_object().expect("claims") {
+            claims[name] = value.clone();
+        }
+        jwt::sign(&claims, key).expect("a token")
+    };
+    let groups = json!({"groups": ["dev"]});
+    let says = [
+        ("good", signed(&own, &key, groups.clone())),
+        ("forged", signed(&own, &other_key, groups.clone())),
+        ("late", signed(&own, &key, json!({"groups": ["dev"], "exp": 1}))),
+        ("none", signed(&own, &key, json!({}))),
+        ("stranger", signed(&other, &other_key, groups)),
+    ];
+    own.tokens.lock().expect("no panic").extend(says.map(|(name, token)| (format!("/{name}"), token)));
+    let mut entry = own.entry("");
+    entry["claimMappings"]["groups"] = json!({"claim": "groups", "prefix": "p:"});
+    let oidc = oidc(&[entry]);
+    let discovering = tokio::spawn(Arc::clone(&oidc).discover());
+    until_it_means(&oidc, &own.token(&key, "ann"), "ann").await;
+    let groups_of = async |endpoint: &str| {
+        let place = format!("{}/{endpoint}", own.https.url());
+        let sources = json!({"a": {"endpoint": place, "access_token": "open sesame"}});
+        let token = signed(&own, &key, json!({"_claim_names": {"groups": "a"}, "_claim_sources": sources}));
+        let found = oidc.accept(&token, &["api".to_owned()]).await;
+        found.map(|found| found.expect("ours").user.groups).map_err(|why| why.0)
+    };
+    assert_eq!(groups_of("good").await, Ok(vec!["p:dev".to_owned()]));
+    for (endpoint, words) in [
+        (
+            "forged",
+            "could not expand distributed claims: verify distributed claim token: failed to verify signature",
+        ),
+        ("late", "verify distributed claim token: oidc: token is expired"),
+        ("none", "did not contain claim: groups"),
+        ("stranger", "verifier not initialized for issuer"),
+    ] {
+        let refused = groups_of(endpoint).await.expect_err(words);
+        assert!(refused.contains(words), "{endpoint}: {refused}");
+    }
     discovering.abort();
 }
 

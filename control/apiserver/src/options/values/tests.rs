@@ -41,7 +41,7 @@ fn webhooks_are_described_by_flags_or_by_a_file() {
         TokenWebhook { kubeconfig: "t".into(), version: Version::V1, remember: Duration::from_secs(120) };
     assert_eq!(options.token_webhook, Some(tokens));
     let file = read(&["--authorization-config=c"]).unwrap();
-    assert!(matches!(file.authorization, Authorization::File(file) if file == "c"));
+    assert!(matches!(file.authorization, Authorization::File(file) if file == std::path::Path::new("c")));
     for (flags, words) in [
         (
             &["--authorization-config=c", "--authorization-mode=RBAC"][..],

@@ -54,6 +54,16 @@ enum Mapping {
     Expression(Expression),
 }
 
+/// Where a claim is that a token does not have itself (OpenID Connect Core 1.0, 5.6.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Distributed {
+    pub claim: String,
+    /// The address that gives another token with it.
+    pub endpoint: String,
+    /// What that token is asked for with; empty: nothing.
+    pub access_token: String,
+}
+
 /// What must hold of the claims or of the user.
 #[derive(Clone, Debug)]
 struct Rule {
@@ -77,12 +87,6 @@ impl Issuer {
     /// The token is not good now, not for this server, or means nobody.
     pub fn user(&self, claims: &Value, now: SystemTime) -> Result<User, BadToken> {
         self.is_good(claims, now)?;
-        if let Mapping::Claim { name, .. } = &self.groups
-            && claims.get(name).is_none()
-            && claims["_claim_names"].get(name).is_some()
-        {
-            return bad("could not expand distributed claims: other servers are not asked for them");
-        }
         let claims = &numbers_as_floats(claims);
         let user = User {
             name: self.name(claims)?,
@@ -111,7 +115,10 @@ impl Issuer {
     }
 
     /// It is for this server, and its time is now.
-    fn is_good(&self, claims: &Value, now: SystemTime) -> Result<(), BadToken> {
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn is_good(&self, claims: &Value, now: SystemTime) -> Result<(), BadToken> {
         let wrong = |why: String| bad(format!("verify token: oidc: {why}"));
         let audiences = match &claims["aud"] {
             Value::String(one) => vec![one.clone()],
@@ -149,6 +156,43 @@ impl Issuer {
             )),
             _ => Ok(()),
         }
+    }
+
+    /// Where the claim of the groups is, where the token does not have it itself: of all claims only this one may be
+    /// somewhere else, as with the original.
+    ///
+    /// # Errors
+    /// It is said to be somewhere else, and not where.
+    pub fn distributed(&self, claims: &Value) -> Result<Option<Distributed>, BadToken> {
+        let failed = |why: String| bad(format!("could not expand distributed claims: {why}"));
+        let Mapping::Claim { name, .. } = &self.groups else { return Ok(None) };
+        let Some(names) = claims.get("_claim_names").filter(|_| claims.get(name).is_none()) else {
+            return Ok(None);
+        };
+        let Some(names) = names.as_object() else {
+            let why = unfit(names, "map[string]string");
+            return failed(format!("oidc: error parsing distributed claim names: {why}"));
+        };
+        let Some(sources) = claims.get("_claim_sources") else {
+            return failed("oidc: no claim sources".to_owned());
+        };
+        let Some(source) = names.get(name).and_then(Value::as_str) else { return Ok(None) };
+        let Some(found) = sources.get(source) else {
+            let why = "missing in _claims_sources";
+            return failed(format!("id token _claim_names contained a source {source} {why}"));
+        };
+        let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
+        let (endpoint, access_token) = (text("endpoint"), text("access_token"));
+        // Without an endpoint it may be an aggregated claim, which the original leaves out, too.
+        Ok((!endpoint.is_empty()).then(|| Distributed { claim: name.clone(), endpoint, access_token }))
+    }
+
+    /// Who else may sign a token with a claim of a token of this issuer: known by the same authorities, and for the same
+    /// audiences.
+    #[must_use]
+    pub fn named(&self, url: &str) -> Self {
+        let url = if url == GOOGLE.1 { GOOGLE.0 } else { url };
+        Self { url: url.to_owned(), discovery_url: String::new(), ..self.clone() }
     }
 
     fn name(&self, claims: &Value) -> Result<String, BadToken> {

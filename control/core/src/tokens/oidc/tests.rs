@@ -86,6 +86,36 @@ fn claims_mean_a_user_as_the_flags_say() {
 }
 
 #[test]
+fn the_groups_may_stand_in_another_token() {
+    let grouped = || Flags { groups_claim: "g".to_owned(), ..flags() };
+    let of = |flags: Flags, more: Value| of_flags(flags, &[]).expect("flags").distributed(&claims(more));
+    let (names, sources) = (json!({"g": "a"}), json!({"a": {"endpoint": "https://e", "access_token": "t"}}));
+    let found = of(grouped(), json!({"_claim_names": names, "_claim_sources": sources}));
+    let (endpoint, access_token) = ("https://e".to_owned(), "t".to_owned());
+    assert_eq!(found, Ok(Some(Distributed { claim: "g".to_owned(), endpoint, access_token })));
+    for more in [
+        json!({}),
+        json!({"_claim_names": {"other": "a"}, "_claim_sources": sources}),
+        json!({"g": [], "_claim_names": names, "_claim_sources": sources}),
+        json!({"_claim_names": names, "_claim_sources": {"a": {"JWT": "x"}}}),
+    ] {
+        assert_eq!(of(grouped(), more.clone()), Ok(None), "{more}");
+    }
+    let not_asked_for = of(flags(), json!({"_claim_names": names, "_claim_sources": sources}));
+    assert_eq!(not_asked_for, Ok(None));
+    for (more, why) in [
+        (json!({"_claim_names": names}), "oidc: no claim sources"),
+        (
+            json!({"_claim_names": names, "_claim_sources": {}}),
+            "id token _claim_names contained a source a missing in _claims_sources",
+        ),
+    ] {
+        let why = format!("oidc: could not expand distributed claims: {why}");
+        assert_eq!(of(grouped(), more), Err(BadToken(why)));
+    }
+}
+
+#[test]
 fn expressions_map_and_check_claims() {
     let issuer = configured(&json!({
         "claimMappings": {
