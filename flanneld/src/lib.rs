@@ -24,6 +24,7 @@ use std::process::ExitCode;
 
 pub use error::FlanneldError;
 use options::{Action, ProcessEnv};
+use telemetry::daemon::Threads;
 
 /// flanneld as a program: arguments (without the program's name) to exit code.
 pub fn main(arguments: &[OsString]) -> ExitCode {
@@ -57,5 +58,5 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
             daemon::run(options).await
         }
     };
-    telemetry::daemon::program("flanneld", work, FlanneldError::chain)
+    telemetry::daemon::program("flanneld", Threads::Few, work, FlanneldError::chain)
 }

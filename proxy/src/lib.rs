@@ -24,6 +24,7 @@ use std::process::ExitCode;
 
 pub use error::ProxyError;
 use options::{Action, Machine, Options};
+use telemetry::daemon::Threads;
 
 /// The proxy as a program: arguments (without the program's name) to exit code.
 pub fn main(arguments: &[OsString]) -> ExitCode {
@@ -51,7 +52,7 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
         tracing::warn!(%error, "the limit of open files stays as it is");
     }
     let arguments = arguments.into_iter().map(std::borrow::Cow::into_owned).collect();
-    telemetry::daemon::program("weft proxy", act(options, arguments), ProxyError::chain)
+    telemetry::daemon::program("weft proxy", Threads::Few, act(options, arguments), ProxyError::chain)
 }
 
 async fn act(options: Options, arguments: Vec<String>) -> Result<(), ProxyError> {

@@ -30,15 +30,36 @@ pub enum FrameError {
 /// as far as it is reached.
 const STACK: usize = 8 << 20;
 
+/// How many threads serve what a program waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Threads {
+    /// Two: for a program that mostly waits, and must leave the CPUs to others.
+    Few,
+    /// One for each CPU that this process may use, by its affinity and its control group, and at least two: for a server.
+    EachCpu,
+}
+
+impl Threads {
+    fn number(self) -> usize {
+        const FEW: usize = 2;
+        match self {
+            Self::Few => FEW,
+            Self::EachCpu => thread::available_parallelism().map_or(FEW, |cpus| cpus.get().max(FEW)),
+        }
+    }
+}
+
 /// Runs a program's work to its end. An error goes to the log in the words that `say` finds for it.
 ///
 /// What still blocks on a thread afterwards does not keep the end waiting.
 pub fn program<E>(
     name: &str,
+    threads: Threads,
     work: impl Future<Output = Result<(), E>>,
     say: impl FnOnce(&E) -> String,
 ) -> ExitCode {
-    let runtime = Builder::new_multi_thread().worker_threads(2).thread_stack_size(STACK).enable_all().build();
+    let mut builder = Builder::new_multi_thread();
+    let runtime = builder.worker_threads(threads.number()).thread_stack_size(STACK).enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use lab::LabError;
 use serde_json::Value;
@@ -238,7 +238,7 @@ impl Round<'_> {
                 (objects::path(number), objects::pod(number, &format!("watched-{count}-{nth}")));
             let client = &mut client;
             let seen = watchers.see(move || {
-                let begun = Instant::now();
+                let begun = SystemTime::now();
                 client.must("PUT", &path, &body)?;
                 Ok(begun)
             })?;

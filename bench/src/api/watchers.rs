@@ -1,16 +1,21 @@
 //! Watchers of all pods, each over a connection of its own, in one thread.
 //!
-//! A thousand of them share the machine with the server that is measured. So what arrives is only taken from the kernel
-//! while a change is on its way, and the time noted; it is decrypted, and its events counted, when nothing more comes.
+//! A thousand of them share the machine with the server that is measured, and must not be what is measured. So this thread
+//! sleeps while a change is on its way; the kernel notes when each piece of data has arrived at its socket. Afterwards the
+//! pieces are taken with their times, decrypted, and searched for the end of an event.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSliceMut, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lab::LabError;
+use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
+use nix::sys::time::TimeSpec;
 use originals::Trust;
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
@@ -19,11 +24,13 @@ use super::client::{JSON, TOKEN};
 use super::objects::ALL;
 use crate::measure::failed;
 
-/// When nothing came for so long, what came is looked at.
-const QUIET_MS: u16 = 20;
+/// How long a change is left alone on its way, before a look at what has arrived: so long for all, and for each watcher.
+/// This is the length of the measurement, not a wait for luck: where something is missing, there is another look.
+const LOOK: Duration = Duration::from_millis(5);
+const LOOK_EACH: Duration = Duration::from_micros(60);
 /// How long a change may take to all watchers.
 const LIMIT: Duration = Duration::from_secs(30);
-/// Bytes taken from the kernel at a time.
+/// Bytes taken from the kernel at a time: more than an event has, so that each piece has a time of its own.
 const CHUNK: usize = 32 << 10;
 /// What the kernel tells of at a time.
 const AT_ONCE: usize = 256;
@@ -37,9 +44,6 @@ pub struct Watchers {
 struct Watcher {
     socket: TcpStream,
     session: ClientConnection,
-    /// What has arrived and was not decrypted: the end of each piece, and when it came.
-    raw: Vec<u8>,
-    pieces: Vec<(usize, Instant)>,
     counter: Counter,
 }
 
@@ -68,7 +72,7 @@ impl Watchers {
     /// The change fails, or does not reach everybody.
     pub fn see(
         &mut self,
-        write: impl FnOnce() -> Result<Instant, LabError> + Send,
+        write: impl FnOnce() -> Result<SystemTime, LabError> + Send,
     ) -> Result<Vec<Duration>, LabError> {
         let (begun, seen) = thread::scope(|scope| {
             let writing = scope.spawn(write);
@@ -77,38 +81,42 @@ impl Watchers {
         });
         let begun = begun.map_err(|_| failed("a change", "the writer panicked"))??;
         let seen = seen.map_err(|error| failed("a watch of all pods", error.to_string()))?;
-        Ok(seen.into_iter().map(|seen| seen.saturating_duration_since(begun)).collect())
+        // Both are of the system's clock. One that was set back in between gives nothing.
+        Ok(seen.into_iter().map(|seen| seen.duration_since(begun).unwrap_or_default()).collect())
     }
 
     /// Until each has one event: when it came.
-    fn gather(&mut self) -> io::Result<Vec<Instant>> {
+    fn gather(&mut self) -> io::Result<Vec<SystemTime>> {
         let deadline = Instant::now() + LIMIT;
-        let mut seen: Vec<Option<Instant>> = vec![None; self.all.len()];
+        let look = LOOK + LOOK_EACH * u32::try_from(self.all.len()).unwrap_or(u32::MAX);
+        let mut seen: Vec<Option<SystemTime>> = vec![None; self.all.len()];
+        let mut missing = self.all.len();
         let mut ready = [EpollEvent::empty(); AT_ONCE];
-        loop {
-            match self.epoll.wait(&mut ready, EpollTimeout::from(QUIET_MS))? {
-                0 => {
-                    for (watcher, seen) in self.all.iter_mut().zip(&mut seen) {
-                        *seen = (*seen).or(watcher.first_event()?);
-                    }
-                    let missing = seen.iter().filter(|seen| seen.is_none()).count();
-                    if missing == 0 {
-                        return Ok(seen.into_iter().flatten().collect());
-                    }
-                    if Instant::now() > deadline {
-                        return Err(io::Error::other(format!("{missing} watchers have not seen a change")));
+        let mut pieces = Pieces::default();
+        while missing > 0 {
+            if Instant::now() > deadline {
+                return Err(io::Error::other(format!("{missing} watchers have not seen a change")));
+            }
+            thread::sleep(look);
+            loop {
+                let count = self.epoll.wait(&mut ready, EpollTimeout::ZERO)?;
+                for event in &ready[..count] {
+                    let nth = usize::try_from(event.data()).unwrap_or(usize::MAX);
+                    let (Some(watcher), Some(seen)) = (self.all.get_mut(nth), seen.get_mut(nth)) else {
+                        continue;
+                    };
+                    let first = watcher.first_event(&mut pieces)?;
+                    if seen.is_none() && first.is_some() {
+                        *seen = first;
+                        missing -= 1;
                     }
                 }
-                count => {
-                    for event in &ready[..count] {
-                        let nth = usize::try_from(event.data()).unwrap_or(usize::MAX);
-                        if let Some(watcher) = self.all.get_mut(nth) {
-                            watcher.take()?;
-                        }
-                    }
+                if count == 0 {
+                    break;
                 }
             }
         }
+        Ok(seen.into_iter().flatten().collect())
     }
 }
 
@@ -117,6 +125,7 @@ impl Watcher {
         let mut socket = TcpStream::connect(address)?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(LIMIT))?;
+        setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
         let name = ServerName::from(address.ip());
         let mut session = ClientConnection::new(Arc::clone(trust), name).map_err(io::Error::other)?;
         let request = format!(
@@ -138,33 +147,13 @@ impl Watcher {
             return Err(io::Error::other(format!("not a stream: {}", String::from_utf8_lossy(&head))));
         }
         socket.set_nonblocking(true)?;
-        Ok(Self { socket, session, raw: Vec::new(), pieces: Vec::new(), counter: Counter::default() })
+        Ok(Self { socket, session, counter: Counter::default() })
     }
 
-    /// Takes what the kernel has.
-    fn take(&mut self) -> io::Result<()> {
-        let begin = self.raw.len();
-        self.raw.resize(begin + CHUNK, 0);
-        let read = self.socket.read(&mut self.raw[begin..]);
-        self.raw.truncate(begin + *read.as_ref().unwrap_or(&0));
-        match read {
-            Ok(0) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server ends the watch")),
-            Ok(_) => {
-                self.pieces.push((self.raw.len(), Instant::now()));
-                Ok(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Decrypts what was taken: when the first whole event in it came.
-    fn first_event(&mut self) -> io::Result<Option<Instant>> {
-        let (raw, pieces) = (std::mem::take(&mut self.raw), std::mem::take(&mut self.pieces));
-        let (mut begin, mut first, mut plain) = (0, None, Vec::new());
-        for (end, came) in pieces {
-            let mut piece = &raw[begin..end];
-            begin = end;
+    /// Takes what the kernel has: when the first whole event in it came.
+    fn first_event(&mut self, pieces: &mut Pieces) -> io::Result<Option<SystemTime>> {
+        let (mut first, mut plain) = (None, Vec::new());
+        while let Some((mut piece, came)) = pieces.next(&self.socket)? {
             while !piece.is_empty() {
                 self.session.read_tls(&mut piece)?;
                 self.session.process_new_packets().map_err(io::Error::other)?;
@@ -176,6 +165,45 @@ impl Watcher {
             plain.clear();
         }
         Ok(first)
+    }
+}
+
+/// Room for what is taken from a socket.
+struct Pieces {
+    bytes: Vec<u8>,
+    control: Vec<u8>,
+}
+
+impl Default for Pieces {
+    fn default() -> Self {
+        Self { bytes: vec![0; CHUNK], control: nix::cmsg_space!(TimeSpec) }
+    }
+}
+
+impl Pieces {
+    /// What has arrived, and when the last of it did; None where there is nothing.
+    fn next(&mut self, socket: &TcpStream) -> io::Result<Option<(&[u8], SystemTime)>> {
+        let mut into = [IoSliceMut::new(&mut self.bytes)];
+        let received =
+            recvmsg::<()>(socket.as_raw_fd(), &mut into, Some(&mut self.control), MsgFlags::MSG_DONTWAIT);
+        let (count, came) = match received {
+            Ok(message) => (message.bytes, message.cmsgs()?.find_map(arrival)),
+            Err(Errno::EAGAIN) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        if count == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server ends the watch"));
+        }
+        // A kernel that has only just been asked for times may have none yet. Later than it was flatters nobody.
+        Ok(Some((&self.bytes[..count], came.unwrap_or_else(SystemTime::now))))
+    }
+}
+
+/// SO_TIMESTAMPNS (socket(7)); over TCP since Linux 4.13: when the last byte that was taken came to the socket.
+fn arrival(message: ControlMessageOwned) -> Option<SystemTime> {
+    match message {
+        ControlMessageOwned::ScmTimestampns(time) => UNIX_EPOCH.checked_add(Duration::from(time)),
+        _ => None,
     }
 }
 

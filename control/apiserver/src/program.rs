@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::future::Future;
 use std::process::ExitCode;
 
-use telemetry::daemon::FrameError;
+use telemetry::daemon::{FrameError, Threads};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::local::{LocalError, Places, Plan, Report, backup, restore};
@@ -35,9 +35,8 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
         Action::Run => {}
     }
     telemetry::logs::init(telemetry::logs::level_of_verbosity(options.verbosity));
-    telemetry::daemon::program("weft apiserver", serve(options), |error: &ServeError| {
-        telemetry::logs::chain(error)
-    })
+    let say = |error: &ServeError| telemetry::logs::chain(error);
+    telemetry::daemon::program("weft apiserver", Threads::EachCpu, serve(options), say)
 }
 
 /// Serves until SIGINT or SIGTERM.
@@ -91,7 +90,7 @@ fn chain(error: &ControlError) -> String {
 /// `weft control`: a whole control plane of this machine, until SIGINT or SIGTERM.
 pub fn control(plan: Plan) -> ExitCode {
     telemetry::logs::init(tracing::Level::INFO);
-    telemetry::daemon::program("weft control", run_control(plan), chain)
+    telemetry::daemon::program("weft control", Threads::EachCpu, run_control(plan), chain)
 }
 
 async fn run_control(plan: Plan) -> Result<(), ControlError> {
@@ -142,5 +141,5 @@ pub fn control_restore(places: &Places, etcd_program: &str, file: &std::path::Pa
 
 fn act(name: &str, work: impl Future<Output = Result<(), ControlError>>) -> ExitCode {
     telemetry::logs::init(tracing::Level::WARN);
-    telemetry::daemon::program(name, work, chain)
+    telemetry::daemon::program(name, Threads::Few, work, chain)
 }
