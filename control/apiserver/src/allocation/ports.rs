@@ -8,7 +8,7 @@ use control_core::allocation::port_map::{KEY, PortMap};
 use control_core::allocation::ports::PortRange;
 use control_core::refusal;
 use control_store::{Store, Stored, WriteError};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
 use super::{read, unwritten};
 use crate::ids;
@@ -25,6 +25,8 @@ pub struct Ports {
     json: bool,
     /// Requests of this server wait for one another here, and not in conflicts.
     turn: Mutex<()>,
+    /// Somebody asked for a port, and there is no map: it has been deleted.
+    missing: Notify,
 }
 
 /// What to do with the map.
@@ -35,7 +37,7 @@ enum Outcome<T> {
 
 impl Ports {
     pub fn new(range: PortRange, json: bool) -> Self {
-        Self { range, json, turn: Mutex::new(()) }
+        Self { range, json, turn: Mutex::new(()), missing: Notify::new() }
     }
 
     pub fn range(&self) -> PortRange {
@@ -46,6 +48,11 @@ impl Ports {
     pub fn taken(&self, store: &Store) -> BTreeSet<u16> {
         let found = store.peek(KEY).and_then(|stored| PortMap::decode(stored.bytes()).ok());
         found.map(|map| map.taken).unwrap_or_default()
+    }
+
+    /// Comes back when somebody has missed the map: only the repair can make it, for services have ports.
+    pub async fn missed(&self) {
+        self.missing.notified().await;
     }
 
     /// Reserves all of these, or none; the inner error is about one of them.
@@ -109,7 +116,10 @@ impl Ports {
         let mut current = read(store, KEY).await?;
         loop {
             let map = match &current {
-                None => Err(NO_MAP.to_owned()),
+                None => {
+                    self.missing.notify_one();
+                    Err(NO_MAP.to_owned())
+                }
                 Some(stored) => self.usable(stored),
             };
             let (map, done) = match decide(map) {

@@ -107,8 +107,14 @@ impl Keeper {
 
     /// For ever.
     pub async fn keep(mut self) {
+        let server = Arc::clone(&self.server);
         loop {
-            addresses::follow(&mut self, EVERY).await;
+            tokio::select! {
+                () = addresses::follow(&mut self, EVERY) => {}
+                () = server.parts.services.ports().missed() => {
+                    tracing::warn!("the map of node ports is gone, and is made again from the services");
+                }
+            }
             if let Err(refused) = self.repair().await {
                 tracing::warn!(
                     error = refused.message,

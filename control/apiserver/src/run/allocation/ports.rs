@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{Keeper, tell};
 use crate::allocation::ports;
+use crate::storage;
 
 /// Makes the map what the services have, until no other server comes between.
 ///
@@ -19,6 +20,10 @@ pub async fn repair(keeper: &mut Keeper) -> Result<(), Status> {
         // The map first: a port that is reserved after that is in the map that wins.
         let stored = ports::stored(server.store()).await?;
         let (before, map) = stored.map_or((None, None), |(before, map)| (Some(before), Some(map)));
+        if map.is_none() {
+            // Services are all that says which ports are taken: none of them may be missing in memory.
+            server.store().latest().await.map_err(|error| storage::read_failed(&error))?;
+        }
         let services = server.memory.list("services", "");
         let services = services.iter().map(|service| &**service);
         let mut leaks = keeper.leaks.clone();
