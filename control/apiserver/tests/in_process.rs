@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use apiclient::objects::{Api, Write, follow};
 use apiclient::{Query, Resource, Update};
+use control_apiserver::authorization::{Authorizers, Mode};
 use control_apiserver::in_process::InProcess;
 use control_core::access::User;
+use control_core::admission::chain::Settings;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -111,5 +113,79 @@ async fn a_part_of_the_process_is_refused_as_everybody_is() {
         let write =
             Write::Create { path: CONFIG_MAPS.path("default"), object: json!({"metadata": {"name": "A"}}) };
         assert_eq!(api.write(&write).await.expect_err("a refusal").code(), 422);
+    }
+}
+
+const ACCOUNT: &str = "system:serviceaccount:default:part";
+
+/// A part of the process that is a service account.
+fn of_account(bed: &Bed) -> InProcess {
+    let groups = vec!["system:serviceaccounts".to_owned(), User::AUTHENTICATED.to_owned()];
+    InProcess::new(Arc::clone(&bed.server), User { name: ACCOUNT.to_owned(), groups, ..User::default() })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_of_the_process_that_is_an_account_may_do_what_its_roles_say() {
+    let authorizers = Arc::new(Authorizers::of_modes(&[Mode::Rbac]));
+    let bed = Bed::with(Arc::clone(&authorizers), &Settings::default()).await;
+    for namespace in ["default", "strict"] {
+        let labels = json!({"pod-security.kubernetes.io/enforce": if namespace == "strict" { "restricted" } else { "privileged" }});
+        let object = json!({"metadata": {"name": namespace, "labels": labels}}).to_string();
+        assert_eq!(bed.ask("POST", "/api/v1/namespaces", object).await.code, 201);
+    }
+    bed.config_map("a", "1").await;
+    let (inside, query) =
+        (of_account(&bed), Query { namespace: "default".to_owned(), ..Query::new("ConfigMap", CONFIG_MAPS) });
+    let apis: [Arc<dyn Api>; 2] = [Arc::new(inside.client().clone()), Arc::new(inside)];
+    let create = |namespace: &str, name: &str| {
+        let object = json!({"metadata": {"name": name}});
+        Write::Create { path: CONFIG_MAPS.path(namespace), object }
+    };
+    for api in &apis {
+        let refused = api.list(&query, true).await.expect_err("nobody gave it a role");
+        let cannot = format!(
+            "User \"{ACCOUNT}\" cannot list resource \"configmaps\" in API group \"\" in the namespace \"default\""
+        );
+        assert!(refused.code() == 403 && refused.to_string().contains(&cannot), "{refused}");
+        assert_eq!(api.watch(&query, "0").await.err().expect("a refusal").code(), 403);
+        assert_eq!(api.write(&create("default", "b")).await.expect_err("a refusal").code(), 403);
+    }
+    // A follower is told why it sees nothing.
+    let (sink, mut updates) = mpsc::channel(8);
+    let following = tokio::spawn(follow(Arc::clone(&apis[1]), query.clone(), sink));
+    let first = told(&within("an update", updates.recv()).await.expect("more"));
+    assert!(first.starts_with("trouble") && first.contains("forbidden"), "{first}");
+    drop(updates);
+    within("the follower ends with its reader", following).await.expect("no panic");
+
+    let role = json!({
+        "metadata": {"name": "part"},
+        "rules": [{"apiGroups": [""], "resources": ["configmaps", "pods"], "verbs": ["list", "watch", "create"]}],
+    });
+    let subject = json!({"kind": "ServiceAccount", "namespace": "default", "name": "part"});
+    let binding = json!({
+        "metadata": {"name": "part"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "part"},
+        "subjects": [subject],
+    });
+    authorizers.changed("clusterroles.rbac.authorization.k8s.io", "", "part", Some(&role));
+    authorizers.changed("clusterrolebindings.rbac.authorization.k8s.io", "", "part", Some(&binding));
+    for (nth, api) in apis.iter().enumerate() {
+        assert_eq!(api.list(&query, false).await.expect("a list").objects.len(), 1 + nth);
+        api.write(&create("default", &format!("made-{nth}"))).await.expect("it may");
+        // It may not read a single one, nor change it.
+        let object = config_map("a", "yes", "2");
+        let update = Write::Update { path: CONFIG_MAPS.object_path("default", "a", ""), object };
+        assert_eq!(api.write(&update).await.expect_err("a refusal").code(), 403);
+        // What it may do, admission may refuse.
+        let refused = api.write(&create("gone", "a")).await.expect_err("there is no such namespace");
+        assert!(refused.code() == 404 && refused.to_string().contains("gone"), "{refused}");
+        let pod = json!({"metadata": {"name": "p"}, "spec": {
+            "automountServiceAccountToken": false, "hostNetwork": true,
+            "containers": [{"name": "c", "image": "i"}],
+        }});
+        let path = Resource::new("", "v1", "pods", true).path("strict");
+        let refused = api.write(&Write::Create { path, object: pod }).await.expect_err("a refusal");
+        assert_eq!(refused.code(), 403, "{refused}");
     }
 }

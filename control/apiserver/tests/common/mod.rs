@@ -46,7 +46,13 @@ impl Drop for Bed {
 }
 
 impl Bed {
+    /// Everybody may do everything, and no plugin of admission looks.
     pub async fn start() -> Self {
+        Self::with(Arc::new(Authorizers::of_modes(&[Mode::AlwaysAllow])), &none()).await
+    }
+
+    /// What holds of authorization and admission.
+    pub async fn with(authorizer: Arc<Authorizers>, plugins: &admission::chain::Settings) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let program =
             Program::on_loopback(Namespace::current().unwrap(), directory.path(), free_port(), free_port());
@@ -54,13 +60,13 @@ impl Bed {
         program.wait_ready(SOON).unwrap();
         let endpoints = vec![program.endpoint().to_owned()];
         let etcd = Client::new(etcd::Settings { endpoints, ..etcd::Settings::default() }).unwrap();
-        let server = server(etcd.clone()).await;
+        let server = server(etcd.clone(), authorizer, plugins).await;
         Self { server, etcd, program, _directory: directory }
     }
 
     /// Another server on the same etcd.
     pub async fn another(&self) -> Arc<Server> {
-        server(self.etcd.clone()).await
+        server(self.etcd.clone(), Arc::new(Authorizers::of_modes(&[Mode::AlwaysAllow])), &none()).await
     }
 
     pub async fn ask(&self, method: &str, path: &str, body: impl Into<Vec<u8>>) -> Answer {
@@ -120,7 +126,11 @@ async fn open(
     within(path, Box::pin(server.handle(request, &Peer::Known(Arc::new(user))))).await
 }
 
-async fn server(etcd: Client) -> Arc<Server> {
+async fn server(
+    etcd: Client,
+    authorizer: Arc<Authorizers>,
+    plugins: &admission::chain::Settings,
+) -> Arc<Server> {
     let kinds = kinds::all(&builtin::library());
     let store = Store::open(etcd, Settings { compaction: None, ..settings(&kinds) });
     within("the registry is loaded", store.ready()).await;
@@ -128,9 +138,9 @@ async fn server(etcd: Client) -> Arc<Server> {
         store,
         registry: Arc::new(Registry::new(kinds)),
         authentication: Chain::new(Vec::new(), true),
-        authorizer: Arc::new(Authorizers::of_modes(&[Mode::AlwaysAllow])),
+        authorizer,
         access: access::Services::default(),
-        admission: admission::chain::Chain::new(&none()),
+        admission: admission::chain::Chain::new(plugins),
         services: Allocator::new(
             &AddressRange::new(Ipv4Addr::new(10, 96, 0, 0).into(), 16).into_iter().collect::<Vec<_>>(),
             PortRange { first: 30_000, last: 32_767 },
