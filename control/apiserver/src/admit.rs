@@ -3,7 +3,7 @@
 //! Owns: what plugins see of the request and of the objects in memory. What they decide is in `control_core::admission`.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use apiclient_core::wire::Status;
 use control_core::access::Authorize;
@@ -13,6 +13,7 @@ use control_core::rbac::escalation;
 use serde_json::Value;
 
 use crate::call::Call;
+use crate::metrics::Step;
 use crate::{ids, storage};
 
 /// A write on its way through the chain.
@@ -95,13 +96,22 @@ async fn run(
             dry_run: write.dry_run,
             options: &Value::Null,
         };
-        match mutate {
-            true => {
-                parts.admission.mutate(&mut request, &world)?;
-                // Where the original's storage has it: after all mutation, before validation.
-                escalation::check(&request, authorizer, &*parts.access.rules)?;
-            }
-            false => parts.admission.validate(&request, &world, &mut notes)?,
+        let (begin, metrics) = (Instant::now(), &server.metrics.access);
+        let step = |refused| Step { operation: write.operation, mutates: mutate, refused };
+        let mut last = begin;
+        let looked = |plugin, refused| {
+            let now = Instant::now();
+            metrics.plugin(plugin, step(refused), now - std::mem::replace(&mut last, now));
+        };
+        let outcome = match mutate {
+            true => parts.admission.mutate(&mut request, &world, looked),
+            false => parts.admission.validate(&request, &world, &mut notes, looked),
+        };
+        metrics.step(step(outcome.is_err()), begin.elapsed());
+        outcome?;
+        if mutate {
+            // Where the original's storage has it: after all mutation, before validation.
+            escalation::check(&request, authorizer, &*parts.access.rules)?;
         }
         Ok::<_, Status>(notes)
     };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use apiclient_core::wire::Status;
+use bytes::Bytes;
 use control_core::access::User;
 use control_core::kind::{Context, Subresource};
 use control_core::refusal;
@@ -16,10 +17,11 @@ use hyper::upgrade::OnUpgrade;
 use serde_json::Value;
 
 use crate::backend::forward::Sender;
+use crate::decoding;
 use crate::encoding::{object, table};
 use crate::negotiation::{Encoding, Media, Shape};
 use crate::registry::Served;
-use crate::reply::{From, Response, reply};
+use crate::reply::{Body, From, Response, reply};
 use crate::request::info::Resource;
 use crate::request::options::{IncludeObject, manager_of_agent};
 use crate::request::query::Query;
@@ -104,6 +106,16 @@ impl Call {
         }
     }
 
+    /// The whole body of the request.
+    ///
+    /// # Errors
+    /// As [`decoding::read`].
+    pub async fn read(&self, body: Body) -> Result<Bytes, Status> {
+        let bytes = decoding::read(body).await?;
+        self.server.metrics.requests.read(&self.method, &self.resource, bytes.len());
+        Ok(bytes)
+    }
+
     pub fn not_found(&self) -> Status {
         refusal::not_found(&self.served.kind, &self.resource.name)
     }
@@ -169,7 +181,7 @@ impl Call {
         self.answer_form(code, object::write_meta(api_version, kind, object, self.media.encoding))
     }
 
-    pub fn answer_form(&self, code: u16, form: bytes::Bytes) -> Response {
+    pub fn answer_form(&self, code: u16, form: Bytes) -> Response {
         let encoding: Encoding = self.media.encoding;
         reply(code, encoding.media_type(), object::body(form, self.media))
     }

@@ -44,6 +44,9 @@ impl Server {
                 let mut response = Box::pin(self.answer(&head, body, query, info, peer)).await;
                 let (code, took) = (response.status().as_u16(), begin.elapsed());
                 self.metrics.requests.observe(&labels, code, took, response.body().size_hint().exact());
+                if response.extensions_mut().remove::<crate::reply::GivenUp>().is_some() {
+                    self.metrics.requests.given_up(&labels, code);
+                }
                 pack(&head, &mut response);
                 response
             }
@@ -114,8 +117,11 @@ impl Server {
         attributes: &Attributes,
     ) -> Response {
         let refused = |refused: &Status| status::answer(refused, status_media(head, &query));
-        if let Err(refusal) = self.parts.authorizer.require(attributes, &user).await {
-            return unsniffed(refused(&refusal));
+        let begin = Instant::now();
+        let verdict = self.parts.authorizer.verdict(attributes, &user).await;
+        self.metrics.access.decided(verdict.decision, begin.elapsed());
+        if !verdict.is_allowed() {
+            return unsniffed(refused(&access::forbidden(attributes, &user, &verdict.reason)));
         }
         let Some(resource) = info.resource.clone() else {
             return self.no_resource(head, &info, &query).await;
@@ -152,14 +158,16 @@ impl Server {
         // In a box: the verbs' states are large, and this one is moved about.
         let running = Box::pin(dispatch::run(&mut call, body));
         let outcome = match info.is_stream() {
-            true => running.await,
-            false => tokio::time::timeout(self.parts.times.request, running).await.unwrap_or_else(|_| {
-                Err(refusal::timeout("request did not complete within the allotted timeout", 0))
-            }),
+            true => Some(running.await),
+            false => tokio::time::timeout(self.parts.times.request, running).await.ok(),
         };
         let mut response = match outcome {
-            Ok(response) => response,
-            Err(refused) => status::answer(&refused, media),
+            Some(Ok(response)) => response,
+            Some(Err(refused)) => status::answer(&refused, media),
+            None => {
+                let late = refusal::timeout("request did not complete within the allotted timeout", 0);
+                crate::reply::given_up(status::answer(&late, media))
+            }
         };
         for warning in &call.warnings {
             if let Ok(value) = HeaderValue::from_str(&warning_header(warning)) {
@@ -179,10 +187,17 @@ impl Server {
     async fn authenticate(&self, head: &Head, peer: &Peer) -> Result<Arc<User>, Status> {
         let certificates: &[CertificateDer<'static>] = match peer {
             Peer::Known(user) => return Ok(Arc::clone(user)),
-            Peer::Certificates(chain) => chain,
+            Peer::Certificates(chain, end) => {
+                if let Some(end) = end {
+                    self.metrics.access.certificate(*end, SystemTime::now());
+                }
+                chain
+            }
             Peer::Unknown => &[],
         };
+        let begin = Instant::now();
         let found = self.parts.authentication.authenticate(head, certificates).await;
+        self.metrics.access.authenticated(found.as_ref().ok(), begin.elapsed());
         found.map(Arc::new).map_err(|why| {
             tracing::debug!(%why, "a request carries credentials that are not right");
             access::unauthorized()

@@ -51,6 +51,15 @@ pub struct Large(pub Bytes);
 #[derive(Clone, Copy, Debug)]
 pub struct Upgrading;
 
+/// Goes with an answer to a request that was given up in self-defence: it took too long, or was one too many.
+#[derive(Clone, Copy, Debug)]
+pub struct GivenUp;
+
+pub fn given_up(mut response: Response) -> Response {
+    response.extensions_mut().insert(GivenUp);
+    response
+}
+
 /// A line of text, as Go's `http.Error` writes it.
 pub fn text(code: u16, message: &str) -> Response {
     let mut response = reply(code, "text/plain; charset=utf-8", format!("{message}\n"));
@@ -62,7 +71,7 @@ pub fn text(code: u16, message: &str) -> Response {
 pub fn too_many_requests() -> Response {
     let mut response = text(429, "Too many requests, please try again later.");
     response.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from_static("1"));
-    response
+    given_up(response)
 }
 
 /// There is nothing under this path, and never was.

@@ -4,7 +4,7 @@
 //! than these; the order of all of them is in [`crate::line`].
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use control_core::access::User;
 use control_core::admission;
@@ -46,7 +46,8 @@ pub enum Peer {
     /// The chain that a client proved to own in the TLS handshake, its own certificate first; may be empty.
     #[default]
     Unknown,
-    Certificates(Arc<[CertificateDer<'static>]>),
+    /// And until when its own certificate is good.
+    Certificates(Arc<[CertificateDer<'static>]>, Option<SystemTime>),
     /// A part of this process: authentication is done already.
     Known(Arc<User>),
 }

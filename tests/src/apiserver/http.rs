@@ -95,6 +95,8 @@ impl Client {
         send(&mut stream, self.address, method, path, headers, body)?;
         let (mut reply, length) = head(&mut stream)?;
         match length {
+            // Whatever the head says of it.
+            _ if method == "HEAD" => {}
             Length::None => {}
             Length::Known(size) => exactly(&mut stream, size, &mut reply.body)?,
             Length::Chunked => while chunk(&mut stream, &mut reply.body)? {},
@@ -219,17 +221,31 @@ impl Client {
         Ok(reply)
     }
 
-    /// A TLS connection on which nothing is asked.
+    /// A connection without TLS on which nothing is sent.
     ///
     /// # Errors
     /// The server is not reached.
-    pub fn connect(&self) -> io::Result<Stream> {
+    pub fn connect_plain(&self) -> io::Result<TcpStream> {
         let address = self.address;
         let connect = move || TcpStream::connect_timeout(&address, LIMIT);
         let stream = self.namespace.run(connect).map_err(io::Error::other)??;
         stream.set_read_timeout(Some(LIMIT))?;
         stream.set_write_timeout(Some(LIMIT))?;
         stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+
+    /// Where the server is, and whom the client believes.
+    pub(super) fn target(&self) -> (SocketAddr, ClientConfig) {
+        (self.address, ClientConfig::clone(&self.tls))
+    }
+
+    /// A TLS connection on which nothing is asked.
+    ///
+    /// # Errors
+    /// The server is not reached.
+    pub fn connect(&self) -> io::Result<Stream> {
+        let stream = self.connect_plain()?;
         let name = ServerName::from(self.address.ip());
         let session = ClientConnection::new(Arc::clone(&self.tls), name).map_err(io::Error::other)?;
         Ok(BufReader::new(StreamOwned::new(session, stream)))

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
 
 use control_core::access::User;
 use futures::FutureExt;
@@ -95,6 +96,13 @@ impl Authenticate for Certificates {
         };
         std::future::ready(found).boxed()
     }
+}
+
+/// Until when a certificate is good; `None` for one that cannot be read.
+pub fn end(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let seconds = u64::try_from(parsed.validity().not_after.timestamp()).ok()?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
 /// `1.3.6.1.4.1.57683.2`: where a subject says the user's uid.

@@ -4,7 +4,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
-use super::UNREAD;
+use super::outgoing::UNREAD;
 
 /// Descriptors that are kept for files, etcd, and connections to others.
 const RESERVE: u64 = 128;

@@ -1,24 +1,24 @@
 //! First station of all: connections, TLS, HTTP/1.1 and HTTP/2.
 //!
 //! Owns: the limits of what an unknown client may make us hold, and that the server drains before it ends. Begin at
-//! [`serve`]; which connection goes where there are too many is decided in [`crowd`].
+//! [`serve`]; which connection goes where there are too many is decided in [`crowd`], and how answers leave in
+//! [`outgoing`].
 //! Never: looks into a request.
 
 pub mod crowd;
+mod head;
 mod limits;
+mod outgoing;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::FutureExt;
-use http_body::{Body, Frame, SizeHint};
+use http::Method;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -32,8 +32,10 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
-use self::crowd::{Activity, Busy, Crowd, Entry};
-use crate::reply::{self, BoxError, From};
+use self::crowd::{Activity, Crowd, Entry};
+use self::outgoing::{Outgoing, Unread, Waiting};
+use crate::authentication::certificates;
+use crate::reply::From;
 use crate::server::{Peer, Server};
 
 /// How long a client may take for the TLS handshake.
@@ -44,8 +46,6 @@ const HEAD: Duration = Duration::from_secs(32);
 const IDLE: Duration = Duration::from_secs(90);
 /// How often connections are looked at for that.
 const LOOK: Duration = Duration::from_secs(30);
-/// How long a client may leave what we sent unread, at the other end's kernel, or be away without a word.
-const UNREAD: Duration = Duration::from_secs(60);
 /// How long the first request of a connection may take to come while the server drains.
 const FIRST: Duration = Duration::from_secs(2);
 /// Bytes of the head of a request.
@@ -107,6 +107,7 @@ struct Connections {
     acceptor: TlsAcceptor,
     draining: watch::Receiver<bool>,
     crowd: Crowd,
+    waiting: Waiting,
     running: JoinSet<()>,
     handles: HashMap<u64, AbortHandle>,
     ids: HashMap<task::Id, u64>,
@@ -116,7 +117,8 @@ impl Connections {
     fn new(server: Arc<Server>, acceptor: TlsAcceptor, draining: watch::Receiver<bool>) -> Self {
         let crowd = Crowd::new(limits::most_connections());
         let (running, handles, ids) = (JoinSet::new(), HashMap::new(), HashMap::new());
-        Self { server, acceptor, draining, crowd, running, handles, ids }
+        let waiting = Waiting::default();
+        Self { server, acceptor, draining, crowd, waiting, running, handles, ids }
     }
 
     /// Serves a new one, or closes it.
@@ -129,7 +131,8 @@ impl Connections {
             tracing::info!(%from, "too many connections: an idle one is closed for this one");
             self.close(victim);
         }
-        let connection = Connection { from, activity, draining: self.draining.clone() };
+        let (waiting, draining) = (self.waiting.clone(), self.draining.clone());
+        let connection = Connection { from, activity, waiting, draining };
         let run = connection.run(Arc::clone(&self.server), self.acceptor.clone(), stream);
         let handle = self.running.spawn(run);
         self.ids.insert(handle.id(), id);
@@ -163,37 +166,12 @@ impl Connections {
     }
 }
 
-/// The body of an answer, with an error that has a type. The connection is busy until it has gone.
-struct Outgoing(reply::Body, #[expect(dead_code, reason = "held, not read")] Busy);
-
-#[derive(Debug, thiserror::Error)]
-#[error("the answer broke off")]
-struct Broken(#[source] BoxError);
-
-impl Body for Outgoing {
-    type Data = Bytes;
-    type Error = Broken;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        Pin::new(&mut self.0).poll_frame(context).map_err(Broken)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
-    }
-}
-
 /// One connection.
 struct Connection {
     from: SocketAddr,
     activity: Arc<Activity>,
+    /// Answers that clients have not taken, of all connections.
+    waiting: Waiting,
     draining: watch::Receiver<bool>,
 }
 
@@ -204,21 +182,38 @@ impl Connection {
         limits::of_socket(&stream);
         let stream = match timeout(HANDSHAKE, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return tracing::debug!(%error, %from, "no TLS connection came about"),
-            Err(_) => return tracing::debug!(%from, "a client did not finish the TLS handshake"),
+            Ok(Err(error)) => {
+                server.metrics.access.handshake_failed();
+                return tracing::debug!(%error, %from, "no TLS connection came about");
+            }
+            Err(_) => {
+                server.metrics.access.handshake_failed();
+                return tracing::debug!(%from, "a client did not finish the TLS handshake");
+            }
         };
         let peer = match stream.get_ref().1.peer_certificates() {
-            Some(chain) => Peer::Certificates(chain.iter().map(|one| one.clone().into_owned()).collect()),
+            Some(chain) => {
+                let end = chain.first().and_then(certificates::end);
+                Peer::Certificates(chain.iter().map(|one| one.clone().into_owned()).collect(), end)
+            }
             None => Peer::Unknown,
         };
         let (peer, activity) = (Arc::new(peer), Arc::clone(&self.activity));
+        let unread = Unread::new(&self.waiting);
+        let answers = unread.clone();
         let service = service_fn(move |request: http::Request<Incoming>| {
             let (server, peer, busy) = (Arc::clone(&server), Arc::clone(&peer), Activity::begin(&activity));
+            let (unread, is_head) = (answers.clone(), request.method() == Method::HEAD);
             async move {
-                let mut request = request.map(|body| body.map_err(Into::into).boxed_unsync());
-                request.extensions_mut().insert(From(from));
-                let answer = server.handle(request, &peer).await;
-                Ok::<_, Infallible>(answer.map(|body| Outgoing(body, busy)))
+                let answer = match head::refused(&request) {
+                    Some(refused) => refused,
+                    None => {
+                        let mut request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+                        request.extensions_mut().insert(From(from));
+                        server.handle(request, &peer).await
+                    }
+                };
+                Ok::<_, Infallible>(Outgoing::answer(answer, is_head, busy, unread))
             }
         });
         let builder = builder();
@@ -232,7 +227,12 @@ impl Connection {
                 tokio::select! {
                     ended = serving.as_mut() => ended,
                     () = self.is_idle(HANDSHAKE) => Ok(()),
+                    () = unread.too_long() => Ok(()),
                 }
+            }
+            () = unread.too_long() => {
+                tracing::info!(%from, "a connection is closed: its client leaves an answer unread");
+                Ok(())
             }
         };
         if let Err(error) = ended {

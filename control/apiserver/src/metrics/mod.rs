@@ -1,8 +1,9 @@
 //! What the server counts, by the names that dashboards use.
 //!
 //! Owns: the registry of metrics, and `/metrics`. Requests are counted in [`requests`], storage in [`storage`], levels and
-//! flows in [`flows`]. Every value of a label is one of few: what is not served has no name here.
+//! flows in [`flows`], who got in in [`access`]. Every value of a label is one of few: what is not served has no name here.
 
+pub mod access;
 pub mod flows;
 pub mod requests;
 pub mod storage;
@@ -15,12 +16,14 @@ use telemetry::metrics::metrics::family::Family;
 use telemetry::metrics::metrics::gauge::Gauge;
 use telemetry::metrics::{Format, Registry, encode};
 
+use self::access::Access;
 use self::requests::Requests;
 use self::storage::Storage;
 use crate::inflight::Inflight;
 use crate::registry::Registry as Kinds;
 use crate::reply::{Response, reply, text};
 
+pub use access::Step;
 pub use requests::{Labels, Watching};
 
 type One = [(&'static str, &'static str); 1];
@@ -30,6 +33,7 @@ type One = [(&'static str, &'static str); 1];
 pub struct Metrics {
     registry: Registry,
     pub requests: Requests,
+    pub access: Access,
     pub storage: Storage,
     inflight: Family<One, Gauge>,
 }
@@ -42,14 +46,15 @@ impl Metrics {
         if let Some(flows) = flows {
             flows.register(&mut registry);
         }
-        let (requests, storage) = (Requests::default(), Storage::default());
+        let (requests, access, storage) = (Requests::default(), Access::default(), Storage::default());
         requests.register(&mut registry);
+        access.register(&mut registry);
         storage.register(&mut registry);
         let inflight: Family<One, Gauge> = Family::default();
         let help = "Requests that are being served";
         registry.register("apiserver_current_inflight_requests", help, Family::clone(&inflight));
         build_info(&mut registry);
-        Self { registry, requests, storage, inflight }
+        Self { registry, requests, access, storage, inflight }
     }
 
     /// The answer to `/metrics`.

@@ -27,6 +27,11 @@ const SLI_FROM: usize = 2;
 /// Bytes of answers.
 const SIZES: [f64; 7] = [1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
 
+/// Bytes of requests: from 50,000 on in steps of 100,000, up to what is read at most.
+fn body_sizes() -> Histogram {
+    Histogram::new((0..31).map(|nth| 50_000.0 + 100_000.0 * f64::from(nth)))
+}
+
 /// Bytes of events of watches.
 const EVENT_SIZES: [f64; 8] = [1024.0, 2048.0, 4096.0, 8192.0, 16384.0, 32768.0, 65536.0, 131_072.0];
 
@@ -91,6 +96,11 @@ impl Labels {
         ]
     }
 
+    fn with_code_alone(&self, code: u16) -> Set<8> {
+        let [a, b, c, d, e, f, g] = self.common();
+        [a, b, c, d, e, f, g, ("code", code.to_string())]
+    }
+
     fn with_dry_run(&self) -> Set<8> {
         let [a, b, c, d, e, f, g] = self.common();
         [a, b, c, d, e, f, g, ("dry_run", self.dry_run.to_owned())]
@@ -114,10 +124,12 @@ fn scope(resource: &Resource) -> &'static str {
 #[derive(Clone, Debug)]
 pub struct Requests {
     total: Family<Set<9>, Counter>,
+    given_up: Family<Set<8>, Counter>,
     durations: Histograms<8>,
     /// The same as service levels are measured by.
     levels: Histograms<7>,
     sizes: Histograms<7>,
+    bodies: Histograms<3>,
     long: Family<Set<7>, Gauge>,
     events: Family<Set<3>, Counter>,
     event_sizes: Histograms<3>,
@@ -127,9 +139,11 @@ impl Default for Requests {
     fn default() -> Self {
         Self {
             total: Family::default(),
+            given_up: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             levels: Family::new_with_constructor(|| Histogram::new(SECONDS.into_iter().skip(SLI_FROM))),
             sizes: Family::new_with_constructor(|| Histogram::new(SIZES)),
+            bodies: Family::new_with_constructor(body_sizes),
             long: Family::default(),
             events: Family::default(),
             event_sizes: Family::new_with_constructor(|| Histogram::new(EVENT_SIZES)),
@@ -141,6 +155,8 @@ impl Requests {
     pub fn register(&self, registry: &mut Registry) {
         let help = "Requests by verb, resource and code of the answer";
         registry.register("apiserver_request", help, Family::clone(&self.total));
+        let help = "Requests that were given up in self-defence: too late, or too many";
+        registry.register("apiserver_request_terminations", help, Family::clone(&self.given_up));
         let help = "Time until the head of the answer";
         registry.register("apiserver_request_duration_seconds", help, self.durations.clone());
         registry.register("apiserver_request_sli_duration_seconds", help, self.levels.clone());
@@ -149,6 +165,8 @@ impl Requests {
             "Bytes of answers that came as a whole",
             self.sizes.clone(),
         );
+        let help = "Bytes of the bodies of requests";
+        registry.register("apiserver_request_body_size_bytes", help, self.bodies.clone());
         let help = "Requests that are being served and last";
         registry.register("apiserver_longrunning_requests", help, Family::clone(&self.long));
         registry.register("apiserver_watch_events", "Events that were sent", Family::clone(&self.events));
@@ -172,6 +190,29 @@ impl Requests {
             #[expect(clippy::cast_precision_loss, reason = "a bucket's bound is far coarser")]
             self.sizes.get_or_create(&common).observe(size as f64);
         }
+    }
+
+    /// The body of a request of so many bytes was read.
+    pub fn read(&self, method: &Method, resource: &Resource, bytes: usize) {
+        let verb = match method.as_str() {
+            "POST" => "create",
+            "PUT" => "update",
+            "PATCH" => "patch",
+            _ if resource.name.is_empty() => "delete_collection",
+            _ => "delete",
+        };
+        let labels = [
+            ("group", resource.group.clone()),
+            ("resource", resource.resource.clone()),
+            ("verb", verb.to_owned()),
+        ];
+        #[expect(clippy::cast_precision_loss, reason = "a bucket's bound is far coarser")]
+        self.bodies.get_or_create(&labels).observe(bytes as f64);
+    }
+
+    /// A request was given up.
+    pub fn given_up(&self, labels: &Labels, code: u16) {
+        self.given_up.get_or_create(&labels.with_code_alone(code)).inc();
     }
 
     /// A watch begins.

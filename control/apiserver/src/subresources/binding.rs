@@ -11,7 +11,6 @@ use control_schema::{builtin, codec};
 use serde_json::{Value, json};
 
 use crate::call::Call;
-use crate::decoding;
 use crate::encoding::status;
 use crate::negotiation::{Encoding, Offer, content_encoding};
 use crate::reply::{Body, Response};
@@ -33,7 +32,7 @@ pub async fn of_collection(call: &mut Call, body: Body) -> Result<Response, Stat
 /// # Errors
 /// The body is no binding, or the pod has a node already, or is on its way out.
 pub async fn run(call: &mut Call, body: Body) -> Result<Response, Status> {
-    let bytes = decoding::read(body).await?;
+    let bytes = call.read(body).await?;
     let encoding = content_encoding(&call.headers, Offer::All)?;
     let options = WriteOptions::decode(&call.query, options::Write::Create)?;
     let Some(schema) = builtin::kind("v1", "Binding") else {

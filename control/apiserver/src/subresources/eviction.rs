@@ -41,7 +41,7 @@ const MANAGER: &str = "kube-apiserver";
 /// # Errors
 /// The body is no eviction, or the budget allows none now (429).
 pub async fn run(call: &mut Call, body: Body) -> Result<Response, Status> {
-    let bytes = decoding::read(body).await?;
+    let bytes = call.read(body).await?;
     let encoding = content_encoding(&call.headers, Offer::All)?;
     let write_options = WriteOptions::decode(&call.query, options::Write::Create)?;
     let versions = ["policy/v1", "policy/v1beta1"];

@@ -10,7 +10,6 @@ use http::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
 use crate::call::Call;
-use crate::decoding;
 use crate::encoding::object::decode;
 use crate::negotiation::{Encoding, Offer, content_encoding};
 use crate::reply::{Body, Response};
@@ -69,7 +68,7 @@ fn answer(call: &Call, object: &Value) -> Response {
 /// # Errors
 /// The body is no scale, or the change is not allowed.
 pub async fn update(call: &mut Call, body: Body) -> Result<Response, Status> {
-    let bytes = decoding::read(body).await?;
+    let bytes = call.read(body).await?;
     let options = WriteOptions::decode(&call.query, options::Write::Update)?;
     let encoding = content_encoding(&call.headers, Offer::All)?;
     let wanted = read(&bytes, encoding)?;
@@ -88,7 +87,7 @@ pub async fn update(call: &mut Call, body: Body) -> Result<Response, Status> {
 pub async fn patch(call: &mut Call, body: Body) -> Result<Response, Status> {
     let given = call.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let way = given.split(';').next().unwrap_or_default().to_owned();
-    let bytes = decoding::read(body).await?;
+    let bytes = call.read(body).await?;
     let options = WriteOptions::decode(&call.query, options::Write::Patch)?;
     let wanted: Value = serde_json::from_slice(&bytes)
         .map_err(|error| refusal::bad_request(format!("error decoding patch: {error}")))?;

@@ -8,7 +8,6 @@ use control_schema::{builtin, codec, defaults};
 
 use crate::admit::{self, Write};
 use crate::call::Call;
-use crate::decoding;
 use crate::negotiation::{Encoding, Offer, content_encoding};
 use crate::reply::{Body, Response};
 use crate::request::options::{self, WriteOptions};
@@ -19,7 +18,7 @@ const GROUP_VERSION: &str = "authentication.k8s.io/v1";
 /// # Errors
 /// The body is no TokenRequest, or asks for what it may not.
 pub async fn run(call: &mut Call, body: Body) -> Result<Response, Status> {
-    let bytes = decoding::read(body).await?;
+    let bytes = call.read(body).await?;
     let encoding = content_encoding(&call.headers, Offer::All)?;
     let options = WriteOptions::decode(&call.query, options::Write::Create)?;
     let Some(schema) = builtin::kind(GROUP_VERSION, "TokenRequest") else {

@@ -17,7 +17,7 @@ use crate::request::options::{IncludeObject, ListOptions};
 /// Options that make no sense, or the first deletion that fails for another reason than that the object has gone.
 pub async fn run(call: &mut Call, body: Body) -> Result<Response, Status> {
     let options = ListOptions::decode(&call.query, false)?;
-    let bytes = decoding::read(body).await?;
+    let bytes = call.read(body).await?;
     let encoding =
         if bytes.is_empty() { Default::default() } else { content_encoding(&call.headers, Offer::All)? };
     let deletion = decoding::delete_options(&bytes, encoding, &call.query)?;

@@ -24,7 +24,7 @@ const NAMES: usize = 8;
 /// The body is no such object, or may not be created, or is there already.
 pub async fn run(call: &mut Call, body: Body) -> Result<Response, Status> {
     let encoding = content_encoding(&call.headers, call.served.offer)?;
-    let bytes = decoding::read(body).await?;
+    let bytes = call.read(body).await?;
     let options = WriteOptions::decode(&call.query, options::Write::Create)?;
     let (mut object, warnings) = decoding::object(&call.served, &bytes, encoding, options.validation)?;
     call.warn(warnings);

@@ -33,7 +33,7 @@ pub enum Deleted {
 /// # Errors
 /// 404, a precondition that does not hold, or options that make no sense.
 pub async fn run(call: &mut Call, body: Body) -> Result<Response, Status> {
-    let bytes = decoding::read(body).await?;
+    let bytes = call.read(body).await?;
     let encoding =
         if bytes.is_empty() { Default::default() } else { content_encoding(&call.headers, Offer::All)? };
     let options = decoding::delete_options(&bytes, encoding, &call.query)?;

@@ -42,7 +42,7 @@ struct Wanted {
 /// The patch is none, does not fit the object, or is not allowed.
 pub async fn run(call: &mut Call, subresource: Option<Subresource>, body: Body) -> Result<Response, Status> {
     let way = way(call)?;
-    let bytes = decoding::read(body).await?;
+    let bytes = call.read(body).await?;
     let write = if way == Way::Apply { options::Write::Apply } else { options::Write::Patch };
     let options = WriteOptions::decode(&call.query, write)?;
     let wanted = read(way, &bytes, options.validation)?;

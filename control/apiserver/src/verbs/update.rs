@@ -17,7 +17,7 @@ use crate::strategy::{managed, system};
 /// # Errors
 /// The body is no such object, or another's change came first, or the change is not allowed.
 pub async fn run(call: &mut Call, subresource: Option<Subresource>, body: Body) -> Result<Response, Status> {
-    let bytes = decoding::read(body).await?;
+    let bytes = call.read(body).await?;
     let options = WriteOptions::decode(&call.query, options::Write::Update)?;
     let encoding = content_encoding(&call.headers, call.served.offer)?;
     let (mut object, warnings) = decoding::object(&call.served, &bytes, encoding, options.validation)?;

@@ -56,12 +56,25 @@ impl Chain {
         self.0.iter().map(|plugin| plugin.name())
     }
 
+    /// `looked` is told of each plugin that has looked, and whether it refuses: who measures them reads the clock.
+    ///
     /// # Errors
     /// The first refusal.
-    pub fn mutate(&self, request: &mut AdmissionRequest<'_>, world: &World<'_>) -> Result<(), Status> {
-        self.0.iter().try_for_each(|plugin| plugin.mutate(request, world))
+    pub fn mutate(
+        &self,
+        request: &mut AdmissionRequest<'_>,
+        world: &World<'_>,
+        mut looked: impl FnMut(&'static str, bool),
+    ) -> Result<(), Status> {
+        self.0.iter().try_for_each(|plugin| {
+            let outcome = plugin.mutate(request, world);
+            looked(plugin.name(), outcome.is_err());
+            outcome
+        })
     }
 
+    /// `looked`: as for [`Chain::mutate`].
+    ///
     /// # Errors
     /// The first refusal.
     pub fn validate(
@@ -69,8 +82,13 @@ impl Chain {
         request: &AdmissionRequest<'_>,
         world: &World<'_>,
         notes: &mut Notes,
+        mut looked: impl FnMut(&'static str, bool),
     ) -> Result<(), Status> {
-        self.0.iter().try_for_each(|plugin| plugin.validate(request, world, notes))
+        self.0.iter().try_for_each(|plugin| {
+            let outcome = plugin.validate(request, world, notes);
+            looked(plugin.name(), outcome.is_err());
+            outcome
+        })
     }
 }
 
