@@ -87,6 +87,36 @@ fn while_etcd_is_away_old_reads_are_served_and_writes_are_not_done() {
 }
 
 #[test]
+fn a_server_that_is_started_before_its_etcd_lives_says_to_come_again_and_serves_once_etcd_is_there() {
+    let fleet = Fleet::prepare(1, 1, &Etcd::default(), &[]);
+    fleet.start_server(0);
+    let ask = |path: &str| fleet.client(0).ask("GET", path, &authorization("admin"), &[]);
+    until("it to listen", || ask("/livez/ping").ok());
+    // Of what lives in storage nobody is told anything else, whoever asks and however.
+    for path in [CONFIG_MAPS, &format!("{CONFIG_MAPS}?resourceVersion=0"), &format!("{CONFIG_MAPS}?watch=1")]
+    {
+        let reply = ask(path).expect("an answer");
+        let text = String::from_utf8_lossy(&reply.body);
+        assert_eq!((reply.status, reply.header("retry-after")), (503, "1"), "{path}: {text}");
+        refused(&(reply.status, serde_json::from_slice(&reply.body).expect("JSON")), &[503]);
+    }
+    let made = create(&fleet, "early", "x");
+    refused(&made, &[503]);
+    let nobody = fleet.client(0).ask("GET", CONFIG_MAPS, &[], &[]).expect("an answer");
+    assert_eq!(nobody.status, 503, "not that there is nothing, nor that somebody may not");
+    // What needs no storage is answered: it lives, and says that it is not ready.
+    assert_eq!(ask("/livez?exclude=etcd").map(|reply| reply.status).expect("an answer"), 500);
+    for (path, want) in [("/version", 200), ("/api", 200), ("/readyz", 500), ("/metrics", 200)] {
+        assert_eq!(ask(path).map(|reply| reply.status).expect("an answer"), want, "{path}");
+    }
+    fleet.start_member(0);
+    fleet.wait_for_server(0);
+    assert_eq!(create(&fleet, "later", "x").0, 201);
+    let (_, list) = fleet.ask(0, "GET", CONFIG_MAPS, &Value::Null);
+    assert_eq!(names(&list), of(&["later"]), "nothing of what was refused was done");
+}
+
+#[test]
 fn a_write_that_a_hanging_etcd_did_not_answer_is_not_said_to_have_failed_for_certain() {
     let fleet = one();
     fleet.signal_member(0, Signal::SIGSTOP);

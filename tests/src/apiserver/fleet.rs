@@ -64,6 +64,19 @@ impl Fleet {
     /// # Panics
     /// A program is missing, or does not come up.
     pub fn up(members: usize, servers: u8, etcd: &Etcd, more: &[&str]) -> Self {
+        let fleet = Self::prepare(members, servers, etcd, more);
+        (0..fleet.members.len()).for_each(|nth| fleet.start_member(nth));
+        (0..fleet.members.len()).for_each(|nth| fleet.wait_for_member(nth));
+        (0..fleet.servers.len()).for_each(|nth| fleet.start_server(nth));
+        (0..fleet.servers.len()).for_each(|nth| fleet.wait_for_server(nth));
+        fleet
+    }
+
+    /// The same, and nothing is started.
+    ///
+    /// # Panics
+    /// Keys cannot be written.
+    pub fn prepare(members: usize, servers: u8, etcd: &Etcd, more: &[&str]) -> Self {
         let here = Namespace::current().unwrap_or_else(|error| panic!("{error}"));
         let directory = tempfile::tempdir().expect("a directory");
         let daemon = |name: &str| Daemon::new(name.to_owned(), here.clone(), directory.path(), name);
@@ -87,12 +100,7 @@ impl Fleet {
             Server { address, flags, daemon: daemon(&format!("server-{nth}")) }
         });
         let servers = servers.collect();
-        let fleet = Self { here, places, etcd: etcd.clone(), members, servers, directory };
-        (0..fleet.members.len()).for_each(|nth| fleet.start_member(nth));
-        (0..fleet.members.len()).for_each(|nth| fleet.wait_for_member(nth));
-        (0..fleet.servers.len()).for_each(|nth| fleet.start_server(nth));
-        (0..fleet.servers.len()).for_each(|nth| fleet.wait_for_server(nth));
-        fleet
+        Self { here, places, etcd: etcd.clone(), members, servers, directory }
     }
 
     /// # Panics
