@@ -2,125 +2,13 @@
 //!
 //! Needs etcd and etcdctl.
 
-use std::ffi::OsString;
-use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::path::Path;
 
-use host::netns::Namespace;
-use host::programs::{Daemon, Signal};
+use host::programs::Signal;
 use serde_json::{Value, json};
 use tests::apiserver::authorization;
-use tests::apiserver::http::Client;
-use tests::testbed::weft;
+use tests::apiserver::control::{Control, READY};
 use tests::wait::until_explained;
-
-const READY: Duration = Duration::from_secs(120);
-
-/// A control plane in a directory of its own.
-struct Control {
-    root: PathBuf,
-    address: SocketAddr,
-    daemon: Daemon,
-    directory: tempfile::TempDir,
-}
-
-impl Control {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-        let address = listener.local_addr().expect("bound");
-        let here = Namespace::current().unwrap_or_else(|error| panic!("{error}"));
-        let daemon = Daemon::new("weft control".to_owned(), here, directory.path(), "control");
-        let tokens = "token-of-the-admin,admin,0,\"system:masters\"\n";
-        fs::write(directory.path().join("tokens.csv"), tokens).expect("a file");
-        Self { root: directory.path().join("control"), address, daemon, directory }
-    }
-
-    fn program() -> PathBuf {
-        weft().binary.program().unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    fn start(&self) {
-        let arguments = [
-            "control".to_owned(),
-            format!("--data-dir={}", self.root.display()),
-            "--bind-address=127.0.0.1".to_owned(),
-            format!("--secure-port={}", self.address.port()),
-            "--".to_owned(),
-            format!("--token-auth-file={}", self.directory.path().join("tokens.csv").display()),
-        ];
-        let started = self.daemon.start(&Self::program(), &arguments.map(OsString::from), &[]);
-        started.unwrap_or_else(|error| panic!("{error}"));
-    }
-
-    fn act(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new("timeout");
-        command.arg("60").arg(Self::program()).arg("control").args(arguments).stdin(Stdio::null());
-        command.arg(format!("--data-dir={}", self.root.display()));
-        command.output().expect("weft runs")
-    }
-
-    fn ask(&self, method: &str, path: &str, body: &Value) -> Option<(u16, Value)> {
-        let mut headers = authorization("admin");
-        headers.push(("Content-Type".to_owned(), "application/json".to_owned()));
-        let bytes = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
-        let reply = self.client()?.ask(method, path, &headers, &bytes).ok()?;
-        Some((reply.status, serde_json::from_slice(&reply.body).unwrap_or_default()))
-    }
-
-    fn client(&self) -> Option<Client> {
-        let here = Namespace::current().ok()?;
-        Client::new(here, self.address, &self.root.join("pki/ca.crt")).ok()
-    }
-
-    fn wait_ready(&self) {
-        until_explained(
-            "weft control to serve",
-            READY,
-            || {
-                assert!(self.daemon.pid().is_some(), "{}", self.daemon.died());
-                let (code, _) = self.ask("GET", "/api/v1/namespaces/default", &Value::Null)?;
-                (code == 200).then_some(())
-            },
-            || self.daemon.log_tail(30),
-        );
-    }
-
-    /// Processes of an etcd on this directory.
-    fn etcds(&self) -> Vec<i32> {
-        let mark = format!("--data-dir={}", self.root.join("etcd").display());
-        let entries = fs::read_dir("/proc").expect("/proc").flatten();
-        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        pids.filter(|pid: &i32| {
-            let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            line.split('\0').any(|word| word == mark)
-        })
-        .collect()
-    }
-
-    fn create(&self, name: &str) {
-        let path = "/api/v1/namespaces/default/configmaps";
-        let answer = self.ask("POST", path, &json!({"metadata": {"name": name}}));
-        assert!(answer.as_ref().is_some_and(|(code, _)| *code == 201), "{answer:?}");
-    }
-
-    fn has(&self, name: &str) -> bool {
-        let answer = self.ask("GET", &format!("/api/v1/namespaces/default/configmaps/{name}"), &Value::Null);
-        answer.is_some_and(|(code, _)| code == 200)
-    }
-}
-
-impl Drop for Control {
-    fn drop(&mut self) {
-        let _ = self.daemon.stop(Signal::SIGKILL);
-        for pid in self.etcds() {
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
-        }
-    }
-}
 
 #[test]
 fn a_first_start_that_is_interrupted_or_killed_anywhere_is_made_good_by_the_next() {

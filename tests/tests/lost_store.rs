@@ -161,6 +161,8 @@ fn a_full_etcd_refuses_writes_lets_objects_be_deleted_and_goes_on_when_there_is_
     refused(&full, &[500]);
     let message = full.1["message"].as_str().unwrap_or_default();
     assert!(message.contains("database space exceeded"), "{message}");
+    let log = fleet.log(0);
+    assert!(log.contains("`alarm disarm`"), "the log says what to do: {log}");
     let (_, list) = fleet.ask(0, "GET", CONFIG_MAPS, &Value::Null);
     assert_eq!(names(&list).len(), made, "reads are as before, and nothing was half done");
     for nth in 0..made {

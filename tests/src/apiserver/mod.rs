@@ -6,6 +6,7 @@
 //! speak HTTP/1.1 ([`http`]), and HTTP/2 where they ask much at a time ([`session`]).
 
 pub mod agent;
+pub mod control;
 pub mod difference;
 pub mod fleet;
 pub mod generated;

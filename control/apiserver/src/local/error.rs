@@ -43,7 +43,11 @@ pub enum LocalError {
 }
 
 fn said(log: &str) -> String {
-    if log.is_empty() { String::new() } else { format!("; it said last:\n{log}") }
+    let advice = match log.contains("no space left on device") {
+        true => "\nMake room where its data is: its first files alone take 130 MB",
+        false => "",
+    };
+    if log.is_empty() { String::new() } else { format!("; it said last:\n{log}{advice}") }
 }
 
 impl LocalError {

@@ -182,8 +182,14 @@ fn spawn(program: &str, arguments: &[String], tail: &Tail) -> Result<Child, Loca
 /// Its log in ours: what matters to it is a detail to us.
 async fn follow(output: impl AsyncRead + Unpin, tail: Tail) {
     let mut lines = BufReader::new(output).lines();
+    let mut is_over = false;
     while let Ok(Some(line)) = lines.next_line().await {
         let (level, message) = read_line(&line);
+        // Behind its last words come the stacks of its threads, which tell an operator nothing.
+        if is_over && !line.starts_with('{') {
+            continue;
+        }
+        is_over |= matches!(level, "panic" | "fatal");
         match level {
             "error" | "dpanic" | "panic" | "fatal" => tracing::warn!(etcd = %message),
             _ => tracing::debug!(etcd = %message),

@@ -7,6 +7,9 @@ pub mod own;
 pub mod token;
 pub mod versions;
 
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
 use apiclient_core::wire::Status;
 use control_core::kind::Kind;
 use control_core::refusal;
@@ -33,7 +36,29 @@ pub fn write_failed(kind: &Kind, name: &str, error: &WriteError) -> Status {
         WriteError::Conflict { current: None } => refusal::not_found(kind, name),
         WriteError::Unavailable { reason } => refusal::unavailable(reason.as_str()),
         WriteError::Unknown { reason, .. } => refusal::timeout(reason, 0),
-        WriteError::Refused { reason, .. } => refusal::unknown(reason.as_str()),
+        WriteError::Refused { reason, .. } => {
+            if reason.contains("database space exceeded") {
+                say_what_to_do();
+            }
+            refusal::unknown(reason.as_str())
+        }
+    }
+}
+
+/// An operator is told this often what a full etcd needs.
+const SAY: Duration = Duration::from_secs(60);
+
+/// etcd is full, and takes no write until somebody has helped: clients see its own words, the log what to do.
+fn say_what_to_do() {
+    static SAID: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    if said.is_none_or(|last| last.elapsed() >= SAY) {
+        *said = Some(Instant::now());
+        tracing::error!(
+            "etcd has no room left and takes no writes. Delete objects that nobody needs; then, with etcdctl: \
+             `compact` to the present revision, `defrag`, and `alarm disarm`. Or give etcd a larger \
+             --quota-backend-bytes, and disarm the alarm"
+        );
     }
 }
 
