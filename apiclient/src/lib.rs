@@ -17,6 +17,7 @@ pub mod objects;
 mod pace;
 pub mod reflector;
 mod resource;
+pub mod tls;
 mod transport;
 
 pub use client::{Answer, Client, Patch};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use control_core::access::{Attributes, User};
 use control_core::fairness::level::Limits;
-use control_core::fairness::seats::{Entry, Seats, Ticket};
+use control_core::fairness::seats::{Entry, Seats, Ticket, Use};
 use control_core::fairness::{Place, Rules};
 use tokio::sync::oneshot;
 
@@ -45,12 +45,15 @@ enum Turn {
 pub struct Seat {
     fairness: Arc<Fairness>,
     place: Place,
+    /// It is so many seats.
+    width: usize,
 }
 
 /// A request waits no longer when this goes, whatever the reason is: it may be that its client has gone.
 struct Waiting<'a> {
     fairness: &'a Arc<Fairness>,
     place: &'a Place,
+    width: usize,
     ticket: Ticket,
     turn: oneshot::Receiver<Turn>,
     /// It has its seat, or lost its place.
@@ -85,24 +88,26 @@ impl Fairness {
         table.start(started);
     }
 
-    /// Comes back when it is the request's turn; `None` where it is to come again later.
-    pub async fn enter(self: &Arc<Self>, place: Place) -> Option<Seat> {
+    /// Comes back when it is the request's turn; `None` where it is to come again later. It takes as many seats as `wanted`,
+    /// or as its level has for one request.
+    pub async fn enter(self: &Arc<Self>, place: Place, wanted: usize) -> Option<Seat> {
         let begin = Instant::now();
-        let outcome = self.turn(&place).await;
+        let width = self.table().seats.width(&place.level, wanted);
+        let outcome = self.turn(&place, width).await;
         let level = &place;
         match outcome {
             Ok(()) => self.metrics.dispatched(level, begin.elapsed()),
             Err(reason) => self.metrics.rejected(level, reason, begin.elapsed()),
         }
-        outcome.ok().map(|()| Seat { fairness: Arc::clone(self), place })
+        outcome.ok().map(|()| Seat { fairness: Arc::clone(self), place, width })
     }
 
     /// # Errors
     /// The reason by the name that it has in metrics.
-    async fn turn(self: &Arc<Self>, place: &Place) -> Result<(), &'static str> {
+    async fn turn(self: &Arc<Self>, place: &Place, width: usize) -> Result<(), &'static str> {
         let (ticket, turn) = {
             let mut table = self.table();
-            match table.seats.enter(&place.level, &place.flow) {
+            match table.seats.enter(&place.level, &place.flow, width) {
                 Entry::Runs => return Ok(()),
                 Entry::NoSeat => return Err("concurrency-limit"),
                 Entry::Full => return Err("queue-full"),
@@ -116,7 +121,7 @@ impl Fairness {
                 }
             }
         };
-        let mut waiting = Waiting { fairness: self, place, ticket, turn, is_over: false };
+        let mut waiting = Waiting { fairness: self, place, width, ticket, turn, is_over: false };
         match tokio::time::timeout(self.patience, &mut waiting.turn).await {
             Ok(Ok(Turn::Yours)) => {
                 waiting.is_over = true;
@@ -130,13 +135,9 @@ impl Fairness {
         }
     }
 
-    /// Requests that run and that wait, by level.
-    pub fn now(&self) -> Vec<(Arc<str>, usize, usize)> {
-        self.table()
-            .seats
-            .now()
-            .map(|(name, running, waiting)| (Arc::clone(name), running, waiting))
-            .collect()
+    /// What each level has.
+    pub fn now(&self) -> Vec<(Arc<str>, Use)> {
+        self.table().seats.now().map(|(name, now)| (Arc::clone(name), now)).collect()
     }
 
     /// What each level may use.
@@ -167,19 +168,21 @@ impl Drop for Waiting<'_> {
         }
         let mut table = self.fairness.table();
         table.waiting.remove(&self.ticket);
-        let waited = table.seats.give_up(&self.place.level, &self.place.flow, self.ticket);
-        // It was given a seat, and has not heard of it.
-        if !waited && self.turn.try_recv() == Ok(Turn::Yours) {
-            let started = table.seats.leave(&self.place.level, &self.place.flow);
-            table.start(started);
-        }
+        let (level, flow) = (&self.place.level, &self.place.flow);
+        let started = match table.seats.give_up(level, flow, self.ticket) {
+            Some(started) => started,
+            // It was given its seats, and has not heard of it.
+            None if self.turn.try_recv() == Ok(Turn::Yours) => table.seats.leave(level, flow, self.width),
+            None => Vec::new(),
+        };
+        table.start(started);
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut table = self.fairness.table();
-        let started = table.seats.leave(&self.place.level, &self.place.flow);
+        let started = table.seats.leave(&self.place.level, &self.place.flow, self.width);
         table.start(started);
     }
 }
@@ -198,7 +201,7 @@ mod tests {
 
     /// Until as many wait as should.
     async fn until_waiting(fairness: &Fairness, want: usize) {
-        while fairness.now().iter().map(|(.., waiting)| waiting).sum::<usize>() != want {
+        while fairness.now().iter().map(|(_, now)| now.waiting).sum::<usize>() != want {
             tokio::task::yield_now().await;
         }
     }
@@ -206,12 +209,12 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_floods_does_not_keep_another_waiting() {
         let fairness = Fairness::new(1, Duration::from_secs(60));
-        let seat = fairness.enter(alice("flood")).await.expect("a seat");
+        let seat = fairness.enter(alice("flood"), 1).await.expect("a seat");
         let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
         let ask = |name: &'static str| {
             let (fairness, tell) = (Arc::clone(&fairness), tell.clone());
             tokio::spawn(async move {
-                let seat = fairness.enter(alice(name)).await;
+                let seat = fairness.enter(alice(name), 1).await;
                 let _ = tell.send(name);
                 drop(seat);
             })
@@ -234,20 +237,20 @@ mod tests {
     #[tokio::test]
     async fn who_waits_too_long_or_goes_away_leaves_nothing_behind() {
         let fairness = Fairness::new(1, Duration::from_millis(1));
-        let seat = fairness.enter(alice("a")).await.expect("a seat");
-        assert!(fairness.enter(alice("b")).await.is_none(), "it waited its millisecond");
+        let seat = fairness.enter(alice("a"), 1).await.expect("a seat");
+        assert!(fairness.enter(alice("b"), 1).await.is_none(), "it waited its millisecond");
         until_waiting(&fairness, 0).await;
         let patient = Fairness::new(1, Duration::from_secs(60));
-        let held = patient.enter(alice("a")).await.expect("a seat");
+        let held = patient.enter(alice("a"), 1).await.expect("a seat");
         let gone = tokio::spawn({
             let patient = Arc::clone(&patient);
-            async move { patient.enter(alice("b")).await }
+            async move { patient.enter(alice("b"), 1).await }
         });
         until_waiting(&patient, 1).await;
         gone.abort();
         until_waiting(&patient, 0).await;
         drop((seat, held));
-        assert!(patient.enter(alice("b")).await.is_some());
-        assert!(patient.now().iter().all(|(_, running, _)| *running == 0));
+        assert!(patient.enter(alice("b"), 1).await.is_some());
+        assert!(patient.now().iter().all(|(_, now)| now.seats == 0));
     }
 }

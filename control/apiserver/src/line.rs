@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime};
 
 use apiclient_core::wire::Status;
 use control_core::access::{self, Attributes, User};
+use control_core::fairness::work;
 use control_core::refusal;
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, HeaderValue, VARY, WARNING};
 use http::request::Parts as Head;
@@ -88,7 +89,9 @@ impl Server {
         let place = self.fairness.as_ref().filter(|_| !info.is_stream());
         let place = place.map(|fairness| fairness.classify(&attributes, &user));
         let seat = match (&self.fairness, &place) {
-            (Some(fairness), Some(place)) => fairness.enter(place.clone()).await.map(Some),
+            (Some(fairness), Some(place)) => {
+                fairness.enter(place.clone(), self.width(&info, &query)).await.map(Some)
+            }
             _ => Some(None),
         };
         let counted = self.inflight.enter(&info);
@@ -182,6 +185,23 @@ impl Server {
         let table = self.parts.registry.table();
         let found = info.resource.as_ref();
         found.is_some_and(|own| table.find(&own.group, &own.version, &own.resource).is_some())
+    }
+
+    /// The seats that a request would like to have: a list more than one, if it is long.
+    fn width(&self, info: &Info, query: &Query) -> usize {
+        let Some(own) = info.resource.as_ref().filter(|own| info.verb == "list" && own.any_name().is_empty())
+        else {
+            return 1;
+        };
+        let table = self.parts.registry.table();
+        let Some(served) = table.find(&own.group, &own.version, &own.resource) else { return 1 };
+        let mut prefix = served.prefix.clone();
+        if !own.namespace.is_empty() {
+            prefix = format!("{prefix}{}/", own.namespace);
+        }
+        let limit = query.text("limit").parse().ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);
+        let listed = self.store().peek_all(&prefix);
+        work::of_list(listed.iter().take(limit).map(|stored| stored.bytes().len()))
     }
 
     async fn authenticate(&self, head: &Head, peer: &Peer) -> Result<Arc<User>, Status> {

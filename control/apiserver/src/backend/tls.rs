@@ -3,16 +3,11 @@
 use std::io;
 use std::sync::Arc;
 
+use apiclient::tls;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use tokio_rustls::rustls::crypto::ring::default_provider;
-use tokio_rustls::rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use tokio_rustls::rustls::{
-    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore,
-    SignatureScheme,
-};
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{AlertDescription, CertificateError, ClientConfig, Error, RootCertStore};
 
 use super::{Backends, ConnectError, Trust};
 
@@ -51,26 +46,22 @@ impl Backends {
             Some(file) => {
                 let pem = read(file).await?;
                 let mut roots = RootCertStore::empty();
-                for certificate in CertificateDer::pem_slice_iter(&pem) {
-                    let added = certificate.map_err(|error| error.to_string());
-                    added
-                        .and_then(|certificate| roots.add(certificate).map_err(|error| error.to_string()))
-                        .map_err(|error| ConnectError::Files(format!("{}: {error}", file.display())))?;
+                let bad = |error: String| ConnectError::Files(format!("{}: {error}", file.display()));
+                for certificate in tls::certificates(&pem).map_err(bad)? {
+                    roots.add(certificate).map_err(|error| bad(error.to_string()))?;
                 }
                 builder.with_root_certificates(roots)
             }
-            None => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone(provider))),
+            // As the original does where it is told of no authority.
+            None => builder.dangerous().with_custom_certificate_verifier(tls::any_certificate(provider)),
         };
         let identity = self.identity.as_ref().filter(|_| trust != Trust::Anybody);
         let config = match identity {
             None => builder.with_no_client_auth(),
             Some((certificate, key)) => {
                 let bad = |error: String| ConnectError::Files(format!("{}: {error}", certificate.display()));
-                let chain = CertificateDer::pem_slice_iter(&read(certificate).await?)
-                    .collect::<Result<Vec<_>, _>>()
-                    .map_err(|error| bad(error.to_string()))?;
-                let key = PrivateKeyDer::from_pem_slice(&read(key).await?)
-                    .map_err(|error| bad(error.to_string()))?;
+                let chain = tls::certificates(&read(certificate).await?).map_err(bad)?;
+                let key = tls::key(&read(key).await?).map_err(bad)?;
                 builder.with_client_auth_cert(chain, key).map_err(|error| bad(error.to_string()))?
             }
         };
@@ -81,43 +72,4 @@ impl Backends {
 async fn read(file: &std::path::Path) -> Result<Vec<u8>, ConnectError> {
     let read = tokio::fs::read(file).await;
     read.map_err(|error| ConnectError::Files(format!("open {}: {error}", file.display())))
-}
-
-/// Believes every certificate, as the original does where it is told of no authority. Who speaks must still own the key.
-#[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use control_core::fairness::Place;
 use control_core::fairness::level::Limits;
+use control_core::fairness::seats::Use;
 use telemetry::metrics::Registry;
 use telemetry::metrics::metrics::counter::Counter;
 use telemetry::metrics::metrics::family::Family;
@@ -33,6 +34,7 @@ pub struct Flows {
     waits: Family<Reason, Histogram, fn() -> Histogram>,
     waiting: Family<Level, Gauge>,
     running: Family<Level, Gauge>,
+    seats: Family<Level, Gauge>,
     nominal: Family<Level, Gauge>,
     least: Family<Level, Gauge>,
     most: Family<Level, Gauge>,
@@ -46,6 +48,7 @@ impl Default for Flows {
             waits: Family::new_with_constructor(waits),
             waiting: Family::default(),
             running: Family::default(),
+            seats: Family::default(),
             nominal: Family::default(),
             least: Family::default(),
             most: Family::default(),
@@ -75,9 +78,10 @@ impl Flows {
         for (own, help, family) in [
             ("current_inqueue_requests", "Requests that wait", &self.waiting),
             ("current_executing_requests", "Requests that run", &self.running),
-            ("nominal_limit_seats", "Requests that a level may run at a time", &self.nominal),
+            ("current_executing_seats", "Seats that they use", &self.seats),
+            ("nominal_limit_seats", "Seats that a level may use at a time", &self.nominal),
             ("lower_limit_seats", "What nobody else may use of that", &self.least),
-            ("upper_limit_seats", "What it may run at most", &self.most),
+            ("upper_limit_seats", "What it may use at most", &self.most),
         ] {
             registry.register(name(own), help, Family::clone(family));
         }
@@ -116,12 +120,13 @@ impl Flows {
         }
     }
 
-    /// Requests that run and that wait, by level.
-    pub fn now(&self, levels: &[(Arc<str>, usize, usize)]) {
-        for (name, running, waiting) in levels {
+    /// What each level has.
+    pub fn now(&self, levels: &[(Arc<str>, Use)]) {
+        for (name, now) in levels {
             let level = [("priority_level", name.to_string())];
-            self.running.get_or_create(&level).set(count(*running));
-            self.waiting.get_or_create(&level).set(count(*waiting));
+            self.running.get_or_create(&level).set(count(now.requests));
+            self.seats.get_or_create(&level).set(count(now.seats));
+            self.waiting.get_or_create(&level).set(count(now.waiting));
         }
     }
 }

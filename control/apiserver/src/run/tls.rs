@@ -8,9 +8,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
+use apiclient::tls;
 use tokio_rustls::rustls::crypto::ring::{default_provider, sign};
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{DistinguishedName, ServerConfig, server};
@@ -172,14 +171,9 @@ impl ByName {
 fn certified(source: &Source) -> Result<(Arc<CertifiedKey>, Vec<String>), ServeError> {
     let Source { certificate, key, .. } = source;
     let pem = read(certificate)?;
-    let chain = CertificateDer::pem_slice_iter(&pem)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| unusable(certificate, error))?;
-    if chain.is_empty() {
-        return Err(unusable(certificate, "there is no certificate in it"));
-    }
+    let chain = tls::certificates(&pem).map_err(|why| unusable(certificate, why))?;
     let names = pki::Facts::read(&String::from_utf8_lossy(&pem)).map(|facts| facts.names.dns);
-    let private = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|error| unusable(key, error))?;
+    let private = tls::key(&read(key)?).map_err(|why| unusable(key, why))?;
     let private = sign::any_supported_type(&private).map_err(|error| unusable(key, error))?;
     let certified = CertifiedKey::new(chain, private);
     // A key that is not the certificate's; what cannot be compared is let pass.
@@ -200,6 +194,8 @@ mod tests {
     use super::*;
     use rcgen::{CertificateParams, KeyPair};
     use std::path::Path;
+    use tokio_rustls::rustls::pki_types::CertificateDer;
+    use tokio_rustls::rustls::pki_types::pem::PemObject;
 
     fn write(directory: &Path, name: &str, names: &[&str]) -> (PathBuf, PathBuf) {
         let key = KeyPair::generate().expect("a key");

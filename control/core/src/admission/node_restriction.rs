@@ -1,12 +1,15 @@
 //! NodeRestriction: a node writes of itself and of its pods, and of nobody else.
 
-use std::collections::BTreeSet;
+mod labels;
+mod references;
 
 use apiclient_core::wire::Status;
 use serde_json::Value;
 
+use self::labels::forbidden_labels;
+use self::references::reference;
 use super::certificates;
-use super::pod::{MIRROR, config_maps, is_mirror, secrets};
+use super::pod::{MIRROR, is_mirror};
 use super::{Admission, AdmissionRequest, Operation, World};
 use crate::access::{Attributes, User, quoted};
 use crate::edit::{list, text};
@@ -376,122 +379,6 @@ impl Asked<'_> {
 
 fn labels(object: &Value) -> Vec<(&String, &Value)> {
     object["metadata"]["labels"].as_object().into_iter().flatten().collect()
-}
-
-/// Changed labels that are not a node's to set.
-fn forbidden_labels(new: &Value, old: &Value) -> Vec<String> {
-    let [new, old] = [new, old].map(|node| &node["metadata"]["labels"]);
-    let keys = |labels: &Value| -> BTreeSet<String> {
-        labels.as_object().into_iter().flatten().map(|(key, _)| key.clone()).collect()
-    };
-    let changed =
-        keys(new).union(&keys(old)).filter(|key| new.get(*key) != old.get(*key)).cloned().collect::<Vec<_>>();
-    changed.into_iter().filter(|key| !is_a_nodes_label(key)).collect()
-}
-
-fn is_a_nodes_label(key: &str) -> bool {
-    const OWN: [&str; 11] = [
-        "kubernetes.io/hostname",
-        "topology.kubernetes.io/zone",
-        "topology.kubernetes.io/region",
-        "failure-domain.beta.kubernetes.io/zone",
-        "failure-domain.beta.kubernetes.io/region",
-        "beta.kubernetes.io/instance-type",
-        "node.kubernetes.io/instance-type",
-        "kubernetes.io/os",
-        "kubernetes.io/arch",
-        "beta.kubernetes.io/os",
-        "beta.kubernetes.io/arch",
-    ];
-    let domain = key.split_once('/').map_or("", |(domain, _)| domain);
-    let within = |suffix: &str| {
-        domain == suffix || domain.strip_suffix(suffix).is_some_and(|rest| rest.ends_with('.'))
-    };
-    if within("node-restriction.kubernetes.io") {
-        return false;
-    }
-    let of_kubernetes = within("kubernetes.io") || within("k8s.io");
-    !of_kubernetes || OWN.contains(&key) || within("kubelet.kubernetes.io") || within("node.kubernetes.io")
-}
-
-/// Something that the server would let a node read for a pod, which a mirror pod must not name.
-fn reference(pod: &Value) -> Result<Option<&'static str>, String> {
-    const PLAIN: [&str; 22] = [
-        "awsElasticBlockStore",
-        "azureDisk",
-        "cephfs",
-        "cinder",
-        "downwardAPI",
-        "emptyDir",
-        "fc",
-        "flexVolume",
-        "flocker",
-        "gcePersistentDisk",
-        "gitRepo",
-        "hostPath",
-        "image",
-        "iscsi",
-        "nfs",
-        "photonPersistentDisk",
-        "portworxVolume",
-        "quobyte",
-        "rbd",
-        "scaleIO",
-        "storageos",
-        "vsphereVolume",
-    ];
-    const NOT: [(&str, &str); 7] = [
-        ("configMap", "configmaps (via configmap volumes)"),
-        ("secret", "secrets (via secret volumes)"),
-        ("csi", "csidrivers (via CSI volumes)"),
-        ("glusterfs", "endpoints (via glusterFS volumes)"),
-        ("persistentVolumeClaim", "persistentvolumeclaims"),
-        ("ephemeral", "persistentvolumeclaims (via ephemeral volumes)"),
-        ("azureFile", "secrets (via azureFile volumes)"),
-    ];
-    const NOT_PROJECTED: [(&str, &str); 5] = [
-        ("configMap", "configmaps (via projected volumes)"),
-        ("secret", "secrets (via projected volumes)"),
-        ("serviceAccountToken", "serviceaccounts (via projected volumes)"),
-        ("clusterTrustBundle", "clustertrustbundles"),
-        ("podCertificate", "podcertificates"),
-    ];
-    if !text(pod, &["spec", "serviceAccountName"]).is_empty() {
-        return Ok(Some("serviceaccounts"));
-    }
-    if !secrets(pod).is_empty() {
-        return Ok(Some("secrets"));
-    }
-    if !config_maps(pod).is_empty() {
-        return Ok(Some("configmaps"));
-    }
-    if !list(pod, &["spec", "resourceClaims"]).is_empty() {
-        return Ok(Some("resourceclaims"));
-    }
-    let find = |of: &Value, table: &[(&str, &'static str)]| {
-        table.iter().find(|(field, _)| of[*field].is_object()).map(|(_, what)| *what)
-    };
-    for volume in list(pod, &["spec", "volumes"]) {
-        let name = quoted(text(volume, &["name"]));
-        if PLAIN.iter().any(|field| volume[*field].is_object()) {
-            continue;
-        }
-        if let Some(what) = find(volume, &NOT) {
-            return Ok(Some(what));
-        }
-        if !volume["projected"].is_object() {
-            return Err(format!("unknown volume type for volume  {name}"));
-        }
-        for source in list(volume, &["projected", "sources"]) {
-            if let Some(what) = find(source, &NOT_PROJECTED) {
-                return Ok(Some(what));
-            }
-            if !source["downwardAPI"].is_object() {
-                return Err(format!("unknown source for projected volume {name}"));
-            }
-        }
-    }
-    Ok(None)
 }
 
 #[cfg(test)]

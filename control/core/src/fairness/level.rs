@@ -28,7 +28,7 @@ struct Queuing {
     length: usize,
 }
 
-/// What a level may use. Seats are requests that run at a time.
+/// What a level may use, in seats: most requests that run have one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     pub is_exempt: bool,
@@ -38,6 +38,8 @@ pub struct Limits {
     pub least: usize,
     /// What it may use at most, while others do not need theirs.
     pub most: usize,
+    /// The most that one request may have.
+    pub widest: usize,
     /// Requests of one flow that wait; 0 where nobody waits.
     pub waiting_of_flow: usize,
     /// Requests that wait.
@@ -87,9 +89,12 @@ pub fn limits<'a>(
         let (waiting_of_flow, waiting) = level.queuing.map_or((0, 0), |queuing| {
             (queuing.hand.saturating_mul(queuing.length), queuing.queues.saturating_mul(queuing.length))
         });
+        let hand = level.queuing.map_or(1, |queuing| queuing.hand.max(1));
         Limits {
             is_exempt: level.is_exempt,
             nominal,
+            // As the original's work estimator has it.
+            widest: (nominal * 15).div_ceil(100).min(nominal / hand).max(1),
             least: (nominal - percent(level.lendable).min(nominal)).max(usize::from(!level.is_exempt)),
             most: most.max(nominal).max(1),
             waiting_of_flow,
@@ -121,6 +126,7 @@ mod tests {
             assert_eq!(of(name), want, "{name}");
         }
         assert_eq!((limits["workload-low"].waiting_of_flow, limits["workload-low"].waiting), (300, 6_400));
+        assert_eq!((limits["workload-low"].widest, limits["global-default"].widest), (37, 8));
         assert_eq!(limits["catch-all"].waiting, 0);
         let few = Rules::of_defaults().limits(1);
         assert!(few.values().all(|limits| limits.is_exempt || (limits.least, limits.most) == (1, 1)));

@@ -10,6 +10,7 @@ pub mod defaults;
 pub mod level;
 pub mod schema;
 pub mod seats;
+pub mod work;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

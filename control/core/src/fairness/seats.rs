@@ -4,7 +4,8 @@
 //!
 //! - A level runs as many requests as its seats are, and more while no other level needs the seats that it may lend. What
 //!   a level must not lend stays free for it: a flood in one level never keeps another waiting for that.
-//! - In a level the next seat is for the flow with the fewest requests running, and of those for the one that has waited
+//! - A request takes one seat or several (its width), and waits until all of them are free.
+//! - In a level the next seat is for the flow with the fewest seats in use, and of those for the one that has waited
 //!   longest: whoever asks little is next, however much others ask.
 //! - Where no more may wait, the longest queue loses its newest request.
 
@@ -29,6 +30,14 @@ pub enum Entry {
     Full,
 }
 
+/// What a level has now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Use {
+    pub seats: usize,
+    pub requests: usize,
+    pub waiting: usize,
+}
+
 /// The seats of a server.
 #[derive(Debug)]
 pub struct Seats {
@@ -42,17 +51,22 @@ struct Level {
     limits: Limits,
     /// It is configured no more, and goes when its last request has.
     is_retired: bool,
+    /// Seats in use.
     running: usize,
+    /// Requests that have them.
+    requests: usize,
     waiting: usize,
     flows: HashMap<Arc<str>, Flow>,
-    /// Flows that wait: requests running, since when, which.
+    /// Flows that wait: seats in use, since when, which.
     turns: BTreeSet<(usize, Ticket, Arc<str>)>,
 }
 
 #[derive(Debug, Default)]
 struct Flow {
+    /// Seats in use.
     running: usize,
-    queue: VecDeque<Ticket>,
+    /// Requests that wait, and their widths.
+    queue: VecDeque<(Ticket, usize)>,
     /// When it was served last, or began to wait.
     since: Ticket,
 }
@@ -76,12 +90,19 @@ impl Seats {
         self.start()
     }
 
-    /// A request comes. A level that is not known lets everything run.
-    pub fn enter(&mut self, level: &str, flow: &Arc<str>) -> Entry {
-        let may_run = self.may_run(level);
+    /// The width that a request of the level may have, where it would like to be so wide. It is never more than what
+    /// nobody else may use: it would wait for that as long as others borrow it.
+    pub fn width(&self, level: &str, wanted: usize) -> usize {
+        let Some(own) = self.levels.get(level).filter(|own| !own.limits.is_exempt) else { return 1 };
+        wanted.min(own.limits.widest).min(own.limits.least).max(1)
+    }
+
+    /// A request comes, of a width that [`Seats::width`] gave. A level that is not known lets everything run.
+    pub fn enter(&mut self, level: &str, flow: &Arc<str>, width: usize) -> Entry {
+        let may_run = self.may_run(level, width);
         let Some(own) = self.levels.get_mut(level) else { return Entry::Runs };
-        if own.limits.is_exempt || (may_run && own.waiting == 0) {
-            own.run(flow);
+        if own.limits.is_exempt || (may_run && own.is_next(flow)) {
+            own.run(flow, width);
             return Entry::Runs;
         }
         if own.limits.waiting == 0 {
@@ -99,15 +120,16 @@ impl Seats {
             },
         };
         self.next += 1;
-        own.wait(flow, self.next);
+        own.wait(flow, self.next, width);
         Entry::Waits { ticket: self.next, instead_of }
     }
 
     /// A request that ran has ended. Gives the tickets of those that run instead.
-    pub fn leave(&mut self, level: &str, flow: &Arc<str>) -> Vec<Ticket> {
+    pub fn leave(&mut self, level: &str, flow: &Arc<str>, width: usize) -> Vec<Ticket> {
         let Some(own) = self.levels.get_mut(level) else { return Vec::new() };
-        own.running = own.running.saturating_sub(1);
-        own.change(flow, |flow| flow.running = flow.running.saturating_sub(1));
+        own.running = own.running.saturating_sub(width);
+        own.requests = own.requests.saturating_sub(1);
+        own.change(flow, |flow| flow.running = flow.running.saturating_sub(width));
         let is_over = own.is_retired && own.running + own.waiting == 0;
         if is_over {
             self.levels.remove(level);
@@ -115,33 +137,38 @@ impl Seats {
         self.start()
     }
 
-    /// A request waits no longer. False: it did not wait any more, but runs or was pushed out.
-    pub fn give_up(&mut self, level: &str, flow: &Arc<str>, ticket: Ticket) -> bool {
-        let Some(own) = self.levels.get_mut(level) else { return false };
+    /// A request waits no longer. Gives the tickets of those that run, because it was in their way. `None`: it did not
+    /// wait any more, but runs or was pushed out.
+    pub fn give_up(&mut self, level: &str, flow: &Arc<str>, ticket: Ticket) -> Option<Vec<Ticket>> {
+        let own = self.levels.get_mut(level)?;
         let mut waited = false;
         own.change(flow, |flow| {
             let before = flow.queue.len();
-            flow.queue.retain(|other| *other != ticket);
+            flow.queue.retain(|(other, _)| *other != ticket);
             waited = flow.queue.len() < before;
         });
         own.waiting -= usize::from(waited);
-        waited
+        waited.then(|| self.start())
     }
 
-    /// Requests that run and that wait, by level.
-    pub fn now(&self) -> impl Iterator<Item = (&Arc<str>, usize, usize)> {
-        self.levels.iter().map(|(name, level)| (name, level.running, level.waiting))
+    /// What each level has.
+    pub fn now(&self) -> impl Iterator<Item = (&Arc<str>, Use)> {
+        let shown =
+            |level: &Level| Use { seats: level.running, requests: level.requests, waiting: level.waiting };
+        self.levels.iter().map(move |(name, level)| (name, shown(level)))
     }
 
-    /// Whether a level may run one more: it has not all that it may have, and what is free is more than what the others
-    /// must find free.
-    fn may_run(&self, level: &str) -> bool {
+    /// Whether a level may use so many seats more: it has not all that it may have, and what is free is more than what the
+    /// others must find free.
+    fn may_run(&self, level: &str, width: usize) -> bool {
         let Some(own) = self.levels.get(level) else { return true };
-        if own.running >= own.limits.most {
+        // It may have come while the level was larger.
+        let width = width.min(own.limits.least.max(1));
+        if own.running + width > own.limits.most {
             return false;
         }
         // What is its own and may not be lent is there whatever happens, even where rounding makes more of it than there is.
-        if own.running < own.limits.least {
+        if own.running + width <= own.limits.least {
             return true;
         }
         let counted = || self.levels.iter().filter(|(_, other)| !other.limits.is_exempt);
@@ -150,7 +177,7 @@ impl Seats {
             .filter(|(name, _)| ***name != *level)
             .map(|(_, other)| other.limits.least.saturating_sub(other.running))
             .sum();
-        self.total.max(1) > used + kept
+        self.total.max(1) >= used + kept + width
     }
 
     /// Fills free seats: the level that has least of what is its own comes first.
@@ -158,7 +185,8 @@ impl Seats {
         let mut started = Vec::new();
         loop {
             let waiting = self.levels.iter().filter(|(_, level)| level.waiting > 0);
-            let able = waiting.filter(|(name, level)| level.is_retired || self.may_run(name));
+            let able =
+                waiting.filter(|(name, level)| level.is_retired || self.may_run(name, level.next_width()));
             // running / nominal, without fractions that differ in their last bit.
             let poorest = able.min_by(|(_, a), (_, b)| {
                 let (left, right) =
@@ -176,32 +204,47 @@ impl Seats {
 }
 
 impl Level {
-    fn run(&mut self, flow: &Arc<str>) {
-        self.running += 1;
-        self.change(flow, |flow| flow.running += 1);
+    /// Nobody waits, or those who wait have more seats in use than this flow.
+    fn is_next(&self, flow: &Arc<str>) -> bool {
+        let Some((least, ..)) = self.turns.first() else { return true };
+        self.flows.get(flow).is_none_or(|flow| flow.queue.is_empty() && flow.running < *least) && *least > 0
     }
 
-    fn wait(&mut self, flow: &Arc<str>, ticket: Ticket) {
+    /// Of the request that is next.
+    fn next_width(&self) -> usize {
+        let first = self.turns.first().and_then(|(_, _, flow)| self.flows.get(flow)?.queue.front());
+        first.map_or(1, |(_, width)| *width)
+    }
+
+    fn run(&mut self, flow: &Arc<str>, width: usize) {
+        self.running += width;
+        self.requests += 1;
+        self.change(flow, |flow| flow.running += width);
+    }
+
+    fn wait(&mut self, flow: &Arc<str>, ticket: Ticket, width: usize) {
         self.waiting += 1;
         self.change(flow, |flow| {
             if flow.queue.is_empty() {
                 flow.since = ticket;
             }
-            flow.queue.push_back(ticket);
+            flow.queue.push_back((ticket, width));
         });
     }
 
     fn start_next(&mut self, now: Ticket) -> Option<Ticket> {
         let (_, _, flow) = self.turns.first()?.clone();
-        let mut ticket = None;
+        let mut next = None;
         self.change(&flow, |flow| {
-            ticket = flow.queue.pop_front();
-            flow.running += 1;
+            next = flow.queue.pop_front();
+            flow.running += next.map_or(0, |(_, width)| width);
             flow.since = now;
         });
-        self.running += 1;
+        let (ticket, width) = next?;
+        self.running += width;
+        self.requests += 1;
         self.waiting = self.waiting.saturating_sub(1);
-        ticket
+        Some(ticket)
     }
 
     /// Takes the newest request out of the longest queue, where that is longer than `queued`.
@@ -210,7 +253,7 @@ impl Level {
         let flow =
             longest.filter(|(_, flow)| flow.queue.len() > queued + 1).map(|(name, _)| Arc::clone(name))?;
         let mut ticket = None;
-        self.change(&flow, |flow| ticket = flow.queue.pop_back());
+        self.change(&flow, |flow| ticket = flow.queue.pop_back().map(|(ticket, _)| ticket));
         self.waiting = self.waiting.saturating_sub(1);
         ticket
     }
@@ -234,7 +277,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn limits(nominal: usize, least: usize, most: usize, waiting: usize) -> Limits {
-        Limits { is_exempt: false, nominal, least, most, waiting_of_flow: waiting, waiting }
+        Limits { is_exempt: false, nominal, least, most, widest: 10, waiting_of_flow: waiting, waiting }
     }
 
     fn seats(total: usize, levels: &[(&str, Limits)]) -> Seats {
@@ -252,26 +295,26 @@ mod tests {
     fn a_flow_that_asks_little_is_next_however_much_another_asks() {
         let mut seats = seats(2, &[("a", limits(2, 2, 2, 100))]);
         let (flood, quiet) = (Arc::from("flood"), Arc::from("quiet"));
-        assert_eq!([seats.enter("a", &flood), seats.enter("a", &flood)], [Entry::Runs, Entry::Runs]);
-        let first = ticket(seats.enter("a", &flood));
+        assert_eq!([seats.enter("a", &flood, 1), seats.enter("a", &flood, 1)], [Entry::Runs, Entry::Runs]);
+        let first = ticket(seats.enter("a", &flood, 1));
         for _ in 0..50 {
-            ticket(seats.enter("a", &flood));
+            ticket(seats.enter("a", &flood, 1));
         }
-        let late = ticket(seats.enter("a", &quiet));
-        assert_eq!(seats.leave("a", &flood), [late]);
-        assert_eq!(seats.leave("a", &quiet), [first], "nobody else waits");
+        let late = ticket(seats.enter("a", &quiet, 1));
+        assert_eq!(seats.leave("a", &flood, 1), [late]);
+        assert_eq!(seats.leave("a", &quiet, 1), [first], "nobody else waits");
     }
 
     #[test]
     fn flows_that_ask_the_same_take_turns() {
         let mut seats = seats(1, &[("a", limits(1, 1, 1, 100))]);
         let flows: Vec<Arc<str>> = ["x", "y", "z"].map(Arc::from).to_vec();
-        assert_eq!(seats.enter("a", &flows[0]), Entry::Runs);
+        assert_eq!(seats.enter("a", &flows[0], 1), Entry::Runs);
         let waiting: Vec<(Ticket, usize)> =
-            (0..6).map(|nth| (ticket(seats.enter("a", &flows[nth % 3])), nth % 3)).collect();
+            (0..6).map(|nth| (ticket(seats.enter("a", &flows[nth % 3], 1)), nth % 3)).collect();
         let (mut served, mut running) = (Vec::new(), 0);
         for _ in 0..6 {
-            let started = seats.leave("a", &flows[running]);
+            let started = seats.leave("a", &flows[running], 1);
             running = waiting.iter().find(|(known, _)| [*known] == *started).expect("one").1;
             served.push(running);
         }
@@ -283,30 +326,34 @@ mod tests {
         let mut seats = seats(10, &[("a", limits(5, 5, 10, 100)), ("b", limits(5, 3, 10, 100))]);
         let flow = Arc::from("f");
         for _ in 0..7 {
-            assert_eq!(seats.enter("a", &flow), Entry::Runs);
+            assert_eq!(seats.enter("a", &flow, 1), Entry::Runs);
         }
-        let waits = ticket(seats.enter("a", &flow));
+        let waits = ticket(seats.enter("a", &flow, 1));
         // What b must not lend is there at once, and what it lent as soon as it is free.
         for _ in 0..3 {
-            assert_eq!(seats.enter("b", &flow), Entry::Runs);
+            assert_eq!(seats.enter("b", &flow, 1), Entry::Runs);
         }
-        let own = ticket(seats.enter("b", &flow));
-        assert_eq!(seats.leave("a", &flow), [own], "b has less of what is its own than a");
-        assert_eq!(seats.leave("b", &flow), [waits], "b has all that it must find free, and lends the rest");
+        let own = ticket(seats.enter("b", &flow, 1));
+        assert_eq!(seats.leave("a", &flow, 1), [own], "b has less of what is its own than a");
+        assert_eq!(
+            seats.leave("b", &flow, 1),
+            [waits],
+            "b has all that it must find free, and lends the rest"
+        );
     }
 
     #[test]
     fn the_longest_queue_loses_where_no_more_may_wait() {
         let mut seats = seats(1, &[("a", Limits { waiting_of_flow: 3, ..limits(1, 1, 1, 4) })]);
         let (flood, quiet, third) = (Arc::from("flood"), Arc::from("quiet"), Arc::from("third"));
-        assert_eq!(seats.enter("a", &flood), Entry::Runs);
-        let tickets: Vec<_> = (0..3).map(|_| ticket(seats.enter("a", &flood))).collect();
-        assert_eq!(seats.enter("a", &flood), Entry::Full, "three of one flow");
-        ticket(seats.enter("a", &quiet));
-        let Entry::Waits { instead_of, .. } = seats.enter("a", &third) else { panic!("it waits") };
+        assert_eq!(seats.enter("a", &flood, 1), Entry::Runs);
+        let tickets: Vec<_> = (0..3).map(|_| ticket(seats.enter("a", &flood, 1))).collect();
+        assert_eq!(seats.enter("a", &flood, 1), Entry::Full, "three of one flow");
+        ticket(seats.enter("a", &quiet, 1));
+        let Entry::Waits { instead_of, .. } = seats.enter("a", &third, 1) else { panic!("it waits") };
         assert_eq!(instead_of, Some(tickets[2]));
-        assert!(!seats.give_up("a", &flood, tickets[2]), "it was pushed out");
-        assert!(seats.give_up("a", &flood, tickets[1]));
+        assert_eq!(seats.give_up("a", &flood, tickets[2]), None, "it was pushed out");
+        assert_eq!(seats.give_up("a", &flood, tickets[1]), Some(Vec::new()));
     }
 
     #[test]
@@ -314,37 +361,54 @@ mod tests {
         let exempt = Limits { is_exempt: true, most: 1, ..Limits::default() };
         let mut seats = seats(1, &[("a", limits(1, 1, 1, 0)), ("exempt", exempt)]);
         let flow = Arc::from("f");
-        assert_eq!([seats.enter("a", &flow), seats.enter("a", &flow)], [Entry::Runs, Entry::NoSeat]);
+        assert_eq!([seats.enter("a", &flow, 1), seats.enter("a", &flow, 1)], [Entry::Runs, Entry::NoSeat]);
         for _ in 0..50 {
-            assert_eq!(seats.enter("exempt", &flow), Entry::Runs);
+            assert_eq!(seats.enter("exempt", &flow, 1), Entry::Runs);
         }
-        assert!(seats.leave("a", &flow).is_empty());
-        assert_eq!(seats.enter("a", &flow), Entry::Runs, "what is exempt takes nobody's seat");
+        assert!(seats.leave("a", &flow, 1).is_empty());
+        assert_eq!(seats.enter("a", &flow, 1), Entry::Runs, "what is exempt takes nobody's seat");
+    }
+
+    #[test]
+    fn a_wide_request_waits_for_all_its_seats_and_is_not_overtaken_by_its_own_flow() {
+        let mut seats = seats(4, &[("a", Limits { widest: 3, ..limits(4, 4, 4, 10) })]);
+        let (lists, gets) = (Arc::from("lists"), Arc::from("gets"));
+        assert_eq!((seats.width("a", 10), seats.width("a", 0), seats.width("none", 10)), (3, 1, 1));
+        assert_eq!(seats.enter("a", &lists, 3), Entry::Runs);
+        let wide = ticket(seats.enter("a", &lists, 3));
+        let narrow = ticket(seats.enter("a", &lists, 1));
+        assert_eq!(seats.enter("a", &gets, 1), Entry::Runs, "another flow, with nothing in use");
+        assert_eq!(seats.leave("a", &gets, 1), [0; 0], "the wide one has no room yet");
+        assert_eq!(seats.leave("a", &lists, 3), [wide, narrow]);
+        let again = ticket(seats.enter("a", &lists, 3));
+        let behind = ticket(seats.enter("a", &lists, 1));
+        assert_eq!(seats.leave("a", &lists, 1), [0; 0]);
+        assert_eq!(seats.give_up("a", &lists, again), Some(vec![behind]), "nothing is in its way any more");
     }
 
     #[test]
     fn a_level_that_is_no_more_serves_those_that_wait() {
         let mut seats = seats(1, &[("a", limits(1, 1, 1, 10)), ("b", limits(1, 0, 1, 10))]);
         let flow = Arc::from("f");
-        assert_eq!(seats.enter("a", &flow), Entry::Runs);
-        let waits = ticket(seats.enter("a", &flow));
+        assert_eq!(seats.enter("a", &flow, 1), Entry::Runs);
+        let waits = ticket(seats.enter("a", &flow, 1));
         let rest = BTreeMap::from([(Arc::from("b"), limits(1, 0, 1, 10))]);
         assert_eq!(seats.configure(&rest), [waits]);
-        assert!(seats.leave("a", &flow).is_empty());
-        assert!(seats.leave("a", &flow).is_empty());
+        assert!(seats.leave("a", &flow, 1).is_empty());
+        assert!(seats.leave("a", &flow, 1).is_empty());
         assert_eq!(seats.now().map(|(name, ..)| name.to_string()).collect::<Vec<_>>(), ["b"]);
     }
 
     #[derive(Clone, Copy, Debug)]
     enum Act {
-        Enter(usize, usize),
+        Enter(usize, usize, usize),
         Leave(usize),
         GiveUp(usize),
     }
 
     fn act() -> impl Strategy<Value = Act> {
         prop_oneof![
-            3 => (0..3usize, 0..4usize).prop_map(|(level, flow)| Act::Enter(level, flow)),
+            3 => (0..3usize, 0..4usize, 1..4usize).prop_map(|(level, flow, width)| Act::Enter(level, flow, width)),
             2 => (0..64usize).prop_map(Act::Leave),
             1 => (0..64usize).prop_map(Act::GiveUp),
         ]
@@ -359,44 +423,53 @@ mod tests {
             let bounds = [limits(2, 2, 6, 5), limits(3, 1, 4, 4), limits(1, 0, 6, 6)];
             let mut seats = seats(6, &[("a", bounds[0]), ("b", bounds[1]), ("c", bounds[2])]);
             let flows: Vec<Arc<str>> = ["w", "x", "y", "z"].map(Arc::from).to_vec();
-            let (mut running, mut waiting) = (Vec::new(), Vec::<(Ticket, usize, usize)>::new());
-            let started = |tickets: Vec<Ticket>, running: &mut Vec<(usize, usize)>, waiting: &mut Vec<(Ticket, usize, usize)>| {
+            type Own = (usize, usize, usize);
+            let (mut running, mut waiting) = (Vec::<Own>::new(), Vec::<(Ticket, Own)>::new());
+            let started = |tickets: Vec<Ticket>, running: &mut Vec<Own>, waiting: &mut Vec<(Ticket, Own)>| {
                 for ticket in tickets {
-                    let at = waiting.iter().position(|(own, ..)| *own == ticket).expect("a ticket that waits");
-                    let (_, level, flow) = waiting.remove(at);
-                    running.push((level, flow));
+                    let at = waiting.iter().position(|(own, _)| *own == ticket).expect("a ticket that waits");
+                    running.push(waiting.remove(at).1);
                 }
             };
             for act in acts {
                 match act {
-                    Act::Enter(level, flow) => match seats.enter(names[level], &flows[flow]) {
-                        Entry::Runs => running.push((level, flow)),
-                        Entry::Waits { ticket, instead_of } => {
-                            waiting.push((ticket, level, flow));
-                            waiting.retain(|(own, ..)| Some(*own) != instead_of);
+                    Act::Enter(level, flow, wanted) => {
+                        let width = seats.width(names[level], wanted);
+                        let own = (level, flow, width);
+                        match seats.enter(names[level], &flows[flow], width) {
+                            Entry::Runs => running.push(own),
+                            Entry::Waits { ticket, instead_of } => {
+                                waiting.push((ticket, own));
+                                waiting.retain(|(own, _)| Some(*own) != instead_of);
+                            }
+                            Entry::NoSeat | Entry::Full => {}
                         }
-                        Entry::NoSeat | Entry::Full => {}
-                    },
+                    }
                     Act::Leave(nth) if !running.is_empty() => {
-                        let (level, flow) = running.remove(nth % running.len());
-                        started(seats.leave(names[level], &flows[flow]), &mut running, &mut waiting);
+                        let (level, flow, width) = running.remove(nth % running.len());
+                        let tickets = seats.leave(names[level], &flows[flow], width);
+                        started(tickets, &mut running, &mut waiting);
                     }
                     Act::GiveUp(nth) if !waiting.is_empty() => {
-                        let (ticket, level, flow) = waiting.remove(nth % waiting.len());
-                        prop_assert!(seats.give_up(names[level], &flows[flow], ticket));
+                        let (ticket, (level, flow, _)) = waiting.remove(nth % waiting.len());
+                        let tickets = seats.give_up(names[level], &flows[flow], ticket);
+                        started(tickets.expect("it waited"), &mut running, &mut waiting);
                     }
                     Act::Leave(_) | Act::GiveUp(_) => {}
                 }
-                for (nth, (_, runs, waits)) in seats.now().enumerate() {
-                    prop_assert_eq!(runs, running.iter().filter(|(level, _)| *level == nth).count());
-                    prop_assert_eq!(waits, waiting.iter().filter(|(_, level, _)| *level == nth).count());
-                    prop_assert!(runs <= bounds[nth].most && waits <= bounds[nth].waiting);
-                    prop_assert!(waits == 0 || !seats.may_run(names[nth]), "a seat is free and somebody waits");
+                for (nth, (name, now)) in seats.now().enumerate() {
+                    let of_level = || running.iter().filter(|(level, ..)| *level == nth);
+                    prop_assert_eq!(now.requests, of_level().count());
+                    prop_assert_eq!(now.seats, of_level().map(|(.., width)| width).sum::<usize>());
+                    prop_assert_eq!(now.waiting, waiting.iter().filter(|(_, (level, ..))| *level == nth).count());
+                    prop_assert!(now.seats <= bounds[nth].most && now.waiting <= bounds[nth].waiting);
+                    let next = seats.levels[name].next_width();
+                    prop_assert!(now.waiting == 0 || !seats.may_run(name, next), "seats are free and somebody waits");
                 }
-                prop_assert!(running.len() <= 6);
+                prop_assert!(running.iter().map(|(.., width)| width).sum::<usize>() <= 6);
             }
-            while let Some((level, flow)) = running.pop() {
-                started(seats.leave(names[level], &flows[flow]), &mut running, &mut waiting);
+            while let Some((level, flow, width)) = running.pop() {
+                started(seats.leave(names[level], &flows[flow], width), &mut running, &mut waiting);
             }
             prop_assert!(waiting.is_empty());
             prop_assert!(seats.levels.values().all(|level| level.flows.is_empty() && level.turns.is_empty()));
