@@ -40,12 +40,14 @@ impl Checker {
         let above = Above { root: true, count: Some(1), uncorrelatable: None, depth: 0 };
         self.expressions_below(schema, path, above, unchanged, &mut costs);
         if costs.total > MAX_SCHEMA {
+            let mut found = Self::new();
             for (_, path) in &costs.largest {
                 let what = "contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema";
-                self.forbidden(path, what);
+                found.forbidden(path, what);
             }
             let what = "x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema";
-            self.forbidden(path, &exceeds(what, costs.total, MAX_SCHEMA));
+            found.forbidden(path, &exceeds(what, costs.total, MAX_SCHEMA));
+            self.expression_causes.extend(found.causes);
         }
     }
 
@@ -76,10 +78,8 @@ impl Checker {
         if let Some(values) = values {
             self.expressions_below(values, &format!("{path}.additionalProperties"), below, unchanged, costs);
         }
-        let atomic = text(schema, "x-kubernetes-map-type") == "atomic";
-        let within = Above { uncorrelatable: below.uncorrelatable.or(atomic.then_some(path)), ..below };
         for (name, property) in properties(schema) {
-            self.expressions_below(property, &format!("{path}.properties[{name}]"), within, unchanged, costs);
+            self.expressions_below(property, &format!("{path}.properties[{name}]"), below, unchanged, costs);
         }
         let by_key = text(schema, "x-kubernetes-list-type") == "map";
         let within = Above { uncorrelatable: below.uncorrelatable.or((!by_key).then_some(path)), ..below };

@@ -17,8 +17,8 @@ const MAX_DEPTH: usize = 100;
 const TYPES: [&str; 6] = ["array", "boolean", "integer", "number", "object", "string"];
 
 /// What is wrong with a schema, at `path` (`spec.validation.openAPIV3Schema`). `status`: the kind has the subresource.
-/// `unchanged`: the definition had this schema before, so that what its rules cost is not asked. Sorted, as the original
-/// has it.
+/// `unchanged`: the definition had this schema before, so that what its rules cost is not asked. In the original's
+/// order: sorted, but for expressions.
 pub fn check(path: &str, schema: &Value, status: bool, unchanged: bool) -> Vec<Cause> {
     let mut checker = Checker::new();
     checker.words(schema, path, 0);
@@ -40,16 +40,15 @@ pub fn check(path: &str, schema: &Value, status: bool, unchanged: bool) -> Vec<C
         && checker.causes.iter().all(|cause| cause.field.contains(".x-kubernetes-validations["))
     {
         checker.expressions(schema, path, unchanged);
-        let found = std::mem::take(&mut checker.expression_causes);
-        checker.causes.extend(found);
     }
     causes.extend(sorted(checker.causes));
     causes.extend(types);
+    causes.extend(checker.expression_causes);
     causes
 }
 
 fn sorted(mut causes: Vec<Cause>) -> Vec<Cause> {
-    causes.sort_by(|a, b| (&a.field, &a.message).cmp(&(&b.field, &b.message)));
+    causes.sort_by(|a, b| a.field.cmp(&b.field));
     causes
 }
 

@@ -1,5 +1,6 @@
 //! Which type each part of an expression is of, and what does not fit.
 
+use super::super::RESERVED;
 use super::Scope;
 use super::declared::{Declared, Object};
 use super::functions::{FUNCTIONS, named_type};
@@ -14,8 +15,8 @@ pub(super) struct Found {
     pub of: Option<Type>,
     /// Which overloads a call may be of, by their ids. Empty for what is no call, or fits none.
     pub overloads: Vec<&'static str>,
-    /// The whole name of a function whose target is a part of it: `sets.contains`.
-    pub function: Option<String>,
+    /// The name of what is written as a part of something, and is not: `sets.contains`, `google.protobuf.Duration`.
+    pub whole: Option<String>,
 }
 
 pub(super) struct Checker<'a> {
@@ -76,9 +77,13 @@ impl Checker<'_> {
             },
             Part::Select { of, field, test } => {
                 // `google.protobuf.Duration` is one name.
-                match qualified(node).and_then(|name| self.named(&name)) {
-                    Some(of) if !test => of,
-                    _ => {
+                let name = qualified(node).filter(|_| !test);
+                match name.as_ref().and_then(|name| self.named(name)) {
+                    Some(of) => {
+                        self.found[node.id].whole = name;
+                        of
+                    }
+                    None => {
                         let of = self.field(node.place, of, field, false);
                         if *test { Type::Bool } else { self.bindings.resolve(&of, false) }
                     }
@@ -174,7 +179,9 @@ impl Checker<'_> {
     }
 
     fn field_of(&mut self, place: u64, object: &Object, field: &str) -> Type {
-        match object.fields.get(field) {
+        let fields = &object.fields;
+        let reserved = || fields.get(&format!("__{field}__")).filter(|_| RESERVED.contains(&field));
+        match fields.get(field).or_else(reserved) {
             Some(declared) => declared.of.clone(),
             None if object.open => Type::Dyn,
             None => self.wrong(place, format!("undefined field '{field}'")),
@@ -202,7 +209,7 @@ impl Checker<'_> {
             match whole.filter(|whole| FUNCTIONS.contains_key(whole.as_str())) {
                 Some(whole) => {
                     function.clone_from(&whole);
-                    self.found[node.id].function = Some(whole);
+                    self.found[node.id].whole = Some(whole);
                 }
                 None => {
                     let target = self.node(target);

@@ -115,8 +115,11 @@ impl<'a> Coster<'a> {
     }
 
     fn select(&mut self, node: &Node, of: &Node, field: &str, test: bool) -> u64 {
+        if let Some(whole) = &self.found[node.id].whole {
+            self.paths.insert(node.id, vec![whole.clone()]);
+            return 1;
+        }
         let mut sum = self.cost(of);
-        // A name of several words, `google.protobuf.Duration`, has no parts.
         if test {
             return sum;
         }
@@ -143,8 +146,8 @@ impl<'a> Coster<'a> {
         if found.overloads.is_empty() {
             return 0;
         }
-        let function = found.function.as_deref().unwrap_or(name);
-        let target = target.filter(|_| found.function.is_none());
+        let function = found.whole.as_deref().unwrap_or(name);
+        let target = target.filter(|_| found.whole.is_none());
         let mut sum = target.map_or(0, |target| self.cost(target));
         let target = target.map(|target| self.argument(target));
         let arguments: Vec<Argument<'_>> = args.iter().map(|arg| self.argument(arg)).collect();

@@ -240,6 +240,19 @@ containsCIDR - .(CIDR, CIDR) bool
 prefixLength - .(CIDR) int
 masked - .(CIDR) CIDR
 format.named - (string) optional(kubernetes.NamedFormat)
+format.byte - () kubernetes.NamedFormat
+format.date - () kubernetes.NamedFormat
+format.datetime - () kubernetes.NamedFormat
+format.dns1035Label - () kubernetes.NamedFormat
+format.dns1035LabelPrefix - () kubernetes.NamedFormat
+format.dns1123Label - () kubernetes.NamedFormat
+format.dns1123LabelPrefix - () kubernetes.NamedFormat
+format.dns1123Subdomain - () kubernetes.NamedFormat
+format.dns1123SubdomainPrefix - () kubernetes.NamedFormat
+format.labelValue - () kubernetes.NamedFormat
+format.qualifiedName - () kubernetes.NamedFormat
+format.uri - () kubernetes.NamedFormat
+format.uuid - () kubernetes.NamedFormat
 validate - .(kubernetes.NamedFormat, string) optional(list(string))
 semver - (string) kubernetes.Semver
 semver - (string, bool) kubernetes.Semver

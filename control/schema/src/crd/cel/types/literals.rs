@@ -64,7 +64,14 @@ pub(super) fn never_runs(root: &Node) -> Option<String> {
     let mut why = None;
     root.each(&mut |node| {
         let Part::Call { name, target, args } = &node.part else { return };
-        let Some(Node { part: Part::Literal(Literal::Text(text)), .. }) = args.first() else { return };
+        let text = match args.first().map(|arg| &arg.part) {
+            Some(Part::Literal(Literal::Text(text))) => text,
+            Some(Part::Literal(Literal::Int(number))) if name == "uint" && *number < 0 => {
+                why.get_or_insert_with(|| "unsigned integer overflow".to_owned());
+                return;
+            }
+            _ => return,
+        };
         let good = match (name.as_str(), target) {
             ("int", None) => text.parse::<i64>().is_ok(),
             ("uint", None) => text.parse::<u64>().is_ok(),

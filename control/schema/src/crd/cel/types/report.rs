@@ -1,7 +1,7 @@
 //! Errors in a source, with the line and the place in it.
 
 use super::super::syntax;
-use super::tree::Wrong;
+use super::tree::{PAST, Wrong};
 
 /// Longer lines are not shown.
 const MAX_LINE: usize = 16 << 10;
@@ -11,7 +11,13 @@ pub(super) fn show(source: &str, wrong: Vec<Wrong>) -> String {
     let places = syntax::places(source);
     let mut wrong: Vec<((usize, usize), String)> = wrong
         .into_iter()
-        .map(|(place, what)| (line_and_column(source, places(place).unwrap_or_default()), what))
+        .map(|(place, what)| {
+            let mut at = places(place & !PAST).unwrap_or_default();
+            if place & PAST != 0 {
+                at += source.get(at..).and_then(|rest| rest.find('(')).unwrap_or(0);
+            }
+            (line_and_column(source, at), what)
+        })
         .collect();
     wrong.sort_by_key(|(at, _)| *at);
     let lines: Vec<&str> = source.split('\n').collect();

@@ -9,7 +9,7 @@ pub(super) const RESULT: &str = "@result";
 pub(in super::super) struct Node {
     /// Its number, from 0.
     pub id: usize,
-    /// Where the parser found it.
+    /// Where the parser found it; with [`PAST`], where the name that is there ends.
     pub place: u64,
     pub part: Part,
 }
@@ -67,6 +67,9 @@ pub(in super::super) struct Fold {
     pub step: Node,
     pub end: Node,
 }
+
+/// Added to the place of a function's name: CEL tells errors of calls at their parenthesis.
+pub(super) const PAST: u64 = 1 << 63;
 
 /// What is wrong before there are types: where, and what.
 pub(super) type Wrong = (u64, String);
@@ -159,7 +162,14 @@ impl Builder {
                 end: self.node(&fold.result)?,
             })),
         };
-        Ok(self.make(parsed.id, part))
+        let place = match &part {
+            Part::Call { name, target: None, .. } if name.starts_with(|c: char| c.is_ascii_alphabetic()) => {
+                parsed.id | PAST
+            }
+            Part::Select { test: true, .. } => parsed.id | PAST,
+            _ => parsed.id,
+        };
+        Ok(self.make(place, part))
     }
 
     /// Macros that the parser does not know: of optional values, of loops over two variables, and `sortBy`.
