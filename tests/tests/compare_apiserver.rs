@@ -175,6 +175,11 @@ fn rules_are_refused_for_their_types_and_costs_in_the_originals_words() {
 }
 
 #[test]
+fn expressions_of_stored_objects_are_refused_in_the_originals_words() {
+    compare([rules::stored()]);
+}
+
+#[test]
 fn expressions_give_what_they_give_in_the_original() {
     let pair = Pair::up(&[]);
     let (definition, theme) = rules::values();

@@ -57,7 +57,15 @@ pub fn reply(reply: &Reply, server: SocketAddr) -> Value {
     let texts = |text: &str| Value::from(self::text(text, server));
     let headers: Map<String, Value> = HEADERS
         .iter()
-        .filter_map(|name| Some(((*name).to_owned(), texts(reply.headers.get(*name)?))))
+        .filter_map(|name| {
+            let text = reply.headers.get(*name)?;
+            // Warnings about several fields come in any order, as Go goes through maps.
+            let mut lines: Vec<&str> = text.split('\n').collect();
+            if *name == "warning" {
+                lines.sort_unstable();
+            }
+            Some(((*name).to_owned(), texts(&lines.join("\n"))))
+        })
         .collect();
     let mut whole = Map::new();
     whole.insert("status".to_owned(), reply.status.into());

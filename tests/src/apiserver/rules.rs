@@ -71,8 +71,10 @@ pub fn values() -> (Value, Theme) {
     let mut spec = file["schema"].clone();
     let messages = file["expressions"].as_array().expect("expressions").iter().enumerate();
     let rules = messages.map(|(n, message)| {
-        // Messages that are the same are told once.
-        let message = format!("'{n}: ' + ({})", message.as_str().expect("a text"));
+        // Formatting costs little, whatever the values are, where adding texts would cost too much.
+        let values: Vec<&str> =
+            message.as_array().expect("a list").iter().map(|one| one.as_str().expect("a text")).collect();
+        let message = format!("'{n}:{}'.format([{}])", " %s".repeat(values.len()), values.join(", "));
         json!({"rule": "self.no", "message": format!("{n} fails"), "messageExpression": message})
     });
     spec["x-kubernetes-validations"] = rules.collect::<Vec<_>>().into();
@@ -81,6 +83,113 @@ pub fn values() -> (Value, Theme) {
     });
     let step = Step::json("all", "POST /apis/weft.example/v1/answers?dryRun=All", Some(&object));
     (definition("Answer", &with_spec(&spec)), Theme { name: "values".to_owned(), steps: vec![step] })
+}
+
+/// A policy whose spec is completed by `set`.
+fn policy(kind: &str, set: impl FnOnce(&mut Value)) -> Value {
+    let rule = json!({
+        "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"],
+    });
+    let mut policy = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": "p"},
+        "spec": {"matchConstraints": {"resourceRules": [rule]}},
+    });
+    set(&mut policy["spec"]);
+    policy
+}
+
+/// Each expression of the file in an object that keeps such, none of which is kept.
+///
+/// # Panics
+/// The file is not as it should be.
+pub fn stored() -> Theme {
+    let file = file();
+    let validating = |set: &dyn Fn(&mut Value)| policy("ValidatingAdmissionPolicy", |spec| set(spec));
+    let mutating = |mutation: Value| {
+        policy("MutatingAdmissionPolicy", |spec| {
+            spec["reinvocationPolicy"] = "Never".into();
+            spec["mutations"] = json!([mutation]);
+        })
+    };
+    let holds = json!([{"expression": "true"}]);
+    let mut steps = Vec::new();
+    for (purpose, all) in file["stored"].as_object().expect("expressions by purpose") {
+        for one in all.as_array().expect("expressions") {
+            let (plural, object) = match purpose.as_str() {
+                "validation" => (
+                    "validatingadmissionpolicies",
+                    validating(&|spec| spec["validations"] = json!([{"expression": one}])),
+                ),
+                "message" => (
+                    "validatingadmissionpolicies",
+                    validating(&|spec| {
+                        spec["validations"] = json!([{"expression": "true", "messageExpression": one}]);
+                    }),
+                ),
+                "annotation" => (
+                    "validatingadmissionpolicies",
+                    validating(&|spec| {
+                        spec["auditAnnotations"] = json!([{"key": "a", "valueExpression": one}]);
+                    }),
+                ),
+                "condition" => (
+                    "validatingadmissionpolicies",
+                    validating(&|spec| {
+                        spec["validations"] = holds.clone();
+                        spec["paramKind"] = json!({"apiVersion": "v1", "kind": "ConfigMap"});
+                        spec["matchConditions"] = json!([{"name": "c", "expression": one}]);
+                    }),
+                ),
+                "webhook" => {
+                    let hook = json!({
+                        "name": "a.weft.example", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+                        "clientConfig": {"url": "https://weft.example/"},
+                        "matchConditions": [{"name": "c", "expression": one}],
+                    });
+                    let object = json!({
+                        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+                        "metadata": {"name": "w"}, "webhooks": [hook],
+                    });
+                    ("validatingwebhookconfigurations", object)
+                }
+                "variables" => (
+                    "validatingadmissionpolicies",
+                    validating(&|spec| {
+                        let (last, variables) = one
+                            .as_array()
+                            .and_then(|all| all.split_last())
+                            .expect("variables and an expression");
+                        let named =
+                            |pair: &Value| json!({"name": pair[0].clone(), "expression": pair[1].clone()});
+                        spec["variables"] = variables.iter().map(named).collect();
+                        spec["validations"] = json!([{"expression": last}]);
+                    }),
+                ),
+                "patch" => (
+                    "mutatingadmissionpolicies",
+                    mutating(json!({"patchType": "JSONPatch", "jsonPatch": {"expression": one}})),
+                ),
+                "apply" => (
+                    "mutatingadmissionpolicies",
+                    mutating(
+                        json!({"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": one}}),
+                    ),
+                ),
+                "device" => {
+                    let object = json!({
+                        "apiVersion": "resource.k8s.io/v1", "kind": "DeviceClass", "metadata": {"name": "d"},
+                        "spec": {"selectors": [{"cel": {"expression": one}}]},
+                    });
+                    ("deviceclasses", object)
+                }
+                other => panic!("no purpose: {other}"),
+            };
+            let version = object["apiVersion"].as_str().expect("a version").to_owned();
+            let ask = format!("POST /apis/{version}/{plural}?dryRun=All");
+            steps.push(Step::json(format!("{purpose} {one}"), &ask, Some(&object)));
+        }
+    }
+    Theme { name: "stored".to_owned(), steps }
 }
 
 /// What is allowed first, and what the same kind must be later.
@@ -101,7 +210,7 @@ const LATER: &str = r#"{
             "must": {"type": "string"}, "may": {"type": "string", "minLength": 2}, "n": {"type": "integer"}},
             "x-kubernetes-validations": [{"rule": "has(self.may)", "message": "may must"}, {"rule": "self.n >= oldSelf.n", "message": "n grows"}]},
         "map": {"type": "object", "maxProperties": 1, "additionalProperties": {"type": "string", "maxLength": 1}},
-        "any": {"type": "object", "x-kubernetes-preserve-unknown-fields": true, "anyOf": [{"required": ["a"]}, {"required": ["b"]}]},
+        "any": {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}, "c": {"type": "integer"}}, "anyOf": [{"required": ["a"]}, {"required": ["b"]}]},
         "not": {"type": "integer", "not": {"enum": [1]}},
         "one": {"type": "integer", "oneOf": [{"maximum": 5}, {"minimum": 3}]},
         "all": {"type": "integer", "allOf": [{"maximum": 5}, {"minimum": 3}]}

@@ -11,6 +11,14 @@ pub(super) fn compile(pattern: &str) -> Result<Regex, regex::Error> {
     RegexBuilder::new(&ascii(pattern)).size_limit(MAX_SIZE).dfa_size_limit(MAX_SIZE).build()
 }
 
+/// What Go says of a pattern that is none, as far as that is known.
+pub(super) fn problem(pattern: &str) -> String {
+    match pattern {
+        "(" => "error parsing regexp: missing closing ): `(`".to_owned(),
+        other => format!("error parsing regexp: invalid or unsupported Perl syntax: `{other}`"),
+    }
+}
+
 fn ascii(pattern: &str) -> String {
     let mut out = String::with_capacity(pattern.len());
     let mut letters = pattern.chars();

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
+use super::expressions::Expressions;
 use super::rules;
 use crate::at::{At, Errors};
 use crate::edit::{default, items};
@@ -67,7 +68,8 @@ pub fn mutable_operations(matching: &At<'_>) -> Errors {
 }
 
 /// Expressions with names, each name once.
-pub fn conditions(conditions: &At<'_>) -> Errors {
+pub fn conditions(conditions: &At<'_>, params: bool) -> Errors {
+    let expressions = Expressions::new(params, false);
     let mut errors = Errors::new();
     if conditions.len() > CONDITIONS {
         errors.push(FieldError::too_many(&conditions.path, conditions.len(), CONDITIONS));
@@ -77,6 +79,8 @@ pub fn conditions(conditions: &At<'_>) -> Errors {
         let (name, expression) = (condition.get("name"), condition.get("expression"));
         if expression.text().trim().is_empty() {
             errors.push(expression.required(""));
+        } else {
+            errors.extend(expressions.condition(&expression));
         }
         if name.is_empty() {
             errors.push(name.required(""));

@@ -16,6 +16,7 @@ use crate::kind::{Kind, Subresource};
 use crate::table::BuiltIn;
 
 mod binding;
+mod expressions;
 mod matching;
 mod policy;
 mod rules;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use control_schema::crd::cel;
 use serde_json::Value;
 
+use super::expressions::Expressions;
 use super::matching::{self, one_of};
 use crate::at::{At, Errors};
 use crate::conditions;
@@ -15,6 +16,10 @@ use crate::kinds::status;
 use crate::names;
 
 const ANNOTATIONS: usize = 20;
+
+/// Bytes of an expression.
+const ANNOTATION: usize = 5 << 10;
+
 const REASONS: [&str; 3] = ["Forbidden", "Invalid", "RequestEntityTooLarge"];
 
 #[derive(Debug)]
@@ -93,18 +98,20 @@ impl Strategy {
                 errors.extend(matching::mutable_operations(&constraints));
             }
         }
-        errors.extend(matching::conditions(&spec.get("matchConditions")));
-        errors.extend(spec.get("variables").items().flat_map(|one| variable(&one)));
+        let params = spec.has("paramKind");
+        errors.extend(matching::conditions(&spec.get("matchConditions"), params));
+        let mut expressions = Expressions::new(params, self.mutating || !spec.get("variables").is_empty());
+        errors.extend(spec.get("variables").items().flat_map(|one| variable(&one, &mut expressions)));
         if self.mutating {
-            errors.extend(mutations(&spec));
+            errors.extend(mutations(&spec, &expressions));
         } else {
-            errors.extend(validations(&spec, policy.get("metadata").get("name").text()));
+            errors.extend(validations(&spec, policy.get("metadata").get("name").text(), &expressions));
         }
         errors
     }
 }
 
-fn variable(variable: &At<'_>) -> Errors {
+fn variable(variable: &At<'_>, expressions: &mut Expressions) -> Errors {
     let mut errors = Errors::new();
     let (name, expression) = (variable.get("name"), variable.get("expression"));
     if name.text().trim().is_empty() {
@@ -112,7 +119,10 @@ fn variable(variable: &At<'_>) -> Errors {
     } else if !names::c_identifier(name.text()).is_empty() || cel::RESERVED.contains(&name.text()) {
         errors.push(name.invalid("must be a valid CEL identifier"));
     }
-    errors.extend(expression_there(&expression, "expression is not specified"));
+    match expression_there(&expression, "expression is not specified") {
+        Some(error) => errors.push(error),
+        None => errors.extend(expressions.variable(name.text(), &expression)),
+    }
     errors
 }
 
@@ -120,7 +130,7 @@ fn expression_there(expression: &At<'_>, problem: &str) -> Option<FieldError> {
     expression.text().trim().is_empty().then(|| expression.required(problem))
 }
 
-fn validations(spec: &At<'_>, name: &str) -> Errors {
+fn validations(spec: &At<'_>, name: &str, expressions: &Expressions) -> Errors {
     let mut errors = Errors::new();
     let (validations, annotations) = (spec.get("validations"), spec.get("auditAnnotations"));
     if validations.is_empty() && annotations.is_empty() {
@@ -128,11 +138,17 @@ fn validations(spec: &At<'_>, name: &str) -> Errors {
         return vec![validations.required(problem), annotations.required(problem)];
     }
     for validation in validations.items() {
-        errors.extend(expression_there(&validation.get("expression"), "expression is not specified"));
+        let expression = validation.get("expression");
+        match expression_there(&expression, "expression is not specified") {
+            Some(error) => errors.push(error),
+            None => errors.extend(expressions.condition(&expression)),
+        }
         let (message, reason) = (validation.get("message"), validation.get("reason"));
         let of_expression = validation.get("messageExpression");
         if !of_expression.is_empty() && of_expression.text().trim().is_empty() {
             errors.push(of_expression.invalid("must be non-empty if specified"));
+        } else if !of_expression.is_empty() {
+            errors.extend(expressions.message(&of_expression));
         }
         if !message.is_empty() && message.text().trim().is_empty() {
             errors.push(message.invalid("must be non-empty if specified"));
@@ -152,8 +168,14 @@ fn validations(spec: &At<'_>, name: &str) -> Errors {
         let shown = Value::from(whole.as_str());
         let problems = names::qualified(&whole).into_iter();
         errors.extend(problems.map(|problem| FieldError::invalid(&key.path, &shown, &problem)));
-        errors
-            .extend(expression_there(&annotation.get("valueExpression"), "valueExpression is not specified"));
+        let value = annotation.get("valueExpression");
+        match expression_there(&value, "valueExpression is not specified") {
+            Some(error) => errors.push(error),
+            None if value.text().trim().len() > ANNOTATION => {
+                errors.push(value.required(&format!("must not exceed {ANNOTATION} bytes in length")));
+            }
+            None => errors.extend(expressions.annotation(&value)),
+        }
         if !seen.insert(key.text()) {
             errors.push(key.duplicate());
         }
@@ -161,7 +183,7 @@ fn validations(spec: &At<'_>, name: &str) -> Errors {
     errors
 }
 
-fn mutations(spec: &At<'_>) -> Errors {
+fn mutations(spec: &At<'_>, expressions: &Expressions) -> Errors {
     let mut errors = Errors::new();
     let (mutations, again) = (spec.get("mutations"), spec.get("reinvocationPolicy"));
     if mutations.is_empty() {
@@ -185,7 +207,11 @@ fn mutations(spec: &At<'_>) -> Errors {
         if patch.is_absent() {
             errors.push(patch.required(&format!("must be specified when patchType is {}", kind.text())));
         } else {
-            errors.extend(expression_there(&patch.get("expression"), ""));
+            let expression = patch.get("expression");
+            match expression_there(&expression, "") {
+                Some(error) => errors.push(error),
+                None => errors.extend(expressions.mutation(&expression, own == "jsonPatch")),
+            }
         }
         if mutation.has(other) {
             let shown = Value::from(format!("{{{other}}}"));

@@ -135,7 +135,7 @@ impl Strategy {
         }
         errors.extend(client(&hook.get("clientConfig")));
         if !kept.conditions {
-            errors.extend(matching::conditions(&hook.get("matchConditions")));
+            errors.extend(matching::conditions(&hook.get("matchConditions"), false));
         }
         errors
     }

@@ -1,8 +1,9 @@
 //! What device classes, claims and templates of claims have in common: selectors, parameters for drivers, and the names of
-//! requests. Expressions (CEL) are kept as they are, and not compiled.
+//! requests. Expressions (CEL) are checked, and not run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use control_schema::crd::cel::{Declared, Refusal, Scope, Type};
 use serde_json::Value;
 
 use crate::at::{At, Errors};
@@ -45,9 +46,36 @@ pub fn selectors(selectors: &At<'_>) -> Errors {
             errors.push(selector.get("cel").required(""));
         } else if expression.text().len() > EXPRESSION {
             errors.push(FieldError::too_long(&expression.path, EXPRESSION));
+        } else {
+            errors.extend(selector_of_devices(&expression));
         }
     }
     errors
+}
+
+/// An expression that chooses devices, and gives a boolean or what only a device can tell.
+fn selector_of_devices(expression: &At<'_>) -> Option<FieldError> {
+    let attributes = Declared::map(Declared::map(Declared::plain(Type::Any), 0), 0);
+    let capacity = Declared::map(Declared::map(Declared::plain(Type::Named("kubernetes.Quantity")), 0), 0);
+    let device = Declared::object(
+        "kubernetes.DRADevice",
+        [
+            ("driver", Declared::plain(Type::Text)),
+            ("allowMultipleAllocations", Declared::plain(Type::Bool)),
+            ("attributes", attributes),
+            ("capacity", capacity),
+        ],
+    );
+    let scope = Scope { binds: true, ..Scope::new([("device", device)]) };
+    match scope.check(expression.text()) {
+        Ok(Type::Bool | Type::Any) => None,
+        Ok(of) => {
+            let what = format!("must evaluate to bool or the unknown type, not {}", of.name());
+            Some(expression.invalid_text(&what))
+        }
+        Err(Refusal::Invalid(what)) => Some(expression.invalid_text(&what)),
+        Err(Refusal::Internal(what)) => Some(FieldError::internal(&expression.path, &what)),
+    }
 }
 
 /// Parameters for drivers; those of a claim say for which requests.

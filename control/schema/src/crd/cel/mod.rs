@@ -22,6 +22,7 @@ use serde_json::Value;
 
 pub use self::definition::{Place, Report};
 pub use self::expression::Expression;
+pub use self::types::{Declared, Refusal, Scope, Type};
 
 use self::eval::{Answer, Evaluator, Fault};
 use self::syntax::Expr;

@@ -78,7 +78,8 @@ pub(super) fn parse(source: &str) -> Result<IdedExpr, String> {
         let shown = errors.errors.iter().map(|error| {
             let from_0 = |n: isize| usize::try_from(n - 1).unwrap_or_default();
             let (line, column) = (from_0(error.pos.0), from_0(error.pos.1));
-            types::one(line, column, lines.get(line).copied().unwrap_or_default(), &error.msg)
+            let what = error.msg.replace("expecting expression", EXPRESSION);
+            types::one(line, column, lines.get(line).copied().unwrap_or_default(), &what)
         });
         shown.collect::<Vec<_>>().join("\n")
     })?;
@@ -87,6 +88,10 @@ pub(super) fn parse(source: &str) -> Result<IdedExpr, String> {
     }
     Ok(parsed)
 }
+
+/// What an expression may begin with, as CEL's own grammar lists it.
+const EXPRESSION: &str = "expecting {'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, \
+                          NUM_UINT, STRING, BYTES, IDENTIFIER}";
 
 /// Not the crate's other parser, of which a dozen parentheses take megabytes of the stack.
 fn parser() -> PrattParser {

@@ -36,10 +36,7 @@ impl Checker {
         }
         let pattern = text(schema, "pattern");
         if !pattern.is_empty() && regexes::compile(pattern).is_err() {
-            let what = match pattern {
-                "(" => "error parsing regexp: missing closing ): `(`".to_owned(),
-                other => format!("error parsing regexp: invalid or unsupported Perl syntax: `{other}`"),
-            };
+            let what = regexes::problem(pattern);
             self.invalid(
                 &format!("{path}.pattern"),
                 &quoted(pattern),

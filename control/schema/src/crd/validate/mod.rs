@@ -67,7 +67,7 @@ impl Validator {
         }
         let mut budget = Budget::default();
         // Without budget left there is a cause that says so.
-        let _ = self.root.rules(object, old, old == Some(object), "", &mut budget, &mut out, 0);
+        let _ = self.root.rules(object, old, self.root.same(object, old, 0), "", &mut budget, &mut out, 0);
         out
     }
 }

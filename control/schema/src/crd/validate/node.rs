@@ -143,6 +143,40 @@ impl Node {
         }
     }
 
+    /// Whether a value is what it was: items of lists with keys may stand in another order.
+    pub(super) fn same(&self, value: &Value, old: Option<&Value>, depth: usize) -> bool {
+        let Some(old) = old else { return false };
+        if value == old {
+            return true;
+        }
+        if depth > MAX_DEPTH {
+            return false;
+        }
+        match (value, old) {
+            (Value::Object(members), Value::Object(before)) => {
+                members.len() == before.len()
+                    && members.iter().all(|(name, value)| match self.member(name) {
+                        Some(node) => node.same(value, before.get(name), depth + 1),
+                        None => before.get(name) == Some(value),
+                    })
+            }
+            (Value::Array(items), Value::Array(before)) if items.len() == before.len() => {
+                let (Some(keys), Some(node)) = (&self.unique, &self.items) else { return false };
+                let by_key = |items: &'_ [Value]| -> BTreeMap<String, usize> {
+                    let keyed = items.iter().enumerate();
+                    keyed.map(|(n, item)| (self.identity(item, keys).to_string(), n)).collect()
+                };
+                let (now, then) = (by_key(items), by_key(before));
+                !keys.is_empty()
+                    && now.len() == items.len()
+                    && now.iter().all(|(key, n)| {
+                        then.get(key).is_some_and(|old| node.same(&items[*n], before.get(*old), depth + 1))
+                    })
+            }
+            _ => false,
+        }
+    }
+
     /// What the item was before: known for lists with keys only.
     pub(super) fn old_item<'v>(&self, item: &Value, old: Option<&'v Value>) -> Option<&'v Value> {
         let keys = self.unique.as_ref().filter(|keys| !keys.is_empty())?;

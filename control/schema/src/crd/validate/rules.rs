@@ -43,7 +43,7 @@ impl Node {
             Value::Object(members) => {
                 for (name, value) in members {
                     let old = old.and_then(|old| old.get(name));
-                    let same = same || old == Some(value);
+                    let same = same || self.member(name).is_some_and(|node| node.same(value, old, depth));
                     if let Some(node) = self.properties.get(name) {
                         node.rules(value, old, same, &child(path, name), budget, out, depth + 1)?;
                     } else if let Some(node) = &self.additional {
@@ -55,7 +55,7 @@ impl Node {
                 for (n, item) in items.iter().enumerate() {
                     let Some(node) = &self.items else { continue };
                     let old = self.old_item(item, old);
-                    let same = same || old == Some(item);
+                    let same = same || node.same(item, old, depth);
                     node.rules(item, old, same, &format!("{path}[{n}]"), budget, out, depth + 1)?;
                 }
             }

@@ -18,7 +18,7 @@ impl Node {
         depth: usize,
     ) {
         // What is as it was may stay, whatever has become of the schema.
-        if depth > MAX_DEPTH || old == Some(value) {
+        if depth > MAX_DEPTH || self.same(value, old, depth) {
             return;
         }
         self.check_type(value, path, causes);
@@ -93,14 +93,12 @@ impl Node {
     fn check_text(&self, text: &str, path: &str, causes: &mut Vec<Cause>) {
         let length = text.chars().count() as u64;
         if let Some(most) = self.lengths.most.filter(|most| length > *most) {
-            let message = format!("Too long: may not be more than {most} bytes");
+            let message = format!("Too long: may not be more than {most} byte{}", plural(most));
             causes.push(cause("FieldValueTooLong", path, message));
-        }
-        if let Some(least) = self.lengths.least.filter(|least| length < *least) {
+        } else if let Some(least) = self.lengths.least.filter(|least| length < *least) {
             let what = format!("{path} in body should be at least {least} chars long");
             causes.push(invalid(path, &quoted(text), &what));
-        }
-        if let Some((pattern, _)) = self.pattern.as_ref().filter(|(_, regex)| !regex.is_match(text)) {
+        } else if let Some((pattern, _)) = self.pattern.as_ref().filter(|(_, regex)| !regex.is_match(text)) {
             let what = format!("{path} in body should match '{pattern}'");
             causes.push(invalid(path, &quoted(text), &what));
         }
@@ -223,6 +221,10 @@ impl Node {
     }
 }
 
+fn plural(count: u64) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
 impl Bounds {
     fn check(self, have: usize, of: &str, path: &str, causes: &mut Vec<Cause>) {
         let count = have as u64;
@@ -231,7 +233,7 @@ impl Bounds {
             causes.push(invalid(path, &have.to_string(), &what));
         }
         if let Some(most) = self.most.filter(|most| count > *most) {
-            let message = format!("Too many: {have}: must have at most {most} items");
+            let message = format!("Too many: {have}: must have at most {most} item{}", plural(most));
             causes.push(cause("FieldValueTooMany", path, message));
         }
     }

@@ -281,8 +281,18 @@ impl Checker<'_> {
         };
         let Type::Object(known) = &object.of else { return Type::Error };
         for (at, field, value) in fields {
-            let wanted = self.field_of(*at, known, field);
             let have = self.node(value);
+            let wanted = match known.fields.get(field) {
+                Some(declared) => declared.of.clone(),
+                None if known.open => continue,
+                None => {
+                    self.wrong(
+                        *at,
+                        format!("expected type of field '{field}' is '' but provided type is '{have}'"),
+                    );
+                    continue;
+                }
+            };
             if !self.bindings.assign(&wanted, &have) {
                 let what =
                     format!("expected type of field '{field}' is '{wanted}' but provided type is '{have}'");

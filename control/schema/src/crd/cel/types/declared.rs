@@ -10,13 +10,13 @@ use super::super::RESERVED;
 use super::kinds::Type;
 
 /// What one request may have, in bytes, as the original reckons.
-pub(crate) const MAX_REQUEST: u64 = 3 << 20;
+const MAX_REQUEST: u64 = 3 << 20;
 
 /// Deeper schemas are not looked into.
 const MAX_DEPTH: usize = 100;
 
 #[derive(Clone, Debug)]
-pub(crate) struct Declared {
+pub struct Declared {
     pub of: Type,
     /// Letters, bytes, items or members that there may be at most; 0 where there is nothing to count.
     pub most: u64,
@@ -28,7 +28,7 @@ pub(crate) struct Declared {
 
 /// An object whose fields are known.
 #[derive(Debug)]
-pub(crate) struct Object {
+pub struct Object {
     pub name: String,
     pub fields: BTreeMap<String, Declared>,
     /// Has any other field too.
@@ -49,6 +49,24 @@ impl Declared {
     pub fn object(name: &str, fields: impl IntoIterator<Item = (&'static str, Self)>) -> Self {
         let fields = fields.into_iter().map(|(name, of)| (name.to_owned(), of)).collect();
         Self::new(Type::Object(Arc::new(Object { name: name.to_owned(), fields, open: false })), 0, 2)
+    }
+
+    /// The object with one field more.
+    #[must_use]
+    pub fn with_field(mut self, name: &str, of: Self) -> Self {
+        if let Type::Object(object) = &self.of {
+            let mut fields = object.fields.clone();
+            fields.insert(name.to_owned(), of);
+            let object = Object { name: object.name.clone(), fields, open: object.open };
+            self.of = Type::Object(Arc::new(object));
+        }
+        self
+    }
+
+    /// An object of which nothing is known but its type's name.
+    pub fn open_object(name: &str) -> Self {
+        let object = Object { name: name.to_owned(), fields: BTreeMap::new(), open: true };
+        Self::new(Type::Object(Arc::new(object)), 0, 2)
     }
 
     pub fn list(of: Self, most: u64) -> Self {

@@ -9,7 +9,7 @@ use super::declared::Object;
 const MAX_WEIGHT: u32 = 1_000;
 
 #[derive(Clone, Debug)]
-pub(crate) enum Type {
+pub enum Type {
     /// Known when it runs.
     Dyn,
     Any,
@@ -34,14 +34,14 @@ pub(crate) enum Type {
 }
 
 #[derive(Debug)]
-pub(crate) struct Parts {
+pub struct Parts {
     pub head: Head,
     pub of: Vec<Type>,
     weight: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Head {
+pub enum Head {
     List,
     Map,
     /// The type of types.
@@ -71,6 +71,22 @@ impl Type {
 
     pub fn optional(of: Self) -> Self {
         Self::parts(Head::Opaque(OPTIONAL), vec![of])
+    }
+
+    /// Its name when it runs, which is another for a few than that in errors of the check.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Null => "null_type".to_owned(),
+            Self::Any => "google.protobuf.Any".to_owned(),
+            Self::Time => "google.protobuf.Timestamp".to_owned(),
+            Self::Duration => "google.protobuf.Duration".to_owned(),
+            Self::Parts(parts) if !parts.of.is_empty() => {
+                let of: Vec<String> = parts.of.iter().map(Self::name).collect();
+                let head = Self::parts(parts.head, Vec::new());
+                format!("{head}({})", of.join(", "))
+            }
+            other => other.to_string(),
+        }
     }
 
     fn weight(&self) -> u32 {

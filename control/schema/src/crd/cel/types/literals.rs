@@ -81,7 +81,7 @@ pub(super) fn never_runs(root: &Node) -> Option<String> {
                 "true" | "t" | "1" | "TRUE" | "True" | "false" | "f" | "0" | "F" | "T" | "FALSE" | "False"
             ),
             ("find" | "findAll", Some(_)) if regexes::compile(text).is_err() => {
-                why.get_or_insert_with(|| format!("error parsing regexp: `{text}`"));
+                why.get_or_insert_with(|| regexes::problem(text));
                 true
             }
             _ => true,

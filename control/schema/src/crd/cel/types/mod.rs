@@ -22,8 +22,8 @@ use std::collections::BTreeMap;
 
 use cel::common::ast::IdedExpr;
 
-pub(crate) use self::declared::Declared;
-pub(crate) use self::kinds::Type;
+pub use self::declared::Declared;
+pub use self::kinds::Type;
 
 use self::check::Found;
 pub(super) use self::report::one;
@@ -32,16 +32,41 @@ pub(super) use self::tree::{Literal, Node, Part};
 use super::syntax;
 
 /// What expressions may name.
-pub(crate) struct Scope {
+#[derive(Clone, Debug)]
+pub struct Scope {
     pub variables: BTreeMap<String, Declared>,
     /// Which objects they may make, by the names of their types.
     pub makes: fn(&str) -> Option<Declared>,
+    /// `cel.bind(name, value, expression)` is a macro.
+    pub binds: bool,
+}
+
+/// Why an expression is refused.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It means nothing.
+    Invalid(String),
+    /// It can never run, which the original takes for its own fault.
+    Internal(String),
 }
 
 impl Scope {
     pub fn new(variables: impl IntoIterator<Item = (&'static str, Declared)>) -> Self {
         let variables = variables.into_iter().map(|(name, of)| (name.to_owned(), of)).collect();
-        Self { variables, makes: check::makes_nothing }
+        Self { variables, makes: check::makes_nothing, binds: false }
+    }
+
+    /// The type of what an expression gives.
+    ///
+    /// # Errors
+    /// In the original's words, with the line and a mark at the place.
+    pub fn check(&self, source: &str) -> Result<Type, Refusal> {
+        let checked = compile(source, self)
+            .map_err(|error| Refusal::Invalid(format!("compilation failed: {error}")))?;
+        match checked.never_runs() {
+            Some(why) => Err(Refusal::Internal(format!("program instantiation failed: {why}"))),
+            None => Ok(checked.of().clone()),
+        }
     }
 }
 
@@ -64,13 +89,13 @@ pub(crate) fn compile(source: &str, scope: &Scope) -> Result<Checked, String> {
 /// No expression, or a macro that is used wrongly.
 pub(super) fn written_out(source: &str) -> Result<Node, String> {
     let parsed = syntax::parse(source)?;
-    let (root, _) = Builder::build(&parsed).map_err(|wrong| report::show(source, vec![wrong]))?;
+    let (root, _) = Builder::build(&parsed, false).map_err(|wrong| report::show(source, vec![wrong]))?;
     Ok(root)
 }
 
 fn check_parsed(source: &str, parsed: &IdedExpr, scope: &Scope) -> Result<Checked, String> {
     let told = |wrong: Vec<tree::Wrong>| report::show(source, wrong);
-    let (root, count) = Builder::build(parsed).map_err(|wrong| told(vec![wrong]))?;
+    let (root, count) = Builder::build(parsed, scope.binds).map_err(|wrong| told(vec![wrong]))?;
     let found = check::check(scope, &root, count).map_err(told)?;
     let mut wrong = Vec::new();
     literals::check(&root, &found, &mut wrong);

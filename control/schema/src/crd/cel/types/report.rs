@@ -14,7 +14,7 @@ pub(super) fn show(source: &str, wrong: Vec<Wrong>) -> String {
         .map(|(place, what)| {
             let mut at = places(place & !PAST).unwrap_or_default();
             if place & PAST != 0 {
-                at += source.get(at..).and_then(|rest| rest.find('(')).unwrap_or(0);
+                at += source.get(at..).and_then(|rest| rest.find(['(', '{'])).unwrap_or(0);
             }
             (line_and_column(source, at), what)
         })

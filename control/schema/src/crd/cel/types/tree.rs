@@ -68,7 +68,7 @@ pub(in super::super) struct Fold {
     pub end: Node,
 }
 
-/// Added to the place of a function's name: CEL tells errors of calls at their parenthesis.
+/// Added to the place of a name: CEL tells errors of calls at their parenthesis, and of objects at their brace.
 pub(super) const PAST: u64 = 1 << 63;
 
 /// What is wrong before there are types: where, and what.
@@ -77,13 +77,15 @@ pub(super) type Wrong = (u64, String);
 /// Writes out what the parser gives.
 pub(super) struct Builder {
     next: usize,
+    /// `cel.bind` is a macro.
+    binds: bool,
 }
 
 impl Builder {
     /// # Errors
     /// A macro that is used wrongly.
-    pub fn build(parsed: &IdedExpr) -> Result<(Node, usize), Wrong> {
-        let mut builder = Self { next: 0 };
+    pub fn build(parsed: &IdedExpr, binds: bool) -> Result<(Node, usize), Wrong> {
+        let mut builder = Self { next: 0, binds };
         let root = builder.node(parsed)?;
         Ok((root, builder.next))
     }
@@ -166,7 +168,7 @@ impl Builder {
             Part::Call { name, target: None, .. } if name.starts_with(|c: char| c.is_ascii_alphabetic()) => {
                 parsed.id | PAST
             }
-            Part::Select { test: true, .. } => parsed.id | PAST,
+            Part::Select { test: true, .. } | Part::Struct { .. } => parsed.id | PAST,
             _ => parsed.id,
         };
         Ok(self.make(place, part))
@@ -192,6 +194,19 @@ impl Builder {
                     flat: name == "optFlatMap",
                 };
                 Ok(Some(self.make(place, part)))
+            }
+            ("bind", [variable, value, body])
+                if self.binds && matches!(&target.expr, Parsed::Ident(space) if space == "cel") =>
+            {
+                let Parsed::Ident(variable) = &variable.expr else {
+                    let what = "cel.bind() variable names must be simple identifiers";
+                    return Err((variable.id, what.to_owned()));
+                };
+                let range = self.make(place, Part::List(Vec::new()));
+                let (start, body) = (self.node(value)?, self.node(body)?);
+                let step = self.name(place, variable);
+                let names = ("#unused".to_owned(), None);
+                Ok(Some(self.fold(place, range, names, variable, start, step, Some(body))))
             }
             ("sortBy", [variable, key]) => {
                 let variable = simple_name(variable)?;
