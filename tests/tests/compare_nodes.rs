@@ -74,17 +74,21 @@ fn kubectl_reaches_containers_over_both_servers() {
     assert!(found.is_empty(), "{found}");
 }
 
+fn kubectl(side: &Side, words: &[&str]) -> Command {
+    let program = originals::program("kubectl").unwrap_or_else(|error| panic!("{error}"));
+    let mut command: Command = side.command(program);
+    command.args(words).env_clear().env("HOME", side.directory());
+    command.env("KUBECONFIG", side.kubeconfig("admin"));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    command
+}
+
 /// kubectl that lasts until it is told to end.
 struct Lasting(Child);
 
 impl Lasting {
     fn start(side: &Side, words: &[&str]) -> Self {
-        let program = originals::program("kubectl").unwrap_or_else(|error| panic!("{error}"));
-        let mut command: Command = side.command(program);
-        command.args(words).env_clear().env("HOME", side.directory());
-        command.env("KUBECONFIG", side.kubeconfig("admin"));
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        Self(command.spawn().expect("kubectl runs"))
+        Self(kubectl(side, words).spawn().expect("kubectl runs"))
     }
 
     fn line(&mut self) -> String {
@@ -108,11 +112,8 @@ impl Drop for Lasting {
     }
 }
 
-#[test]
-fn a_client_that_goes_ends_what_it_began_at_the_agent() {
-    let bed = Bed::with_pods("c");
-    let ours = &bed.pair.ours;
-    let mut forward = Lasting::start(ours, &["port-forward", "p", &format!("0:{PLAIN}")]);
+/// What a pod answers through a forwarded port.
+fn asked_through(forward: &mut Lasting, hub: &Namespace) -> String {
     let line = forward.line();
     let port = line.strip_prefix("Forwarding from 127.0.0.1:").and_then(|rest| rest.split(' ').next());
     let port: u16 = port.and_then(|port| port.parse().ok()).unwrap_or_else(|| panic!("{line}"));
@@ -122,7 +123,43 @@ fn a_client_that_goes_ends_what_it_began_at_the_agent() {
         let mut text = String::new();
         stream.read_to_string(&mut text).map(|_| text)
     };
-    let text = bed.hub.run(ask).expect("the namespace").expect("an answer");
+    hub.run(ask).expect("the namespace").expect("an answer")
+}
+
+/// The agent speaks SPDY alone, as kubelets before 1.36: the original translates for it, over ours kubectl falls back.
+#[test]
+fn kubectl_streams_whether_it_asks_for_a_websocket_or_not() {
+    let bed = Bed::with_pods("f");
+    let script = "read line; echo \"$line\"; echo error >&2; cat; exit 7";
+    for asked in ["true", "false"] {
+        let found = both(&bed.pair, |side| {
+            let mut command = kubectl(side, &["exec", "-i", "p", "--", "sh", "-c", script]);
+            command.env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", asked).stderr(Stdio::piped());
+            let mut exec = command.spawn().expect("kubectl runs");
+            let mut input = exec.stdin.take().expect("a pipe");
+            input.write_all(b"first\nsecond\n").expect("it reads");
+            drop(input);
+            let output = exec.wait_with_output().expect("it ends");
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            serde_json::json!([text(&output.stdout), text(&output.stderr), output.status.code()])
+        });
+        assert_eq!((&found[0], &found[2]), (&"first\nsecond\n".into(), &7.into()), "{found}");
+        for side in [&bed.pair.original, &bed.pair.ours] {
+            let mut command = kubectl(side, &["port-forward", "p", &format!("0:{PLAIN}")]);
+            command.env("KUBECTL_PORT_FORWARD_WEBSOCKETS", asked);
+            let mut forward = Lasting(command.spawn().expect("kubectl runs"));
+            let text = asked_through(&mut forward, &bed.hub);
+            assert!(text.contains("\"uri\":\"/through\""), "{asked}: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_client_that_goes_ends_what_it_began_at_the_agent() {
+    let bed = Bed::with_pods("c");
+    let ours = &bed.pair.ours;
+    let mut forward = Lasting::start(ours, &["port-forward", "p", &format!("0:{PLAIN}")]);
+    let text = asked_through(&mut forward, &bed.hub);
     assert!(text.contains("\"uri\":\"/through\""), "{text}");
     bed.agent.wait_for("port-forward p ended");
 
