@@ -91,6 +91,18 @@ pub fn strict(text: &str) -> Vec<String> {
     }
 }
 
+/// An address with the prefix of its network, in its one true form.
+pub fn interface(text: &str) -> Vec<String> {
+    let Some(cidr) = Cidr::parse(text) else {
+        return vec!["must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)".to_owned()];
+    };
+    let canonical = format!("{}/{}", cidr.address, cidr.prefix);
+    match canonical == text {
+        true => Vec::new(),
+        false => vec![format!("must be in canonical form ({})", quote(&canonical))],
+    }
+}
+
 /// Warnings for a range in an old field that is ambiguous or has another form than today's.
 pub fn warnings(path: &Path, text: &str) -> Vec<String> {
     let Some(cidr) = Cidr::parse(text) else {

@@ -119,6 +119,15 @@ pub fn value(value: Value, server: SocketAddr) -> Value {
                     }
                     // Each server signs with a key of its own.
                     ("kid" | "n" | "x" | "y", Value::String(_)) if is_key => Value::from("KEY"),
+                    // The original tells conflicts of several managers in no order.
+                    ("causes", Value::Array(causes))
+                        if causes.iter().all(|cause| cause["reason"] == "FieldManagerConflict") =>
+                    {
+                        let mut causes: Vec<Value> =
+                            causes.into_iter().map(|cause| self::value(cause, server)).collect();
+                        causes.sort_by_key(Value::to_string);
+                        causes.into()
+                    }
                     // Their order is that of the seconds in which they were written.
                     ("managedFields", Value::Array(entries)) => {
                         let mut entries: Vec<Value> =

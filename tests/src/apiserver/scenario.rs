@@ -169,18 +169,23 @@ impl Report {
                 self.text.push_str(&format!("    {one}\n"));
             }
         }
+        self.write();
     }
 
-    /// # Panics
-    /// Something differs that is not meant to.
-    pub fn check(&self) {
-        assert!(self.steps > 0, "nothing was compared");
+    /// For whoever waits for it, after each theme.
+    fn write(&self) {
         if let Some(path) = std::env::var_os("WEFT_COMPARE_REPORT") {
             let _ = std::fs::write(
                 path,
                 format!("{}{} of {} steps differ\n", self.text, self.differing, self.steps),
             );
         }
+    }
+
+    /// # Panics
+    /// Something differs that is not meant to.
+    pub fn check(&self) {
+        assert!(self.steps > 0, "nothing was compared");
         assert!(self.differing == 0, "{}{} of {} steps differ", self.text, self.differing, self.steps);
     }
 }

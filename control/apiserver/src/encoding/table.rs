@@ -73,8 +73,9 @@ pub fn of_stored(
 }
 
 fn table(served: &Served, metadata: Value, rows: Vec<Value>, meta: MetaVersion, headed: bool) -> Value {
-    let columns: Vec<Value> =
-        if headed { columns(&served.of().columns).iter().map(definition).collect() } else { Vec::new() };
+    // Later events of a watch say nothing of the columns, which is null and no empty list.
+    let columns: Option<Vec<Value>> =
+        headed.then(|| columns(&served.of().columns).iter().map(definition).collect());
     json!({
         "kind": "Table",
         "apiVersion": meta.api_version(),

@@ -220,7 +220,7 @@ fn apply(
     let served = std::sync::Arc::clone(&call.served);
     let text = applied.to_string();
     let found = codec::json::decode(&served.of().schema, text.as_bytes())
-        .map_err(|error| refusal::unknown(error.to_string()))?;
+        .map_err(|error| refusal::unknown(not_of_version(&wanted.patch, &error.to_string())))?;
     if validation == FieldValidation::Warn {
         call.warn(found.problems);
     }
@@ -230,9 +230,26 @@ fn apply(
     Ok(object)
 }
 
+/// What an apply makes has a value that the version cannot have.
+fn not_of_version(patch: &Value, error: &str) -> String {
+    let name = control_schema::apply::object_name(patch);
+    let version = name.split_once("; ").map_or("", |(_, version)| version);
+    let bytes = if error.starts_with("illegal base64") { "error decoding from json: " } else { "" };
+    format!(
+        "failed to convert new object ({name}) to proper version: unable to convert unstructured object to {version}: {bytes}{error}"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_that_are_none_are_refused_with_the_object_and_its_version() {
+        let patch = serde_json::json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}});
+        let want = "failed to convert new object (/a; /v1, Kind=Secret) to proper version: unable to convert unstructured object to /v1, Kind=Secret: error decoding from json: illegal base64 data at input byte 4";
+        assert_eq!(not_of_version(&patch, "illegal base64 data at input byte 4"), want);
+    }
 
     #[test]
     fn what_is_applied_may_be_hostile() {

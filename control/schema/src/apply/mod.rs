@@ -199,7 +199,8 @@ fn check_kind(write: &Write<'_>, patch: &Value) -> Result<(), ApplyError> {
 }
 
 /// `default/a; apps/v1, Kind=Deployment`, as the original's errors name an object.
-fn object_name(object: &Value) -> String {
+/// An object as errors about applies name it: `default/a; /v1, Kind=ConfigMap`.
+pub fn object_name(object: &Value) -> String {
     let text = |object: Option<&Value>, name: &str| {
         object.and_then(|object| object.get(name)).and_then(Value::as_str).unwrap_or_default().to_owned()
     };

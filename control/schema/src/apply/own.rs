@@ -54,7 +54,8 @@ fn holds<'a>(library: &'a Library, at: At<'a>, value: &'a Value) -> Result<(bool
     Ok((false, out))
 }
 
-/// The object without the fields of the set, and without what is left empty by that.
+/// The object without the fields of the set. What is left empty becomes `null`, which is no value and yet there as long as
+/// somebody owns the field by itself (`spec: {}`).
 pub(super) fn without(schema: &Schema, object: &Value, gone: &Set<'_>) -> Value {
     let left = strip(&schema.library, At::Root(schema.root), object, gone);
     left.unwrap_or_else(|| Value::Object(Map::new()))
@@ -68,7 +69,10 @@ fn strip(library: &Library, at: At<'_>, value: &Value, gone: &Set<'_>) -> Option
                 let left = match gone.get(&Element::Field(name.into())) {
                     None => Some(value.clone()),
                     Some(Node { member: true, .. }) => None,
-                    Some(node) => strip(library, member(library, fields, others, name), value, &node.below),
+                    Some(node) => {
+                        let at = member(library, fields, others, name);
+                        Some(strip(library, at, value, &node.below).unwrap_or(Value::Null))
+                    }
                 };
                 if let Some(left) = left {
                     out.insert(name.clone(), left);

@@ -166,8 +166,12 @@ fn validations(spec: &At<'_>, name: &str, expressions: &Expressions) -> Errors {
         let key = annotation.get("key");
         let whole = format!("{name}/{}", key.text());
         let shown = Value::from(whole.as_str());
-        let problems = names::qualified(&whole).into_iter();
-        errors.extend(problems.map(|problem| FieldError::invalid(&key.path, &shown, &problem)));
+        if name.is_empty() {
+            errors.push(key.invalid_text("requires metadata.name be non-empty"));
+        } else {
+            let problems = names::qualified(&whole).into_iter();
+            errors.extend(problems.map(|problem| FieldError::invalid(&key.path, &shown, &problem)));
+        }
         let value = annotation.get("valueExpression");
         match expression_there(&value, "valueExpression is not specified") {
             Some(error) => errors.push(error),

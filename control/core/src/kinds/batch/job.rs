@@ -180,7 +180,7 @@ fn validate(job: &At<'_>, prefixed: bool, lenient: bool) -> Errors {
         let longest = format!("{}-{}", name.text(), completions - 1);
         if !names::dns1123_label(&longest).is_empty() {
             let problem = format!("will not able to create pod with invalid DNS label: {longest}");
-            errors.push(name.invalid(&problem));
+            errors.push(name.invalid_text(&problem));
         }
     }
     errors

@@ -231,6 +231,24 @@ fn data_sources(spec: &mut Value) {
     }
 }
 
+/// Of Kubernetes' own resources a claim has storage only.
+fn claimed(name: &str, path: &Path) -> Errors {
+    let wrong = names::qualified(name);
+    if wrong.is_empty() && resources::is_native(name) && name != "storage" {
+        return vec![FieldError::not_supported(path, &name.into(), &["storage"])];
+    }
+    wrong.iter().map(|detail| FieldError::invalid(path, &name.into(), detail)).collect()
+}
+
+/// What becomes of a larger size that was asked for.
+const RESIZING: [&str; 5] = [
+    "ControllerResizeInProgress",
+    "ControllerResizeInfeasible",
+    "NodeResizeInProgress",
+    "NodeResizeInfeasible",
+    "NodeResizePending",
+];
+
 fn claim_status(object: &At<'_>) -> Errors {
     let mut errors = Errors::new();
     if object.get("spec").get("accessModes").is_empty() {
@@ -239,9 +257,22 @@ fn claim_status(object: &At<'_>) -> Errors {
     for (_, amount, path) in resources::amounts(&object.get("status").get("capacity")) {
         errors.extend(basic(amount, &path));
     }
-    for (name, amount, path) in resources::amounts(&object.get("status").get("allocatedResources")) {
-        errors.extend(basic(amount, &path));
-        errors.extend(resources::amount(name, amount, &path));
+    let resizing = object.get("status").get("allocatedResourceStatuses");
+    for (name, state) in resizing.entries() {
+        errors.extend(claimed(name, &resizing.path));
+        if !RESIZING.contains(&state.text()) {
+            // The resource is shown, and not its state.
+            errors.push(FieldError::not_supported(&resizing.path, &name.into(), &RESIZING));
+        }
+    }
+    let allocated = object.get("status").get("allocatedResources");
+    for (name, amount, path) in resources::amounts(&allocated) {
+        let unknown = claimed(name, &allocated.path);
+        if unknown.is_empty() {
+            errors.extend(basic(amount, &path));
+            errors.extend(resources::amount("storage", amount, &path));
+        }
+        errors.extend(unknown);
     }
     errors
 }

@@ -75,7 +75,7 @@ fn is_quota_huge_page(name: &str) -> bool {
 }
 
 /// In the system's own namespace, which a name without a domain is.
-fn is_native(name: &str) -> bool {
+pub fn is_native(name: &str) -> bool {
     !name.contains('/') || name.contains("kubernetes.io/")
 }
 

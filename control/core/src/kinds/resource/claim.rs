@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::configuration::{MOST, at_most, names, reference};
-use super::request;
+use super::{device_status, request};
 use crate::at::{At, Errors};
 use crate::edit::{at, default, existing, list, remove, restore, semantic_eq, set, text};
 use crate::field::FieldError;
@@ -94,6 +94,7 @@ fn validate_status(claim: &At<'_>, old: &Value) -> Errors {
             errors.push(FieldError::duplicate(&consumer.path, &Value::from(uid)));
         }
     }
+    errors.extend(device_status::validate(&status));
     if !reserved.is_empty() && allocation.is_absent() {
         errors.push(reserved.forbidden("may not be specified when `allocated` is not set"));
     } else if claim.get("metadata").has("deletionTimestamp") {

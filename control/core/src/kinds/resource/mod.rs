@@ -16,6 +16,7 @@ use crate::table::BuiltIn;
 mod claim;
 mod class;
 mod configuration;
+mod device_status;
 mod request;
 mod slice;
 mod template;

@@ -152,6 +152,9 @@ fn place(spec: &At<'_>) -> Errors {
     errors
 }
 
+/// Bytes of an attribute that is a text.
+const ATTRIBUTE: usize = 64;
+
 fn devices(devices: &At<'_>) -> Errors {
     let mut errors = Errors::new();
     if devices.len() > DEVICES {
@@ -163,8 +166,12 @@ fn devices(devices: &At<'_>) -> Errors {
         errors.extend(name.invalid_each(names::dns1123_label(name.text())));
         for (key, attribute) in device.get("attributes").entries() {
             let values = attribute.entries().filter(|(_, value)| !value.is_absent()).count();
+            let path = device.get("attributes").path.key(key);
+            let text = attribute.get("string");
+            if text.text().len() > ATTRIBUTE {
+                errors.push(FieldError::too_long(&path.child("string"), ATTRIBUTE));
+            }
             if values != 1 {
-                let path = device.get("attributes").path.key(key);
                 let problem = "exactly one value must be specified";
                 errors.push(FieldError::invalid(&path, &Value::from(""), problem));
             }

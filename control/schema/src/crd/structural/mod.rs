@@ -37,6 +37,7 @@ pub fn check(path: &str, schema: &Value, status: bool, unchanged: bool) -> Vec<C
     checker.complete(schema, schema, path, path, 0);
     // Expressions are looked at where all else is good, but for other rules.
     if types.is_empty()
+        && causes.is_empty()
         && checker.causes.iter().all(|cause| cause.field.contains(".x-kubernetes-validations["))
     {
         checker.expressions(schema, path, unchanged);

@@ -7,7 +7,7 @@ use crate::at::{At, Errors};
 use crate::edit::{at, items, list, remove, restore, semantic_eq, set, text};
 use crate::field::{FieldError, Path, quote};
 use crate::kinds::core::resources::quantity;
-use crate::names;
+use crate::{internal, names, unified};
 
 const UPDATABLE: &str = "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 
@@ -63,7 +63,7 @@ pub fn validate(new: &Value, old: &Value) -> Errors {
         errors.extend(gated(&mut masked, &new_spec, &old_spec));
     }
     if !equal(&masked, old_spec.value) {
-        let changed = changed_fields(&masked, old_spec.value);
+        let changed = difference(&masked, old_spec.value);
         errors.push(
             new_spec
                 .forbidden(&format!("pod updates may not change fields other than {UPDATABLE}\n{changed}")),
@@ -188,19 +188,10 @@ fn narrowed(new: &At<'_>, old: &At<'_>) -> Errors {
     errors
 }
 
-/// Which fields differ: the original prints a whole comparison here.
-fn changed_fields(new: &Value, old: &Value) -> String {
-    let empty = serde_json::Map::new();
-    let (new, old) = (new.as_object().unwrap_or(&empty), old.as_object().unwrap_or(&empty));
-    let mut keys: Vec<&String> = new.keys().chain(old.keys()).collect();
-    keys.sort_unstable();
-    keys.dedup();
-    let null = Value::Null;
-    let differs = |key: &&&String| {
-        !equal(new.get(key.as_str()).unwrap_or(&null), old.get(key.as_str()).unwrap_or(&null))
-    };
-    let names: Vec<String> = keys.iter().filter(differs).map(|key| format!("  spec.{key}")).collect();
-    names.join("\n")
+/// How two specs differ, as the original's structs.
+fn difference(new: &Value, old: &Value) -> String {
+    let shown = |spec| internal::lines("core.PodSpec", spec);
+    unified::difference(&shown(old), &shown(new))
 }
 
 /// An update of the ephemeral containers: they may be added.
@@ -218,12 +209,15 @@ pub fn ephemeral(new: &Value, old: &Value) -> Errors {
     let mut errors = Errors::new();
     for container in list(old, &["spec", "ephemeralContainers"]) {
         let name = text(container, &["name"]);
+        let shown = |container| internal::lines("core.EphemeralContainer", container);
         let how = match named(name) {
-            None => "removed",
-            Some(found) if !equal(found, container) => "changed",
+            None => "removed\n".to_owned(),
+            Some(found) if !equal(found, container) => {
+                format!("changed\n{}", unified::difference(&shown(container), &shown(found)))
+            }
             Some(_) => continue,
         };
-        let detail = format!("existing ephemeral containers {} may not be {how}\n", quote(name));
+        let detail = format!("existing ephemeral containers {} may not be {how}", quote(name));
         errors.push(FieldError::forbidden(&path, &detail));
     }
     errors
