@@ -47,13 +47,11 @@ const LACKING: &[(&str, &str)] = &[
     ("apiserver_nodeport_repair_", "Events tell"),
     ("apiserver_request_filter_duration_seconds", "of the original's own filters"),
     ("apiserver_request_timestamp_comparison_time", "of the original's own filters"),
-    ("apiserver_requested_deprecated_apis", "not counted yet"),
     ("apiserver_resource_size_estimate_bytes", "not counted yet"),
     ("apiserver_selfrequest_total", "requests of the server to itself are counted as all others"),
     ("apiserver_validation_", "of the original's two ways to validate; ours is one"),
     ("authentication_token_cache_", "not counted yet"),
     ("kube_apiserver_clusterip_allocator_", "not counted yet"),
-    ("kube_apiserver_nodeport_allocator_", "not counted yet"),
     ("pod_security_", "not counted yet"),
     ("serviceaccount_", "not counted yet"),
 ];
@@ -83,6 +81,7 @@ const USED: &[&str] = &[
     "apiserver_current_inflight_requests",
     "apiserver_longrunning_requests",
     "apiserver_request_duration_seconds",
+    "apiserver_requested_deprecated_apis",
     "apiserver_request_sli_duration_seconds",
     "apiserver_request_total",
     "apiserver_response_sizes",
@@ -92,6 +91,8 @@ const USED: &[&str] = &[
     "apiserver_watch_events_total",
     "etcd_request_duration_seconds",
     "etcd_requests_total",
+    "kube_apiserver_nodeport_allocator_allocated_ports",
+    "kube_apiserver_nodeport_allocator_available_ports",
     "kubernetes_build_info",
     "process_cpu_seconds_total",
     "process_open_fds",
@@ -106,6 +107,7 @@ fn page(which: Which) -> String {
     const PATH: &str = "/api/v1/namespaces/default/configmaps";
     side.must("POST", PATH, "application/json", &json!({"metadata": {"name": "a"}}));
     side.must("GET", PATH, "application/json", &Value::Null);
+    side.must("GET", "/api/v1/endpoints", "application/json", &Value::Null);
     let mut client = side.client();
     let mut text = |path: &str| {
         let reply =

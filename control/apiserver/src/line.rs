@@ -144,6 +144,9 @@ impl Server {
             Err(refusal) => return refused(&refusal),
         };
         let deprecated = control_core::kinds::deprecated::warning(&served.kind, &served.of().name);
+        if deprecated.is_some() {
+            self.metrics.requests.deprecated(&resource);
+        }
         let wire = Wire::of(head, &info.path);
         let mut call = Call {
             server: Arc::clone(self),
@@ -239,6 +242,8 @@ impl Server {
                 if let Some(fairness) = &self.fairness {
                     fairness.metrics.now(&fairness.now());
                 }
+                let (taken, all) = self.parts.services.node_ports(self.store());
+                self.metrics.storage.node_ports(taken, all);
                 self.metrics.answer(&self.inflight, self.registry(), self.store()).await
             }
             "/version" if info.verb == "get" => discovery::version(),

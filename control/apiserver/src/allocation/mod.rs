@@ -189,6 +189,13 @@ impl Allocator {
     }
 
     /// Where node ports are noted, for their repair.
+    /// Node ports that are taken, and that there are, as it is known at this moment.
+    pub fn node_ports(&self, store: &Store) -> (usize, usize) {
+        let range = self.ports.range();
+        let all = usize::from(range.last.saturating_sub(range.first)) + 1;
+        (self.ports.taken(store).len(), all)
+    }
+
     pub(crate) fn ports(&self) -> &Ports {
         &self.ports
     }

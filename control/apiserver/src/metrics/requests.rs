@@ -125,6 +125,7 @@ fn scope(resource: &Resource) -> &'static str {
 pub struct Requests {
     total: Family<Set<9>, Counter>,
     given_up: Family<Set<8>, Counter>,
+    deprecated: Family<Set<5>, Gauge>,
     durations: Histograms<8>,
     /// The same as service levels are measured by.
     levels: Histograms<7>,
@@ -140,6 +141,7 @@ impl Default for Requests {
         Self {
             total: Family::default(),
             given_up: Family::default(),
+            deprecated: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             levels: Family::new_with_constructor(|| Histogram::new(SECONDS.into_iter().skip(SLI_FROM))),
             sizes: Family::new_with_constructor(|| Histogram::new(SIZES)),
@@ -157,6 +159,8 @@ impl Requests {
         registry.register("apiserver_request", help, Family::clone(&self.total));
         let help = "Requests that were given up in self-defence: too late, or too many";
         registry.register("apiserver_request_terminations", help, Family::clone(&self.given_up));
+        let help = "1 for what is deprecated and was asked for";
+        registry.register("apiserver_requested_deprecated_apis", help, Family::clone(&self.deprecated));
         let help = "Time until the head of the answer";
         registry.register("apiserver_request_duration_seconds", help, self.durations.clone());
         registry.register("apiserver_request_sli_duration_seconds", help, self.levels.clone());
@@ -208,6 +212,19 @@ impl Requests {
         ];
         #[expect(clippy::cast_precision_loss, reason = "a bucket's bound is far coarser")]
         self.bodies.get_or_create(&labels).observe(bytes as f64);
+    }
+
+    /// Somebody asked for a resource that clients are to leave.
+    pub fn deprecated(&self, resource: &Resource) {
+        let labels = [
+            ("group", resource.group.clone()),
+            ("version", resource.version.clone()),
+            ("resource", resource.resource.clone()),
+            ("subresource", resource.subresource.clone()),
+            // Of those that are served none has a release from which on it is not.
+            ("removed_release", String::new()),
+        ];
+        self.deprecated.get_or_create(&labels).set(1);
     }
 
     /// A request was given up.

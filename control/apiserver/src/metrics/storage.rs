@@ -25,6 +25,8 @@ pub struct Storage {
     objects: Family<One, Gauge>,
     resources: Family<OfKind, Gauge>,
     size: Family<One, Gauge>,
+    ports_taken: Gauge,
+    ports_free: Gauge,
     durations: Family<Asked, Histogram, fn() -> Histogram>,
     requests: Family<Asked, Counter>,
 }
@@ -35,6 +37,8 @@ impl Default for Storage {
             objects: Family::default(),
             resources: Family::default(),
             size: Family::default(),
+            ports_taken: Gauge::default(),
+            ports_free: Gauge::default(),
             durations: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             requests: Family::default(),
         }
@@ -48,9 +52,23 @@ impl Storage {
         registry.register("apiserver_resource_objects", help, Family::clone(&self.resources));
         let help = "Bytes of etcd's database, as its member says it";
         registry.register("apiserver_storage_size_bytes", help, Family::clone(&self.size));
+        for (own, help, gauge) in [
+            ("allocated", "Node ports that services have", &self.ports_taken),
+            ("available", "Node ports that services may still get", &self.ports_free),
+        ] {
+            let name = format!("kube_apiserver_nodeport_allocator_{own}_ports");
+            registry.register(name, help, gauge.clone());
+        }
         let help = "Time that etcd took, by operation and resource";
         registry.register("etcd_request_duration_seconds", help, self.durations.clone());
         registry.register("etcd_requests", "Questions to etcd", Family::clone(&self.requests));
+    }
+
+    /// So many node ports are taken, of all that there are.
+    pub fn node_ports(&self, taken: usize, all: usize) {
+        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        self.ports_taken.set(count(taken));
+        self.ports_free.set(count(all.saturating_sub(taken)));
     }
 
     /// Counts what there is at this moment. Kinds that are kept out of memory are not counted.
