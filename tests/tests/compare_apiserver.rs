@@ -334,6 +334,54 @@ fn tokens_of_other_issuers_mean_whom_they_mean_to_the_original() {
 }
 
 #[test]
+fn webhooks_decide_and_know_tokens_as_with_the_original() {
+    let hook = Issuer::up();
+    let pair = Pair::up(&[
+        "--authorization-mode=Webhook",
+        &format!("--authorization-webhook-config-file={}", hook.kubeconfig("rights")),
+        "--authorization-webhook-version=v1",
+        &format!("--authentication-token-webhook-config-file={}", hook.kubeconfig("tokens")),
+        "--authentication-token-webhook-version=v1",
+    ]);
+    let tokens = ["friends-token", "late-token", "strange-token"];
+    let mut steps: Vec<Step> = tokens.iter().flat_map(|token| questions(token, token)).collect();
+    let bearer = |mut step: Step| {
+        step.user = "nobody".to_owned();
+        step.header("Authorization", "Bearer friends-token")
+    };
+    let namespace = "/api/v1/namespaces/default";
+    for (name, request) in [
+        ("what is allowed", format!("GET {namespace}/configmaps/none")),
+        ("a list that is allowed", format!("GET {namespace}/configmaps?labelSelector=a%3Dnone")),
+        ("what is denied", format!("GET {namespace}/secrets/none")),
+        ("what others decide", format!("GET {namespace}/pods/none")),
+        ("a path", "GET /metrics".to_owned()),
+    ] {
+        steps.push(bearer(Step::json(name, &request, None)));
+    }
+    let map = json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "new"}});
+    let update = format!("PUT {namespace}/configmaps/new");
+    steps.push(bearer(Step::json("an update that would create", &update, Some(&map))));
+    let rules = json!({
+        "kind": "SelfSubjectRulesReview", "apiVersion": "authorization.k8s.io/v1",
+        "spec": {"namespace": "default"},
+    });
+    let path = "POST /apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
+    steps.push(bearer(Step::json("the rules of one who may ask for them", path, Some(&rules))));
+    for (resource, verb) in [("configmaps", "get"), ("secrets", "get"), ("pods", "list")] {
+        let review = json!({
+            "kind": "SubjectAccessReview", "apiVersion": "authorization.k8s.io/v1",
+            "spec": {"user": "friend", "resourceAttributes": {"resource": resource, "verb": verb}},
+        });
+        let path = "POST /apis/authorization.k8s.io/v1/subjectaccessreviews";
+        steps.push(Step::json(format!("whether a friend may {verb} {resource}"), path, Some(&review)));
+    }
+    let mut report = Report::default();
+    report.run(&pair, &Theme { name: "webhooks".to_owned(), steps }, &Allowed::read());
+    report.check();
+}
+
+#[test]
 fn every_change_of_an_object_is_taken_or_refused_as_by_the_original() {
     compare_kinds(generated::samples().iter().chain(&generated::full_samples()).map(generated::changes));
 }

@@ -1,7 +1,8 @@
-//! An OpenID issuer of our own, which both servers ask for its keys.
+//! A server of our own that both API servers ask: an OpenID issuer with its keys, and a webhook that knows some tokens and
+//! some rights.
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -77,6 +78,25 @@ impl Issuer {
         format!("--authentication-config={}", path.display())
     }
 
+    /// Writes a kubeconfig that leads to the webhook, and gives its path. The path of the address says what it is asked as.
+    ///
+    /// # Panics
+    /// It cannot be written.
+    pub fn kubeconfig(&self, name: &str) -> String {
+        let path = self.directory.path().join(name);
+        let authority = self.directory.path().join("ca.crt");
+        let kubeconfig = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "x",
+            "clusters": [{"name": "x", "cluster": {
+                "server": format!("{}/{name}", self.url()), "certificate-authority": authority,
+            }}],
+            "users": [{"name": "x", "user": {}}],
+            "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+        });
+        fs::write(&path, kubeconfig.to_string()).expect("a file");
+        path.display().to_string()
+    }
+
     /// A token that ends in ten minutes, with more claims.
     ///
     /// # Panics
@@ -109,12 +129,20 @@ fn answer(stream: TcpStream, config: Arc<ServerConfig>, own: SocketAddr, keys: &
     let mut stream = BufReader::new(StreamOwned::new(connection, stream));
     let mut first = String::new();
     stream.read_line(&mut first)?;
-    let mut line = String::new();
+    let (mut line, mut length) = (String::new(), 0);
     while stream.read_line(&mut line)? > 2 {
+        if let Some(found) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = found.trim().parse().map_err(io::Error::other)?;
+        }
         line.clear();
     }
-    let body = match first.split(' ').nth(1) {
+    let mut asked = vec![0; length];
+    stream.read_exact(&mut asked)?;
+    // The original says in a query how long it waits.
+    let path = first.split(' ').nth(1).and_then(|path| path.split('?').next());
+    let body = match path {
         Some("/keys") => keys.to_string(),
+        Some("/rights" | "/tokens") => reviewed(serde_json::from_slice(&asked)?).to_string(),
         _ => json!({
             "issuer": format!("https://{own}"),
             "jwks_uri": format!("https://{own}/keys"),
@@ -127,4 +155,28 @@ fn answer(stream: TcpStream, config: Arc<ServerConfig>, own: SocketAddr, keys: &
     write!(stream, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len())?;
     stream.conn.send_close_notify();
     stream.flush()
+}
+
+/// What the webhook says: `friend` reads config maps and nobody's secrets, and about all else others decide; of the two
+/// tokens that it knows one has ended.
+fn reviewed(mut review: Value) -> Value {
+    let about = &review["spec"]["resourceAttributes"];
+    let status = match review["spec"]["token"].as_str() {
+        Some("friends-token") => json!({
+            "authenticated": true,
+            "user": {"username": "friend", "uid": "7", "groups": ["friends"], "extra": {"scope": ["a", "b"]}},
+        }),
+        Some("late-token") => json!({"authenticated": false, "error": "the token has ended"}),
+        Some(_) => json!({"authenticated": false}),
+        None if review["spec"]["user"] != "friend" => json!({"allowed": false}),
+        None if about["resource"] == "configmaps" && about["verb"] != "create" => {
+            json!({"allowed": true, "reason": "a friend reads"})
+        }
+        None if about["resource"] == "secrets" => {
+            json!({"allowed": false, "denied": true, "reason": "secrets are nobody's"})
+        }
+        None => json!({"allowed": false, "reason": "ask others"}),
+    };
+    review["status"] = status;
+    review
 }
