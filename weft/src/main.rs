@@ -16,6 +16,10 @@ use clap::Parser;
 
 use names::Program;
 
+/// A quarter less CPU for each request of the API server: docs/decisions/0014-allocator.md
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let code = match names::called_as(&arguments) {
