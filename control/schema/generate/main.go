@@ -295,7 +295,7 @@ func (g *generator) writeField(out *bufio.Writer, path string, field field, pare
 		fmt.Fprint(out, "\t!")
 	}
 	if about != nil {
-		writeAttributes(out, about, field.of.Kind() == reflect.Pointer)
+		writeAttributes(out, about, field.presence == "+")
 	}
 	if of := pointee(field.of); of.String() != derived(of) {
 		fmt.Fprintf(out, "\tgo=%s", of)
@@ -303,15 +303,15 @@ func (g *generator) writeField(out *bufio.Writer, path string, field field, pare
 	fmt.Fprintln(out)
 }
 
-// OpenAPI tells of a default for all that is no pointer, namely zero: that goes without saying.
-func writeAttributes(out *bufio.Writer, about *spec.Schema, pointer bool) {
+// OpenAPI tells of a default for all that is always written, namely zero: that goes without saying.
+func writeAttributes(out *bufio.Writer, about *spec.Schema, always bool) {
 	if strategy, ok := about.Extensions["x-kubernetes-patch-strategy"].(string); ok {
 		fmt.Fprintf(out, "\tpatch=%s", strategy)
 		if key, ok := about.Extensions["x-kubernetes-patch-merge-key"].(string); ok {
 			fmt.Fprintf(out, ":%s", key)
 		}
 	}
-	if about.Default != nil && (pointer || !isZero(about.Default)) {
+	if about.Default != nil && (!always || !isZero(about.Default)) {
 		fmt.Fprintf(out, "\tdefault=%s", compact(about.Default))
 	}
 	values := about.Enum

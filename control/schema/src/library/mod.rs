@@ -260,7 +260,7 @@ impl Library {
             for (nth, of) in
                 self.structs.iter().enumerate().filter(|(nth, _)| !defaulting[*nth]).collect::<Vec<_>>()
             {
-                let has = |field: &Field| field.of.default.is_some() || has_defaults(&field.of, &defaulting);
+                let has = |field: &Field| field.fills().is_some() || has_defaults(&field.of, &defaulting);
                 if !of.defaults.is_empty() || of.fields.iter().any(has) {
                     defaulting[nth] = true;
                     changed = true;
@@ -322,7 +322,7 @@ impl Struct {
     /// What the field at this place has where nothing was given, whether OpenAPI tells of it or not.
     pub fn default_at(&self, place: usize) -> Option<&Value> {
         let hidden = || self.defaults.iter().find(|(at, _)| *at as usize == place).map(|(_, value)| value);
-        self.fields.get(place)?.of.default.as_ref().or_else(hidden)
+        self.fields.get(place)?.fills().or_else(hidden)
     }
 
     /// The values of an object by the places of their fields.
@@ -371,6 +371,16 @@ impl Struct {
     /// there is kept and written.
     pub fn is_free(&self) -> bool {
         self.free
+    }
+}
+
+impl Field {
+    /// The default to set where nothing was given: not one that is the zero value which is left out again. Such a one only
+    /// tells items of a list apart.
+    fn fills(&self) -> Option<&Value> {
+        let zero = |value: &Value| *value == 0 || *value == "" || *value == false;
+        let left_out = self.presence == Presence::OmitEmpty;
+        self.of.default.as_ref().filter(|default| !(left_out && zero(default)))
     }
 }
 
