@@ -2,13 +2,14 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use apiclient_core::time;
+use super::dates;
+use super::urls::Url;
 
 /// Whether the text is of the format, as far as that is known.
 pub(super) fn is(format: &str, text: &str) -> bool {
     match format {
         "date-time" | "datetime" => date_time(text),
-        "date" => time::parse(&format!("{text}T00:00:00Z")).is_some() && text.len() == 10,
+        "date" => dates::date(text).is_some(),
         "duration" => duration(text),
         "byte" => base64(text),
         "ipv4" => text.parse::<Ipv4Addr>().is_ok(),
@@ -21,13 +22,33 @@ pub(super) fn is(format: &str, text: &str) -> bool {
         "uuid5" => uuid(text, Some('5')),
         "email" => email(text),
         "hostname" => hostname(text),
-        "uri" => uri(text),
+        "uri" => Url::request(text).is_ok(),
         _ => true,
     }
 }
 
+/// A date, `T` and a time of day, in letters of either case.
 fn date_time(text: &str) -> bool {
-    time::parse(text).is_some()
+    let text = text.to_lowercase();
+    // What follows another `t` is not looked at.
+    let mut parts = text.split('t');
+    let (Some(day), Some(time)) = (parts.next(), parts.next()) else { return false };
+    let below = |from: usize, most: i64| dates::number(time, from, from + 2).is_some_and(|n| n < most);
+    let marked = |at: usize| time.as_bytes().get(at) == Some(&b':');
+    let legal =
+        dates::date(day).is_some() && below(0, 24) && marked(2) && below(3, 60) && marked(5) && below(6, 60);
+    let Some(rest) = time.get(8..).filter(|_| legal) else { return false };
+    let zone = |rest: &str| {
+        let offset = rest.strip_prefix(['+', '-']).is_some_and(|offset| {
+            let number = |from: usize| dates::number(offset, from, from + 2).is_some();
+            offset.len() == 5 && number(0) && offset.as_bytes()[2] == b':' && number(3)
+        });
+        rest == "z" || offset
+    };
+    // Any letter stands before a fraction.
+    let fraction = rest.chars().next().map(|mark| &rest[mark.len_utf8()..]).unwrap_or_default();
+    let after = fraction.trim_start_matches(|c: char| c.is_ascii_digit());
+    zone(rest) || (after.len() < fraction.len() && zone(after))
 }
 
 fn duration(text: &str) -> bool {
@@ -52,7 +73,8 @@ fn duration(text: &str) -> bool {
 
 fn base64(text: &str) -> bool {
     let body = text.trim_end_matches('=');
-    text.len().is_multiple_of(4)
+    !text.is_empty()
+        && text.len().is_multiple_of(4)
         && text.len() - body.len() <= 2
         && body.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/')
 }
@@ -76,12 +98,20 @@ fn mac(text: &str) -> bool {
 
 /// With dashes or without; of a version where one is asked for.
 fn uuid(text: &str, version: Option<char>) -> bool {
-    let bare: String = text.chars().filter(|c| *c != '-').collect();
-    let dashes = text.len() == 32 || text.len() == 36;
-    dashes
-        && bare.len() == 32
-        && bare.chars().all(|c| c.is_ascii_hexdigit())
-        && version.is_none_or(|version| bare.chars().nth(12) == Some(version))
+    let mut rest = text;
+    for (n, size) in [8, 4, 4, 4, 12].into_iter().enumerate() {
+        rest = rest.strip_prefix('-').filter(|_| n > 0).unwrap_or(rest);
+        let Some((group, after)) = rest.split_at_checked(size) else { return false };
+        let variant = n == 3 && matches!(version, Some('4' | '5'));
+        if !group.bytes().all(|byte| byte.is_ascii_hexdigit())
+            || (n == 2 && version.is_some_and(|version| !group.starts_with(version)))
+            || (variant && !group.starts_with(['8', '9', 'a', 'b', 'A', 'B']))
+        {
+            return false;
+        }
+        rest = after;
+    }
+    rest.is_empty()
 }
 
 fn email(text: &str) -> bool {
@@ -104,18 +134,4 @@ fn hostname(text: &str) -> bool {
             && bytes.last().is_some_and(|b| edge(*b))
     };
     text.len() <= 255 && text.trim_end_matches('.').split('.').all(label)
-}
-
-/// An absolute URI, or a path: as Go's `url.ParseRequestURI` takes it.
-fn uri(text: &str) -> bool {
-    if text.contains(|c: char| c.is_control() || c == ' ') {
-        return false;
-    }
-    if text.starts_with('/') {
-        return true;
-    }
-    let Some((scheme, rest)) = text.split_once(':') else { return false };
-    scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
-        && !rest.is_empty()
 }

@@ -6,9 +6,11 @@
 
 pub mod build;
 pub mod cel;
+mod dates;
 mod formats;
 mod regexes;
 pub mod structural;
+mod urls;
 mod validate;
 
 use serde_json::Value;

@@ -4,7 +4,8 @@ use std::rc::Rc;
 
 use serde_json::Value as Json;
 
-use super::syntax::{Expr, Fold, Step, op};
+use super::maps::Entries;
+use super::syntax::{Added, Expr, Fold, Step, op};
 use super::value::{List, Map, Value};
 use super::{functions, operators};
 
@@ -79,6 +80,7 @@ impl<'a> Evaluator<'a> {
             Expr::Text(text) => Ok(Value::Text(super::value::Text::Of(text))),
             Expr::Bytes(bytes) => Ok(Value::Bytes(bytes.as_slice().into())),
             Expr::Ident(name) => self.variable(name),
+            Expr::Type(name) => Ok(Value::Type(name)),
             Expr::Select { of, field, test } => {
                 let of = self.answer(of)?;
                 select(&of, field, *test)
@@ -95,14 +97,15 @@ impl<'a> Evaluator<'a> {
                 Ok(Value::list(out))
             }
             Expr::Map(entries) => {
-                let mut out = Vec::with_capacity(entries.len());
+                let mut out = Entries::default();
                 for (key, value, optional) in entries {
                     let key = self.answer(key)?;
-                    match (self.answer(value)?, optional) {
-                        (Value::Optional(None), true) => {}
-                        (Value::Optional(Some(value)), true) => out.push((key, (*value).clone())),
-                        (value, _) => out.push((key, value)),
-                    }
+                    let value = match (self.answer(value)?, optional) {
+                        (Value::Optional(None), true) => continue,
+                        (Value::Optional(Some(value)), true) => (*value).clone(),
+                        (value, _) => value,
+                    };
+                    out.set(key, value).map_err(Fault::Error)?;
                 }
                 Ok(Value::Map(Map::Own(Rc::new(out))))
             }
@@ -114,7 +117,20 @@ impl<'a> Evaluator<'a> {
         if let Some((_, value)) = self.variables.iter().rev().find(|(known, _)| *known == name) {
             return Ok(value.clone());
         }
-        let types = ["int", "uint", "double", "bool", "string", "bytes", "list", "map", "null_type", "type"];
+        let types = [
+            "int",
+            "uint",
+            "double",
+            "bool",
+            "string",
+            "bytes",
+            "list",
+            "map",
+            "null_type",
+            "type",
+            "dyn",
+            "optional_type",
+        ];
         match types.iter().find(|known| **known == name) {
             Some(known) => Ok(Value::Type(known)),
             None => error(format!("undeclared reference to '{name}'")),
@@ -184,14 +200,13 @@ impl<'a> Evaluator<'a> {
                     Err(Fault::Cost) => return Err(Fault::Cost),
                     Err(fault) => failed = failed.or(Some(fault)),
                 },
-                Step::Appends { condition, item } => {
+                Step::Adds { condition, added } => {
                     let wanted = match condition {
                         Some(condition) => matches!(self.answer(condition)?, Value::Bool(true)),
                         None => true,
                     };
                     if wanted {
-                        let item = self.answer(item)?;
-                        self.append(depth, item);
+                        self.add(depth, added)?;
                     }
                 }
             }
@@ -203,10 +218,32 @@ impl<'a> Evaluator<'a> {
         self.answer(&fold.end)
     }
 
-    fn append(&mut self, depth: usize, item: Value<'a>) {
-        if let Value::List(List::Own(items)) = &mut self.variables[depth].1 {
-            Rc::make_mut(items).push(item);
+    /// Adds to the result of a loop.
+    fn add(&mut self, depth: usize, added: &'a Added) -> Result<(), Fault> {
+        let mut entries = Vec::new();
+        match added {
+            Added::Item(item) => {
+                let item = self.answer(item)?;
+                if let Value::List(List::Own(items)) = &mut self.variables[depth].1 {
+                    Rc::make_mut(items).push(item);
+                }
+                return Ok(());
+            }
+            Added::Entry(key, value) => entries.push((self.answer(key)?, self.answer(value)?)),
+            Added::Entries(more) => {
+                let Value::Map(more) = self.answer(more)? else { return no_overload() };
+                self.charge(more.len() as u64)?;
+                entries
+                    .extend(more.keys().into_iter().filter_map(|key| Some((key.clone(), more.get(&key)?))));
+            }
         }
+        if let Value::Map(Map::Own(known)) = &mut self.variables[depth].1 {
+            let known = Rc::make_mut(known);
+            for (key, value) in entries {
+                known.insert(key, value).map_err(Fault::Error)?;
+            }
+        }
+        Ok(())
     }
 
     fn call(&mut self, name: &'a str, target: Option<&'a Expr>, args: &'a [Expr]) -> Answer<'a> {

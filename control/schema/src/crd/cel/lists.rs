@@ -64,36 +64,13 @@ pub(super) fn call<'a>(evaluator: &mut Evaluator<'a>, name: &str, args: &[Value<
             items.reverse();
             Ok(Value::list(items))
         }
-        ("slice", [Value::Int(from), Value::Int(to)]) => {
-            match (usize::try_from(*from), usize::try_from(*to)) {
-                (Ok(from), Ok(to)) if from <= to && to <= list.len() => {
-                    Ok(Value::list((from..to).filter_map(|n| list.get(n)).collect()))
-                }
-                _ => error(format!("cannot slice({from}, {to}), list is length {}", list.len())),
-            }
-        }
+        ("slice", [Value::Int(from), Value::Int(to)]) => slice(list, *from, *to),
         ("distinct", []) => distinct(evaluator, list).map(Value::list),
-        ("sort", []) => {
-            let mut items: Vec<Value<'a>> = list.iter().collect();
-            if items.windows(2).any(|pair| pair[0].order(&pair[1]).is_none()) {
-                return Some(no_overload());
-            }
-            items.sort_by(|a, b| a.order(b).unwrap_or(Ordering::Equal));
-            Ok(Value::list(items))
-        }
-        ("flatten", []) => {
-            let mut items = Vec::new();
-            for item in list.iter() {
-                match item {
-                    Value::List(inner) => items.extend(inner.iter()),
-                    other => items.push(other),
-                }
-            }
-            match evaluator.charge(items.len() as u64) {
-                Ok(()) => Ok(Value::list(items)),
-                Err(fault) => Err(fault),
-            }
-        }
+        ("sort", []) => sorted(evaluator, list, list),
+        ("@sortByAssociatedKeys", [Value::List(keys)]) => sorted(evaluator, list, keys),
+        ("flatten", []) => flattened(evaluator, list, 1),
+        ("flatten", [Value::Int(..0)]) => error("level must be non-negative"),
+        ("flatten", [Value::Int(depth)]) => flattened(evaluator, list, *depth),
         _ => return None,
     })
 }
@@ -113,8 +90,63 @@ fn distinct<'a>(evaluator: &mut Evaluator<'a>, list: &List<'a>) -> Result<Vec<Va
     Ok(items)
 }
 
-/// `sets.contains` and its like. `None`: none of them.
-pub(super) fn sets<'a>(evaluator: &mut Evaluator<'a>, name: &str, args: &[Value<'a>]) -> Option<Answer<'a>> {
+fn slice<'a>(list: &List<'a>, from: i64, to: i64) -> Answer<'a> {
+    let what = match (usize::try_from(from), usize::try_from(to)) {
+        (Ok(from), Ok(to)) if from > to => "start index must be less than or equal to end index".to_owned(),
+        (Ok(_), Ok(to)) if to > list.len() => format!("list is length {}", list.len()),
+        (Ok(from), Ok(to)) => return Ok(Value::list((from..to).filter_map(|n| list.get(n)).collect())),
+        _ => "negative indexes not supported".to_owned(),
+    };
+    error(format!("cannot slice({from}, {to}), {what}"))
+}
+
+/// Items in the order of the keys that go with them, which are of one type.
+fn sorted<'a>(evaluator: &mut Evaluator<'a>, list: &List<'a>, keys: &List<'a>) -> Answer<'a> {
+    // Each is looked at about as often as its number has digits, whole.
+    let whole: u64 = keys.iter().map(|key| key.cost()).sum();
+    evaluator.charge(whole.saturating_mul(u64::from(u64::BITS - (keys.len() as u64).leading_zeros())))?;
+    let mut items: Vec<(Value<'a>, Value<'a>)> = keys.iter().zip(list.iter()).collect();
+    if items.windows(2).any(|pair| pair[0].0.type_name() != pair[1].0.type_name()) {
+        return error("list elements must have the same type");
+    }
+    if items.windows(2).any(|pair| pair[0].0.order(&pair[1].0).is_none()) {
+        return no_overload();
+    }
+    items.sort_by(|(a, _), (b, _)| a.order(b).unwrap_or(Ordering::Equal));
+    Ok(Value::list(items.into_iter().map(|(_, item)| item).collect()))
+}
+
+/// The items of lists in a list, down to a depth.
+fn flattened<'a>(evaluator: &mut Evaluator<'a>, list: &List<'a>, depth: i64) -> Answer<'a> {
+    let mut out = Vec::new();
+    let mut open = vec![(list.clone(), 0)];
+    while let Some((list, next)) = open.pop() {
+        let Some(item) = list.get(next) else { continue };
+        evaluator.charge(1)?;
+        open.push((list, next + 1));
+        match item {
+            Value::List(inner) if i64::try_from(open.len()).is_ok_and(|deep| deep <= depth) => {
+                open.push((inner, 0));
+            }
+            other => out.push(other),
+        }
+    }
+    Ok(Value::list(out))
+}
+
+/// `sets.contains`, `lists.range` and their like. `None`: none of them.
+pub(super) fn space<'a>(evaluator: &mut Evaluator<'a>, name: &str, args: &[Value<'a>]) -> Option<Answer<'a>> {
+    match (name, args) {
+        ("lists.range", [Value::Int(end)]) => {
+            let end = (*end).max(0);
+            let paid = evaluator.charge(end.unsigned_abs());
+            Some(paid.map(|()| Value::list((0..end).map(Value::Int).collect())))
+        }
+        _ => sets(evaluator, name, args),
+    }
+}
+
+fn sets<'a>(evaluator: &mut Evaluator<'a>, name: &str, args: &[Value<'a>]) -> Option<Answer<'a>> {
     let name = name.strip_prefix("sets.")?;
     let [Value::List(a), Value::List(b)] = args else { return Some(no_overload()) };
     if let Err(fault) = evaluator.charge((a.len() as u64).saturating_mul(b.len() as u64)) {

@@ -8,10 +8,17 @@
 mod definition;
 mod eval;
 mod expression;
+mod format;
 mod functions;
 mod lists;
+mod maps;
+mod named;
 mod network;
+mod numbers;
 mod operators;
+mod optional;
+mod quantity;
+mod semver;
 mod syntax;
 mod text;
 mod times;

@@ -4,23 +4,16 @@ use std::fmt;
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use super::super::urls::Url;
 use super::eval::{Answer, error};
-use super::value::Value;
+use super::maps::Entries;
+use super::value::{Map, Value};
 
 /// A network: an address, of which the first bits count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cidr {
     address: IpAddr,
     length: u8,
-}
-
-/// The parts of an absolute URL or of a path.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Url {
-    scheme: String,
-    host: String,
-    path: String,
-    query: String,
 }
 
 impl fmt::Display for Cidr {
@@ -54,7 +47,10 @@ impl Cidr {
     fn parse(text: &str) -> Option<Self> {
         let (base, length) = text.split_once('/')?;
         let base = address(base)?;
-        let length: u8 = length.parse().ok()?;
+        // In digits, without zeros before them.
+        let plain =
+            length.bytes().all(|byte| byte.is_ascii_digit()) && (length == "0" || !length.starts_with('0'));
+        let length: u8 = length.parse().ok().filter(|_| plain)?;
         (length <= bits(base).1).then_some(Self { address: base, length })
     }
 
@@ -78,72 +74,6 @@ impl Cidr {
     }
 }
 
-impl Url {
-    fn parse(text: &str) -> Option<Self> {
-        if text.contains(|c: char| c.is_control() || c == ' ') {
-            return None;
-        }
-        let (before, query) = text.split_once('?').unwrap_or((text, ""));
-        let query = query.to_owned();
-        if before.starts_with('/') {
-            return Some(Self { path: before.to_owned(), query, ..Self::default() });
-        }
-        let (scheme, rest) = before.split_once("://")?;
-        let good = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-            && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
-        let (host, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
-        let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-        good.then(|| Self {
-            scheme: scheme.to_lowercase(),
-            host: host.to_owned(),
-            path: path.to_owned(),
-            query,
-        })
-    }
-
-    fn name_and_port(&self) -> (&str, &str) {
-        let after = self.host.rfind(']').map_or(0, |at| at + 1);
-        let (name, port) = match self.host[after..].rfind(':') {
-            Some(at) => (&self.host[..after + at], &self.host[after + at + 1..]),
-            None => (self.host.as_str(), ""),
-        };
-        (name.trim_start_matches('[').trim_end_matches(']'), port)
-    }
-
-    /// Values by their names.
-    fn queries(&self) -> Vec<(String, Vec<String>)> {
-        let mut out: Vec<(String, Vec<String>)> = Vec::new();
-        for part in self.query.split('&').filter(|part| !part.is_empty()) {
-            let (name, value) = part.split_once('=').unwrap_or((part, ""));
-            let (name, value) = (decoded(name), decoded(value));
-            match out.iter_mut().find(|(known, _)| *known == name) {
-                Some((_, values)) => values.push(value),
-                None => out.push((name, vec![value])),
-            }
-        }
-        out
-    }
-}
-
-/// `%2F` and `+` of a query.
-fn decoded(text: &str) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [b, after @ ..] = rest {
-        rest = after;
-        let hex = after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
-        match (b, hex.and_then(|hex| u8::from_str_radix(hex, 16).ok())) {
-            (b'+', _) => out.push(b' '),
-            (b'%', Some(byte)) => {
-                out.push(byte);
-                rest = &after[2..];
-            }
-            (b, _) => out.push(*b),
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
-}
-
 /// `None`: none of these functions.
 pub(super) fn call<'a>(name: &str, args: &[Value<'a>]) -> Option<Answer<'a>> {
     let text = args.first().and_then(Value::as_text);
@@ -162,11 +92,11 @@ pub(super) fn call<'a>(name: &str, args: &[Value<'a>]) -> Option<Answer<'a>> {
             None => error(format!("network address parse error during conversion from string: {:?}", text?)),
         },
         ("isCIDR", [Value::Text(_)]) => Ok(Value::Bool(Cidr::parse(text?).is_some())),
-        ("url", [Value::Text(_)]) => match Url::parse(text?) {
-            Some(url) => Ok(Value::Url(Rc::new(url))),
-            None => error(format!("URL parse error during conversion from string: {:?}", text?)),
+        ("url", [Value::Text(_)]) => match Url::with_fragment(text?) {
+            Ok(url) => Ok(Value::Url(Rc::new(url))),
+            Err(what) => error(format!("URL parse error during conversion from string: {what}")),
         },
-        ("isURL", [Value::Text(_)]) => Ok(Value::Bool(Url::parse(text?).is_some())),
+        ("isURL", [Value::Text(_)]) => Ok(Value::Bool(Url::request(text?).is_ok())),
         (_, [Value::Ip(address)]) => Ok(match name {
             "family" => Value::Int(if address.is_ipv4() { 4 } else { 6 }),
             "isUnspecified" => Value::Bool(address.is_unspecified()),
@@ -222,10 +152,14 @@ pub(super) fn call<'a>(name: &str, args: &[Value<'a>]) -> Option<Answer<'a>> {
             "getPort" => Value::text(url.name_and_port().1),
             "getEscapedPath" => Value::text(url.path.as_str()),
             "getQuery" => {
-                let entries = url.queries().into_iter().map(|(name, values)| {
-                    (Value::text(name), Value::list(values.into_iter().map(Value::text).collect()))
-                });
-                Value::Map(super::value::Map::Own(Rc::new(entries.collect())))
+                let mut entries = Entries::default();
+                for (name, values) in url.queries() {
+                    let values = Value::list(values.into_iter().map(Value::text).collect());
+                    if let Err(what) = entries.set(Value::text(name), values) {
+                        return Some(error(what));
+                    }
+                }
+                Value::Map(Map::Own(Rc::new(entries)))
             }
             _ => return None,
         }),

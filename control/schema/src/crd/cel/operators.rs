@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::eval::{Answer, Evaluator, error, no_overload};
 use super::syntax::op;
+use super::times::Time;
 use super::value::{List, Value};
 
 pub(super) fn call<'a>(evaluator: &mut Evaluator<'a>, name: &str, args: Vec<Value<'a>>) -> Answer<'a> {
@@ -46,8 +47,8 @@ pub(super) fn call<'a>(evaluator: &mut Evaluator<'a>, name: &str, args: Vec<Valu
             (Value::Int(a), Value::Int(b)) => checked(a.checked_sub(*b)),
             (Value::Uint(a), Value::Uint(b)) => checked_unsigned(a.checked_sub(*b)),
             (Value::Double(a), Value::Double(b)) => Ok(Value::Double(a - b)),
-            (Value::Time(a), Value::Time(b)) => checked_duration(i64::try_from(a - b).ok()),
-            (Value::Time(a), Value::Duration(b)) => Ok(Value::Time(a - i128::from(*b))),
+            (Value::Time(a), Value::Time(b)) => checked_duration(i64::try_from(a.nanos - b.nanos).ok()),
+            (Value::Time(a), Value::Duration(b)) => checked_time(a.plus(-i128::from(*b))),
             (Value::Duration(a), Value::Duration(b)) => checked_duration(a.checked_sub(*b)),
             _ => no_overload(),
         },
@@ -97,6 +98,10 @@ fn checked_duration<'a>(value: Option<i64>) -> Answer<'a> {
     value.map_or_else(|| error("duration overflow"), |value| Ok(Value::Duration(value)))
 }
 
+fn checked_time<'a>(value: Option<Time>) -> Answer<'a> {
+    value.map_or_else(|| error("timestamp overflow"), |value| Ok(Value::Time(value)))
+}
+
 fn add<'a>(a: &Value<'a>, b: &Value<'a>) -> Answer<'a> {
     match (a, b) {
         (Value::Int(a), Value::Int(b)) => checked(a.checked_add(*b)),
@@ -109,7 +114,7 @@ fn add<'a>(a: &Value<'a>, b: &Value<'a>) -> Answer<'a> {
             Ok(Value::List(List::Own(Rc::new(items))))
         }
         (Value::Time(a), Value::Duration(b)) | (Value::Duration(b), Value::Time(a)) => {
-            Ok(Value::Time(a + i128::from(*b)))
+            checked_time(a.plus(i128::from(*b)))
         }
         (Value::Duration(a), Value::Duration(b)) => checked_duration(a.checked_add(*b)),
         _ => no_overload(),

@@ -21,6 +21,7 @@ pub(super) enum Expr {
     Text(String),
     Bytes(Vec<u8>),
     Ident(String),
+    Type(&'static str),
     Select {
         of: Box<Expr>,
         field: String,
@@ -55,9 +56,30 @@ pub(super) struct Fold {
 pub(super) enum Step {
     /// The result is this.
     Is(Expr),
-    /// This is added to the result, a list, where the condition holds: in place, not by copying the list.
-    Appends { condition: Option<Expr>, item: Expr },
+    /// This is added to the result, a list or a map, where the condition holds: in place, not by copying it.
+    Adds { condition: Option<Expr>, added: Added },
 }
+
+#[derive(Clone, Debug)]
+pub(super) enum Added {
+    Item(Expr),
+    Entry(Expr, Expr),
+    /// Those of a map.
+    Entries(Expr),
+}
+
+/// Types whose names have several parts.
+const TYPES: [&str; 9] = [
+    "google.protobuf.Duration",
+    "google.protobuf.Timestamp",
+    "kubernetes.NamedFormat",
+    "kubernetes.Quantity",
+    "kubernetes.Semver",
+    "kubernetes.URL",
+    "net.CIDR",
+    "net.IP",
+    "optional_type",
+];
 
 /// Brackets in brackets.
 const MAX_NESTING: u16 = 64;
@@ -160,7 +182,14 @@ fn convert(node: Node) -> Expr {
             Literal::Bytes(bytes) => Expr::Bytes(bytes),
         },
         Part::Name(name) => Expr::Ident(name),
-        Part::Select { of, field, test } => Expr::Select { of: boxed(of), field, test },
+        Part::Select { of, field, test } => {
+            let of = boxed(of);
+            let named = of.path().map(|path| format!("{path}.{field}"));
+            match named.and_then(|name| TYPES.into_iter().find(|known| *known == name)) {
+                Some(name) if !test => Expr::Type(name),
+                _ => Expr::Select { of, field, test },
+            }
+        }
         Part::Call { name, target, args } => {
             Expr::Call { name, target: target.map(boxed), args: args.into_iter().map(convert).collect() }
         }
@@ -193,29 +222,34 @@ fn convert(node: Node) -> Expr {
     }
 }
 
-/// `@result + [x]`, and the same under a condition, add in place.
+/// `@result + [x]`, and the same under a condition, add in place; so do entries of maps.
 fn step(expr: Expr, result: &str) -> Step {
     let is_result = |expr: &Expr| matches!(expr, Expr::Ident(name) if name == result);
-    let appended = |expr: &Expr| match expr {
+    let added = |expr: &Expr| match expr {
         Expr::Call { name, target: None, args } if name == operators::ADD => match &args[..] {
             [list, Expr::List(items)] if is_result(list) => match &items[..] {
-                [(item, false)] => Some(item.clone()),
+                [(item, false)] => Some(Added::Item(item.clone())),
                 _ => None,
             },
             _ => None,
         },
+        Expr::Call { name, target: None, args } if name == "cel.@mapInsert" => match &args[..] {
+            [map, key, value] if is_result(map) => Some(Added::Entry(key.clone(), value.clone())),
+            [map, more] if is_result(map) => Some(Added::Entries(more.clone())),
+            _ => None,
+        },
         _ => None,
     };
-    if let Some(item) = appended(&expr) {
-        return Step::Appends { condition: None, item };
+    if let Some(added) = added(&expr) {
+        return Step::Adds { condition: None, added };
     }
     if let Expr::Call { name, target: None, args } = &expr
         && name == operators::CONDITIONAL
         && let [condition, then, otherwise] = &args[..]
         && is_result(otherwise)
-        && let Some(item) = appended(then)
+        && let Some(added) = added(then)
     {
-        return Step::Appends { condition: Some(condition.clone()), item };
+        return Step::Adds { condition: Some(condition.clone()), added };
     }
     Step::Is(expr)
 }
@@ -238,6 +272,15 @@ impl Expr {
         })
     }
 
+    /// `a.b.c`, where it is nothing but names.
+    fn path(&self) -> Option<String> {
+        match self {
+            Self::Ident(name) => Some(name.clone()),
+            Self::Select { of, field, test: false } => Some(format!("{}.{field}", of.path()?)),
+            _ => None,
+        }
+    }
+
     /// Whether a part of it, or the whole, passes the test.
     fn any(&self, test: &dyn Fn(&Self) -> bool) -> bool {
         if test(self) {
@@ -253,8 +296,12 @@ impl Expr {
             Self::Fold(fold) => {
                 let step = match &fold.step {
                     Step::Is(expr) => expr.any(test),
-                    Step::Appends { condition, item } => {
-                        item.any(test) || condition.iter().any(|expr| expr.any(test))
+                    Step::Adds { condition, added } => {
+                        let parts = match added {
+                            Added::Item(one) | Added::Entries(one) => [Some(one), None],
+                            Added::Entry(key, value) => [Some(key), Some(value)],
+                        };
+                        condition.iter().chain(parts.into_iter().flatten()).any(|expr| expr.any(test))
                     }
                 };
                 step || [&fold.range, &fold.start, &fold.goes_on, &fold.end].iter().any(|expr| expr.any(test))

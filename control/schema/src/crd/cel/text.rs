@@ -6,8 +6,8 @@ use base64::engine::general_purpose::STANDARD;
 use super::super::regexes;
 use super::eval::{Answer, Evaluator, error};
 use super::functions::count;
-use super::times;
 use super::value::Value;
+use super::{format, numbers, times};
 
 pub(super) fn from_base64(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text).ok()
@@ -20,9 +20,9 @@ pub(super) fn of(value: &Value<'_>) -> Option<String> {
         Value::Bool(set) => set.to_string(),
         Value::Int(n) => n.to_string(),
         Value::Uint(n) => n.to_string(),
-        Value::Double(n) => n.to_string(),
+        Value::Double(n) => numbers::general(*n),
         Value::Bytes(bytes) => String::from_utf8(bytes.to_vec()).ok()?,
-        Value::Time(at) => times::shown(*at)?,
+        Value::Time(at) => at.shown(),
         Value::Duration(long) => times::shown_duration(*long),
         Value::Ip(address) => address.to_string(),
         Value::Cidr(net) => net.to_string(),
@@ -79,12 +79,25 @@ pub(super) fn call<'a>(evaluator: &mut Evaluator<'a>, name: &str, args: &[Value<
             Some(at) => Ok(Value::text(text[at..].chars().next().map(String::from).unwrap_or_default())),
             None => range(*n),
         },
+        // Nothing is found at once, wherever that is.
+        ("indexOf" | "lastIndexOf", [Value::Text(part), Value::Int(from)]) if part.get().is_empty() => {
+            Ok(Value::Int(*from))
+        }
+        ("indexOf" | "lastIndexOf", [Value::Text(_), Value::Int(from @ ..0)]) => range(*from),
         ("indexOf", [Value::Text(part)]) => Ok(place(text, text.find(part.get()))),
-        ("indexOf", [Value::Text(part), Value::Int(from)]) => match at(text, *from) {
-            Some(from) => Ok(place(text, text[from..].find(part.get()).map(|at| at + from))),
-            None => range(*from),
-        },
+        ("indexOf", [Value::Text(part), Value::Int(from)]) => {
+            let from = at(text, *from).unwrap_or(text.len());
+            Ok(place(text, text[from..].find(part.get()).map(|at| at + from)))
+        }
         ("lastIndexOf", [Value::Text(part)]) => Ok(place(text, text.rfind(part.get()))),
+        // The last that begins there or before.
+        ("lastIndexOf", [Value::Text(part), Value::Int(from)]) => match at(text, *from) {
+            Some(from) if from < text.len() => {
+                let end = text.floor_char_boundary(from.saturating_add(part.get().len()));
+                Ok(place(text, text[..end].rfind(part.get())))
+            }
+            _ => Ok(Value::Int(-1)),
+        },
         ("lowerAscii", []) => Ok(Value::text(text.to_ascii_lowercase())),
         ("upperAscii", []) => Ok(Value::text(text.to_ascii_uppercase())),
         ("trim", []) => Ok(Value::text(text.trim())),
@@ -93,19 +106,18 @@ pub(super) fn call<'a>(evaluator: &mut Evaluator<'a>, name: &str, args: &[Value<
             Some(from) => Ok(Value::text(&text[from..])),
             None => range(*from),
         },
+        ("substring", [Value::Int(from), Value::Int(to)]) if from > to => {
+            error(format!("invalid substring range. start: {from}, end: {to}"))
+        }
         ("substring", [Value::Int(from), Value::Int(to)]) => match (at(text, *from), at(text, *to)) {
-            (Some(a), Some(b)) if a <= b => Ok(Value::text(&text[a..b])),
-            (Some(_), Some(_)) => error(format!("invalid substring range. start: {from}, end: {to}")),
+            (Some(a), Some(b)) => Ok(Value::text(&text[a..b])),
             (None, _) => range(*from),
             (_, None) => range(*to),
         },
-        ("split", [Value::Text(by)]) if by.get().is_empty() => Ok(texts(text.chars().map(String::from))),
-        ("split", [Value::Text(by)]) => Ok(texts(text.split(by.get()))),
-        ("split", [Value::Text(by), Value::Int(most)]) => match usize::try_from(*most) {
-            Ok(0) => Ok(Value::list(Vec::new())),
-            Ok(most) => Ok(texts(text.splitn(most, by.get()))),
-            Err(_) => Ok(texts(text.split(by.get()))),
-        },
+        ("split", [Value::Text(by)]) => split(evaluator, text, by.get(), None),
+        ("split", [Value::Text(by), Value::Int(most)]) => {
+            split(evaluator, text, by.get(), usize::try_from(*most).ok())
+        }
         ("replace", [Value::Text(from), Value::Text(to), rest @ ..]) => {
             let most = match rest {
                 [] => usize::MAX,
@@ -120,33 +132,45 @@ pub(super) fn call<'a>(evaluator: &mut Evaluator<'a>, name: &str, args: &[Value<
             }
             Ok(Value::text(text.replacen(from.get(), to.get(), most)))
         }
-        ("format", [Value::List(list)]) => {
-            let mut out = String::new();
-            let mut values = list.iter();
-            let mut letters = text.chars();
-            while let Some(c) = letters.next() {
-                if c != '%' {
-                    out.push(c);
-                    continue;
-                }
-                match letters.next() {
-                    Some('%') => out.push('%'),
-                    Some('s' | 'd' | 'f' | 'e' | 'b' | 'x' | 'X' | 'o') => {
-                        match values.next().as_ref().and_then(of) {
-                            Some(part) => {
-                                if let Err(fault) = evaluator.charge(part.len() as u64 / 10 + 1) {
-                                    return Some(Err(fault));
-                                }
-                                out.push_str(&part);
-                            }
-                            None => return Some(error("index out of range")),
-                        }
-                    }
-                    _ => return Some(error("could not parse formatting clause")),
-                }
-            }
-            Ok(Value::text(out))
-        }
+        ("format", [Value::List(values)]) => format::format(evaluator, text, values),
+        ("strings.quote", []) => Ok(Value::text(quoted(text))),
         _ => return None,
     })
+}
+
+/// `None`: into all parts that there are. The parts are paid for before they are made.
+fn split<'a>(evaluator: &mut Evaluator<'a>, text: &str, by: &str, most: Option<usize>) -> Answer<'a> {
+    let most = most.unwrap_or(usize::MAX);
+    let parts = if by.is_empty() { text.chars().count() } else { text.matches(by).count() + 1 };
+    evaluator.charge(parts.min(most) as u64 / 10)?;
+    match (most, by.is_empty()) {
+        (0, _) => Ok(Value::list(Vec::new())),
+        (_, false) => Ok(texts(text.splitn(most, by))),
+        (_, true) => {
+            let end = text.char_indices().nth(most - 1).map_or(text.len(), |(at, _)| at);
+            let rest = Some(&text[end..]).filter(|rest| !rest.is_empty());
+            Ok(texts(text[..end].chars().map(String::from).chain(rest.map(str::to_owned))))
+        }
+    }
+}
+
+/// In quotation marks, with what a source of CEL would escape.
+fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '\u{7}' => out.push_str("\\a"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{c}' => out.push_str("\\f"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\u{b}' => out.push_str("\\v"),
+            '\\' | '"' => out.extend(['\\', c]),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
 }

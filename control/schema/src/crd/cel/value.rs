@@ -4,11 +4,14 @@ use std::cmp::Ordering;
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use apiclient_core::quantity::Quantity;
 use serde_json::{Map as Members, Value as Json};
 
-use super::network::{Cidr, Url};
-use super::times;
+use super::super::urls::Url;
+use super::maps::Entries;
+use super::network::Cidr;
+use super::quantity::Amount;
+use super::semver::Semver;
+use super::times::{self, Time};
 
 #[derive(Clone, Debug)]
 pub(super) enum Value<'a> {
@@ -21,8 +24,7 @@ pub(super) enum Value<'a> {
     Bytes(Rc<[u8]>),
     List(List<'a>),
     Map(Map<'a>),
-    /// Nanoseconds since 1970.
-    Time(i128),
+    Time(Time),
     /// Nanoseconds.
     Duration(i64),
     Type(&'static str),
@@ -30,7 +32,10 @@ pub(super) enum Value<'a> {
     Ip(IpAddr),
     Cidr(Cidr),
     Url(Rc<Url>),
-    Quantity(Quantity),
+    Quantity(Amount),
+    Semver(Rc<Semver>),
+    /// By its name.
+    Format(&'static str),
 }
 
 #[derive(Clone, Debug)]
@@ -50,7 +55,7 @@ pub(super) enum List<'a> {
 pub(super) enum Map<'a> {
     /// With the schema of the object.
     Of(&'a Members<String, Json>, &'a Json),
-    Own(Rc<Vec<(Value<'a>, Value<'a>)>>),
+    Own(Rc<Entries<'a>>),
 }
 
 impl Text<'_> {
@@ -98,9 +103,7 @@ impl<'a> Map<'a> {
                 let name = key.as_text()?;
                 members.get(name).map(|value| Value::of(value, member(schema, name)))
             }
-            Self::Own(entries) => {
-                entries.iter().find(|(have, _)| have.same(key)).map(|(_, value)| value.clone())
-            }
+            Self::Own(entries) => entries.get(key).cloned(),
         }
     }
 
@@ -242,6 +245,8 @@ impl<'a> Value<'a> {
             Self::Cidr(_) => "net.CIDR",
             Self::Url(_) => "kubernetes.URL",
             Self::Quantity(_) => "kubernetes.Quantity",
+            Self::Semver(_) => "kubernetes.Semver",
+            Self::Format(_) => "kubernetes.NamedFormat",
         }
     }
 
@@ -268,6 +273,8 @@ impl<'a> Value<'a> {
             (Self::Ip(a), Self::Ip(b)) => a == b,
             (Self::Cidr(a), Self::Cidr(b)) => a == b,
             (Self::Url(a), Self::Url(b)) => a == b,
+            (Self::Semver(a), Self::Semver(b)) => a.cmp(b) == Ordering::Equal,
+            (Self::Format(a), Self::Format(b)) => a == b,
             _ => self.order(other) == Some(Ordering::Equal),
         }
     }
@@ -286,9 +293,9 @@ impl<'a> Value<'a> {
             (Self::Text(a), Self::Text(b)) => Some(a.get().cmp(b.get())),
             (Self::Bytes(a), Self::Bytes(b)) => Some(a.cmp(b)),
             (Self::Bool(a), Self::Bool(b)) => Some(a.cmp(b)),
-            (Self::Time(a), Self::Time(b)) => Some(a.cmp(b)),
+            (Self::Time(a), Self::Time(b)) => Some(a.nanos.cmp(&b.nanos)),
             (Self::Duration(a), Self::Duration(b)) => Some(a.cmp(b)),
-            (Self::Quantity(a), Self::Quantity(b)) => Some(a.cmp(b)),
+            (Self::Quantity(a), Self::Quantity(b)) => Some(a.value.cmp(&b.value)),
             _ => None,
         }
     }
