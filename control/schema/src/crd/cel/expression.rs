@@ -6,6 +6,8 @@ use super::eval::{Evaluator, Fault};
 use super::types::{self, Declared, Scope, Type};
 use super::{MAX_CALL, syntax};
 
+const TOO_COSTLY: &str = "operation cancelled: actual cost limit exceeded";
+
 /// A compiled expression over one variable.
 #[derive(Clone, Debug)]
 pub struct Expression {
@@ -67,9 +69,10 @@ impl Expression {
     pub fn answer(&self, value: &Json) -> Result<Json, String> {
         let mut evaluator = Evaluator::over(self.variable, value, MAX_CALL);
         match evaluator.answer(&self.expr) {
+            Ok(answer) if answer.whole_cost(MAX_CALL) > MAX_CALL => Err(TOO_COSTLY.to_owned()),
             Ok(answer) => answer.as_json().ok_or_else(|| format!("unexpected type {}", answer.type_name())),
             Err(Fault::Error(error)) => Err(error),
-            Err(Fault::Cost) => Err("operation cancelled: actual cost limit exceeded".to_owned()),
+            Err(Fault::Cost) => Err(TOO_COSTLY.to_owned()),
         }
     }
 }

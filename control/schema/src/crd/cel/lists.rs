@@ -12,6 +12,7 @@ use super::value::{List, Value};
 pub(super) fn call<'a>(evaluator: &mut Evaluator<'a>, name: &str, args: &[Value<'a>]) -> Option<Answer<'a>> {
     let Some(Value::List(list)) = args.first() else { return None };
     Some(match (name, &args[1..]) {
+        ("isSorted" | "min" | "max", []) if charge_texts(evaluator, list).is_err() => Err(Fault::Cost),
         ("isSorted", []) => {
             let items: Vec<Value<'a>> = list.iter().collect();
             let mut sorted = true;
@@ -38,6 +39,9 @@ pub(super) fn call<'a>(evaluator: &mut Evaluator<'a>, name: &str, args: &[Value<
                 Some(order) => Ok(if order == want { item } else { best }),
                 None => no_overload(),
             })
+        }
+        ("indexOf" | "lastIndexOf", [item]) if compare(evaluator, item, list.len()).is_err() => {
+            Err(Fault::Cost)
         }
         ("indexOf", [item]) => Ok(place(list.iter().position(|have| have.same(item)))),
         ("lastIndexOf", [item]) => {
@@ -75,6 +79,19 @@ pub(super) fn call<'a>(evaluator: &mut Evaluator<'a>, name: &str, args: &[Value<
     })
 }
 
+/// Charges for comparing a value with so many: one each, and more where it is large.
+fn compare(evaluator: &mut Evaluator<'_>, value: &Value<'_>, times: usize) -> Result<(), Fault> {
+    let whole = value.whole_cost(evaluator.left());
+    let each = if whole > evaluator.left() { whole } else { 1 + whole / 10 };
+    evaluator.charge(each.saturating_mul(times as u64))
+}
+
+/// Charges for looking at all items, whose number is paid for, once.
+fn charge_texts(evaluator: &mut Evaluator<'_>, list: &List<'_>) -> Result<(), Fault> {
+    let texts: u64 = list.iter().map(|item| item.cost() - 1).sum();
+    evaluator.charge(texts)
+}
+
 fn place(found: Option<usize>) -> Value<'static> {
     found.map_or(Value::Int(-1), count)
 }
@@ -82,7 +99,7 @@ fn place(found: Option<usize>) -> Value<'static> {
 fn distinct<'a>(evaluator: &mut Evaluator<'a>, list: &List<'a>) -> Result<Vec<Value<'a>>, Fault> {
     let mut items: Vec<Value<'a>> = Vec::new();
     for item in list.iter() {
-        evaluator.charge(items.len() as u64)?;
+        compare(evaluator, &item, items.len())?;
         if !items.iter().any(|have| have.same(&item)) {
             items.push(item);
         }
@@ -149,8 +166,8 @@ pub(super) fn space<'a>(evaluator: &mut Evaluator<'a>, name: &str, args: &[Value
 fn sets<'a>(evaluator: &mut Evaluator<'a>, name: &str, args: &[Value<'a>]) -> Option<Answer<'a>> {
     let name = name.strip_prefix("sets.")?;
     let [Value::List(a), Value::List(b)] = args else { return Some(no_overload()) };
-    if let Err(fault) = evaluator.charge((a.len() as u64).saturating_mul(b.len() as u64)) {
-        return Some(Err(fault));
+    if a.iter().any(|item| compare(evaluator, &item, b.len()).is_err()) {
+        return Some(Err(Fault::Cost));
     }
     let within = |a: &List<'a>, b: &List<'a>| a.iter().all(|item| b.iter().any(|have| have.same(&item)));
     Some(Ok(Value::Bool(match name {

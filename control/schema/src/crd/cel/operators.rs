@@ -10,7 +10,9 @@ use super::value::{List, Value};
 
 pub(super) fn call<'a>(evaluator: &mut Evaluator<'a>, name: &str, args: Vec<Value<'a>>) -> Answer<'a> {
     let cost: u64 = match name {
-        op::EQUALS | op::NOT_EQUALS | op::ADD | op::IN => args.iter().map(deep_cost).sum(),
+        op::EQUALS | op::NOT_EQUALS | op::ADD | op::IN => {
+            args.iter().map(|arg| arg.whole_cost(evaluator.left())).sum()
+        }
         _ => 1,
     };
     evaluator.charge(cost)?;
@@ -72,17 +74,6 @@ pub(super) fn call<'a>(evaluator: &mut Evaluator<'a>, name: &str, args: Vec<Valu
             _ => no_overload(),
         },
         _ => no_overload(),
-    }
-}
-
-/// What comparing or copying a value costs, with all that is in it.
-fn deep_cost(value: &Value<'_>) -> u64 {
-    match value {
-        Value::List(list) => list.iter().map(|item| deep_cost(&item)).sum::<u64>() + 1,
-        Value::Map(map) => {
-            map.keys().iter().filter_map(|key| map.get(key)).map(|value| deep_cost(&value)).sum::<u64>() + 1
-        }
-        other => other.cost(),
     }
 }
 

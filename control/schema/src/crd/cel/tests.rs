@@ -73,10 +73,21 @@ fn texts_cost_what_they_take_before_they_are_made() {
         "'%s'.format([lists.range(1000).map(x, self)]) == ''",
         "'%x'.format([lists.range(1000).map(x, self).join('')]) == ''",
         "[[1]].map(a, [a, a]).map(a, [a, a, a, a]).map(a, lists.range(9999).map(x, lists.range(9999).map(y, a))).flatten(9) == []",
+        "[lists.range(700).map(x, self)].all(l, sets.equivalent(l, l) && sets.equivalent(l, l))",
+        "[lists.range(700).map(x, self)].all(l, l.distinct() == l)",
+        "lists.range(900).all(n, lists.range(900).map(x, self).max() == self)",
         "lists.range(1000).map(x, lists.range(1000).transformMap(i, v, v)).size() == 0",
     ] {
         assert_eq!(run(source, &schema, &text), Ok(Outcome::TooCostly), "{source}");
     }
+    // In each list stands twice the one before: whole, it would be 2^60 items.
+    let doubled = "[self]".to_owned() + &".map(a, [a, a])".repeat(60);
+    for end in [" == [[]]", "[0].distinct().size() == 1", ".flatten(99) == []"] {
+        let source = format!("{doubled}{end}");
+        assert_eq!(run(&source, &schema, &text), Ok(Outcome::TooCostly), "{end}");
+    }
+    let source = format!("'%s'.format([{doubled}]) == ''");
+    assert_eq!(run(&source, &schema, &text), Ok(Outcome::TooCostly));
 }
 
 #[test]

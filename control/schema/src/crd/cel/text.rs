@@ -67,10 +67,17 @@ pub(super) fn call<'a>(evaluator: &mut Evaluator<'a>, name: &str, args: &[Value<
             match (name, rest) {
                 ("matches", []) => Ok(Value::Bool(regex.is_match(text))),
                 ("find", []) => Ok(Value::text(regex.find(text).map_or("", |found| found.as_str()))),
-                ("findAll", []) => Ok(texts(regex.find_iter(text).map(|found| found.as_str()))),
-                ("findAll", [Value::Int(most)]) => {
-                    let most = usize::try_from(*most).unwrap_or(usize::MAX);
-                    Ok(texts(regex.find_iter(text).take(most).map(|found| found.as_str())))
+                ("findAll", [] | [Value::Int(_)]) => {
+                    let most = match rest {
+                        [Value::Int(most)] => usize::try_from(*most).unwrap_or(usize::MAX),
+                        _ => usize::MAX,
+                    };
+                    let found: Vec<&str> =
+                        regex.find_iter(text).take(most).map(|found| found.as_str()).collect();
+                    match evaluator.charge(found.len() as u64 / 2) {
+                        Ok(()) => Ok(texts(found.into_iter())),
+                        Err(fault) => Err(fault),
+                    }
                 }
                 _ => return None,
             }
@@ -142,7 +149,7 @@ pub(super) fn call<'a>(evaluator: &mut Evaluator<'a>, name: &str, args: &[Value<
 fn split<'a>(evaluator: &mut Evaluator<'a>, text: &str, by: &str, most: Option<usize>) -> Answer<'a> {
     let most = most.unwrap_or(usize::MAX);
     let parts = if by.is_empty() { text.chars().count() } else { text.matches(by).count() + 1 };
-    evaluator.charge(parts.min(most) as u64 / 10)?;
+    evaluator.charge(parts.min(most) as u64 / 2)?;
     match (most, by.is_empty()) {
         (0, _) => Ok(Value::list(Vec::new())),
         (_, false) => Ok(texts(text.splitn(most, by))),

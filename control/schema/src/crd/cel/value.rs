@@ -226,6 +226,29 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// What comparing or copying it costs, with all that is in it; of what costs more than `most`, something more than
+    /// that. A value may be in another many times, and that one in a third: all of them are never walked through.
+    pub fn whole_cost(&self, most: u64) -> u64 {
+        let mut total: u64 = 1;
+        let mut add = |inner: &Self| {
+            total += inner.whole_cost(most.saturating_sub(total));
+            total <= most
+        };
+        match self {
+            Self::List(list) => {
+                let _ = list.iter().all(|item| add(&item));
+            }
+            Self::Map(map) => {
+                let _ = map.keys().iter().filter_map(|key| map.get(key)).all(|value| add(&value));
+            }
+            Self::Optional(Some(value)) => {
+                add(value);
+            }
+            other => return other.cost(),
+        }
+        total
+    }
+
     pub fn type_name(&self) -> &'static str {
         match self {
             Self::Null => "null_type",
