@@ -19,12 +19,12 @@ pub use race::Race;
 pub use trace::Trace;
 
 use crate::testbed::{self, weft};
-use crate::wait::until_explained;
+use crate::wait::{SOON, until_explained};
 
 /// How long a daemon may take to follow a lease that comes or goes. The original asks etcd once more for each.
 pub const FOLLOW: Duration = Duration::from_secs(60);
 
-/// How long a daemon may take to end.
+/// How long the original may take to end before it is killed.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// flannel's own daemon, as `scripts/peers` builds it.
@@ -74,9 +74,9 @@ pub fn with_iptables(spec: Spec) -> Spec {
 pub fn stop(node: &Node) {
     let ours = node.flanneld_options().is_some_and(|options| options.binary.is_ours());
     node.flanneld().signal(Signal::SIGTERM).unwrap_or_else(|error| panic!("{error}"));
-    let ended = match node.flanneld().wait_exit(PATIENCE) {
-        Err(_) if !ours => node.stop_flanneld(Signal::SIGKILL),
-        ended => ended,
+    let ended = match ours {
+        true => node.flanneld().wait_exit(SOON),
+        false => node.flanneld().wait_exit(PATIENCE).or_else(|_| node.stop_flanneld(Signal::SIGKILL)),
     };
     ended.unwrap_or_else(|error| panic!("{error}"));
 }
