@@ -83,7 +83,11 @@ impl Etcd {
     }
 
     pub fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        match signal {
+            Signal::SIGSTOP => host::programs::freeze(pid).unwrap(),
+            signal => kill(pid, signal).unwrap(),
+        }
     }
 
     /// Runs etcdctl against it; its output.

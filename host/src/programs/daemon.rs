@@ -18,6 +18,7 @@ use nix::unistd::Pid;
 pub use nix::sys::signal::Signal;
 
 use super::error::ProgramError;
+use super::freeze::freeze;
 use super::run::wait_for;
 
 /// How long a program may take to end after a signal that asks it to.
@@ -127,12 +128,13 @@ impl Daemon {
         }
     }
 
-    /// Sends it a signal; says nothing if it does not run.
+    /// Sends it a signal; says nothing if it does not run. After SIGSTOP it has stopped.
     ///
     /// # Errors
     /// The kernel's refusal.
     pub fn signal(&self, signal: Signal) -> Result<(), ProgramError> {
-        match self.pid().map(|pid| kill(pid, signal)) {
+        let send = |pid| if signal == Signal::SIGSTOP { freeze(pid) } else { kill(pid, signal) };
+        match self.pid().map(send) {
             None | Some(Ok(()) | Err(Errno::ESRCH)) => Ok(()),
             Some(Err(errno)) => Err(ProgramError::Protocol {
                 what: format!("{signal} to {}", self.what),

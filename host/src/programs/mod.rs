@@ -7,6 +7,7 @@
 mod daemon;
 mod error;
 mod etcd;
+mod freeze;
 mod http;
 mod run;
 mod sys;
@@ -14,5 +15,6 @@ mod sys;
 pub use daemon::{Daemon, STOP_LIMIT, Signal};
 pub use error::ProgramError;
 pub use etcd::Etcd;
+pub use freeze::freeze;
 pub use http::get;
 pub use run::{LIMIT, Output, inside, is_installed, require, run, wait_for};

@@ -88,7 +88,11 @@ impl Cluster {
 
     pub fn signal(&self, member: usize, signal: Signal) {
         let child = self.members[member].as_ref().unwrap();
-        kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();
+        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+        match signal {
+            Signal::SIGSTOP => host::programs::freeze(pid).unwrap(),
+            signal => kill(pid, signal).unwrap(),
+        }
     }
 }
 

@@ -57,7 +57,7 @@ impl Etcd {
 
     /// SIGSTOP: it answers nothing, and its connections stay.
     pub fn freeze(&self) {
-        nix::sys::signal::kill(self.program.pid().unwrap(), Signal::SIGSTOP).unwrap();
+        host::programs::freeze(self.program.pid().unwrap()).unwrap();
     }
 
     /// Starts it again at the same address with the same data.

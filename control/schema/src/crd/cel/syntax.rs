@@ -101,7 +101,12 @@ pub(super) fn parse(source: &str) -> Result<IdedExpr, String> {
             let from_0 = |n: isize| usize::try_from(n - 1).unwrap_or_default();
             let (line, column) = (from_0(error.pos.0), from_0(error.pos.1));
             let what = error.msg.replace("expecting expression", EXPRESSION);
-            types::one(line, column, lines.get(line).copied().unwrap_or_default(), &what)
+            let text = lines.get(line).copied().unwrap_or_default();
+            match source.is_empty() {
+                // There is no line to show, and no first letter.
+                true => format!("ERROR: <input>:1:0: {what}"),
+                false => types::one(line, column, text, &extraneous(what, text, column)),
+            }
         });
         shown.collect::<Vec<_>>().join("\n")
     })?;
@@ -109,6 +114,17 @@ pub(super) fn parse(source: &str) -> Result<IdedExpr, String> {
         return Err("the expression is nested too deep".to_owned());
     }
     Ok(parsed)
+}
+
+/// One word too many, and nothing behind it, has a name of its own in CEL's grammar.
+fn extraneous(what: String, line: &str, column: usize) -> String {
+    let word = what.strip_prefix("Syntax error: mismatched input '");
+    let Some(word) = word.and_then(|rest| rest.strip_suffix("' expecting <EOF>")) else { return what };
+    let rest: String = line.chars().skip(column).collect();
+    match rest.strip_prefix(word).is_some_and(|behind| behind.trim().is_empty()) {
+        true => what.replacen("mismatched", "extraneous", 1),
+        false => what,
+    }
 }
 
 /// What an expression may begin with, as CEL's own grammar lists it.
