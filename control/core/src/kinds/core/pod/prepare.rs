@@ -12,7 +12,11 @@ use crate::edit::{at, child, existing, items, list, remove, semantic_eq, set, te
 use crate::field::Path;
 
 pub fn create(pod: &mut Value, now: SystemTime) {
-    let class = requests::qos_class(at(pod, &["spec"]));
+    // The only part of a status that who creates a pod may give, as in the original.
+    let class = match text(pod, &["status", "qosClass"]) {
+        "" => requests::qos_class(at(pod, &["spec"])),
+        given => given,
+    };
     let mut status = json!({"phase": "Pending", "qosClass": class});
     if !list(pod, &["spec", "schedulingGates"]).is_empty() {
         status["conditions"] = json!([{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "lastTransitionTime": time::seconds(now),
