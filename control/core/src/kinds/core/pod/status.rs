@@ -42,7 +42,7 @@ pub fn validate(new: &Value, old: &Value) -> Errors {
     if let Some(first) = hosts.items().next().map(|first| first.get("ip"))
         && first.text() != host.text()
     {
-        errors.push(first.invalid("must be equal to `hostIP`"));
+        errors.push(first.invalid_text("must be equal to `hostIP`"));
     }
     errors.extend(addresses(&status, &old_status, "hostIPs"));
     errors
