@@ -12,13 +12,15 @@ fn root() -> PathBuf {
 }
 
 /// Tier of each package, as ARCHITECTURE.md has it. Arrows only point down.
-const TIERS: [(&str, u8); 20] = [
+const TIERS: [(&str, u8); 24] = [
     ("apiclient-core", 0),
     ("goflags", 0),
     ("flanneld-core", 1),
     ("proxy-core", 1),
     ("control-schema", 1),
     ("control-core", 1),
+    ("control-scheduler-core", 1),
+    ("control-controllers-core", 1),
     ("control-store", 2),
     ("host", 2),
     ("ebpf", 2),
@@ -28,6 +30,8 @@ const TIERS: [(&str, u8); 20] = [
     ("flanneld", 3),
     ("proxy", 3),
     ("control-apiserver", 3),
+    ("control-scheduler", 3),
+    ("control-controllers", 3),
     ("lab", 4),
     ("originals", 4),
     ("bench", 4),
@@ -36,8 +40,14 @@ const TIERS: [(&str, u8); 20] = [
 ];
 
 /// Who may know another package of the same tier.
-const BESIDE: [(&str, &str); 4] =
-    [("bench", "lab"), ("bench", "originals"), ("control-core", "control-schema"), ("control-store", "etcd")];
+const BESIDE: [(&str, &str); 6] = [
+    ("bench", "lab"),
+    ("bench", "originals"),
+    ("control-core", "control-schema"),
+    ("control-scheduler-core", "control-core"),
+    ("control-controllers-core", "control-core"),
+    ("control-store", "etcd"),
+];
 
 /// Who may know another package of the same tier in its tests, which start etcd.
 const BESIDE_IN_TESTS: [(&str, &str); 2] = [("control-store", "host"), ("etcd", "host")];
