@@ -1,34 +1,36 @@
-//! A kind that is followed: a list, then its changes, for as long as somebody reads.
+//! A kind that is followed: a list, then its changes, for ever.
 
+use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Instant;
 
-use apiclient_core::names::ObjectName;
-use serde_json::Value;
+use super::{Api, Changed, Listed, version};
+use crate::{Failure, Pace, Query};
 
-use super::{Api, Changed, version};
-use crate::{Closed, Failure, Pace, Query, Sink, Update};
+/// What a follower tells.
+#[derive(Clone, Debug, PartialEq)]
+pub enum News {
+    /// All objects that the query chooses. The first is always one of these.
+    All(Listed),
+    Changed(Changed),
+    /// Something is wrong with the server, in words. Comes once until something else is wrong.
+    Trouble(String),
+}
 
-/// Keeps a reader current until it is gone. Each list is an [`Update::Replace`]; what fails is told once, and tried again.
-pub async fn follow(api: Arc<dyn Api>, query: Query, sink: impl Sink<Arc<Value>>) {
+/// Tells what there is, and then what happens to it, until it is dropped. What fails is tried again.
+pub async fn follow(api: Arc<dyn Api>, query: Query, hear: impl FnMut(News) + Send) -> Infallible {
     let mut follower =
-        Follower { api, query, sink, version: None, listed: false, pace: Pace::default(), said: None };
+        Follower { api, query, hear, version: None, listed: false, pace: Pace::default(), said: None };
     loop {
-        let failure = match follower.round().await {
-            Ok(()) => continue,
-            Err(Stop::Closed) => return,
-            Err(Stop::Failure(failure)) => failure,
-        };
-        if follower.wait(failure).await.is_err() {
-            return;
+        if let Err(failure) = follower.round().await {
+            follower.wait(failure).await;
         }
     }
 }
 
-struct Follower<S> {
+struct Follower<F> {
     api: Arc<dyn Api>,
     query: Query,
-    sink: S,
+    hear: F,
     /// Up to where the objects are known.
     version: Option<String>,
     listed: bool,
@@ -37,34 +39,18 @@ struct Follower<S> {
     said: Option<String>,
 }
 
-enum Stop {
-    Failure(Failure),
-    Closed,
-}
-
-impl From<Failure> for Stop {
-    fn from(failure: Failure) -> Self {
-        Self::Failure(failure)
-    }
-}
-
-impl From<Closed> for Stop {
-    fn from(Closed: Closed) -> Self {
-        Self::Closed
-    }
-}
-
-impl<S: Sink<Arc<Value>>> Follower<S> {
+impl<F: FnMut(News) + Send> Follower<F> {
     /// A list where nothing is known, and one watch.
-    async fn round(&mut self) -> Result<(), Stop> {
+    async fn round(&mut self) -> Result<(), Failure> {
         let since = match self.version.clone() {
             Some(version) => version,
             None => {
                 let listed = self.api.list(&self.query, !self.listed).await?;
-                self.sink.send(Update::Replace(listed.objects), Instant::now()).await?;
+                let version = listed.version.clone();
+                (self.hear)(News::All(listed));
                 self.listed = true;
-                self.version = Some(listed.version.clone());
-                listed.version
+                self.version = Some(version.clone());
+                version
             }
         };
         let mut changes = match self.api.watch(&self.query, &since).await {
@@ -76,48 +62,30 @@ impl<S: Sink<Arc<Value>>> Follower<S> {
         };
         self.said = None;
         loop {
-            let changed = tokio::select! {
-                changed = changes.next() => changed,
-                () = self.sink.closed() => return Err(Stop::Closed),
-            };
-            let at = Instant::now();
-            let version = match changed {
-                Ok(Some(Changed::Put(object))) => {
-                    let version = version(&object).to_owned();
-                    self.sink.send(Update::Put(object), at).await?;
-                    version
-                }
-                Ok(Some(Changed::Gone(object))) => {
-                    self.sink.send(Update::Delete(name(&object)), at).await?;
-                    version(&object).to_owned()
-                }
-                Ok(Some(Changed::Until(version))) => version,
+            let changed = match changes.next().await {
+                Ok(Some(changed)) => changed,
                 Ok(None) => return Ok(()),
                 Err(Failure::Refused(status)) if status.is_expired() => {
                     self.version = None;
                     return Ok(());
                 }
-                Err(failure) => return Err(failure.into()),
+                Err(failure) => return Err(failure),
             };
+            self.version = Some(match &changed {
+                Changed::Put(object) | Changed::Gone(object) => version(object).to_owned(),
+                Changed::Until(version) => version.clone(),
+            });
+            (self.hear)(News::Changed(changed));
             self.pace.reset();
-            self.version = Some(version);
         }
     }
 
-    async fn wait(&mut self, failure: Failure) -> Result<(), Closed> {
+    async fn wait(&mut self, failure: Failure) {
         let problem = failure.explain(&self.query.resource, &self.api.server(), &self.query.forbidden);
         if self.said.as_ref() != Some(&problem) {
             self.said = Some(problem.clone());
-            self.sink.send(Update::Trouble(problem), Instant::now()).await?;
+            (self.hear)(News::Trouble(problem));
         }
-        tokio::select! {
-            () = tokio::time::sleep(self.pace.wait(failure.wish())) => Ok(()),
-            () = self.sink.closed() => Err(Closed),
-        }
+        tokio::time::sleep(self.pace.wait(failure.wish())).await;
     }
-}
-
-fn name(object: &Value) -> ObjectName {
-    let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
-    ObjectName::new(text("namespace"), text("name"))
 }

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::transport::Pending;
 use crate::{Failure, Patch, Query};
 
-pub use follow::follow;
+pub use follow::{News, follow};
 
 /// A server, as one user.
 pub trait Api: Send + Sync + 'static {

@@ -1,3 +1,15 @@
 //! The controllers: one loop that follows objects, asks the core what is to be written, and writes it.
 //!
-//! Owns: the known objects, queues, writes, the program `weft controller-manager`. Never: decides what an object should be.
+//! Owns: how objects become known ([`run`]), writes and what is done about their failures ([`Writer`]), the rate of both
+//! ([`Limit`]), the program `weft controller-manager`. Begin at [`run`].
+//! Never: decides what an object should be; see `control-controllers-core`.
+
+mod limit;
+mod run;
+mod tell;
+mod writer;
+
+pub use limit::Limit;
+pub use run::{Access, run};
+pub use tell::Teller;
+pub use writer::{Outcome, Writer};

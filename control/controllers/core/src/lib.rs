@@ -1,3 +1,34 @@
 //! What controllers decide: what is to be written, given the objects that are known and the time.
 //!
-//! Owns: every decision of the controllers, each in a folder of its name. Never: performs I/O, reads the clock.
+//! Owns: every decision of the controllers, each in a folder of its name ([`Controller`], [`all`]); what is known of the
+//! server's objects, this program's own writes included ([`World`]); the order of work ([`Queue`]).
+//! Never: performs I/O, reads the clock.
+
+mod act;
+mod claim;
+mod controller;
+mod engine;
+pub mod kinds;
+pub mod object;
+pub mod pods;
+mod queue;
+#[cfg(test)]
+mod trial;
+mod world;
+
+pub use act::{Act, Note, Stage, Write};
+pub use controller::{Context, Controller, Decision, Refused};
+pub use engine::{Ended, Engine, Work};
+pub use kinds::Kind;
+pub use queue::Queue;
+pub use world::{Change, World};
+
+pub mod replica_set;
+
+/// Every controller of this program, in the order of their names.
+pub fn all() -> Vec<Box<dyn Controller>> {
+    vec![
+        Box::new(replica_set::ReplicaSets::sets()),
+        Box::new(replica_set::ReplicaSets::controllers()),
+    ]
+}

@@ -1,0 +1,383 @@
+//! Controllers against a server that is a map: any order of news, lost answers, refusals, crashes anywhere.
+//!
+//! For tests of convergence: [`Trial::settle`] runs until nothing is left to do, and the caller looks at what is there.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use apiclient_core::names::ObjectName;
+use apiclient_core::time;
+use control_core::edit;
+use serde_json::{Value, json};
+
+use crate::{Act, Context, Controller, Ended, Engine, Kind, Refused, Stage, Write, kinds, object, pods};
+
+/// More steps than any case needs: what has not settled by then never does.
+const ENOUGH: usize = 200_000;
+
+/// Creates the controllers of a process anew after each crash.
+type Make = fn() -> Vec<Box<dyn Controller>>;
+
+pub struct Trial {
+    server: Server,
+    engine: Engine,
+    make: Make,
+    chance: Chance,
+    /// In steps of the trial: one is 10 ms.
+    clock: Duration,
+    /// Of a thousand steps: in how many the process is killed; answers that are lost; refusals.
+    pub crashes: u64,
+    pub lost: u64,
+    pub refusals: u64,
+    /// All that was told.
+    pub told: Vec<String>,
+}
+
+/// A server as the API describes it, as far as controllers can tell.
+#[derive(Default)]
+struct Server {
+    objects: BTreeMap<(Kind, ObjectName), Arc<Value>>,
+    version: u64,
+    uids: u64,
+    /// By kind, in the order of versions; delivered late.
+    news: BTreeMap<Kind, VecDeque<News>>,
+}
+
+enum News {
+    Put(Arc<Value>),
+    Gone(Arc<Value>),
+}
+
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound.max(1)
+    }
+}
+
+impl Server {
+    fn put(&mut self, kind: Kind, mut object: Value) -> Arc<Value> {
+        self.version += 1;
+        edit::set(&mut object["metadata"], "resourceVersion", self.version.to_string());
+        let object = Arc::new(object);
+        self.objects.insert((kind, object::key(&object)), Arc::clone(&object));
+        self.news.entry(kind).or_default().push_back(News::Put(Arc::clone(&object)));
+        object
+    }
+
+    fn create(&mut self, kind: Kind, mut object: Value, now: SystemTime) -> Result<Arc<Value>, u16> {
+        if self.objects.contains_key(&(kind, object::key(&object))) {
+            return Err(409);
+        }
+        self.uids += 1;
+        let metadata = &mut object["metadata"];
+        edit::set(metadata, "uid", format!("u{}", self.uids));
+        edit::set(metadata, "creationTimestamp", time::seconds(now));
+        edit::set(metadata, "generation", 1);
+        if kind == kinds::PODS {
+            edit::default(&mut object, "status", json!({"phase": "Pending"}));
+        }
+        Ok(self.put(kind, object))
+    }
+
+    fn update(&mut self, kind: Kind, part: &str, object: &Value) -> Result<Arc<Value>, u16> {
+        let known = self.objects.get(&(kind, object::key(object))).ok_or(404_u16)?;
+        let version = object::version(object);
+        if version != 0 && version != object::version(known) || object::uid(object) != object::uid(known) {
+            return Err(409);
+        }
+        let mut new = Value::clone(known);
+        match part {
+            "" => {
+                for field in ["metadata", "spec", "data", "subsets", "endpoints", "ports", "secrets"] {
+                    edit::restore(&mut new, object, field);
+                }
+                if new["spec"] != known["spec"] {
+                    edit::set_generation(&mut new, edit::generation(known) + 1);
+                }
+            }
+            part => edit::restore(&mut new, object, part),
+        }
+        Ok(self.put(kind, new))
+    }
+
+    fn patch(&mut self, kind: Kind, name: &ObjectName, part: &str, patch: &Value) -> Result<Arc<Value>, u16> {
+        let known = self.objects.get(&(kind, name.clone())).ok_or(404_u16)?;
+        let uid = edit::text(patch, &["metadata", "uid"]);
+        if !uid.is_empty() && uid != object::uid(known) {
+            return Err(409);
+        }
+        let mut new = Value::clone(known);
+        merge(&mut new, patch);
+        let _ = part;
+        Ok(self.put(kind, new))
+    }
+
+    fn delete(&mut self, kind: Kind, name: &ObjectName, uid: &str, now: SystemTime) -> Result<Arc<Value>, u16> {
+        let known = self.objects.get(&(kind, name.clone())).ok_or(404_u16)?;
+        if !uid.is_empty() && uid != object::uid(known) {
+            return Err(409);
+        }
+        let graceful = kind == kinds::PODS && !pods::node(known).is_empty() && !pods::has_ended(known);
+        let held = !edit::list(known, &["metadata", "finalizers"]).is_empty();
+        if graceful || held {
+            if object::is_deleting(known) {
+                return Ok(Arc::clone(known));
+            }
+            let mut going = Value::clone(known);
+            edit::set(&mut going["metadata"], "deletionTimestamp", time::seconds(now));
+            return Ok(self.put(kind, going));
+        }
+        Ok(self.remove(kind, name))
+    }
+
+    fn remove(&mut self, kind: Kind, name: &ObjectName) -> Arc<Value> {
+        let mut last = Value::clone(&self.objects.remove(&(kind, name.clone())).expect("it is there"));
+        self.version += 1;
+        edit::set(&mut last["metadata"], "resourceVersion", self.version.to_string());
+        let last = Arc::new(last);
+        self.news.entry(kind).or_default().push_back(News::Gone(Arc::clone(&last)));
+        last
+    }
+}
+
+/// A merge patch; lists of owners by uid, as the strategic one has it.
+fn merge(into: &mut Value, patch: &Value) {
+    let Some(fields) = patch.as_object() else {
+        *into = patch.clone();
+        return;
+    };
+    if !into.is_object() {
+        *into = json!({});
+    }
+    for (name, value) in fields {
+        if name == "ownerReferences" {
+            let mut owners = edit::list(into, &[name]).to_vec();
+            for change in value.as_array().expect("owners are a list") {
+                owners.retain(|owner| owner["uid"] != change["uid"]);
+                if change["$patch"] != "delete" {
+                    owners.push(change.clone());
+                }
+            }
+            edit::set(into, name, owners);
+        } else if value.is_null() {
+            edit::remove(into, name);
+        } else {
+            edit::default(into, name, Value::Null);
+            merge(&mut into[name], value);
+        }
+    }
+}
+
+impl Trial {
+    pub fn new(make: Make, seed: u64) -> Self {
+        Self {
+            server: Server::default(),
+            engine: Engine::new(make()),
+            make,
+            chance: Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+            clock: Duration::ZERO,
+            crashes: 0,
+            lost: 0,
+            refusals: 0,
+            told: Vec::new(),
+        }
+    }
+
+    pub fn now(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(1_767_225_600) + self.clock
+    }
+
+    /// Somebody else's object.
+    pub fn create(&mut self, kind: Kind, object: Value) -> Arc<Value> {
+        let now = self.now();
+        self.server.create(kind, object, now).expect("a new name")
+    }
+
+    /// Somebody else's change, of any part.
+    pub fn change(&mut self, kind: Kind, namespace: &str, name: &str, change: impl FnOnce(&mut Value)) {
+        let known = self.get(kind, namespace, name).expect("it is there");
+        let mut new = Value::clone(&known);
+        change(&mut new);
+        if new["spec"] != known["spec"] {
+            edit::set_generation(&mut new, edit::generation(&known) + 1);
+        }
+        self.server.put(kind, new);
+    }
+
+    /// Somebody else's deletion.
+    pub fn delete(&mut self, kind: Kind, namespace: &str, name: &str) {
+        let now = self.now();
+        self.server.delete(kind, &ObjectName::new(namespace, name), "", now).expect("it is there");
+    }
+
+    pub fn get(&self, kind: Kind, namespace: &str, name: &str) -> Option<Arc<Value>> {
+        self.server.objects.get(&(kind, ObjectName::new(namespace, name))).cloned()
+    }
+
+    pub fn all(&self, kind: Kind) -> Vec<Arc<Value>> {
+        let objects = self.server.objects.iter().filter(|((of, _), _)| *of == kind);
+        objects.map(|(_, object)| Arc::clone(object)).collect()
+    }
+
+    /// What kubelets do: pods that are going go, and others run and are ready. Says whether something changed.
+    pub fn kubelets(&mut self) -> bool {
+        let mut changed = false;
+        for pod in self.all(kinds::PODS) {
+            let name = object::key(&pod);
+            if object::is_deleting(&pod) && edit::list(&pod, &["metadata", "finalizers"]).is_empty() {
+                self.server.remove(kinds::PODS, &name);
+            } else if pods::phase(&pod) == "Pending" {
+                let now = time::seconds(self.now());
+                let mut running = Value::clone(&pod);
+                edit::set(&mut running["spec"], "nodeName", "n1");
+                let ready = json!({"type": "Ready", "status": "True", "lastTransitionTime": now});
+                running["status"] = json!({"phase": "Running", "conditions": [ready]});
+                self.server.put(kinds::PODS, running);
+            } else {
+                continue;
+            }
+            changed = true;
+        }
+        changed
+    }
+
+    /// Runs until nothing is left to do for controllers, kubelets and time (as far as `until` from now).
+    pub fn settle(&mut self, until: Duration) {
+        let end = self.clock + until;
+        for _ in 0..ENOUGH {
+            if !self.step(end) {
+                return;
+            }
+        }
+        panic!("it does not settle: {} objects, told {:?}", self.server.objects.len(), self.told.last());
+    }
+
+    /// One step of anything; `false`: there is none.
+    fn step(&mut self, end: Duration) -> bool {
+        self.clock += Duration::from_millis(10);
+        if self.crashes > self.chance.below(1000) {
+            self.engine = Engine::new((self.make)());
+        }
+        let unlisted: Vec<Kind> =
+            self.engine.kinds().into_iter().filter(|kind| !self.engine.world().knows(&[*kind])).collect();
+        if !unlisted.is_empty() {
+            let kind = unlisted[usize::try_from(self.chance.below(unlisted.len() as u64)).expect("small")];
+            self.server.news.remove(&kind);
+            self.engine.listed(kind, self.server.version, self.all(kind));
+            return true;
+        }
+        let waiting: Vec<Kind> =
+            self.server.news.iter().filter(|(_, news)| !news.is_empty()).map(|(kind, _)| *kind).collect();
+        let pick = self.chance.below(3);
+        if pick < 2 && !waiting.is_empty() {
+            let kind = waiting[usize::try_from(self.chance.below(waiting.len() as u64)).expect("small")];
+            match self.server.news.get_mut(&kind).and_then(VecDeque::pop_front) {
+                Some(News::Put(object)) => self.engine.put(kind, object),
+                Some(News::Gone(object)) => self.engine.gone(kind, &object),
+                None => {}
+            }
+            return true;
+        }
+        if self.work() || !waiting.is_empty() || self.kubelets() {
+            return true;
+        }
+        // Nothing but time can change anything now.
+        match self.engine.next(self.clock) {
+            Some(next) if next <= end => {
+                self.clock = self.clock.max(next);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// One key, with all its writes.
+    fn work(&mut self) -> bool {
+        let Some(work) = self.engine.take(self.clock) else { return false };
+        let context = Context { now: self.now(), seed: self.chance.below(u64::MAX) };
+        let decision = self.engine.decide(&work, &context);
+        let mut ended = Ended::Done(decision.again);
+        'stages: for stage in decision.stages {
+            let acts = match stage {
+                Stage::All(acts) | Stage::Growing(acts) => acts,
+                Stage::Tell(note) => {
+                    self.told.push(format!("{} {}", note.reason, note.text));
+                    continue;
+                }
+            };
+            for act in acts {
+                // The process may be killed between two writes.
+                if self.crashes > self.chance.below(1000) {
+                    self.engine = Engine::new((self.make)());
+                    return true;
+                }
+                if let Err(code) = self.perform(&act) {
+                    ended = Ended::Failed;
+                    let refused = Refused { act: &act, code, reason: "", message: "refused" };
+                    if code == 500 {
+                        for act in self.engine.refused(&work, &context, &refused) {
+                            let _ = self.perform(&act);
+                        }
+                    }
+                    break 'stages;
+                }
+            }
+        }
+        self.engine.end(&work, ended, self.clock);
+        true
+    }
+
+    fn perform(&mut self, act: &Act) -> Result<(), u16> {
+        let now = self.now();
+        if self.refusals > self.chance.below(1000) {
+            return Err(500);
+        }
+        if let Some((kind, owner)) = &act.alive {
+            let found = self.server.objects.get(&(*kind, object::key(owner)));
+            if found.is_none_or(|found| object::uid(found) != object::uid(owner) || object::is_deleting(found)) {
+                return Err(404);
+            }
+        }
+        // An answer that is lost: the shell asks the same again until it knows.
+        for again in [self.lost > self.chance.below(1000), false] {
+            let mut done = match &act.write {
+                Write::Create { object } => self.server.create(act.kind, object.clone(), now),
+                Write::Update { part, object } => self.server.update(act.kind, part, object),
+                Write::Merge { name, part, patch } | Write::Strategic { name, part, patch } => {
+                    self.server.patch(act.kind, name, part, patch)
+                }
+                Write::Delete { name, options } => {
+                    let uid = edit::text(options, &["preconditions", "uid"]);
+                    match self.server.delete(act.kind, name, uid, now) {
+                        Err(404 | 409) => Ok(Arc::new(Value::Null)),
+                        done => done,
+                    }
+                }
+                Write::Post { .. } => panic!("this server has no {act:?}"),
+            };
+            if again {
+                continue;
+            }
+            if let (Write::Create { object }, Err(409)) = (&act.write, &done) {
+                done = self.server.objects.get(&(act.kind, object::key(object))).cloned().ok_or(404);
+            }
+            let written = done?;
+            match &act.write {
+                Write::Delete { name, options } => {
+                    let uid = edit::text(options, &["preconditions", "uid"]);
+                    self.engine.deleted(act.kind, name, uid, now);
+                }
+                _ => self.engine.wrote(act.kind, written),
+            }
+            break;
+        }
+        self.told.extend(act.done.iter().map(|note| format!("{} {}", note.reason, note.text)));
+        Ok(())
+    }
+}

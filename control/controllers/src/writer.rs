@@ -1,0 +1,157 @@
+//! One write, to its certain end.
+//!
+//! An answer that is lost leaves open whether the write was done. The same write is then sent again until the server says
+//! what is: a create has a name of its own, an update its version, a deletion its uid, so that none is done twice.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use apiclient::objects::{Api, Write as Sent};
+use apiclient::{Failure, Pace, Patch, Resource};
+use apiclient_core::wire::Status;
+use control_controllers_core::{Act, Kind, Write, object};
+use serde_json::Value;
+
+use crate::Limit;
+
+/// Between two attempts of one write: at first, at most.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
+
+/// Writes for one controller. Cheap to clone.
+#[derive(Clone)]
+pub struct Writer {
+    api: Arc<dyn Api>,
+    limit: Arc<Limit>,
+    /// Whether this process may still write: no write begins when its lease may have ended.
+    leads: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+/// How a write ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// What the server made of it.
+    Written(Arc<Value>),
+    /// It is deleted, or going; or it was gone before.
+    Deleted,
+    Refused(Box<Status>),
+    /// It was not sent: somebody else leads, or may.
+    NotLeading,
+}
+
+impl Writer {
+    pub fn new(api: Arc<dyn Api>, limit: Arc<Limit>, leads: Arc<dyn Fn() -> bool + Send + Sync>) -> Self {
+        Self { api, limit, leads }
+    }
+
+    pub async fn perform(&self, act: &Act) -> Outcome {
+        let _leave = self.limit.leave().await;
+        let mut pace = Pace::new(PAUSE.0, PAUSE.1);
+        let sent = sent(act);
+        let mut unsure = false;
+        loop {
+            if !(self.leads)() {
+                return Outcome::NotLeading;
+            }
+            let written = match self.alive(act).await {
+                Ok(()) => self.api.write(&sent).await,
+                Err(failure) => Err(failure),
+            };
+            let failure = match written {
+                Ok(object) => {
+                    self.limit.answered();
+                    return match &act.write {
+                        Write::Delete { .. } => Outcome::Deleted,
+                        _ => Outcome::Written(object),
+                    };
+                }
+                Err(failure) => failure,
+            };
+            match failure {
+                Failure::Away(_) => unsure = true,
+                Failure::Refused(status) if matches!(status.code, 429 | 503 | 504) => {
+                    // A server that gave up waiting may have done it all the same.
+                    unsure |= status.code == 504;
+                    let wait = self.limit.refused();
+                    tokio::time::sleep(wait).await;
+                }
+                Failure::Refused(status) => return self.refused(act, status, unsure).await,
+                Failure::Garbled(problem) => {
+                    let status = Status { code: 500, message: problem, ..Status::default() };
+                    return Outcome::Refused(Box::new(status));
+                }
+            }
+            tokio::time::sleep(pace.wait(None)).await;
+        }
+    }
+
+    /// The owner that the act is done for is there, by the server's own word.
+    async fn alive(&self, act: &Act) -> Result<(), Failure> {
+        let Some((kind, owner)) = &act.alive else { return Ok(()) };
+        let path = resource(*kind).object_path(object::namespace(owner), object::name(owner), "");
+        let found = self.api.read(&path).await?;
+        if object::uid(&found) == object::uid(owner) && !object::is_deleting(&found) {
+            return Ok(());
+        }
+        let message = format!("{} {:?} is gone or going", kind.name, object::name(owner));
+        Err(Failure::Refused(Box::new(Status { code: 404, reason: "NotFound".to_owned(), message, ..Status::default() })))
+    }
+
+    /// A refusal that may be the echo of an attempt that was done.
+    async fn refused(&self, act: &Act, status: Box<Status>, unsure: bool) -> Outcome {
+        match &act.write {
+            // Gone, or another of its name: what was to go is gone.
+            Write::Delete { .. } if status.is_not_found() || status.is_conflict() => Outcome::Deleted,
+            Write::Create { object } if unsure && status.already_exists() => {
+                let path = resource(act.kind).object_path(object::namespace(object), object::name(object), "");
+                match self.api.read(&path).await {
+                    Ok(found) if object::controller_uid(&found) == object::controller_uid(object) => {
+                        Outcome::Written(found)
+                    }
+                    _ => Outcome::Refused(status),
+                }
+            }
+            _ => Outcome::Refused(status),
+        }
+    }
+}
+
+/// As `apiclient` names a kind.
+pub fn resource(kind: Kind) -> Resource {
+    Resource::new(kind.group, kind.version, kind.plural, kind.namespaced)
+}
+
+fn sent(act: &Act) -> Sent {
+    let resource = resource(act.kind);
+    let whole = |object: &Value| {
+        // Items of lists come without them.
+        let mut object = object.clone();
+        object["apiVersion"] = act.kind.api_version().into();
+        object["kind"] = act.kind.name.into();
+        object
+    };
+    match &act.write {
+        Write::Create { object } => {
+            Sent::Create { path: resource.path(object::namespace(object)), object: whole(object) }
+        }
+        Write::Update { part, object } => Sent::Update {
+            path: resource.object_path(object::namespace(object), object::name(object), part),
+            object: whole(object),
+        },
+        Write::Merge { name, part, patch } => Sent::Patch {
+            path: resource.object_path(&name.namespace, &name.name, part),
+            patch: Patch::Merge(patch.clone()),
+        },
+        Write::Strategic { name, part, patch } => Sent::Patch {
+            path: resource.object_path(&name.namespace, &name.name, part),
+            patch: Patch::Strategic(patch.clone()),
+        },
+        Write::Delete { name, options } => Sent::Delete {
+            path: resource.object_path(&name.namespace, &name.name, ""),
+            options: options.clone(),
+        },
+        Write::Post { name, part, object } => Sent::Create {
+            path: resource.object_path(&name.namespace, &name.name, part),
+            object: object.clone(),
+        },
+    }
+}
