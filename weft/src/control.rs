@@ -2,10 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use control_apiserver::local::{LocalError, Places, Plan};
 use control_apiserver::program;
+
+use crate::beside;
 
 /// Where the state is, and whose etcd keeps it.
 #[derive(Debug, Args)]
@@ -84,7 +87,7 @@ impl ControlCli {
     pub fn run(self) -> ExitCode {
         match self.act {
             None => match self.plan() {
-                Ok(plan) => program::control(plan),
+                Ok(plan) => program::control(plan, |server| Box::pin(beside::run(Arc::clone(server)))),
                 Err(error) => refused(&error),
             },
             Some(Act::Backup(FileCli { machine, file })) => machine.act(&file, program::control_backup),

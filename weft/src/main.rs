@@ -2,6 +2,7 @@
 //!
 //! Owns: the command line's first word and nothing behind it. Begin at [`names::Program`].
 
+mod beside;
 mod cli;
 mod control;
 mod docker_opts;

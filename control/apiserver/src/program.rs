@@ -4,14 +4,19 @@
 
 use std::ffi::OsString;
 use std::future::Future;
+use std::pin::Pin;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use telemetry::daemon::{FrameError, Threads};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 use crate::local::{LocalError, Places, Plan, Report, backup, restore};
 use crate::options::{self, Action, Machine, Options};
 use crate::run::{self, ServeError};
+use crate::server::Server;
 
 /// Arguments (without the program's name) to exit code.
 pub fn main(arguments: &[OsString]) -> ExitCode {
@@ -43,7 +48,7 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
 async fn serve(options: Options) -> Result<(), ServeError> {
     raise_open_files();
     announce(&options);
-    run::serve(options, told_to_end()?, |_| {}).await
+    run::serve(options, told_to_end()?, |_, _| {}).await
 }
 
 /// Every watch has a connection: a thousand clients are more than systemd's soft limit.
@@ -87,19 +92,29 @@ fn chain(error: &ControlError) -> String {
     telemetry::logs::chain(error)
 }
 
-/// `weft control`: a whole control plane of this machine, until SIGINT or SIGTERM.
-pub fn control(plan: Plan) -> ExitCode {
+/// What runs beside the server, in its process, for as long as it serves.
+pub type Beside = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// `weft control`: a whole control plane of this machine, until SIGINT or SIGTERM. `beside` is made when requests are
+/// answered.
+pub fn control(plan: Plan, beside: impl FnOnce(&Arc<Server>) -> Beside + Send) -> ExitCode {
     telemetry::logs::init(tracing::Level::INFO);
-    telemetry::daemon::program("weft control", Threads::EachCpu, run_control(plan), chain)
+    telemetry::daemon::program("weft control", Threads::EachCpu, run_control(plan, beside), chain)
 }
 
-async fn run_control(plan: Plan) -> Result<(), ControlError> {
+async fn run_control(
+    plan: Plan,
+    beside: impl FnOnce(&Arc<Server>) -> Beside + Send,
+) -> Result<(), ControlError> {
     raise_open_files();
     let end = told_to_end()?;
     let prepared = plan.prepare(&Machine).await?;
     announce(&prepared.options);
     let (address, kubeconfig) = (prepared.address(), prepared.kubeconfig.clone());
-    let greet = move |_: std::net::SocketAddr| {
+    let (begin, begun) = oneshot::channel();
+    let greet = move |server: &Arc<Server>, _: std::net::SocketAddr| {
+        // Nobody listens any more where it is already told to end.
+        let _ = begin.send(beside(server));
         telemetry::say!(
             "The API serves at {address}. In another terminal:\n\n    export KUBECONFIG={}\n    kubectl get namespaces\n",
             kubeconfig.display()
@@ -108,9 +123,20 @@ async fn run_control(plan: Plan) -> Result<(), ControlError> {
     let served = tokio::select! {
         served = run::serve(prepared.options.clone(), end, greet) => served,
         () = prepared.renew() => Ok(()),
+        () = run_beside(begun) => Ok(()),
     };
     prepared.stop().await;
     Ok(served?)
+}
+
+/// It ends with the server, and never before it.
+async fn run_beside(begun: oneshot::Receiver<Beside>) {
+    if let Ok(beside) = begun.await {
+        // A task of its own: it shall not wait for what else this one waits for.
+        let mut beside = JoinSet::from_iter([beside]);
+        while beside.join_next().await.is_some() {}
+    }
+    std::future::pending().await
 }
 
 /// `weft control backup`.

@@ -71,7 +71,9 @@ pub async fn run(controllers: Vec<Box<dyn Controller>>, access: Access) -> Infal
     let mut followers = JoinSet::new();
     for kind in kinds {
         let (shared, api) = (Arc::clone(&shared), Arc::clone(&access.api));
-        followers.spawn(async move { follow(api, Query::new(kind.name, resource(kind)), |news| shared.hear(kind, news)).await });
+        followers.spawn(async move {
+            follow(api, Query::new(kind.name, resource(kind)), |news| shared.hear(kind, news)).await
+        });
     }
     // The followers end with this function.
     let _followers = followers;
@@ -195,7 +197,8 @@ impl Shared {
         }
         let Some((act, status)) = refused else { return true };
         if let Some(status) = status {
-            let refused = Refused { act, code: status.code, reason: &status.reason, message: &status.message };
+            let refused =
+                Refused { act, code: status.code, reason: &status.reason, message: &status.message };
             let answer = self.read().refused(work, context, &refused);
             for act in &answer {
                 let _ = self.act(name, act).await;
@@ -204,7 +207,11 @@ impl Shared {
         false
     }
 
-    async fn act<'a>(&self, name: &str, act: &'a Act) -> Result<(), (&'a Act, Option<Box<apiclient_core::wire::Status>>)> {
+    async fn act<'a>(
+        &self,
+        name: &str,
+        act: &'a Act,
+    ) -> Result<(), (&'a Act, Option<Box<apiclient_core::wire::Status>>)> {
         let Some(hands) = self.hands.get(name) else { return Err((act, None)) };
         match hands.writer.perform(act).await {
             Outcome::Written(object) => {
@@ -215,7 +222,9 @@ impl Shared {
             }
             Outcome::Deleted => {
                 let uid = match &act.write {
-                    Write::Delete { options, .. } => control_core::edit::text(options, &["preconditions", "uid"]).to_owned(),
+                    Write::Delete { options, .. } => {
+                        control_core::edit::text(options, &["preconditions", "uid"]).to_owned()
+                    }
                     _ => String::new(),
                 };
                 self.write().deleted(act.kind, &act.target(), &uid, SystemTime::now());

@@ -93,7 +93,12 @@ impl Writer {
             return Ok(());
         }
         let message = format!("{} {:?} is gone or going", kind.name, object::name(owner));
-        Err(Failure::Refused(Box::new(Status { code: 404, reason: "NotFound".to_owned(), message, ..Status::default() })))
+        Err(Failure::Refused(Box::new(Status {
+            code: 404,
+            reason: "NotFound".to_owned(),
+            message,
+            ..Status::default()
+        })))
     }
 
     /// A refusal that may be the echo of an attempt that was done.
@@ -102,7 +107,8 @@ impl Writer {
             // Gone, or another of its name: what was to go is gone.
             Write::Delete { .. } if status.is_not_found() || status.is_conflict() => Outcome::Deleted,
             Write::Create { object } if unsure && status.already_exists() => {
-                let path = resource(act.kind).object_path(object::namespace(object), object::name(object), "");
+                let path =
+                    resource(act.kind).object_path(object::namespace(object), object::name(object), "");
                 match self.api.read(&path).await {
                     Ok(found) if object::controller_uid(&found) == object::controller_uid(object) => {
                         Outcome::Written(found)

@@ -82,14 +82,15 @@ fn unusable(file: &Path, problem: impl ToString) -> ServeError {
 /// More than anybody has.
 const NO_LIMIT: usize = 1 << 20;
 
-/// Serves until `end` is ready, drains connections, and returns. `ready` is called once, when requests are answered.
+/// Serves until `end` is ready, drains connections, and returns. `ready` is called once, when requests are answered: what
+/// runs in the server's process may begin.
 ///
 /// # Errors
 /// A file or flag cannot be used, or the address cannot be listened at.
 pub async fn serve(
     options: Options,
     end: impl Future<Output = ()> + Send,
-    ready: impl FnOnce(SocketAddr) + Send,
+    ready: impl FnOnce(&Arc<Server>, SocketAddr) + Send,
 ) -> Result<(), ServeError> {
     let mut kinds = kinds::all(&builtin::library());
     for kind in kinds.iter_mut().filter(|kind| kind.traits.ttl.is_some()) {
@@ -160,7 +161,7 @@ pub async fn serve(
         }
         bootstrap::run(&server, &trust).await;
         keeper.begin().await;
-        ready(address);
+        ready(&server, address);
         let masters = async {
             match place {
                 Some(place) => masters::keep(Arc::clone(&server), place).await,

@@ -5,11 +5,12 @@
 
 use std::sync::Arc;
 
-use control_core::edit::{list, text};
+use apiclient_core::names::ObjectName;
+use control_core::edit::text;
 use control_core::selectors::Selector;
 use serde_json::{Value, json};
 
-use crate::{Act, Kind, Write, World, object};
+use crate::{Act, Kind, World, Write, object};
 
 /// An owner's objects of one kind.
 #[derive(Debug, Default)]
@@ -54,7 +55,8 @@ pub fn claim(
 fn adopt(owned: Kind, orphan: &Value, owner_kind: Kind, owner: &Arc<Value>) -> Act {
     let reference = object::controller_reference(&owner_kind, owner);
     let patch = json!({"metadata": {"ownerReferences": [reference], "uid": object::uid(orphan)}});
-    Act::new(owned, Write::Strategic { name: object::key(orphan), part: "", patch }).while_alive(owner_kind, owner)
+    Act::new(owned, Write::Strategic { name: object::key(orphan), part: "", patch })
+        .while_alive(owner_kind, owner)
 }
 
 fn release(owned: Kind, own: &Value, owner: &str) -> Act {
@@ -65,10 +67,10 @@ fn release(owned: Kind, own: &Value, owner: &str) -> Act {
 }
 
 /// The owners of a kind that an object may concern: the one that manages it, or else all in its namespace that select it.
-pub fn owners_of(world: &World, owner_kind: Kind, object: &Value, keys: &mut Vec<apiclient_core::names::ObjectName>) {
+pub fn owners_of(world: &World, owner_kind: Kind, object: &Value, keys: &mut Vec<ObjectName>) {
     let namespace = object::namespace(object);
     if let Some(owner) = object::controller(object) {
-        let name = apiclient_core::names::ObjectName::new(namespace, text(owner, &["name"]));
+        let name = ObjectName::new(namespace, text(owner, &["name"]));
         let group = owner_kind.api_version();
         if text(owner, &["kind"]) == owner_kind.name && same_group(text(owner, &["apiVersion"]), &group) {
             keys.push(name);
@@ -77,7 +79,8 @@ pub fn owners_of(world: &World, owner_kind: Kind, object: &Value, keys: &mut Vec
     }
     let selecting = world.within(owner_kind, namespace).filter(|owner| {
         selector_of(owner_kind, owner).is_some_and(|selector| {
-            Selector::of(&selector).is_some_and(|selector| !selector.is_empty() && selector.matches(object::labels(object)))
+            Selector::of(&selector)
+                .is_some_and(|selector| !selector.is_empty() && selector.matches(object::labels(object)))
         })
     });
     keys.extend(selecting.map(|owner| object::key(owner)));
@@ -87,7 +90,9 @@ pub fn owners_of(world: &World, owner_kind: Kind, object: &Value, keys: &mut Vec
 pub fn selector_of(kind: Kind, owner: &Value) -> Option<Value> {
     let selector = &owner["spec"]["selector"];
     match kind {
-        crate::kinds::REPLICATION_CONTROLLERS => selector.is_object().then(|| json!({"matchLabels": selector})),
+        crate::kinds::REPLICATION_CONTROLLERS => {
+            selector.is_object().then(|| json!({"matchLabels": selector}))
+        }
         _ => (!selector.is_null()).then(|| selector.clone()),
     }
 }
@@ -95,11 +100,4 @@ pub fn selector_of(kind: Kind, owner: &Value) -> Option<Value> {
 fn same_group(a: &str, b: &str) -> bool {
     let group = |api_version: &str| api_version.rsplit_once('/').map_or("", |(group, _)| group).to_owned();
     group(a) == group(b)
-}
-
-/// The owner that manages an object is this one.
-pub fn is_of(object: &Value, uid: &str) -> bool {
-    list(object, &["metadata", "ownerReferences"])
-        .iter()
-        .any(|owner| owner["controller"] == true && text(owner, &["uid"]) == uid)
 }

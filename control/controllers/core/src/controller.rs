@@ -94,7 +94,9 @@ impl Context {
     /// The end of a generated name: five characters, another for each `nth` and each decision.
     pub fn suffix(&self, nth: usize) -> String {
         // SplitMix64: every input has an output of its own.
-        let mut mixed = self.seed.wrapping_add(u64::try_from(nth).unwrap_or(u64::MAX).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut mixed = self.seed.wrapping_add(
+            u64::try_from(nth).unwrap_or(u64::MAX).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+        );
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^= mixed >> 31;

@@ -180,3 +180,27 @@ impl Engine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::kinds::{PODS, REPLICA_SETS};
+    use crate::replica_set::ReplicaSets;
+
+    #[test]
+    fn a_controller_waits_until_all_that_it_follows_is_known() {
+        let mut engine = Engine::new(vec![Box::new(ReplicaSets::sets())]);
+        let set = json!({"metadata": {"namespace": "d", "name": "a", "resourceVersion": "3"}});
+        engine.listed(REPLICA_SETS, 3, vec![Arc::new(set)]);
+        let now = Duration::ZERO;
+        assert_eq!((engine.take(now), engine.next(now), engine.is_ready()), (None, None, false));
+        engine.listed(PODS, 3, Vec::new());
+        let work = engine.take(now).expect("it is ready");
+        assert_eq!(work.key, ObjectName::new("d", "a"));
+        assert!(engine.is_ready() && engine.take(now).is_none());
+        assert_eq!(engine.end(&work, Ended::Failed, now), Some(Duration::from_millis(5)));
+        assert_eq!(engine.next(now), Some(Duration::from_millis(5)));
+    }
+}

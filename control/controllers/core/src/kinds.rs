@@ -14,7 +14,12 @@ pub struct Kind {
 }
 
 impl Kind {
-    const fn new(group: &'static str, version: &'static str, plural: &'static str, name: &'static str) -> Self {
+    const fn new(
+        group: &'static str,
+        version: &'static str,
+        plural: &'static str,
+        name: &'static str,
+    ) -> Self {
         Self { group, version, plural, name, namespaced: true }
     }
 
@@ -40,7 +45,8 @@ pub const CONFIG_MAPS: Kind = Kind::new("", "v1", "configmaps", "ConfigMap");
 pub const SECRETS: Kind = Kind::new("", "v1", "secrets", "Secret");
 pub const SERVICE_ACCOUNTS: Kind = Kind::new("", "v1", "serviceaccounts", "ServiceAccount");
 pub const RESOURCE_QUOTAS: Kind = Kind::new("", "v1", "resourcequotas", "ResourceQuota");
-pub const REPLICATION_CONTROLLERS: Kind = Kind::new("", "v1", "replicationcontrollers", "ReplicationController");
+pub const REPLICATION_CONTROLLERS: Kind =
+    Kind::new("", "v1", "replicationcontrollers", "ReplicationController");
 pub const VOLUMES: Kind = Kind::new("", "v1", "persistentvolumes", "PersistentVolume").without_namespace();
 pub const CLAIMS: Kind = Kind::new("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim");
 pub const REPLICA_SETS: Kind = Kind::new("apps", "v1", "replicasets", "ReplicaSet");
@@ -50,7 +56,8 @@ pub const DAEMON_SETS: Kind = Kind::new("apps", "v1", "daemonsets", "DaemonSet")
 pub const REVISIONS: Kind = Kind::new("apps", "v1", "controllerrevisions", "ControllerRevision");
 pub const JOBS: Kind = Kind::new("batch", "v1", "jobs", "Job");
 pub const CRON_JOBS: Kind = Kind::new("batch", "v1", "cronjobs", "CronJob");
-pub const AUTOSCALERS: Kind = Kind::new("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler");
+pub const AUTOSCALERS: Kind =
+    Kind::new("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler");
 pub const DISRUPTION_BUDGETS: Kind = Kind::new("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget");
 pub const ENDPOINT_SLICES: Kind = Kind::new("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice");
 pub const LEASES: Kind = Kind::new("coordination.k8s.io", "v1", "leases", "Lease");

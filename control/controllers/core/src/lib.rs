@@ -27,8 +27,5 @@ pub mod replica_set;
 
 /// Every controller of this program, in the order of their names.
 pub fn all() -> Vec<Box<dyn Controller>> {
-    vec![
-        Box::new(replica_set::ReplicaSets::sets()),
-        Box::new(replica_set::ReplicaSets::controllers()),
-    ]
+    vec![Box::new(replica_set::ReplicaSets::sets()), Box::new(replica_set::ReplicaSets::controllers())]
 }

@@ -60,7 +60,11 @@ pub fn is_available(pod: &Value, least: i64, now: SystemTime) -> bool {
 }
 
 /// Soonest time at which one more of these becomes available, if nothing else happens.
-pub fn next_available<'a>(pods: impl IntoIterator<Item = &'a Arc<Value>>, least: i64, now: SystemTime) -> Option<Duration> {
+pub fn next_available<'a>(
+    pods: impl IntoIterator<Item = &'a Arc<Value>>,
+    least: i64,
+    now: SystemTime,
+) -> Option<Duration> {
     let waits = pods.into_iter().filter_map(|pod| available_in(pod, least, now));
     waits.filter(|wait| !wait.is_zero()).min()
 }
@@ -79,7 +83,10 @@ pub fn restarts(pod: &Value) -> (i64, i64) {
         .collect();
     let init = list(pod, &["status", "initContainerStatuses"]).iter();
     let init = init.filter(|status| names.contains(&text(status, &["name"])));
-    (most("containerStatuses"), init.map(|status| object::int(status, &["restartCount"])).max().unwrap_or_default())
+    (
+        most("containerStatuses"),
+        init.map(|status| object::int(status, &["restartCount"])).max().unwrap_or_default(),
+    )
 }
 
 /// A pod of a template, for an owner that manages it.
@@ -116,7 +123,9 @@ pub fn better_to_lose(a: (&Value, usize), b: (&Value, usize), now: SystemTime) -
         (a_at, b_at) => a_at.is_some().cmp(&b_at.is_some()),
     };
     let created = |pod| object::moment(pod, &["metadata", "creationTimestamp"]);
-    node(b).is_empty().cmp(&node(a).is_empty())
+    node(b)
+        .is_empty()
+        .cmp(&node(a).is_empty())
         .then_with(|| phase(a).cmp(&phase(b)))
         .then_with(|| is_ready(a).cmp(&is_ready(b)))
         .then_with(|| deletion_cost(a).cmp(&deletion_cost(b)))

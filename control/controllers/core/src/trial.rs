@@ -118,7 +118,13 @@ impl Server {
         Ok(self.put(kind, new))
     }
 
-    fn delete(&mut self, kind: Kind, name: &ObjectName, uid: &str, now: SystemTime) -> Result<Arc<Value>, u16> {
+    fn delete(
+        &mut self,
+        kind: Kind,
+        name: &ObjectName,
+        uid: &str,
+        now: SystemTime,
+    ) -> Result<Arc<Value>, u16> {
         let known = self.objects.get(&(kind, name.clone())).ok_or(404_u16)?;
         if !uid.is_empty() && uid != object::uid(known) {
             return Err(409);
@@ -340,7 +346,9 @@ impl Trial {
         }
         if let Some((kind, owner)) = &act.alive {
             let found = self.server.objects.get(&(*kind, object::key(owner)));
-            if found.is_none_or(|found| object::uid(found) != object::uid(owner) || object::is_deleting(found)) {
+            if found
+                .is_none_or(|found| object::uid(found) != object::uid(owner) || object::is_deleting(found))
+            {
                 return Err(404);
             }
         }

@@ -76,7 +76,10 @@ impl World {
 
     /// All objects of a kind, by namespace and name.
     pub fn all(&self, kind: Kind) -> impl Iterator<Item = &Arc<Value>> {
-        self.kinds.get(&kind).into_iter().flat_map(|objects| objects.known.values().map(|known| &known.object))
+        self.kinds
+            .get(&kind)
+            .into_iter()
+            .flat_map(|objects| objects.known.values().map(|known| &known.object))
     }
 
     /// Those of a namespace, by name.
@@ -229,3 +232,117 @@ fn going(object: &Arc<Value>, now: SystemTime) -> Arc<Value> {
     Arc::new(object)
 }
 
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::kinds::PODS;
+
+    fn pod(name: &str, uid: &str, version: u64) -> Arc<Value> {
+        Arc::new(json!({"metadata": {
+            "namespace": "d", "name": name, "uid": uid, "resourceVersion": version.to_string(),
+            "ownerReferences": [{"uid": "o", "controller": true}],
+        }}))
+    }
+
+    fn key(name: &str) -> ObjectName {
+        ObjectName::new("d", name)
+    }
+
+    fn world() -> World {
+        let mut world = World::following([PODS]);
+        world.replace(PODS, 10, vec![pod("a", "1", 5)]);
+        world
+    }
+
+    #[test]
+    fn own_writes_are_known_until_the_news_have_passed_them() {
+        let mut world = world();
+        assert!(world.wrote(PODS, pod("b", "2", 12)).is_some());
+        assert_eq!(world.managed(PODS, "o").count(), 2);
+        // A list from before the write does not take it away, one from after it does.
+        world.replace(PODS, 11, vec![pod("a", "1", 5)]);
+        assert!(world.get(PODS, &key("b")).is_some());
+        world.replace(PODS, 13, vec![pod("a", "1", 5)]);
+        assert!(world.get(PODS, &key("b")).is_none());
+        // An answer that comes later than the news of the object's end brings nothing back.
+        assert!(world.wrote(PODS, pod("b", "2", 12)).is_none());
+        assert_eq!(world.managed(PODS, "o").count(), 1);
+    }
+
+    #[test]
+    fn an_object_that_we_deleted_is_going_until_the_news_say_more() {
+        let mut world = world();
+        assert!(world.deleted(PODS, &key("a"), "another", SystemTime::UNIX_EPOCH).is_none());
+        assert!(world.deleted(PODS, &key("a"), "1", SystemTime::UNIX_EPOCH).is_some());
+        let going = |world: &World| object::is_deleting(world.get(PODS, &key("a")).expect("it is there"));
+        assert!(going(&world));
+        // News from before the deletion change nothing of that.
+        world.put(PODS, pod("a", "1", 11));
+        assert!(going(&world));
+        // Another of its name is not going.
+        world.put(PODS, pod("a", "9", 14));
+        assert!(!going(&world));
+        assert!(world.gone(PODS, &pod("a", "1", 13)).is_none(), "the end of the former one");
+        assert!(world.get(PODS, &key("a")).is_some());
+    }
+
+    proptest! {
+        /// Objects come, change and go; answers to own writes arrive before, between and after the news of them.
+        #[test]
+        fn whatever_the_order_the_world_is_the_servers_in_the_end(
+            acts in prop::collection::vec((0..3_u8, 0..3_usize, any::<bool>(), 0..4_usize), 1..40),
+        ) {
+            let names = ["a", "b", "c"];
+            let (mut world, mut version) = (World::following([PODS]), 1_u64);
+            world.replace(PODS, version, Vec::new());
+            let mut server: BTreeMap<&str, Arc<Value>> = BTreeMap::new();
+            // News, and answers that come late, after so many news.
+            let (mut news, mut answers) = (Vec::new(), Vec::new());
+            for (act, name, own, late) in acts {
+                version += 1;
+                let name = names[name];
+                let known = server.get(name).map(|known| object::uid(known).to_owned());
+                match (act, known) {
+                    (0 | 1, uid) => {
+                        let object = pod(name, &uid.unwrap_or_else(|| version.to_string()), version);
+                        server.insert(name, Arc::clone(&object));
+                        news.push((true, Arc::clone(&object)));
+                        if own {
+                            answers.push((news.len() + late, object, false));
+                        }
+                    }
+                    (_, Some(uid)) => {
+                        server.remove(name);
+                        let last = pod(name, &uid, version);
+                        news.push((false, Arc::clone(&last)));
+                        if own {
+                            answers.push((news.len() + late, last, true));
+                        }
+                    }
+                    (_, None) => {}
+                }
+            }
+            for at in 0..news.len() + 5 {
+                for (_, object, deleted) in answers.iter().filter(|(when, ..)| at + 3 == *when) {
+                    if *deleted {
+                        world.deleted(PODS, &object::key(object), object::uid(object), SystemTime::UNIX_EPOCH);
+                    } else {
+                        world.wrote(PODS, Arc::clone(object));
+                    }
+                }
+                match news.get(at) {
+                    Some((true, object)) => _ = world.put(PODS, Arc::clone(object)),
+                    Some((false, object)) => _ = world.gone(PODS, object),
+                    None => {}
+                }
+            }
+            let known: Vec<_> = world.all(PODS).map(|object| (object::name(object).to_owned(), object::version(object))).collect();
+            let wanted: Vec<_> = server.values().map(|object| (object::name(object).to_owned(), object::version(object))).collect();
+            prop_assert_eq!(known, wanted);
+            prop_assert_eq!(world.managed(PODS, "o").count(), server.len());
+        }
+    }
+}

@@ -94,7 +94,9 @@ impl Controller for ReplicaSets {
     }
 
     fn refused(&self, world: &World, key: &ObjectName, context: &Context, refused: &Refused<'_>) -> Vec<Act> {
-        let Some(set) = world.get(self.kind, key).filter(|_| refused.act.kind == PODS) else { return Vec::new() };
+        let Some(set) = world.get(self.kind, key).filter(|_| refused.act.kind == PODS) else {
+            return Vec::new();
+        };
         let held = world.managed(PODS, object::uid(set));
         let (active, others): (Vec<_>, Vec<_>) = held.cloned().partition(|pod| pods::is_active(pod));
         let terminating = others.iter().filter(|pod| pods::is_terminating(pod)).count();
@@ -105,7 +107,13 @@ impl Controller for ReplicaSets {
 
 impl ReplicaSets {
     /// Pods that are made or lost.
-    fn replicas(&self, world: &World, set: &Arc<Value>, active: &[Arc<Value>], context: &Context) -> Option<Stage> {
+    fn replicas(
+        &self,
+        world: &World,
+        set: &Arc<Value>,
+        active: &[Arc<Value>],
+        context: &Context,
+    ) -> Option<Stage> {
         let wanted = usize::try_from(object::int(set, &["spec", "replicas"])).unwrap_or_default();
         if active.len() < wanted {
             let template = &set["spec"]["template"];
@@ -137,7 +145,9 @@ impl ReplicaSets {
 /// Whether two objects have the same labels in the fields that a template gives.
 fn has_labels_of(pod: &Value, template: &Value) -> bool {
     let wanted = template["metadata"]["labels"].as_object().into_iter().flatten();
-    wanted.into_iter().all(|(key, value)| text(object::labels(pod), &[key]) == value.as_str().unwrap_or_default())
+    wanted
+        .into_iter()
+        .all(|(key, value)| text(object::labels(pod), &[key]) == value.as_str().unwrap_or_default())
 }
 
 /// A condition of a ReplicaSet has no generation and no time of its last look.

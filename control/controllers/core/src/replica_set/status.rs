@@ -12,7 +12,14 @@ use crate::kinds::REPLICA_SETS;
 use crate::{Act, Kind, object, pods};
 
 /// `problem`: why pods could not be made or lost.
-pub fn of(kind: Kind, set: &Value, active: &[Arc<Value>], terminating: usize, now: SystemTime, problem: Option<&str>) -> Value {
+pub fn of(
+    kind: Kind,
+    set: &Value,
+    active: &[Arc<Value>],
+    terminating: usize,
+    now: SystemTime,
+    problem: Option<&str>,
+) -> Value {
     let template = &set["spec"]["template"];
     let least = object::int(set, &["spec", "minReadySeconds"]);
     let count = |holds: &dyn Fn(&Value) -> bool| active.iter().filter(|pod| holds(pod)).count();

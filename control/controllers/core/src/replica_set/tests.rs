@@ -44,8 +44,14 @@ fn pods_are_made_lost_and_counted() {
     trial.change(REPLICA_SETS, "d", "web", |set| set["spec"]["replicas"] = 1.into());
     trial.settle(Duration::ZERO);
     assert_eq!(trial.all(PODS).len(), 1);
-    assert_eq!(trial.told.iter().filter(|told| told.starts_with("SuccessfulCreate Created pod: web-")).count(), 3);
-    assert_eq!(trial.told.iter().filter(|told| told.starts_with("SuccessfulDelete Deleted pod: web-")).count(), 2);
+    assert_eq!(
+        trial.told.iter().filter(|told| told.starts_with("SuccessfulCreate Created pod: web-")).count(),
+        3
+    );
+    assert_eq!(
+        trial.told.iter().filter(|told| told.starts_with("SuccessfulDelete Deleted pod: web-")).count(),
+        2
+    );
 }
 
 #[test]
@@ -64,6 +70,18 @@ fn what_nobody_manages_is_adopted_and_what_does_not_match_is_released() {
     let released = trial.get(PODS, "d", "orphan").expect("it is there");
     assert_eq!(object::controller_uid(&released), None);
     assert_eq!(trial.all(PODS).len(), 4, "another takes its place");
+}
+
+#[test]
+fn a_pod_that_somebody_deletes_is_replaced() {
+    let mut trial = Trial::new(make, 1);
+    trial.create(REPLICA_SETS, set("web", 2));
+    trial.settle(Duration::ZERO);
+    let gone = object::name(&trial.all(PODS)[0]).to_owned();
+    trial.delete(PODS, "d", &gone);
+    trial.settle(Duration::ZERO);
+    assert_eq!(trial.all(PODS).len(), 2);
+    assert!(trial.get(PODS, "d", &gone).is_none());
 }
 
 #[test]
@@ -110,6 +128,61 @@ proptest! {
         if crashes == 0 && refusals == 0 && wanted.is_sorted() {
             let made = trial.told.iter().filter(|told| told.starts_with("SuccessfulDelete")).count();
             prop_assert_eq!(made, 0, "nothing is lost that was asked for");
+        }
+    }
+}
+
+/// From the first to be lost to the last.
+#[test]
+fn pods_are_lost_in_the_originals_order() {
+    let ready = |since: &str| json!([{"type": "Ready", "status": "True", "lastTransitionTime": since}]);
+    let old = "2026-01-01T00:00:00Z";
+    let running = |name: &str, more: Value| {
+        let mut pod = json!({
+            "metadata": {"name": name, "uid": name, "creationTimestamp": old},
+            "spec": {"nodeName": "n1"},
+            "status": {"phase": "Running", "conditions": ready(old)},
+        });
+        for (path, value) in more.as_object().expect("fields") {
+            *pod.pointer_mut(path).unwrap_or_else(|| panic!("{path}")) = value.clone();
+        }
+        pod
+    };
+    let pods = [
+        (running("unassigned", json!({"/spec": {}, "/status": {"phase": "Pending"}})), 0),
+        (running("pending", json!({"/status": {"phase": "Pending"}})), 0),
+        (running("not-ready", json!({"/status": {"phase": "Running"}})), 0),
+        (
+            running(
+                "cheap",
+                json!({"/metadata": {"name": "cheap", "annotations": {"controller.kubernetes.io/pod-deletion-cost": "-5"}}}),
+            ),
+            0,
+        ),
+        (running("crowded", json!({})), 3),
+        (running("ready-of-late", json!({"/status/conditions": ready("2026-01-31T23:00:00Z")})), 1),
+        (
+            running(
+                "restarts",
+                json!({"/status": {"phase": "Running", "conditions": ready(old), "containerStatuses": [{"restartCount": 4}]}}),
+            ),
+            1,
+        ),
+        (running("young", json!({"/metadata/creationTimestamp": "2026-01-31T22:00:00Z"})), 1),
+        (running("old", json!({})), 1),
+        (
+            running(
+                "dear",
+                json!({"/metadata": {"name": "dear", "annotations": {"controller.kubernetes.io/pod-deletion-cost": "7"}}}),
+            ),
+            9,
+        ),
+    ];
+    let now = apiclient_core::time::parse("2026-02-01T00:00:00Z").expect("a time");
+    for (at, a) in pods.iter().enumerate() {
+        for b in &pods[at + 1..] {
+            let found = pods::better_to_lose((&a.0, a.1), (&b.0, b.1), now);
+            assert!(found.is_lt(), "{} before {}", a.0["metadata"]["name"], b.0["metadata"]["name"]);
         }
     }
 }
