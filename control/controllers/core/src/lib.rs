@@ -5,13 +5,17 @@
 //! Never: performs I/O, reads the clock.
 
 mod act;
+mod amount;
 mod claim;
 mod controller;
 mod engine;
+mod hash;
 pub mod kinds;
 pub mod object;
 pub mod pods;
 mod queue;
+mod revisions;
+mod status;
 #[cfg(test)]
 mod trial;
 mod world;
@@ -23,9 +27,16 @@ pub use kinds::Kind;
 pub use queue::Queue;
 pub use world::{Change, World};
 
+pub mod daemon_set;
+pub mod deployment;
 pub mod replica_set;
 
 /// Every controller of this program, in the order of their names.
 pub fn all() -> Vec<Box<dyn Controller>> {
-    vec![Box::new(replica_set::ReplicaSets::sets()), Box::new(replica_set::ReplicaSets::controllers())]
+    vec![
+        Box::new(daemon_set::DaemonSets),
+        Box::new(deployment::Deployments),
+        Box::new(replica_set::ReplicaSets::sets()),
+        Box::new(replica_set::ReplicaSets::controllers()),
+    ]
 }

@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 use control_core::edit::{at, list, text};
 use serde_json::{Value, json};
 
-use crate::{Context, Kind, object};
+use crate::kinds::PODS;
+use crate::{Act, Context, Kind, Note, object};
 
 /// It has not ended and is not going.
 pub fn is_active(pod: &Value) -> bool {
@@ -143,4 +144,20 @@ fn magnitude(at: SystemTime, now: SystemTime) -> Option<u32> {
 fn deletion_cost(pod: &Value) -> i64 {
     let cost = object::annotation(pod, "controller.kubernetes.io/pod-deletion-cost").unwrap_or_default();
     cost.parse::<i32>().map_or(0, i64::from)
+}
+
+/// Makes a pod for an owner, and tells of it.
+pub fn made(kind: Kind, owner: &Arc<Value>, pod: Value) -> Act {
+    let text = format!("Created pod: {}", object::name(&pod));
+    Act::create(PODS, pod)
+        .telling(Note::normal(kind, owner, "SuccessfulCreate", text))
+        .telling_refusals(Note::warning(kind, owner, "FailedCreate", "Error creating: "))
+}
+
+/// Deletes a pod of an owner, and tells of it.
+pub fn lost(kind: Kind, owner: &Arc<Value>, pod: &Value) -> Act {
+    let text = format!("Deleted pod: {}", object::name(pod));
+    Act::delete(PODS, pod)
+        .telling(Note::normal(kind, owner, "SuccessfulDelete", text))
+        .telling_refusals(Note::warning(kind, owner, "FailedDelete", "Error deleting: "))
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use apiclient_core::names::ObjectName;
 use apiclient_core::time;
-use control_core::edit;
+use control_core::edit::{self, at};
 use serde_json::{Value, json};
 
 use crate::{Act, Context, Controller, Ended, Engine, Kind, Refused, Stage, Write, kinds, object, pods};
@@ -94,14 +94,20 @@ impl Server {
         let mut new = Value::clone(known);
         match part {
             "" => {
-                for field in ["metadata", "spec", "data", "subsets", "endpoints", "ports", "secrets"] {
+                for field in
+                    ["metadata", "spec", "data", "revision", "subsets", "endpoints", "ports", "secrets"]
+                {
                     edit::restore(&mut new, object, field);
                 }
                 if new["spec"] != known["spec"] {
                     edit::set_generation(&mut new, edit::generation(known) + 1);
                 }
             }
-            part => edit::restore(&mut new, object, part),
+            part => {
+                edit::restore(&mut new, object, part);
+                // A status is written with its object's annotations.
+                edit::restore(&mut new["metadata"], &object["metadata"], "annotations");
+            }
         }
         Ok(self.put(kind, new))
     }
@@ -180,6 +186,36 @@ fn merge(into: &mut Value, patch: &Value) {
     }
 }
 
+fn image(pod: &Value) -> &str {
+    edit::list(pod, &["spec", "containers"]).first().map_or("", |container| edit::text(container, &["image"]))
+}
+
+/// The node that a pod asks for by its name, or any.
+fn place(pod: &Value) -> &str {
+    let term =
+        at(pod, &["spec", "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution"]);
+    term["nodeSelectorTerms"][0]["matchFields"][0]["values"][0].as_str().unwrap_or("n1")
+}
+
+/// A pod's status some time after it came to a node.
+fn ran(image: &str, now: &str) -> Value {
+    let (phase, ready) = match image {
+        "succeeds" => ("Succeeded", "False"),
+        "fails" => ("Failed", "False"),
+        _ => ("Running", "True"),
+    };
+    let code = i32::from(image == "fails");
+    let state = match phase {
+        "Running" => json!({"running": {"startedAt": now}}),
+        _ => json!({"terminated": {"exitCode": code, "startedAt": now, "finishedAt": now}}),
+    };
+    json!({
+        "phase": phase, "startTime": now,
+        "conditions": [{"type": "Ready", "status": ready, "lastTransitionTime": now}],
+        "containerStatuses": [{"name": "c", "state": state}],
+    })
+}
+
 impl Trial {
     pub fn new(make: Make, seed: u64) -> Self {
         Self {
@@ -231,19 +267,18 @@ impl Trial {
         objects.map(|(_, object)| Arc::clone(object)).collect()
     }
 
-    /// What kubelets do: pods that are going go, and others run and are ready. Says whether something changed.
+    /// What kubelets do: pods that are going go, and others run and are ready; but by their images some `never` run, and others
+    /// end by themselves: `succeeds`, `fails`. Says whether something changed.
     pub fn kubelets(&mut self) -> bool {
         let mut changed = false;
         for pod in self.all(kinds::PODS) {
             let name = object::key(&pod);
             if object::is_deleting(&pod) && edit::list(&pod, &["metadata", "finalizers"]).is_empty() {
                 self.server.remove(kinds::PODS, &name);
-            } else if pods::phase(&pod) == "Pending" {
-                let now = time::seconds(self.now());
+            } else if pods::phase(&pod) == "Pending" && image(&pod) != "never" {
                 let mut running = Value::clone(&pod);
-                edit::set(&mut running["spec"], "nodeName", "n1");
-                let ready = json!({"type": "Ready", "status": "True", "lastTransitionTime": now});
-                running["status"] = json!({"phase": "Running", "conditions": [ready]});
+                edit::set(&mut running["spec"], "nodeName", place(&pod));
+                running["status"] = ran(image(&pod), &time::seconds(self.now()));
                 self.server.put(kinds::PODS, running);
             } else {
                 continue;
@@ -326,7 +361,7 @@ impl Trial {
                 if let Err(code) = self.perform(&act) {
                     ended = Ended::Failed;
                     let refused = Refused { act: &act, code, reason: "", message: "refused" };
-                    if code == 500 {
+                    if code == 500 || matches!(act.write, Write::Create { .. }) {
                         for act in self.engine.refused(&work, &context, &refused) {
                             let _ = self.perform(&act);
                         }
@@ -353,6 +388,7 @@ impl Trial {
             }
         }
         // An answer that is lost: the shell asks the same again until it knows.
+        let mut unsure = false;
         for again in [self.lost > self.chance.below(1000), false] {
             let mut done = match &act.write {
                 Write::Create { object } => self.server.create(act.kind, object.clone(), now),
@@ -370,10 +406,15 @@ impl Trial {
                 Write::Post { .. } => panic!("this server has no {act:?}"),
             };
             if again {
+                unsure = true;
                 continue;
             }
-            if let (Write::Create { object }, Err(409)) = (&act.write, &done) {
-                done = self.server.objects.get(&(act.kind, object::key(object))).cloned().ok_or(404);
+            if let (Write::Create { object }, Err(409), true) = (&act.write, &done, unsure) {
+                let found =
+                    self.server.objects.get(&(act.kind, object::key(object))).cloned().ok_or(404_u16)?;
+                if object::controller_uid(&found) == object::controller_uid(object) {
+                    done = Ok(found);
+                }
             }
             let written = done?;
             match &act.write {
