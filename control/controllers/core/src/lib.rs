@@ -30,6 +30,7 @@ pub use world::{Change, World};
 pub mod daemon_set;
 pub mod deployment;
 pub mod replica_set;
+pub mod stateful_set;
 
 /// Every controller of this program, in the order of their names.
 pub fn all() -> Vec<Box<dyn Controller>> {
@@ -38,5 +39,6 @@ pub fn all() -> Vec<Box<dyn Controller>> {
         Box::new(deployment::Deployments),
         Box::new(replica_set::ReplicaSets::sets()),
         Box::new(replica_set::ReplicaSets::controllers()),
+        Box::new(stateful_set::StatefulSets),
     ]
 }
