@@ -27,18 +27,24 @@ pub use kinds::Kind;
 pub use queue::Queue;
 pub use world::{Change, World};
 
+pub mod cron_job;
 pub mod daemon_set;
 pub mod deployment;
+pub mod job;
 pub mod replica_set;
 pub mod stateful_set;
+pub mod ttl_after_finished;
 
 /// Every controller of this program, in the order of their names.
 pub fn all() -> Vec<Box<dyn Controller>> {
     vec![
+        Box::new(cron_job::CronJobs),
         Box::new(daemon_set::DaemonSets),
         Box::new(deployment::Deployments),
+        Box::new(job::Jobs),
         Box::new(replica_set::ReplicaSets::sets()),
         Box::new(replica_set::ReplicaSets::controllers()),
         Box::new(stateful_set::StatefulSets),
+        Box::new(ttl_after_finished::TtlAfterFinished),
     ]
 }

@@ -2,16 +2,19 @@
 //!
 //! For tests of convergence: [`Trial::settle`] runs until nothing is left to do, and the caller looks at what is there.
 
-use std::collections::{BTreeMap, VecDeque};
+mod kubelets;
+mod server;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use apiclient_core::names::ObjectName;
-use apiclient_core::time;
-use control_core::edit::{self, at};
-use serde_json::{Value, json};
+use control_core::edit;
+use serde_json::Value;
 
-use crate::{Act, Context, Controller, Ended, Engine, Kind, Refused, Stage, Write, kinds, object, pods};
+use self::server::{News, Server};
+use crate::{Act, Context, Controller, Ended, Engine, Kind, Refused, Stage, Write, object};
 
 /// More steps than any case needs: what has not settled by then never does.
 const ENOUGH: usize = 200_000;
@@ -30,23 +33,10 @@ pub struct Trial {
     pub crashes: u64,
     pub lost: u64,
     pub refusals: u64,
+    /// Kubelets do nothing.
+    idle: bool,
     /// All that was told.
     pub told: Vec<String>,
-}
-
-/// A server as the API describes it, as far as controllers can tell.
-#[derive(Default)]
-struct Server {
-    objects: BTreeMap<(Kind, ObjectName), Arc<Value>>,
-    version: u64,
-    uids: u64,
-    /// By kind, in the order of versions; delivered late.
-    news: BTreeMap<Kind, VecDeque<News>>,
-}
-
-enum News {
-    Put(Arc<Value>),
-    Gone(Arc<Value>),
 }
 
 struct Chance(u64);
@@ -60,162 +50,6 @@ impl Chance {
     }
 }
 
-impl Server {
-    fn put(&mut self, kind: Kind, mut object: Value) -> Arc<Value> {
-        self.version += 1;
-        edit::set(&mut object["metadata"], "resourceVersion", self.version.to_string());
-        let object = Arc::new(object);
-        self.objects.insert((kind, object::key(&object)), Arc::clone(&object));
-        self.news.entry(kind).or_default().push_back(News::Put(Arc::clone(&object)));
-        object
-    }
-
-    fn create(&mut self, kind: Kind, mut object: Value, now: SystemTime) -> Result<Arc<Value>, u16> {
-        if self.objects.contains_key(&(kind, object::key(&object))) {
-            return Err(409);
-        }
-        self.uids += 1;
-        let metadata = &mut object["metadata"];
-        edit::set(metadata, "uid", format!("u{}", self.uids));
-        edit::set(metadata, "creationTimestamp", time::seconds(now));
-        edit::set(metadata, "generation", 1);
-        if kind == kinds::PODS {
-            edit::default(&mut object, "status", json!({"phase": "Pending"}));
-        }
-        Ok(self.put(kind, object))
-    }
-
-    fn update(&mut self, kind: Kind, part: &str, object: &Value) -> Result<Arc<Value>, u16> {
-        let known = self.objects.get(&(kind, object::key(object))).ok_or(404_u16)?;
-        let version = object::version(object);
-        if version != 0 && version != object::version(known) || object::uid(object) != object::uid(known) {
-            return Err(409);
-        }
-        let mut new = Value::clone(known);
-        match part {
-            "" => {
-                for field in
-                    ["metadata", "spec", "data", "revision", "subsets", "endpoints", "ports", "secrets"]
-                {
-                    edit::restore(&mut new, object, field);
-                }
-                if new["spec"] != known["spec"] {
-                    edit::set_generation(&mut new, edit::generation(known) + 1);
-                }
-            }
-            part => {
-                edit::restore(&mut new, object, part);
-                // A status is written with its object's annotations.
-                edit::restore(&mut new["metadata"], &object["metadata"], "annotations");
-            }
-        }
-        Ok(self.put(kind, new))
-    }
-
-    fn patch(&mut self, kind: Kind, name: &ObjectName, part: &str, patch: &Value) -> Result<Arc<Value>, u16> {
-        let known = self.objects.get(&(kind, name.clone())).ok_or(404_u16)?;
-        let uid = edit::text(patch, &["metadata", "uid"]);
-        if !uid.is_empty() && uid != object::uid(known) {
-            return Err(409);
-        }
-        let mut new = Value::clone(known);
-        merge(&mut new, patch);
-        let _ = part;
-        Ok(self.put(kind, new))
-    }
-
-    fn delete(
-        &mut self,
-        kind: Kind,
-        name: &ObjectName,
-        uid: &str,
-        now: SystemTime,
-    ) -> Result<Arc<Value>, u16> {
-        let known = self.objects.get(&(kind, name.clone())).ok_or(404_u16)?;
-        if !uid.is_empty() && uid != object::uid(known) {
-            return Err(409);
-        }
-        let graceful = kind == kinds::PODS && !pods::node(known).is_empty() && !pods::has_ended(known);
-        let held = !edit::list(known, &["metadata", "finalizers"]).is_empty();
-        if graceful || held {
-            if object::is_deleting(known) {
-                return Ok(Arc::clone(known));
-            }
-            let mut going = Value::clone(known);
-            edit::set(&mut going["metadata"], "deletionTimestamp", time::seconds(now));
-            return Ok(self.put(kind, going));
-        }
-        Ok(self.remove(kind, name))
-    }
-
-    fn remove(&mut self, kind: Kind, name: &ObjectName) -> Arc<Value> {
-        let mut last = Value::clone(&self.objects.remove(&(kind, name.clone())).expect("it is there"));
-        self.version += 1;
-        edit::set(&mut last["metadata"], "resourceVersion", self.version.to_string());
-        let last = Arc::new(last);
-        self.news.entry(kind).or_default().push_back(News::Gone(Arc::clone(&last)));
-        last
-    }
-}
-
-/// A merge patch; lists of owners by uid, as the strategic one has it.
-fn merge(into: &mut Value, patch: &Value) {
-    let Some(fields) = patch.as_object() else {
-        *into = patch.clone();
-        return;
-    };
-    if !into.is_object() {
-        *into = json!({});
-    }
-    for (name, value) in fields {
-        if name == "ownerReferences" {
-            let mut owners = edit::list(into, &[name]).to_vec();
-            for change in value.as_array().expect("owners are a list") {
-                owners.retain(|owner| owner["uid"] != change["uid"]);
-                if change["$patch"] != "delete" {
-                    owners.push(change.clone());
-                }
-            }
-            edit::set(into, name, owners);
-        } else if value.is_null() {
-            edit::remove(into, name);
-        } else {
-            edit::default(into, name, Value::Null);
-            merge(&mut into[name], value);
-        }
-    }
-}
-
-fn image(pod: &Value) -> &str {
-    edit::list(pod, &["spec", "containers"]).first().map_or("", |container| edit::text(container, &["image"]))
-}
-
-/// The node that a pod asks for by its name, or any.
-fn place(pod: &Value) -> &str {
-    let term =
-        at(pod, &["spec", "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution"]);
-    term["nodeSelectorTerms"][0]["matchFields"][0]["values"][0].as_str().unwrap_or("n1")
-}
-
-/// A pod's status some time after it came to a node.
-fn ran(image: &str, now: &str) -> Value {
-    let (phase, ready) = match image {
-        "succeeds" => ("Succeeded", "False"),
-        "fails" => ("Failed", "False"),
-        _ => ("Running", "True"),
-    };
-    let code = i32::from(image == "fails");
-    let state = match phase {
-        "Running" => json!({"running": {"startedAt": now}}),
-        _ => json!({"terminated": {"exitCode": code, "startedAt": now, "finishedAt": now}}),
-    };
-    json!({
-        "phase": phase, "startTime": now,
-        "conditions": [{"type": "Ready", "status": ready, "lastTransitionTime": now}],
-        "containerStatuses": [{"name": "c", "state": state}],
-    })
-}
-
 impl Trial {
     pub fn new(make: Make, seed: u64) -> Self {
         Self {
@@ -227,6 +61,7 @@ impl Trial {
             crashes: 0,
             lost: 0,
             refusals: 0,
+            idle: false,
             told: Vec::new(),
         }
     }
@@ -267,36 +102,23 @@ impl Trial {
         objects.map(|(_, object)| Arc::clone(object)).collect()
     }
 
-    /// What kubelets do: pods that are going go, and others run and are ready; but by their images some `never` run, and others
-    /// end by themselves: `succeeds`, `fails`. Says whether something changed.
-    pub fn kubelets(&mut self) -> bool {
-        let mut changed = false;
-        for pod in self.all(kinds::PODS) {
-            let name = object::key(&pod);
-            if object::is_deleting(&pod) && edit::list(&pod, &["metadata", "finalizers"]).is_empty() {
-                self.server.remove(kinds::PODS, &name);
-            } else if pods::phase(&pod) == "Pending" && image(&pod) != "never" {
-                let mut running = Value::clone(&pod);
-                edit::set(&mut running["spec"], "nodeName", place(&pod));
-                running["status"] = ran(image(&pod), &time::seconds(self.now()));
-                self.server.put(kinds::PODS, running);
-            } else {
-                continue;
-            }
-            changed = true;
-        }
-        changed
-    }
-
     /// Runs until nothing is left to do for controllers, kubelets and time (as far as `until` from now).
     pub fn settle(&mut self, until: Duration) {
         let end = self.clock + until;
         for _ in 0..ENOUGH {
             if !self.step(end) {
+                self.clock = self.clock.max(end);
                 return;
             }
         }
         panic!("it does not settle: {} objects, told {:?}", self.server.objects.len(), self.told.last());
+    }
+
+    /// As [`Trial::settle`], while kubelets do nothing.
+    pub fn step_without_kubelets(&mut self, until: Duration) {
+        self.idle = true;
+        self.settle(until);
+        self.idle = false;
     }
 
     /// One step of anything; `false`: there is none.
@@ -325,7 +147,7 @@ impl Trial {
             }
             return true;
         }
-        if self.work() || !waiting.is_empty() || self.kubelets() {
+        if self.work() || !waiting.is_empty() || !self.idle && self.kubelets() {
             return true;
         }
         // Nothing but time can change anything now.

@@ -36,6 +36,8 @@ pub mod scheduling;
 pub mod status;
 mod storage;
 
+pub use batch::schedule;
+
 /// Plurals of kinds whose deletion is answered with the object that has gone (`ReturnDeletedObject` of the original).
 const RETURN_DELETED: [&str; 17] = [
     "csidrivers",

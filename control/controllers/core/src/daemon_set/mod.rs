@@ -45,6 +45,10 @@ impl Controller for DaemonSets {
         "daemon-set-controller"
     }
 
+    fn component(&self) -> &'static str {
+        self.name()
+    }
+
     fn follows(&self) -> &[Kind] {
         &[DAEMON_SETS, PODS, NODES, REVISIONS]
     }

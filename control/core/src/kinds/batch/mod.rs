@@ -15,7 +15,7 @@ mod job_spec;
 mod job_status;
 mod job_update;
 mod policies;
-mod schedule;
+pub mod schedule;
 mod time_zone;
 
 pub fn kinds(library: &Arc<Library>) -> Vec<Kind> {
