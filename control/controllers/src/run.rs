@@ -56,8 +56,7 @@ pub async fn run(controllers: Vec<Box<dyn Controller>>, access: Access) -> Infal
     let hands = controllers.iter().map(|controller| {
         let account = controller.account();
         let writer = Writer::new((access.of)(account), Arc::clone(&limit), Arc::clone(&access.leads));
-        let teller = Mutex::new(Teller::new((access.events)(controller.component())));
-        (controller.name(), Hands { writer, teller })
+        (controller.name(), Hands { writer, teller: Mutex::new(Teller::new((access.events)(account))) })
     });
     let hands = hands.collect();
     let engine = Engine::new(controllers);

@@ -12,14 +12,9 @@ pub trait Controller: Send + Sync {
     /// As `--controllers` names it.
     fn name(&self) -> &'static str;
 
-    /// Its service account in `kube-system`.
+    /// As `source.component` of its events and its service account name it.
     fn account(&self) -> &'static str {
         self.name()
-    }
-
-    /// Its name in `source.component` of events.
-    fn component(&self) -> &'static str {
-        self.account()
     }
 
     /// The kinds that it sees. It decides nothing before all of them are known.

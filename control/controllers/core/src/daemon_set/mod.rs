@@ -44,11 +44,6 @@ impl Controller for DaemonSets {
     fn account(&self) -> &'static str {
         "daemon-set-controller"
     }
-
-    fn component(&self) -> &'static str {
-        self.name()
-    }
-
     fn follows(&self) -> &[Kind] {
         &[DAEMON_SETS, PODS, NODES, REVISIONS]
     }
