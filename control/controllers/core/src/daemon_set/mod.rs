@@ -19,6 +19,7 @@ use control_core::edit;
 use control_core::selectors::Selector;
 use serde_json::{Value, json};
 
+use self::nodes::Needs;
 use self::placement::Placement;
 use self::template::HASH_LABEL;
 use crate::claim::{self, claim};
@@ -136,8 +137,11 @@ fn node_concerns(world: &World, change: &Change, keys: &mut Vec<ObjectName>) {
     {
         return;
     }
-    let fit = |set, node: &Option<Arc<Value>>| node.as_ref().map(|node| nodes::fit(set, node));
-    let concerned = world.all(DAEMON_SETS).filter(|set| fit(set, &change.old) != fit(set, &change.new));
+    let concerned = world.all(DAEMON_SETS).filter(|set| {
+        let needs = Needs::of(set);
+        let fit = |node: &Option<Arc<Value>>| node.as_ref().map(|node| needs.fit(node));
+        fit(&change.old) != fit(&change.new)
+    });
     keys.extend(concerned.map(|set| object::key(set)));
 }
 

@@ -19,20 +19,32 @@ impl Fit {
     const NO: Self = Self { begins: false, stays: false };
 }
 
-/// The DaemonSet's view of a node.
-pub fn fit(set: &Value, node: &Value) -> Fit {
-    let spec = &set["spec"]["template"]["spec"];
-    let name = text(spec, &["nodeName"]);
-    if !name.is_empty() && name != object::name(node) || !is_selected(spec, node) {
-        return Fit::NO;
+/// What a DaemonSet asks of nodes.
+#[derive(Debug)]
+pub struct Needs<'a> {
+    spec: &'a Value,
+    tolerations: Vec<Value>,
+}
+
+impl<'a> Needs<'a> {
+    pub fn of(set: &'a Value) -> Self {
+        let spec = &set["spec"]["template"]["spec"];
+        Self { spec, tolerations: tolerations(spec) }
     }
-    let tolerations = tolerations(spec);
-    let stands = |effects: &[&str]| {
-        let taints = list(node, &["spec", "taints"]).iter();
-        let mut taints = taints.filter(|taint| effects.contains(&text(taint, &["effect"])));
-        taints.all(|taint| tolerations.iter().any(|toleration| tolerates(toleration, taint)))
-    };
-    Fit { begins: stands(&["NoSchedule", "NoExecute"]), stays: stands(&["NoExecute"]) }
+
+    /// The DaemonSet's view of a node.
+    pub fn fit(&self, node: &Value) -> Fit {
+        let name = text(self.spec, &["nodeName"]);
+        if !name.is_empty() && name != object::name(node) || !is_selected(self.spec, node) {
+            return Fit::NO;
+        }
+        let stands = |effects: &[&str]| {
+            let taints = list(node, &["spec", "taints"]).iter();
+            let mut taints = taints.filter(|taint| effects.contains(&text(taint, &["effect"])));
+            taints.all(|taint| self.tolerations.iter().any(|toleration| tolerates(toleration, taint)))
+        };
+        Fit { begins: stands(&["NoSchedule", "NoExecute"]), stays: stands(&["NoExecute"]) }
+    }
 }
 
 fn tolerates(toleration: &Value, taint: &Value) -> bool {

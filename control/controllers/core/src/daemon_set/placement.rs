@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use control_core::edit::text;
 use serde_json::Value;
 
-use super::nodes::{Fit, fit};
+use super::nodes::{Fit, Needs};
 use super::template::{HASH_LABEL, is_updated, target};
 use crate::kinds::DAEMON_SETS;
 use crate::{Note, amount, object, pods};
@@ -47,7 +47,8 @@ impl<'a> Placement<'a> {
         held: &'a [Arc<Value>],
         now: SystemTime,
     ) -> Self {
-        let nodes = nodes.map(|node| (object::name(node), (node, fit(set, node)))).collect();
+        let needs = Needs::of(set);
+        let nodes = nodes.map(|node| (object::name(node), (node, needs.fit(node)))).collect();
         let mut pods: BTreeMap<&str, Vec<&Arc<Value>>> = BTreeMap::new();
         for pod in held.iter().filter(|pod| !(pods::has_ended(pod) && object::is_deleting(pod))) {
             if let Some(node) = target(pod) {

@@ -5,7 +5,7 @@ use apiclient_core::time;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::nodes::{Fit, fit};
+use super::nodes::{Fit, Needs};
 use super::placement::Placement;
 use super::template::{HASH_LABEL, tolerations};
 use super::{DaemonSets, update};
@@ -116,7 +116,7 @@ fn a_node_suits_by_its_name_labels_and_taints() {
         node["metadata"]["labels"]["cpus"] = "8".into();
         node["spec"]["taints"] = taints.clone();
         let set = json!({"spec": {"template": {"spec": spec}}});
-        assert_eq!(fit(&set, &node), expected, "{spec} {taints}");
+        assert_eq!(Needs::of(&set).fit(&node), expected, "{spec} {taints}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! Which pods a Job makes and which it gives up.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,22 +76,26 @@ fn give_up<'a>(facts: &Facts<'_>, pods: Vec<&'a Arc<Value>>) -> Managed<'a> {
 
 /// At least so many active pods: first those of an index that is another's too, or none of the Job's.
 fn surplus_of<'a>(facts: &Facts<'a>, least: usize) -> Vec<&'a Arc<Value>> {
+    let of_job = |pod: &Value| index(pod).filter(|index| *index < facts.completions());
+    let indexes: BTreeSet<i64> = facts.active.iter().filter_map(|pod| of_job(pod)).collect();
+    let is_right = !is_indexed(facts.job) || indexes.len() == facts.active.len();
+    if least == 0 && is_right {
+        return Vec::new();
+    }
     let mut by_worth = facts.active.clone();
     by_worth.sort_by(|a, b| pods::better_to_lose((a, 0), (b, 0), facts.now));
     if !is_indexed(facts.job) {
         by_worth.truncate(least);
         return by_worth;
     }
-    let mut kept: Vec<Option<i64>> = Vec::with_capacity(by_worth.len());
+    let mut kept = BTreeSet::new();
     let (mut left, mut surplus) = (Vec::new(), Vec::new());
     // The most worthy of an index stays.
     for pod in by_worth.iter().rev() {
-        let index = index(pod).filter(|index| *index < facts.completions());
-        if index.is_none() || kept.contains(&index) {
-            surplus.push(*pod);
-        } else {
-            kept.push(index);
+        if of_job(pod).is_some_and(|index| kept.insert(index)) {
             left.push(*pod);
+        } else {
+            surplus.push(*pod);
         }
     }
     let more = least.saturating_sub(surplus.len());
