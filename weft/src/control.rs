@@ -87,7 +87,10 @@ impl ControlCli {
     pub fn run(self) -> ExitCode {
         match self.act {
             None => match self.plan() {
-                Ok(plan) => program::control(plan, |server| Box::pin(beside::run(Arc::clone(server)))),
+                Ok(plan) => {
+                    let pki = plan.places.pki();
+                    program::control(plan, |server| Box::pin(beside::run(Arc::clone(server), pki)))
+                }
                 Err(error) => refused(&error),
             },
             Some(Act::Backup(FileCli { machine, file })) => machine.act(&file, program::control_backup),

@@ -14,6 +14,7 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use crate::access::Services;
 use crate::allocation::Allocator;
 use crate::authentication::chain::Chain;
+use crate::authentication::service_accounts::ServiceAccounts;
 use crate::authorization::Authorizers;
 use crate::backend::Backends;
 use crate::discovery;
@@ -119,6 +120,11 @@ impl Server {
 
     pub fn registry(&self) -> &Registry {
         &self.parts.registry
+    }
+
+    /// The keys of service accounts' tokens, where there are any.
+    pub fn accounts(&self) -> Option<&Arc<ServiceAccounts>> {
+        self.parts.access.accounts.as_ref()
     }
 
     pub fn health(&self) -> &Health {

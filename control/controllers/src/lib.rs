@@ -4,12 +4,14 @@
 //! ([`Limit`]), the program `weft controller-manager`. Begin at [`run`].
 //! Never: decides what an object should be; see `control-controllers-core`.
 
+pub mod discovery;
 mod limit;
+pub mod namespaces;
 mod run;
 mod tell;
 mod writer;
 
 pub use limit::Limit;
-pub use run::{Access, run};
+pub use run::{Access, OTHERS, run};
 pub use tell::Teller;
 pub use writer::{Outcome, Writer};

@@ -10,7 +10,9 @@ use std::time::{Instant, SystemTime};
 
 use apiclient::objects::{Api, Changed, News, follow};
 use apiclient::{EventRecorder, Query};
-use control_controllers_core::{Act, Context, Controller, Ended, Engine, Kind, Refused, Stage, Work, Write};
+use control_controllers_core::{
+    Act, Context, Controller, Ended, Engine, Kind, Refused, Stage, Work, Write, namespaces,
+};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::sync::Notify;
@@ -50,13 +52,21 @@ struct Hands {
     teller: Mutex<Teller>,
 }
 
-/// Runs controllers until it is dropped.
-pub async fn run(controllers: Vec<Box<dyn Controller>>, access: Access) -> Infallible {
+/// What runs besides the controllers of the one loop: it needs kinds that only the server knows.
+pub const OTHERS: [&str; 1] = [namespaces::NAME];
+
+/// Runs controllers, and those of [`OTHERS`] that are named, until it is dropped.
+pub async fn run(controllers: Vec<Box<dyn Controller>>, others: &[&str], access: Access) -> Infallible {
     let limit = Arc::new(Limit::default());
+    let writer = |account| Writer::new((access.of)(account), Arc::clone(&limit), Arc::clone(&access.leads));
+    let mut tasks = JoinSet::new();
+    if others.contains(&namespaces::NAME) {
+        tasks.spawn(crate::namespaces::run((access.of)(namespaces::NAME), writer(namespaces::NAME)));
+    }
     let hands = controllers.iter().map(|controller| {
         let account = controller.account();
-        let writer = Writer::new((access.of)(account), Arc::clone(&limit), Arc::clone(&access.leads));
-        (controller.name(), Hands { writer, teller: Mutex::new(Teller::new((access.events)(account))) })
+        let teller = Mutex::new(Teller::new((access.events)(account)));
+        (controller.name(), Hands { writer: writer(account), teller })
     });
     let hands = hands.collect();
     let engine = Engine::new(controllers);
@@ -68,15 +78,14 @@ pub async fn run(controllers: Vec<Box<dyn Controller>>, access: Access) -> Infal
         began: Instant::now(),
         seeds: RandomState::new(),
     });
-    let mut followers = JoinSet::new();
     for kind in kinds {
         let (shared, api) = (Arc::clone(&shared), Arc::clone(&access.api));
-        followers.spawn(async move {
+        tasks.spawn(async move {
             follow(api, Query::new(kind.name, resource(kind)), |news| shared.hear(kind, news)).await
         });
     }
-    // The followers end with this function.
-    let _followers = followers;
+    // They end with this function.
+    let _tasks = tasks;
     work_on(&shared).await
 }
 

@@ -52,8 +52,9 @@ impl Writer {
             if !(self.leads)() {
                 return Outcome::NotLeading;
             }
-            let written = match self.alive(act).await {
+            let written = match self.holds(act).await {
                 Ok(()) => self.api.write(&sent).await,
+                Err(Failure::Refused(status)) if !is_busy(&status) => return Outcome::Refused(status),
                 Err(failure) => Err(failure),
             };
             let failure = match written {
@@ -68,7 +69,7 @@ impl Writer {
             };
             match failure {
                 Failure::Away(_) => unsure = true,
-                Failure::Refused(status) if matches!(status.code, 429 | 503 | 504) => {
+                Failure::Refused(status) if is_busy(&status) => {
                     // A server that gave up waiting may have done it all the same.
                     unsure |= status.code == 504;
                     let wait = self.limit.refused();
@@ -84,7 +85,45 @@ impl Writer {
         }
     }
 
-    /// The owner that the act is done for is there, by the server's own word.
+    /// A write of any path, once.
+    ///
+    /// # Errors
+    /// [`Failure`]; [`Failure::Away`] too where somebody else leads.
+    pub async fn once(&self, write: &Sent) -> Result<Arc<Value>, Failure> {
+        let _leave = self.limit.leave().await;
+        if !(self.leads)() {
+            return Err(Failure::Away("this process does not lead".to_owned()));
+        }
+        let written = self.api.write(write).await;
+        match &written {
+            Ok(_) => self.limit.answered(),
+            Err(Failure::Refused(status)) if is_busy(status) => _ = self.limit.refused(),
+            Err(_) => {}
+        }
+        written
+    }
+
+    /// What the act depends on is there, or is not there, by the server's own word.
+    async fn holds(&self, act: &Act) -> Result<(), Failure> {
+        self.alive(act).await?;
+        let Some((kind, name, uid)) = &act.absent else { return Ok(()) };
+        match self.api.read(&resource(*kind).object_path(&name.namespace, &name.name, "")).await {
+            Ok(found) if uid.is_empty() || object::uid(&found) == uid => {
+                let message = format!("{} {name} is there", kind.name);
+                Err(Failure::Refused(Box::new(Status {
+                    code: 409,
+                    reason: "Conflict".to_owned(),
+                    message,
+                    ..Status::default()
+                })))
+            }
+            Ok(_) => Ok(()),
+            Err(Failure::Refused(status)) if status.is_not_found() => Ok(()),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// The owner that the act is done for is there.
     async fn alive(&self, act: &Act) -> Result<(), Failure> {
         let Some((kind, owner)) = &act.alive else { return Ok(()) };
         let path = resource(*kind).object_path(object::namespace(owner), object::name(owner), "");
@@ -119,6 +158,11 @@ impl Writer {
             _ => Outcome::Refused(status),
         }
     }
+}
+
+/// The same request is good later.
+fn is_busy(status: &Status) -> bool {
+    matches!(status.code, 429 | 503 | 504)
 }
 
 /// As `apiclient` names a kind.

@@ -91,6 +91,11 @@ impl ServiceAccounts {
         Ok(issued.warnings)
     }
 
+    /// A token with these claims; `None` where this server makes none.
+    pub fn sign(&self, claims: &Value) -> Option<String> {
+        jwt::sign(claims, self.signing.as_ref()?)
+    }
+
     /// The body of `/openid/v1/jwks` (`application/jwk-set+json`).
     pub fn jwks(&self) -> Value {
         json!({"keys": self.keys.iter().map(PublicKey::jwk).collect::<Vec<_>>()})

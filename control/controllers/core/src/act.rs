@@ -43,6 +43,9 @@ pub struct Act {
     /// An object that must be there and not be going, by the server's own word, right before the write: nobody may
     /// adopt for an owner that is no more.
     pub alive: Option<(Kind, Arc<Value>)>,
+    /// An object, of this uid where one is given, that must not be there, by the server's own word: what depends on it is
+    /// not deleted because the news of it are late.
+    pub absent: Option<(Kind, ObjectName, String)>,
     pub done: Option<Note>,
     /// The refusal's own text follows this one's.
     pub refused: Option<Note>,
@@ -60,7 +63,7 @@ pub enum Stage {
 
 impl Act {
     pub fn new(kind: Kind, write: Write) -> Self {
-        Self { kind, write, alive: None, done: None, refused: None }
+        Self { kind, write, alive: None, absent: None, done: None, refused: None }
     }
 
     pub fn create(kind: Kind, object: Value) -> Self {
@@ -86,6 +89,13 @@ impl Act {
     #[must_use]
     pub fn while_alive(mut self, kind: Kind, owner: &Arc<Value>) -> Self {
         self.alive = Some((kind, Arc::clone(owner)));
+        self
+    }
+
+    /// `uid` may be empty: then any object of the name counts.
+    #[must_use]
+    pub fn while_absent(mut self, kind: Kind, name: ObjectName, uid: &str) -> Self {
+        self.absent = Some((kind, name, uid.to_owned()));
         self
     }
 

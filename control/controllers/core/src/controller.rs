@@ -6,6 +6,9 @@ use apiclient_core::names::ObjectName;
 
 use crate::{Act, Change, Kind, Stage, World};
 
+/// The account of a controller that acts as the controller manager itself: it has no service account of its own.
+pub const MANAGER: &str = "kube-controller-manager";
+
 /// One controller: which objects matter to it, and what it wants written. All of it is pure: the same world, key and
 /// context, the same decision.
 pub trait Controller: Send + Sync {

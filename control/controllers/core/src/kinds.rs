@@ -68,3 +68,7 @@ pub const SIGNING_REQUESTS: Kind =
         .without_namespace();
 pub const CLUSTER_ROLES: Kind =
     Kind::new("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole").without_namespace();
+pub const SERVICE_CIDRS: Kind =
+    Kind::new("networking.k8s.io", "v1", "servicecidrs", "ServiceCIDR").without_namespace();
+pub const IP_ADDRESSES: Kind =
+    Kind::new("networking.k8s.io", "v1", "ipaddresses", "IPAddress").without_namespace();

@@ -8,36 +8,47 @@ mod act;
 mod amount;
 mod claim;
 mod controller;
+pub mod discovery;
 mod engine;
 mod hash;
 pub mod kinds;
 pub mod object;
+mod pod_end;
 pub mod pods;
 mod queue;
 mod revisions;
+pub mod settings;
 mod status;
 #[cfg(test)]
 mod trial;
 mod world;
 
 pub use act::{Act, Note, Stage, Write};
-pub use controller::{Context, Controller, Decision, Refused};
+pub use controller::{Context, Controller, Decision, MANAGER, Refused};
 pub use engine::{Ended, Engine, Work};
 pub use kinds::Kind;
 pub use queue::Queue;
+pub use settings::Settings;
 pub use world::{Change, World};
 
 pub mod cron_job;
 pub mod daemon_set;
 pub mod deployment;
 pub mod job;
+pub mod namespaces;
+pub mod node_ipam;
+pub mod node_lifecycle;
+mod node_ttl;
+mod pod_gc;
 pub mod replica_set;
+pub mod service_accounts;
 pub mod stateful_set;
+mod taint_eviction;
 pub mod ttl_after_finished;
 
-/// Every controller of this program, in the order of their names.
-pub fn all() -> Vec<Box<dyn Controller>> {
-    vec![
+/// Every controller of this program that these settings allow.
+pub fn all(settings: &Settings) -> Vec<Box<dyn Controller>> {
+    let mut all: Vec<Box<dyn Controller>> = vec![
         Box::new(cron_job::CronJobs),
         Box::new(daemon_set::DaemonSets),
         Box::new(deployment::Deployments),
@@ -46,5 +57,21 @@ pub fn all() -> Vec<Box<dyn Controller>> {
         Box::new(replica_set::ReplicaSets::controllers()),
         Box::new(stateful_set::StatefulSets),
         Box::new(ttl_after_finished::TtlAfterFinished),
-    ]
+        Box::new(service_accounts::Accounts),
+        Box::new(pod_gc::PodGc::new(settings.ended_pods)),
+        Box::new(node_ttl::NodeTtl),
+        Box::new(node_lifecycle::NodeLifecycle::new(settings.node_limits)),
+        Box::new(taint_eviction::TaintEviction::default()),
+    ];
+    if let Some(root_ca) = &settings.root_ca {
+        all.push(Box::new(service_accounts::RootCa::new(root_ca.clone())));
+    }
+    if let Some(signer) = &settings.tokens {
+        all.push(Box::new(service_accounts::TokenSecrets::new(signer.clone(), settings.root_ca.clone())));
+    }
+    if !settings.pod_networks.is_empty() {
+        let (networks, reserved) = (settings.pod_networks.clone(), settings.service_networks.clone());
+        all.push(Box::new(node_ipam::NodeIpam::new(networks, reserved)));
+    }
+    all
 }

@@ -102,6 +102,13 @@ impl Trial {
         objects.map(|(_, object)| Arc::clone(object)).collect()
     }
 
+    /// The same, and so much time goes by.
+    pub fn pass(&mut self, time: Duration) {
+        let end = self.clock + time;
+        self.settle(time);
+        self.clock = self.clock.max(end);
+    }
+
     /// Runs until nothing is left to do for controllers, kubelets and time (as far as `until` from now).
     pub fn settle(&mut self, until: Duration) {
         let end = self.clock + until;
@@ -208,6 +215,12 @@ impl Trial {
             {
                 return Err(404);
             }
+        }
+        if let Some((kind, name, uid)) = &act.absent
+            && let Some(found) = self.server.objects.get(&(*kind, name.clone()))
+            && (uid.is_empty() || uid == object::uid(found))
+        {
+            return Err(409);
         }
         // An answer that is lost: the shell asks the same again until it knows.
         let mut unsure = false;

@@ -60,9 +60,17 @@ impl Server {
         let mut new = Value::clone(known);
         match part {
             "" => {
-                for field in
-                    ["metadata", "spec", "data", "revision", "subsets", "endpoints", "ports", "secrets"]
-                {
+                for field in [
+                    "metadata",
+                    "spec",
+                    "data",
+                    "revision",
+                    "subsets",
+                    "endpoints",
+                    "ports",
+                    "secrets",
+                    "rules",
+                ] {
                     edit::restore(&mut new, object, field);
                 }
                 if new["spec"] != known["spec"] {
