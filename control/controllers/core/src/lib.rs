@@ -34,6 +34,7 @@ pub use world::{Change, World};
 pub mod cron_job;
 pub mod daemon_set;
 pub mod deployment;
+pub mod endpoints;
 pub mod job;
 pub mod namespaces;
 pub mod node_ipam;
@@ -58,6 +59,9 @@ pub fn all(settings: &Settings) -> Vec<Box<dyn Controller>> {
         Box::new(stateful_set::StatefulSets),
         Box::new(ttl_after_finished::TtlAfterFinished),
         Box::new(service_accounts::Accounts),
+        Box::new(endpoints::EndpointSlices),
+        Box::new(endpoints::Endpoints),
+        Box::new(endpoints::Mirror),
         Box::new(pod_gc::PodGc::new(settings.ended_pods)),
         Box::new(node_ttl::NodeTtl),
         Box::new(node_lifecycle::NodeLifecycle::new(settings.node_limits)),
