@@ -5,6 +5,7 @@
 //! Never: decides what an object should be; see `control-controllers-core`.
 
 pub mod discovery;
+pub mod garbage;
 mod limit;
 pub mod namespaces;
 mod run;

@@ -11,7 +11,7 @@ use std::time::{Instant, SystemTime};
 use apiclient::objects::{Api, Changed, News, follow};
 use apiclient::{EventRecorder, Query};
 use control_controllers_core::{
-    Act, Context, Controller, Ended, Engine, Kind, Refused, Stage, Work, Write, namespaces,
+    Act, Context, Controller, Ended, Engine, Kind, Refused, Stage, Work, Write, garbage, namespaces,
 };
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -53,7 +53,7 @@ struct Hands {
 }
 
 /// What runs besides the controllers of the one loop: it needs kinds that only the server knows.
-pub const OTHERS: [&str; 1] = [namespaces::NAME];
+pub const OTHERS: [&str; 2] = [garbage::NAME, namespaces::NAME];
 
 /// Runs controllers, and those of [`OTHERS`] that are named, until it is dropped.
 pub async fn run(controllers: Vec<Box<dyn Controller>>, others: &[&str], access: Access) -> Infallible {
@@ -62,6 +62,10 @@ pub async fn run(controllers: Vec<Box<dyn Controller>>, others: &[&str], access:
     let mut tasks = JoinSet::new();
     if others.contains(&namespaces::NAME) {
         tasks.spawn(crate::namespaces::run((access.of)(namespaces::NAME), writer(namespaces::NAME)));
+    }
+    if others.contains(&garbage::NAME) {
+        let (api, events) = ((access.of)(garbage::ACCOUNT), (access.events)(garbage::ACCOUNT));
+        tasks.spawn(crate::garbage::run(api, writer(garbage::ACCOUNT), events));
     }
     let hands = controllers.iter().map(|controller| {
         let account = controller.account();

@@ -35,6 +35,7 @@ pub mod cron_job;
 pub mod daemon_set;
 pub mod deployment;
 pub mod endpoints;
+pub mod garbage;
 pub mod job;
 pub mod namespaces;
 pub mod node_ipam;
