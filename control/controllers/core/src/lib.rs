@@ -34,7 +34,9 @@ pub use world::{Change, World};
 pub mod cron_job;
 pub mod daemon_set;
 pub mod deployment;
+mod disruption;
 pub mod endpoints;
+mod expiry;
 pub mod garbage;
 pub mod job;
 pub mod namespaces;
@@ -43,7 +45,10 @@ pub mod node_lifecycle;
 mod node_ttl;
 mod pod_gc;
 pub mod replica_set;
+mod resource_quota;
+mod role_aggregation;
 pub mod service_accounts;
+mod service_cidrs;
 pub mod stateful_set;
 mod taint_eviction;
 pub mod ttl_after_finished;
@@ -65,6 +70,13 @@ pub fn all(settings: &Settings) -> Vec<Box<dyn Controller>> {
         Box::new(endpoints::Mirror),
         Box::new(pod_gc::PodGc::new(settings.ended_pods)),
         Box::new(node_ttl::NodeTtl),
+        Box::new(resource_quota::ResourceQuotas),
+        Box::new(service_cidrs::ServiceCidrs),
+        Box::new(expiry::OldRequests),
+        Box::new(expiry::OldTokens),
+        Box::new(disruption::DisruptionBudgets),
+        Box::new(disruption::StaleDisruptions),
+        Box::new(role_aggregation::RoleAggregation),
         Box::new(node_lifecycle::NodeLifecycle::new(settings.node_limits)),
         Box::new(taint_eviction::TaintEviction::default()),
     ];
