@@ -158,7 +158,18 @@ fn patched(
         PatchError::Unprocessable(_) => refusal::unprocessable(),
         PatchError::Internal(message) => refusal::unknown(message),
     })?;
-    decoded(call, &with_reset(outcome), wanted, validation)
+    decoded(call, old, &with_reset(outcome), wanted, validation)
+}
+
+/// What a patch made of the object, where that is refused.
+fn refused_text(call: &Call, old: &Value, wanted: &Wanted) -> String {
+    let schema = &call.served.of().schema;
+    let shown = || String::from_utf8(codec::json::encode(schema, &served_value(&call.served, old.clone())));
+    match (wanted.way, shown()) {
+        (Way::Json, Ok(object)) => patch::shown::operated(&object, &wanted.patch).unwrap_or_default(),
+        (Way::Merge, Ok(object)) => patch::shown::merged(&object, &wanted.patch),
+        _ => patch::strategic::show(&wanted.patch),
+    }
 }
 
 /// No entries at all mean the same as one empty entry, which decoding keeps: to begin the account again.
@@ -173,29 +184,28 @@ fn with_reset(mut object: Value) -> Value {
 /// What comes out of a patch must be an object of the kind again.
 fn decoded(
     call: &mut Call,
+    old: &Value,
     outcome: &Value,
     wanted: &Wanted,
     validation: FieldValidation,
 ) -> Result<Value, Status> {
     let text = outcome.to_string();
-    let refuse = |why: &str| {
-        let shown =
-            if wanted.way == Way::Strategic { patch::strategic::show(&wanted.patch) } else { text.clone() };
-        let fault = FieldError::invalid(&Path::new("patch"), &shown.into(), why);
+    let refuse = |call: &Call, why: &str| {
+        let fault = FieldError::invalid(&Path::new("patch"), &refused_text(call, old, wanted).into(), why);
         refusal::invalid_kind("", "", "", &[fault])
     };
     let served = std::sync::Arc::clone(&call.served);
     let (kind, api_version) = (edit::text(outcome, &["kind"]), edit::text(outcome, &["apiVersion"]));
     if wanted.way != Way::Strategic && (kind != served.kind.kind || api_version != served.api_version) {
-        return Err(refuse(&decoding::kind::unregistered(api_version, kind)));
+        return Err(refuse(call, &decoding::kind::unregistered(api_version, kind)));
     }
     let found = codec::json::decode(&served.of().schema, text.as_bytes())
-        .map_err(|error| refuse(&error.to_string()))?;
+        .map_err(|error| refuse(call, &error.to_string()))?;
     let mut problems = wanted.problems.clone();
     problems.extend(found.problems);
     match validation {
         FieldValidation::Strict if !problems.is_empty() => {
-            return Err(refuse(&format!("strict decoding error: {}", problems.join(", "))));
+            return Err(refuse(call, &format!("strict decoding error: {}", problems.join(", "))));
         }
         FieldValidation::Warn => call.warn(problems),
         FieldValidation::Strict | FieldValidation::Ignore => {}

@@ -97,7 +97,7 @@ fn run(object: &mut Value, operation: &Value, copied: &mut usize) -> Result<(), 
 }
 
 /// The names on the way to a member, and its own: what stands before the first `/` counts for nothing.
-fn split(path: &str) -> Result<(Vec<String>, String), PatchError> {
+pub(super) fn split(path: &str) -> Result<(Vec<String>, String), PatchError> {
     let mut names: Vec<String> = path.split('/').skip(1).map(unescape).collect();
     match names.pop() {
         Some(last) => Ok((names, last)),
@@ -133,7 +133,7 @@ fn container<'a>(object: &'a mut Value, names: &[String], path: &str) -> Result<
 }
 
 /// The place of an item in a list of `len`: negative numbers count from the end.
-fn index(name: &str, len: usize) -> Option<usize> {
+pub(super) fn index(name: &str, len: usize) -> Option<usize> {
     let n: i64 = name.parse().ok()?;
     let n = if n < 0 { n.checked_add(i64::try_from(len).ok()?)? } else { n };
     usize::try_from(n).ok().filter(|n| *n < len)

@@ -8,7 +8,7 @@ mod write;
 
 pub(crate) use bytes::BASE64;
 pub(crate) use lexer::lossy;
-pub(crate) use write::string;
+pub(crate) use write::{plain, string};
 
 use serde_json::Value;
 
