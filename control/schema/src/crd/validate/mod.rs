@@ -4,6 +4,7 @@
 
 mod lists;
 mod node;
+mod numbers;
 mod rules;
 mod values;
 

@@ -25,7 +25,7 @@ impl Node {
         self.check_alternatives(value, path, causes, depth);
         match value {
             Value::String(text) => self.check_text(text, path, causes),
-            Value::Number(number) => self.check_number(number, value, path, causes),
+            Value::Number(number) => self.check_number(number, path, causes),
             Value::Array(items) => {
                 for (n, item) in items.iter().enumerate() {
                     if let Some(node) = &self.items {
@@ -106,57 +106,6 @@ impl Node {
             let text = quoted(text);
             let what = format!("{path} in body must be of type {}: {text}", self.format);
             causes.push(cause("FieldValueTypeInvalid", path, format!("Invalid value: {text}: {what}")));
-        }
-    }
-
-    fn check_number(&self, number: &serde_json::Number, value: &Value, path: &str, causes: &mut Vec<Cause>) {
-        let Some(have) = number.as_f64() else { return };
-        let integer = number.is_i64() || number.is_u64();
-        let wrong_format = if !integer && self.types == ["integer"] && have.fract() != 0.0 {
-            Some("(default format)".to_owned())
-        } else if self.format == "int32" && (have > f64::from(i32::MAX) || have < f64::from(i32::MIN)) {
-            Some("with format int32".to_owned())
-        } else {
-            None
-        };
-        if let Some(format) = wrong_format {
-            let what = format!("Checked value must be of type integer {format} in {path}");
-            causes.push(invalid("<nil>", "\"\"", &what));
-            return;
-        }
-        // Whole numbers are compared with the whole parts of the bounds.
-        let bound = |bound: f64| if integer { bound.trunc() } else { bound };
-        if let Some(factor) = self.multiple_of {
-            if bound(factor) <= 0.0 {
-                let what =
-                    format!("factor MultipleOf declared for {path} must be positive: {}", bound(factor));
-                causes.push(invalid(path, &bound(factor).to_string(), &what));
-            } else if ((have / factor) - (have / factor).round()).abs() > f64::EPSILON {
-                let what = format!("{path} in body should be a multiple of {factor}");
-                causes.push(invalid(path, &shown(value), &what));
-            }
-        }
-        if let Some(most) = self.maximum {
-            let (over, what) = match self.exclusive.1 {
-                true => (have >= bound(most), "less than"),
-                false => (have > bound(most), "less than or equal to"),
-            };
-            if over {
-                causes.push(invalid(path, &shown(value), &format!("{path} in body should be {what} {most}")));
-            }
-        }
-        if let Some(least) = self.minimum {
-            let (under, what) = match self.exclusive.0 {
-                true => (have <= bound(least), "greater than"),
-                false => (have < bound(least), "greater than or equal to"),
-            };
-            if under {
-                causes.push(invalid(
-                    path,
-                    &shown(value),
-                    &format!("{path} in body should be {what} {least}"),
-                ));
-            }
         }
     }
 
