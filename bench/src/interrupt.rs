@@ -28,6 +28,14 @@ impl Interrupt {
     pub fn asked(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
+
+    /// How a command ends that has shown what it measured.
+    ///
+    /// # Errors
+    /// It was to measure more: a script must not take that for all of it.
+    pub fn outcome(&self) -> Result<(), LabError> {
+        if self.asked() { Err(LabError::Interrupted) } else { Ok(()) }
+    }
 }
 
 /// A lab that is made for a benchmark says nothing, but stops when asked to.
@@ -37,5 +45,18 @@ impl Progress for Interrupt {
     fn done(&mut self, _: &str) {}
     fn cancelled(&self) -> bool {
         self.asked()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_was_cut_off_ends_with_the_status_of_that() {
+        let interrupt = Interrupt::default();
+        assert!(interrupt.outcome().is_ok());
+        interrupt.clone().ask();
+        assert_eq!(interrupt.outcome().map_err(|error| error.exit_status()), Err(130));
     }
 }

@@ -62,12 +62,17 @@ pub struct Api {
 
 impl Api {
     pub fn run(&self) -> Result<(), LabError> {
+        let mut interrupt = Interrupt::default();
         let report = match self.files.earlier()? {
             Some(report) => report,
-            None => run::api(&self.wanted()?, &Interrupt::watch()?)?,
+            None => {
+                interrupt = Interrupt::watch()?;
+                run::api(&self.wanted()?, &interrupt)?
+            }
         };
         telemetry::put!("{}", table::render(&report));
-        self.files.write(&report)
+        self.files.write(&report)?;
+        interrupt.outcome()
     }
 
     fn wanted(&self) -> Result<Wanted, LabError> {

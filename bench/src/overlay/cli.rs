@@ -39,16 +39,20 @@ pub struct Overlay {
 
 impl Overlay {
     pub fn run(&self) -> Result<(), LabError> {
+        let mut interrupt = Interrupt::default();
         let report = match self.files.earlier()? {
             Some(report) => report,
-            None => run::overlay(&self.wanted()?, &mut Interrupt::watch()?)?,
+            None => {
+                interrupt = Interrupt::watch()?;
+                run::overlay(&self.wanted()?, &mut interrupt)?
+            }
         };
         telemetry::put!("{}", table::render(&report));
         self.files.write(&report)?;
-        match &self.plot {
-            Some(file) => plot::draw(&report, file),
-            None => Ok(()),
+        if let Some(file) = &self.plot {
+            plot::draw(&report, file)?;
         }
+        interrupt.outcome()
     }
 
     fn wanted(&self) -> Result<Wanted, LabError> {

@@ -56,12 +56,17 @@ pub struct Proxy {
 
 impl Proxy {
     pub fn run(&self) -> Result<(), LabError> {
+        let mut interrupt = Interrupt::default();
         let report = match self.files.earlier()? {
             Some(report) => report,
-            None => run::proxy(&self.wanted()?, &Interrupt::watch()?)?,
+            None => {
+                interrupt = Interrupt::watch()?;
+                run::proxy(&self.wanted()?, &interrupt)?
+            }
         };
         telemetry::put!("{}", table::render(&report));
-        self.files.write(&report)
+        self.files.write(&report)?;
+        interrupt.outcome()
     }
 
     fn wanted(&self) -> Result<Wanted, LabError> {

@@ -81,12 +81,17 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Repairs {
     pub fn run(&self) -> Result<(), LabError> {
+        let mut interrupt = Interrupt::default();
         let report = match self.files.earlier()? {
             Some(report) => report,
-            None => measure(&self.settings(), FlanneldOptions::default(), &mut Interrupt::watch()?)?,
+            None => {
+                interrupt = Interrupt::watch()?;
+                measure(&self.settings(), FlanneldOptions::default(), &mut interrupt)?
+            }
         };
         telemetry::put!("{}", render(&report));
-        self.files.write(&report)
+        self.files.write(&report)?;
+        interrupt.outcome()
     }
 
     fn settings(&self) -> Settings {
