@@ -8,8 +8,12 @@ use super::configuration::{self, MOST, at_most, names, references, selectors};
 use crate::at::{At, Errors};
 use crate::edit::{default, default_text, existing, items, text};
 use crate::field::FieldError;
+use crate::kinds::storage::driver;
 
 const ALTERNATIVES: usize = 8;
+
+/// Characters of the name of an attribute without its domain.
+const IDENTIFIER: usize = 32;
 
 /// The defaults of the spec of a claim: one device for each request.
 pub fn set_defaults(spec: &mut Value) {
@@ -105,22 +109,35 @@ fn devices(request: &At<'_>) -> Errors {
     errors
 }
 
-/// `example.com/name`.
+/// `example.com/name`. As in the original, what has more than one slash is let pass.
 fn attribute_name(name: &At<'_>) -> Errors {
-    let text = name.text();
-    match text.split_once('/') {
-        _ if text.is_empty() => vec![name.required("")],
-        None => vec![name.invalid("must include a domain")],
-        Some((domain, id)) => {
-            let mut errors = Errors::new();
-            let about = |part: &str, problems: Vec<String>| {
-                let shown = Value::from(part);
-                let error = |problem: String| FieldError::invalid(&name.path, &shown, &problem);
-                problems.into_iter().map(error).collect::<Vec<_>>()
-            };
-            errors.extend(about(domain, crate::names::dns1123_subdomain(domain)));
-            errors.extend(about(id, crate::names::c_identifier(id)));
+    let parts: Vec<&str> = name.text().split('/').collect();
+    let invalid = |shown: &str, why: &str| FieldError::invalid(&name.path, &Value::from(shown), why);
+    match parts.as_slice() {
+        [id] => {
+            let mut errors = identifier(name, id);
+            let why = "a fully qualified name must be a domain and a name separated by a slash";
+            errors.push(invalid(id, why));
             errors
         }
+        [domain, id] => {
+            let mut errors = match *domain {
+                "" => vec![invalid("", "the domain must not be empty")],
+                domain => driver::name(&At::new(&Value::from(domain), name.path.clone())),
+            };
+            match *id {
+                "" => errors.push(invalid("", "the name must not be empty")),
+                id => errors.extend(identifier(name, id)),
+            }
+            errors
+        }
+        _ => Errors::new(),
     }
+}
+
+fn identifier(name: &At<'_>, id: &str) -> Errors {
+    let long = (id.len() > IDENTIFIER).then(|| FieldError::too_long(&name.path, IDENTIFIER));
+    let problems = crate::names::c_identifier(id).into_iter();
+    let errors = problems.map(|problem| FieldError::invalid(&name.path, &Value::from(id), &problem));
+    long.into_iter().chain(errors).collect()
 }
