@@ -139,13 +139,18 @@ fn what_a_crash_left_of_addresses_is_mended_by_the_next_start() {
     side.start();
     let service = create(&side, "a", json!({"type": "NodePort"}));
     let address = service["spec"]["clusterIP"].as_str().expect("an address").to_owned();
-    let path = format!("{ADDRESSES}/{address}");
-    side.must("DELETE", &path, JSON, &Value::Null);
-    let wrong = json!({"metadata": {"name": "10.96.0.77", "labels": {
-        "ipaddress.kubernetes.io/ip-family": "IPv4", "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io"}},
-        "spec": {"parentRef": {"resource": "gateways", "name": "x"}}});
-    side.must("POST", ADDRESSES, JSON, &wrong);
+    // Nobody is there to mend it, and to take what is told of that along.
     side.stop(Signal::SIGKILL);
+    let key = |address: &str| format!("/registry/ipaddresses/{address}");
+    let deleted = side.etcd().etcdctl(["del", &key(&address)]).and_then(|output| output.ok());
+    assert_eq!(deleted.expect("etcd").trim(), "1", "{address}");
+    let wrong = json!({"apiVersion": "networking.k8s.io/v1", "kind": "IPAddress",
+        "metadata": {"name": "10.96.0.77", "uid": "7ac51bd1-26b6-4b0c-a2f5-3a6b9a5cf5b1",
+            "creationTimestamp": "2026-01-01T00:00:00Z", "labels": {
+                "ipaddress.kubernetes.io/ip-family": "IPv4",
+                "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io"}},
+        "spec": {"parentRef": {"resource": "gateways", "name": "x"}}});
+    side.etcd().put(&key("10.96.0.77"), &wrong.to_string()).expect("etcd");
     side.start();
     let found = owners(&side);
     assert_eq!(found.get(&address).map(String::as_str), Some("a"));

@@ -88,6 +88,9 @@ impl Side {
         etcd.start().unwrap_or_else(|error| panic!("{error}"));
         etcd.wait_ready(READY).unwrap_or_else(|error| panic!("{error}"));
         let mut flags = flags(&places, vec![etcd.endpoint().to_owned()], address);
+        if more.iter().any(|flag| flag.starts_with("--authorization-config=")) {
+            flags.retain(|flag| !flag.starts_with("--authorization-mode="));
+        }
         flags.extend(more.iter().map(|flag| (*flag).to_owned()));
         let name = format!("{which:?}").to_lowercase();
         let daemon = Daemon::new(format!("the API server ({name})"), here.clone(), directory.path(), &name);
@@ -198,6 +201,11 @@ impl Side {
     /// A program where the server is.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         self.namespace.command(program)
+    }
+
+    /// What it stores things in.
+    pub fn etcd(&self) -> &Etcd {
+        &self.etcd
     }
 
     pub fn directory(&self) -> &Path {
