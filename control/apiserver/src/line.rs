@@ -124,6 +124,10 @@ impl Server {
         let verdict = self.parts.authorizer.verdict(attributes, &user).await;
         self.metrics.access.decided(verdict.decision, begin.elapsed());
         if !verdict.is_allowed() {
+            if !verdict.error.is_empty() {
+                let uri = head.uri.path_and_query().map_or("/", |uri| uri.as_str());
+                return crate::reply::text(500, &access::undecided(uri, &verdict.error));
+            }
             return unsniffed(refused(&access::forbidden(attributes, &user, &verdict.reason)));
         }
         let Some(resource) = info.resource.clone() else {

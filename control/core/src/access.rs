@@ -94,19 +94,30 @@ pub struct Verdict {
     pub decision: Decision,
     /// Empty where there is nothing to say.
     pub reason: String,
+    /// Why one of those who decide could not say; else empty. What was allowed all the same is allowed.
+    pub error: String,
 }
 
 impl Verdict {
+    fn new(decision: Decision, reason: impl Into<String>) -> Self {
+        Self { decision, reason: reason.into(), error: String::new() }
+    }
+
     pub fn allow(reason: impl Into<String>) -> Self {
-        Self { decision: Decision::Allow, reason: reason.into() }
+        Self::new(Decision::Allow, reason)
     }
 
     pub fn deny(reason: impl Into<String>) -> Self {
-        Self { decision: Decision::Deny, reason: reason.into() }
+        Self::new(Decision::Deny, reason)
     }
 
     pub fn no_opinion(reason: impl Into<String>) -> Self {
-        Self { decision: Decision::NoOpinion, reason: reason.into() }
+        Self::new(Decision::NoOpinion, reason)
+    }
+
+    /// Who decides could not say, and this counts instead.
+    pub fn failed(decision: Decision, error: impl Into<String>) -> Self {
+        Self { error: error.into(), ..Self::new(decision, "") }
     }
 
     pub fn is_allowed(&self) -> bool {
@@ -127,6 +138,27 @@ pub fn forbidden(attributes: &Attributes, user: &User, reason: &str) -> Status {
         format!("{}: {reason}", refusal(attributes, user))
     };
     forbidden_because(&attributes.group, &attributes.resource, &attributes.name, &why)
+}
+
+/// Several errors as one, each of them once: `[a, b]`.
+pub fn together(errors: &[String]) -> String {
+    let mut once: Vec<&str> = Vec::new();
+    for error in errors {
+        if !once.contains(&error.as_str()) {
+            once.push(error);
+        }
+    }
+    match once.as_slice() {
+        [one] => (*one).to_owned(),
+        [] => String::new(),
+        all => format!("[{}]", all.join(", ")),
+    }
+}
+
+/// The answer to somebody of whom it cannot be said whether they may: the text of a 500. `uri` is what they asked for.
+pub fn undecided(uri: &str, error: &str) -> String {
+    let text = format!("Internal Server Error: {}: {error}", quoted(uri));
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 /// `User "x" cannot list resource "pods" in API group "" in the namespace "y"`.

@@ -6,7 +6,7 @@ use apiclient_core::selector::FieldSelector;
 use apiclient_core::wire::Status;
 use serde_json::{Value, json};
 
-use crate::access::{Attributes, Authorize, Decision, User};
+use crate::access::{Attributes, Authorize, Decision, User, together};
 use crate::field::{FieldError, Path};
 use crate::rbac::rule::ResolveRules;
 use crate::refusal;
@@ -92,10 +92,8 @@ pub fn self_subject_rules(object: &mut Value, user: &User, rules: &dyn ResolveRu
     }
     let mut status =
         json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": found.incomplete});
-    match found.errors.as_slice() {
-        [] => {}
-        [one] => status["evaluationError"] = json!(one),
-        all => status["evaluationError"] = json!(format!("[{}]", all.join(", "))),
+    if !found.errors.is_empty() {
+        status["evaluationError"] = together(&found.errors).into();
     }
     // The original answers with a new object.
     object["metadata"] = json!({});
@@ -248,7 +246,9 @@ fn answer(object: &mut Value, user: &User, authorizer: &dyn Authorize) {
     if verdict.decision == Decision::Deny {
         status["denied"] = true.into();
     }
-    for (field, said) in [("reason", verdict.reason), ("evaluationError", problem)] {
+    let problems = [verdict.error, problem];
+    let problems: Vec<_> = problems.into_iter().filter(|problem| !problem.is_empty()).collect();
+    for (field, said) in [("reason", verdict.reason), ("evaluationError", problems.join("; "))] {
         if !said.is_empty() {
             status[field] = said.into();
         }

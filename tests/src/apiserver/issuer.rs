@@ -73,9 +73,24 @@ impl Issuer {
     /// # Panics
     /// It cannot be written.
     pub fn flag(&self, configuration: &Value) -> String {
-        let path = self.directory.path().join("authentication.yaml");
-        fs::write(&path, configuration.to_string()).expect("a file");
-        format!("--authentication-config={}", path.display())
+        self.write("authentication", configuration)
+    }
+
+    /// As [`Issuer::flag`], of `--authorization-config`. Written again, it is another chain.
+    ///
+    /// # Panics
+    /// It cannot be written.
+    pub fn authorization_flag(&self, configuration: &Value) -> String {
+        self.write("authorization", configuration)
+    }
+
+    /// The file is whole whenever somebody reads it.
+    fn write(&self, what: &str, configuration: &Value) -> String {
+        let path = self.directory.path().join(format!("{what}.yaml"));
+        let new = path.with_extension("new");
+        fs::write(&new, configuration.to_string()).expect("a file");
+        fs::rename(&new, &path).expect("a file");
+        format!("--{what}-config={}", path.display())
     }
 
     /// Writes a kubeconfig that leads to the webhook, and gives its path. The path of the address says what it is asked as.

@@ -9,7 +9,7 @@ pub mod webhook;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use control_core::access::{Attributes, Decision, User, Verdict};
+use control_core::access::{Attributes, Decision, User, Verdict, together};
 use control_core::authorization::{self, Authorizer};
 use control_core::node_authorizer::NodeAuthorizer;
 use control_core::node_authorizer::graph::Graph;
@@ -132,7 +132,7 @@ impl Authorizers {
         if user.is_in(User::MASTERS) {
             return Verdict::allow("");
         }
-        let mut reasons: Vec<String> = Vec::new();
+        let (mut reasons, mut errors): (Vec<String>, Vec<String>) = Default::default();
         for (nth, member) in members.iter().enumerate() {
             let verdict = match member {
                 Member::Mode(mode) => self.ask(*mode, attributes, user),
@@ -142,8 +142,9 @@ impl Authorizers {
                 return verdict;
             }
             reasons.extend(Some(verdict.reason).filter(|reason| !reason.is_empty()));
+            errors.extend(Some(verdict.error).filter(|error| !error.is_empty()));
         }
-        Verdict::no_opinion(reasons.join("\n"))
+        Verdict { error: together(&errors), ..Verdict::no_opinion(reasons.join("\n")) }
     }
 }
 

@@ -57,7 +57,7 @@ impl Webhook {
                     error,
                     "a condition of the webhook cannot be evaluated"
                 );
-                return Known::Verdict(self.failed());
+                return Known::Verdict(self.failed(error));
             }
         }
         let spec = review::spec(attributes, user);
@@ -77,7 +77,7 @@ impl Webhook {
                     error,
                     "the webhook does not say who may do what"
                 );
-                return self.failed();
+                return self.failed(error);
             }
         };
         let verdict = review::verdict(&status);
@@ -89,8 +89,8 @@ impl Webhook {
         verdict
     }
 
-    fn failed(&self) -> Verdict {
-        Verdict { decision: self.settings.on_failure, reason: String::new() }
+    fn failed(&self, error: String) -> Verdict {
+        Verdict::failed(self.settings.on_failure, error)
     }
 
     /// What nobody can list.
