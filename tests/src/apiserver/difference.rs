@@ -110,8 +110,6 @@ pub struct Meant {
     place: Regex,
     /// Both texts are the same where what matches this is taken for one.
     apart_from: Option<Regex>,
-    /// Both texts are made of the same characters.
-    in_another_order: bool,
     pub why: String,
     seen: Cell<bool>,
 }
@@ -165,7 +163,6 @@ impl Meant {
             apart_from: entry["apart_from"]
                 .as_str()
                 .map(|text| Regex::new(text).unwrap_or_else(|error| panic!("{error}"))),
-            in_another_order: entry["in_another_order"].as_bool().unwrap_or_default(),
             why: text("why").to_owned(),
             seen: Cell::new(false),
         }
@@ -176,19 +173,9 @@ impl Meant {
         let text =
             |value: &Option<Value>| value.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned();
         let texts = [text(&difference.original), text(&difference.ours)];
-        if let Some(regex) = &self.apart_from {
-            let [original, ours] = texts.each_ref().map(|text| regex.replace_all(text, "~"));
-            return original == ours;
-        }
-        if self.in_another_order {
-            let [original, ours] = texts.map(|text| {
-                let mut letters: Vec<char> = text.chars().collect();
-                letters.sort_unstable();
-                letters
-            });
-            return original == ours;
-        }
-        true
+        let Some(regex) = &self.apart_from else { return true };
+        let [original, ours] = texts.each_ref().map(|text| regex.replace_all(text, "~"));
+        original == ours
     }
 }
 
@@ -212,9 +199,7 @@ mod tests {
         let empty = entry(json!({"apart_from": r"null|\{\}"}));
         assert!(empty.is_all(&differs("a: {}", "a: null")));
         assert!(!empty.is_all(&differs("a: {}", "b: null")));
-        let order = entry(json!({"in_another_order": true}));
-        assert!(order.is_all(&differs("ab", "ba")));
-        assert!(!order.is_all(&differs("ab", "bb")));
+        assert!(entry(json!({})).is_all(&differs("a", "b")));
     }
 
     #[test]
