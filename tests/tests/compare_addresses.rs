@@ -58,12 +58,27 @@ fn form(mut object: Value) -> Value {
 }
 
 /// What an allocator complained of.
-fn complaints(side: &Side) -> Vec<String> {
-    let text = |event: &Value| format!("{}: {}", event["reason"], event["message"]);
+#[derive(Debug)]
+struct Complaint {
+    /// The Event's name.
+    event: String,
+    /// Whom it is about.
+    about: String,
+    /// Its reason first.
+    text: String,
+}
+
+fn complaints(side: &Side) -> Vec<Complaint> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let of_allocators = |event: &&Value| {
         event["reportingComponent"].as_str().is_some_and(|name| name.ends_with("allocator-repair-controller"))
     };
-    items(side, EVENTS).iter().filter(of_allocators).map(text).collect()
+    let complaint = |event: &Value| Complaint {
+        event: text(&event["metadata"]["name"]),
+        about: text(&event["involvedObject"]["name"]),
+        text: format!("{}: {}", text(&event["reason"]), text(&event["message"])),
+    };
+    items(side, EVENTS).iter().filter(of_allocators).map(complaint).collect()
 }
 
 #[test]
@@ -72,6 +87,7 @@ fn addresses_and_ports_stay_with_their_services_when_servers_are_swapped() {
     side.start();
     let dual = json!({"ipFamilyPolicy": "RequireDualStack"});
     let mut forms = Vec::new();
+    let mut excused = BTreeSet::new();
     for which in [Which::Ours, Which::Original, Which::Ours] {
         if side.which != which {
             side.replace_by(which);
@@ -110,7 +126,16 @@ fn addresses_and_ports_stay_with_their_services_when_servers_are_swapped() {
             })
             .collect();
         assert_eq!(owners(&side), expected, "{which:?}");
-        assert_eq!(complaints(&side), [""; 0], "{which:?}");
+        let told = complaints(&side);
+        // The original may see a new service before the address that it has just given to it, and complain of itself.
+        if which == Which::Original {
+            let own = |name: &str| known.iter().all(|service| service["metadata"]["name"] != name);
+            let of_itself =
+                told.iter().filter(|one| own(&one.about) && one.text.starts_with("ClusterIPNotAllocated"));
+            excused.extend(of_itself.map(|one| one.event.clone()));
+        }
+        let told: Vec<_> = told.iter().filter(|one| !excused.contains(&one.event)).collect();
+        assert!(told.is_empty(), "{which:?}: {told:?}");
         // What each makes of an address has one form. The first ones of a range are given by name only.
         let nth = 2 + forms.len();
         let one = create(&side, &format!("form-{nth}"), json!({"clusterIP": format!("10.96.0.{nth}")}));
@@ -157,7 +182,7 @@ fn what_a_crash_left_of_addresses_is_mended_by_the_next_start() {
     assert!(!found.contains_key("10.96.0.77"), "{found:?}");
     until("an Event tells of the repair", || {
         let all = complaints(&side);
-        let tells = |reason: &str| all.iter().any(|text| text.starts_with(&format!("\"{reason}\"")));
+        let tells = |reason: &str| all.iter().any(|one| one.text.starts_with(reason));
         (tells("ClusterIPNotAllocated") && tells("IPAddressNotAllocated")).then_some(())
     });
 }
