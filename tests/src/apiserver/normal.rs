@@ -119,6 +119,11 @@ pub fn value(value: Value, server: SocketAddr) -> Value {
                     }
                     // Each server signs with a key of its own.
                     ("kid" | "n" | "x" | "y", Value::String(_)) if is_key => Value::from("KEY"),
+                    // The original keeps bindings in no order, and so the rules that they give.
+                    ("resourceRules" | "nonResourceRules", Value::Array(mut rules)) => {
+                        rules.sort_by_cached_key(Value::to_string);
+                        rules.into()
+                    }
                     // The original tells conflicts of several managers in no order.
                     ("causes", Value::Array(causes))
                         if causes.iter().all(|cause| cause["reason"] == "FieldManagerConflict") =>
