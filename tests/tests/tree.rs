@@ -301,10 +301,15 @@ fn tests() -> BTreeSet<String> {
 /// The longest statement of behaviour, in characters.
 const STATEMENT: usize = 160;
 
-/// The rows of a document's tables, `| statement | tests |`, without their heads.
+/// The rows of a document's tables, `| statement | tests |`, without their heads. What is meant to differ from the original
+/// has tables of its own, `| differs | why |`.
 fn statements(text: &str) -> impl Iterator<Item = (&str, Vec<&str>)> {
-    let rows =
-        text.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |")?.rsplit_once(" | "));
+    let mut differs = false;
+    let rows = text.lines().filter(move |line| {
+        differs = line.starts_with('|') && (differs || *line == "| differs | why |");
+        !differs
+    });
+    let rows = rows.filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |")?.rsplit_once(" | "));
     let rows = rows.filter(|row| *row != ("statement", "tests"));
     rows.map(|(statement, tests)| (statement, tests.split('`').skip(1).step_by(2).collect()))
 }

@@ -16,9 +16,26 @@ use crate::{Act, Kind, object};
 /// Longest name of an owner in that of its revision.
 const PREFIX: usize = 223;
 
-/// The patch that brings the present template of an owner back.
+/// The patch that brings the present template of an owner back. What the original writes even where it is empty stands in it,
+/// because its DaemonSet controller compares byte by byte, and would replace all pods after ours.
 pub fn patch(owner: &Value) -> Value {
     let mut template = owner["spec"]["template"].clone();
+    edit::default(&mut template, "metadata", json!({}));
+    if let Some(spec) = edit::child(&mut template, "spec") {
+        for field in ["initContainers", "containers"] {
+            edit::items(spec, field).for_each(|container| edit::default(container, "resources", json!({})));
+        }
+        for volume in edit::items(spec, "volumes") {
+            let claim = edit::existing(volume, "ephemeral")
+                .and_then(|ephemeral| edit::existing(ephemeral, "volumeClaimTemplate"));
+            if let Some(claim) = claim {
+                edit::default(claim, "metadata", json!({}));
+                if let Some(spec) = edit::child(claim, "spec") {
+                    edit::default(spec, "resources", json!({}));
+                }
+            }
+        }
+    }
     edit::set(&mut template, "$patch", "replace");
     json!({"spec": {"template": template}})
 }
@@ -98,4 +115,30 @@ pub fn renumber(revision: &Value, number: i64) -> Act {
     let mut revision = revision.clone();
     revision["revision"] = number.into();
     Act::update(REVISIONS, revision)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revision_holds_what_the_original_writes_and_is_found_without_it_too() {
+        let spec = json!({
+            "containers": [{"name": "c"}],
+            "volumes": [{"name": "v", "ephemeral": {"volumeClaimTemplate": {"spec": {"accessModes": []}}}}],
+        });
+        let owner = json!({"metadata": {"name": "o"}, "spec": {"template": {"spec": spec}}});
+        let patch = patch(&owner);
+        let text = concat!(
+            r#"{"spec":{"template":{"$patch":"replace","metadata":{},"spec":{"containers":[{"name":"c","resources":{}}],"#,
+            r#""volumes":[{"ephemeral":{"volumeClaimTemplate":{"metadata":{},"spec":{"accessModes":[],"resources":{}}}},"#,
+            r#""name":"v"}]}}}}"#,
+        );
+        assert_eq!(patch.to_string(), text);
+        let mut template = owner["spec"]["template"].clone();
+        edit::set(&mut template, "$patch", "replace");
+        let bare = Arc::new(json!({"data": {"spec": {"template": template}}, "revision": 3}));
+        let history = History::of(&owner, vec![bare]);
+        assert_eq!((history.current.len(), history.next()), (1, 1));
+    }
 }
