@@ -1,9 +1,10 @@
 //! The Kubernetes API seen from a client.
 //!
 //! Owns: where the server is and who we are ([`config`]), connections and their renewal when files rotate
-//! ([`connection`]), requests about any kind ([`Client`], [`Resource`]), lists that are followed ([`reflector`]) and
-//! Events ([`EventRecorder`]). A [`Transport`] may also be a request handler of the same process; [`objects::Api`] is what
-//! the parts of a control plane share, over a wire or straight into a server beside them.
+//! ([`connection`]), requests about any kind ([`Client`], [`Resource`]), lists that are followed ([`reflector`]),
+//! Events ([`EventRecorder`]), and who of several processes leads ([`leader`]). A [`Transport`] may also be a request
+//! handler of the same process; [`objects::Api`] is what the parts of a control plane share, over a wire or straight into a
+//! server beside them.
 //! Never: knows what a kind is for; what is kept of an object is the [`Decoder`]'s choice.
 //! Begin at [`Client::connect`].
 
@@ -13,6 +14,7 @@ mod connection;
 mod events;
 mod failure;
 mod items;
+pub mod leader;
 pub mod objects;
 mod pace;
 pub mod reflector;
