@@ -1,5 +1,6 @@
 //! `weft lab ...`: the command line of the labs.
 
+mod nodes;
 mod show;
 mod terminal;
 mod up;
@@ -27,7 +28,7 @@ use crate::status;
 ///
 /// Every node is a network namespace on one virtual switch and runs the same flanneld and the same service proxy that a
 /// real node would; etcd runs beside them, pods run behind them and answer a service. Nothing outside of the lab's own
-/// namespaces is touched, and `down` leaves nothing. All but `list`, `--help` and `up --plan` need root.
+/// namespaces is touched, and `down` leaves nothing. All but `list`, `nodes`, `--help` and `up --plan` need root.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct LabCli {
@@ -45,6 +46,7 @@ Examples:
   weft lab check                               every pod to every pod, and to the service
   weft lab ask n1-p1 10.96.0.10:80             who answers a service?
   weft lab down --all                          remove every lab of this machine
+  weft lab nodes 100 --kubeconfig FILE         fake nodes at an API server, for schedulers and controllers
 
 A lab keeps its files in /run/weft/lab/NAME: nodes/n1/{subnet.env,flanneld.log,
 proxy.log,cni.conflist}, etcd/etcd.log, and services/, whose Services and EndpointSlices feed the proxies: add your own.";
@@ -89,6 +91,7 @@ Examples:
     Down(Down),
     /// The labs of this machine
     List,
+    Nodes(nodes::Nodes),
 }
 
 #[derive(Debug, Args)]
@@ -167,6 +170,7 @@ impl LabCli {
             Command::Exec(exec) => exec.run(),
             Command::Down(down) => down.run(),
             Command::List => list(),
+            Command::Nodes(nodes) => nodes.run(),
         };
         result.unwrap_or_else(|error| fail(&error))
     }
