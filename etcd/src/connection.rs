@@ -5,10 +5,11 @@
 //! all are dialled at the same time, and the first that serves is kept until it fails.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use etcd_client::{Client, ConnectOptions, GetOptions};
+use etcd_client::{Channel, Client, ConnectOptions, GetOptions};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::sync::Mutex;
@@ -16,7 +17,7 @@ use tokio::time::timeout;
 
 use crate::error::{Attempt, Cause, EtcdError, Failure, code};
 use crate::settings::{Endpoint, Settings};
-use crate::tls;
+use crate::{tls, transport};
 
 /// Whether a question may be asked again when its connection broke before the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,9 +32,6 @@ pub enum Repeat {
 const DIAL_LIMIT: Duration = Duration::from_secs(3);
 /// Time for any other question.
 pub(crate) const RPC_LIMIT: Duration = Duration::from_secs(5);
-/// Pings on a quiet watch, and the time for their answer. etcd ends connections that ping more often than every
-/// 5 s (`--grpc-keepalive-min-time`), and those that ping while nothing is asked.
-const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(6), Duration::from_secs(3));
 /// Read by the first question on a connection; etcdctl asks for it too (`endpoint health`). Whether it exists, and
 /// whether we may read it, does not matter: a member that answers serves.
 const PROBE_KEY: &str = "health";
@@ -50,7 +48,7 @@ pub(crate) struct Connection {
 /// A client whose endpoint has answered. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Live {
-    pub(crate) client: Client,
+    pub(crate) client: Arc<Client>,
     pub(crate) endpoint: String,
     generation: u64,
 }
@@ -86,7 +84,7 @@ impl Connection {
         &self,
         what: impl Fn() -> String,
         repeat: Repeat,
-        question: impl Fn(Client) -> F,
+        question: impl Fn(Arc<Client>) -> F,
     ) -> Result<T, EtcdError>
     where
         F: Future<Output = Result<T, etcd_client::Error>>,
@@ -95,7 +93,7 @@ impl Connection {
         loop {
             let live = self.live().await?;
             // In a box: what asks etcd is awaited in many places, and each would have room for the whole exchange.
-            let question = Box::pin(question(live.client.clone()));
+            let question = Box::pin(question(Arc::clone(&live.client)));
             let failure = match timeout(RPC_LIMIT, question).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) => Failure::of(&error),
@@ -130,7 +128,7 @@ impl Connection {
         let (client, endpoint) = Box::pin(self.dial_all()).await?;
         let generation = self.generations.fetch_add(1, Ordering::Relaxed) + 1;
         tracing::debug!(%endpoint, "connected to etcd");
-        let live = Live { client, endpoint, generation };
+        let live = Live { client: Arc::new(client), endpoint, generation };
         *slot = Some(live.clone());
         Ok(live)
     }
@@ -192,30 +190,23 @@ impl Connection {
     }
 
     async fn dial(&self, endpoint: &Endpoint) -> Result<(Client, String), EtcdError> {
-        let mut options = ConnectOptions::new()
-            .with_connect_timeout(DIAL_LIMIT)
-            .with_keep_alive(KEEPALIVE.0, KEEPALIVE.1)
-            .with_keep_alive_while_idle(false)
-            .with_require_leader(true)
-            .with_auto_token_refresh(true);
-        if endpoint.tls {
-            options = options.with_tls(tls::load(&self.settings)?);
-        }
+        let tls = if endpoint.tls { Some(tls::load(&self.settings)?) } else { None };
         let attempt = async {
-            let mut client = self.log_in(endpoint, options).await?;
-            match client.get(PROBE_KEY, Some(GetOptions::new().with_count_only())).await {
+            let channel = transport::connect(&endpoint.url, tls).await;
+            let client = self.log_in(channel.map_err(|error| Failure::to_connect(&error))?).await?;
+            match client.kv_client().get(PROBE_KEY, Some(GetOptions::new().with_count_only())).await {
                 Ok(_) => Ok(client),
                 Err(error) => match Failure::of(&error) {
                     // It serves; whoever asks next will hear what it does not like.
                     Failure::Answer { .. } => Ok(client),
-                    Failure::Transport { .. } => Err(error),
+                    broken @ Failure::Transport { .. } => Err(broken),
                 },
             }
         };
         let url = &endpoint.url;
         match timeout(DIAL_LIMIT, attempt).await {
             Ok(Ok(client)) => Ok((client, url.clone())),
-            Ok(Err(error)) => match Failure::of(&error) {
+            Ok(Err(failure)) => match failure {
                 // HTTP/2 says no more than that the connection broke: after a TLS handshake that is etcd's refusal.
                 Failure::Transport { reason, explained: false, .. } if endpoint.tls => {
                     let cause = Some(Cause::ClientCertificate);
@@ -230,19 +221,19 @@ impl Connection {
     }
 
     /// With the user's name, unless etcd asks for none: then, as with Go's client, the name does no harm.
-    async fn log_in(
-        &self,
-        endpoint: &Endpoint,
-        options: ConnectOptions,
-    ) -> Result<Client, etcd_client::Error> {
+    async fn log_in(&self, channel: Channel) -> Result<Client, Failure> {
+        let options = ConnectOptions::new().with_require_leader(true).with_auto_token_refresh(true);
         if let Some((name, password)) = &self.settings.user {
             let named = options.clone().with_user(name, password.reveal());
-            match Client::connect([&endpoint.url], Some(named)).await {
-                Err(error) if Failure::of(&error).has_code(code::FAILED_PRECONDITION) => {}
+            match Client::from_channel(channel.clone(), Some(named))
+                .await
+                .map_err(|error| Failure::of(&error))
+            {
+                Err(refused) if refused.has_code(code::FAILED_PRECONDITION) => {}
                 outcome => return outcome,
             }
         }
-        Client::connect([&endpoint.url], Some(options)).await
+        Client::from_channel(channel, Some(options)).await.map_err(|error| Failure::of(&error))
     }
 }
 

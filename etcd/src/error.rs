@@ -8,6 +8,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::transport::{ConnectError, Unsent};
+
 /// An operation on etcd failed.
 #[derive(Debug, thiserror::Error)]
 pub enum EtcdError {
@@ -161,6 +163,11 @@ impl Failure {
         matches!(self, Self::Answer { code, .. } if *code == wanted)
     }
 
+    /// Of an attempt to connect.
+    pub(crate) fn to_connect(error: &ConnectError) -> Self {
+        explain(error)
+    }
+
     pub(crate) fn of(error: &etcd_client::Error) -> Self {
         match error {
             etcd_client::Error::GRpcStatus(status) => match status.source() {
@@ -197,20 +204,20 @@ fn is_answer(code: i32) -> bool {
 fn explain(error: &(dyn StdError + 'static)) -> Failure {
     let mut innermost = error.to_string();
     let mut next = Some(error);
+    let mut unsent = false;
     while let Some(error) = next {
+        unsent |= error.is::<Unsent>() || error.is::<ConnectError>();
         if let Some(io) = error.downcast_ref::<io::Error>() {
             let tls = tls_error(io);
             // HTTP/2 passes on the words of a TLS error, but not the error.
             let explained = io.kind() != io::ErrorKind::InvalidData || tls.is_some();
             let reason = tls.map_or_else(|| explain_io(io), |tls| format!("TLS: {tls}"));
-            // Only a connection that is being made is refused.
-            let unsent = io.kind() == io::ErrorKind::ConnectionRefused;
             return Failure::Transport { reason, explained, cause: tls.map(tls_cause), unsent };
         }
         innermost = error.to_string();
         next = error.source();
     }
-    Failure::broken(innermost)
+    Failure::Transport { reason: innermost, explained: false, cause: None, unsent }
 }
 
 fn tls_error(error: &io::Error) -> Option<&rustls::Error> {

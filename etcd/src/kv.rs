@@ -1,5 +1,7 @@
 //! Keys and values: read, listed in pages, written on conditions.
 
+use std::sync::Arc;
+
 use etcd_client::{DeleteOptions, GetOptions, PutOptions, ResponseHeader, TxnOp, TxnOpResponse};
 
 use crate::Client;
@@ -263,7 +265,7 @@ impl Client {
         first: Vec<u8>,
         end: Option<Vec<u8>>,
     ) -> Result<Page, EtcdError> {
-        let question = |client: etcd_client::Client| {
+        let question = |client: Arc<etcd_client::Client>| {
             let (first, options) = (first.clone(), range.options(end.clone()));
             async move {
                 client.kv_client().max_decoding_message_size(ANSWER_LIMIT).get(first, Some(options)).await
@@ -320,9 +322,9 @@ impl Client {
         lease: Option<LeaseId>,
     ) -> Result<Header, EtcdError> {
         let (key, value) = (key.into(), value.into());
-        let question = |mut client: etcd_client::Client| {
+        let question = |client: Arc<etcd_client::Client>| {
             let (key, value) = (key.clone(), value.clone());
-            async move { client.put(key, value, Some(put_options(lease))).await }
+            async move { client.kv_client().put(key, value, Some(put_options(lease))).await }
         };
         let answer = self.connection.ask(|| format!("write {}", text(&key)), Repeat::Safe, question).await?;
         Ok(Header::of(answer.header()))
@@ -334,13 +336,13 @@ impl Client {
     /// etcd does not answer (they may have gone), or does not allow it.
     pub async fn delete(&self, span: &Span) -> Result<i64, EtcdError> {
         let (first, end) = span.bounds();
-        let question = |mut client: etcd_client::Client| {
+        let question = |client: Arc<etcd_client::Client>| {
             let mut options = DeleteOptions::new();
             if let Some(end) = end.clone() {
                 options = options.with_range(end);
             }
             let first = first.clone();
-            async move { client.delete(first, Some(options)).await }
+            async move { client.kv_client().delete(first, Some(options)).await }
         };
         let what = || format!("delete {}", span.text());
         self.connection.ask(what, Repeat::Safe, question).await.map(|answer| answer.deleted())
@@ -351,9 +353,9 @@ impl Client {
     /// # Errors
     /// etcd does not answer (it may have happened), or does not allow it.
     pub async fn txn(&self, what: &str, repeat: Repeat, txn: Txn) -> Result<TxnOutcome, EtcdError> {
-        let question = |mut client: etcd_client::Client| {
+        let question = |client: Arc<etcd_client::Client>| {
             let txn = raw(txn.clone());
-            async move { client.txn(txn).await }
+            async move { client.kv_client().txn(txn).await }
         };
         let answer = self.connection.ask(|| what.to_owned(), repeat, question).await?;
         let replies = answer.op_responses().into_iter().map(|response| match response {

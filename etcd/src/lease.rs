@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::num::NonZeroI64;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use etcd_client::LeaseTimeToLiveOptions;
@@ -63,7 +64,7 @@ impl Client {
         let what = || "grant a lease".to_owned();
         let answer = self
             .connection
-            .ask(what, Repeat::Safe, |mut client| async move { client.lease_grant(seconds, None).await })
+            .ask(what, Repeat::Safe, |client| async move { client.lease_client().grant(seconds, None).await })
             .await?;
         let refused = || EtcdError::Rpc { what: what(), reason: "it has no number".into() };
         let ttl = whole(answer.ttl());
@@ -75,9 +76,9 @@ impl Client {
     /// # Errors
     /// etcd does not answer, or does not allow it.
     pub async fn keep_alive(&self, id: LeaseId) -> Result<Option<Duration>, EtcdError> {
-        let question = |mut client: etcd_client::Client| async move {
+        let question = |client: Arc<etcd_client::Client>| async move {
             // The library renews once before it returns, and hides how long that is for.
-            let (mut keeper, mut answers) = match client.lease_keep_alive(id.get()).await {
+            let (mut keeper, mut answers) = match client.lease_client().keep_alive(id.get()).await {
                 Ok(kept) => kept,
                 Err(etcd_client::Error::LeaseKeepAliveError(_)) => return Ok(None),
                 Err(error) => return Err(error),
@@ -94,7 +95,8 @@ impl Client {
     /// # Errors
     /// It has ended already, or etcd does not answer or does not allow it.
     pub async fn revoke(&self, id: LeaseId) -> Result<(), EtcdError> {
-        let question = |mut client: etcd_client::Client| async move { client.lease_revoke(id.get()).await };
+        let question =
+            |client: Arc<etcd_client::Client>| async move { client.lease_client().revoke(id.get()).await };
         self.connection.ask(|| format!("revoke lease {id}"), Repeat::Safe, question).await.map(drop)
     }
 
@@ -103,8 +105,11 @@ impl Client {
     /// # Errors
     /// etcd does not answer, or does not allow it.
     pub async fn lease_info(&self, id: LeaseId) -> Result<Option<LeaseInfo>, EtcdError> {
-        let question = |mut client: etcd_client::Client| async move {
-            client.lease_time_to_live(id.get(), Some(LeaseTimeToLiveOptions::new().with_keys())).await
+        let question = |client: Arc<etcd_client::Client>| async move {
+            client
+                .lease_client()
+                .time_to_live(id.get(), Some(LeaseTimeToLiveOptions::new().with_keys()))
+                .await
         };
         let answer = self.connection.ask(|| format!("look at lease {id}"), Repeat::Safe, question).await?;
         // etcd says -1 for one that is gone.

@@ -12,6 +12,7 @@ mod lease;
 mod maintenance;
 mod settings;
 mod tls;
+mod transport;
 mod watch;
 
 use std::sync::Arc;

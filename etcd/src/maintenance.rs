@@ -1,5 +1,7 @@
 //! What is asked of a member rather than of the store.
 
+use std::sync::Arc;
+
 use tokio::time::timeout;
 
 use crate::Client;
@@ -29,7 +31,8 @@ impl Client {
     /// It does not answer, or does not allow it.
     pub async fn status(&self) -> Result<Status, EtcdError> {
         let what = || "tell its status".to_owned();
-        let question = |mut client: etcd_client::Client| async move { client.status().await };
+        let question =
+            |client: Arc<etcd_client::Client>| async move { client.maintenance_client().status().await };
         let answer = self.connection.ask(what, Repeat::Safe, question).await?;
         Ok(Status {
             header: Header::of(answer.header()),
@@ -49,7 +52,9 @@ impl Client {
     /// See above; or etcd does not answer, or does not allow it.
     pub async fn compact(&self, revision: i64) -> Result<(), EtcdError> {
         let what = || format!("compact its history before revision {revision}");
-        let question = |mut client: etcd_client::Client| async move { client.compact(revision, None).await };
+        let question = |client: Arc<etcd_client::Client>| async move {
+            client.kv_client().compact(revision, None).await
+        };
         self.connection.ask(what, Repeat::Safe, question).await.map(drop)
     }
 
@@ -63,7 +68,8 @@ impl Client {
         mut piece: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<Result<(), E>, EtcdError> {
         let what = || "give a snapshot".to_owned();
-        let question = |mut client: etcd_client::Client| async move { client.snapshot().await };
+        let question =
+            |client: Arc<etcd_client::Client>| async move { client.maintenance_client().snapshot().await };
         let mut stream = self.connection.ask(what, Repeat::Safe, question).await?;
         loop {
             let next = timeout(RPC_LIMIT, stream.message()).await;
