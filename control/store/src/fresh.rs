@@ -8,18 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etcd::{Client, Range, Span};
-use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::error::{PATIENCE, ReadError};
 use crate::keys::Keys;
+use crate::line::{Line, Turn, Word};
 use crate::view::{Reached, View};
 
 /// How long the view may lag behind etcd before it is asked whether anything is missing at all, where the watch does not
 /// see all keys.
 const LAG: Duration = Duration::from_millis(5);
-
-type Answer = oneshot::Sender<Result<i64, ReadError>>;
 
 /// The one that asks. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -27,23 +25,24 @@ pub(crate) struct Fresh {
     view: Arc<View>,
     client: Client,
     keys: Keys,
-    questions: mpsc::UnboundedSender<Answer>,
+    line: Line,
 }
 
 impl Fresh {
-    /// With the task that asks; it ends with the last clone.
-    pub(crate) fn new(view: Arc<View>, client: Client, keys: Keys) -> (Self, impl Future<Output = ()>) {
-        let (questions, asked) = mpsc::unbounded_channel();
-        let task = answer(client.clone(), keys.clone(), asked);
-        (Self { view, client, keys, questions }, task)
+    pub(crate) fn new(view: Arc<View>, client: Client, keys: Keys) -> Self {
+        Self { view, client, keys, line: Line::default() }
     }
 
     /// Waits until the view has everything that was written before this call; that revision.
     pub(crate) async fn latest(&self) -> Result<i64, ReadError> {
-        let (answer, answered) = oneshot::channel();
-        let closed = || ReadError::Unavailable { reason: "the store is closed".to_owned() };
-        self.questions.send(answer).map_err(|_| closed())?;
-        let revision = answered.await.map_err(|_| closed())??;
+        let revision = match self.line.enter() {
+            Ok(turn) => self.ask(turn).await?,
+            Err(waiting) => match waiting.await {
+                Ok(Word::Answer(answer)) => answer?,
+                Ok(Word::Turn(turn)) => self.ask(turn).await?,
+                Err(_) => return Err(ReadError::Unavailable { reason: "the store is closed".to_owned() }),
+            },
+        };
         match self.reach(revision).await {
             Ok(()) => Ok(revision),
             // It is no reader's fault.
@@ -54,6 +53,18 @@ impl Fresh {
                 ),
             }),
         }
+    }
+
+    /// Asks etcd for its revision, for all who wait at this moment.
+    async fn ask(&self, mut turn: Turn) -> Result<i64, ReadError> {
+        turn.gather();
+        let range = Range { count_only: true, ..Range::of(Span::key(self.keys.key("revision"))) };
+        let answer = match self.client.range(&range).await {
+            Ok(page) => Ok(page.header.revision),
+            Err(error) => Err(ReadError::unavailable(&error)),
+        };
+        turn.tell(&answer);
+        answer
     }
 
     /// Waits until the view has reached a revision.
@@ -122,20 +133,5 @@ impl Fresh {
             count += page.count;
         }
         Ok((usize::try_from(count) == Ok(known) && revision >= wanted).then_some(revision))
-    }
-}
-
-/// Asks etcd for its revision: one question at a time, for all who wait when it is sent.
-async fn answer(client: Client, keys: Keys, mut asked: mpsc::UnboundedReceiver<Answer>) {
-    let mut waiting = Vec::new();
-    while asked.recv_many(&mut waiting, usize::MAX).await > 0 {
-        let range = Range { count_only: true, ..Range::of(Span::key(keys.key("revision"))) };
-        let answer = match client.range(&range).await {
-            Ok(page) => Ok(page.header.revision),
-            Err(error) => Err(ReadError::unavailable(&error)),
-        };
-        for reader in waiting.drain(..) {
-            let _ = reader.send(answer.clone());
-        }
     }
 }

@@ -14,6 +14,7 @@ mod event;
 mod feed;
 mod fresh;
 mod keys;
+mod line;
 mod question;
 mod recall;
 mod settings;

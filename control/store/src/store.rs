@@ -64,11 +64,10 @@ impl Store {
         let forms = FormCache::new(settings.forms);
         let view = Arc::new(View::new(&settings.kinds, &settings.direct, forms.clone(), settings.ring));
         let keys = Keys::new(&settings.prefix);
-        let (fresh, answering) = Fresh::new(view.clone(), client.clone(), keys.clone());
+        let fresh = Fresh::new(view.clone(), client.clone(), keys.clone());
         let writer = Writer::new(view.clone(), &client, keys.clone(), settings.connections);
         let direct = Direct::new(view.clone(), client.separate(), keys.clone());
         let mut tasks = vec![
-            tokio::spawn(answering).abort_handle(),
             // A connection of its own: no long answer delays a change.
             tokio::spawn(feed::run(view.clone(), client.separate(), keys)).abort_handle(),
             tokio::spawn(sweep(view.clone(), forms, settings.form_age)).abort_handle(),
