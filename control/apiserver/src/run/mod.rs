@@ -30,6 +30,7 @@ use control_core::{admission, kinds};
 use control_schema::builtin;
 use control_store::Store;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 use crate::allocation::Allocator;
 use crate::authentication::chain::Chain;
@@ -145,7 +146,9 @@ pub async fn serve(
     let host = Machine.hostname().unwrap_or_default();
     let (mut keeper, telling) = allocation::Keeper::new(Arc::clone(&server), networks, &host);
     let deciding = reload::authorization(access.chain, Arc::clone(&authorizer), reload::EVERY);
-    let following = follow::authorization(Arc::clone(&server), authorizer);
+    // A task of its own: pods change all the time, and each change would wake the thread that waits here for the end.
+    let mut following = JoinSet::new();
+    following.spawn(follow::authorization(Arc::clone(&server), authorizer));
     let reloading = reload::authorities(access.files, reload::EVERY);
     let following_own = certificates.follow(reload::EVERY);
     let believing = reload::issuers(access.oidc, options.issuers.clone(), reload::EVERY);
@@ -176,7 +179,7 @@ pub async fn serve(
         tokio::select! {
             () = end => {}
             found = starting => refused = found,
-            () = following => {}
+            _ = following.join_next() => {}
             () = deciding => {}
             () = reloading => {}
             () = following_own => {}

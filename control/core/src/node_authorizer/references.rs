@@ -1,6 +1,7 @@
 //! What pods and volumes refer to.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -13,7 +14,7 @@ fn items(value: &Value) -> impl Iterator<Item = &Value> {
 /// Everything in its own namespace that a pod needs on its node. A mirror pod needs nothing: a node makes those itself,
 /// and must not open anything by it.
 pub(super) fn of_pod(pod: &Value, namespace: &str, name: &str) -> BTreeSet<Reference> {
-    let mut found = Found { namespace, all: BTreeSet::new() };
+    let mut found = Found { namespace: namespace.into(), all: BTreeSet::new() };
     if pod["metadata"]["annotations"]["kubernetes.io/config.mirror"].is_string() {
         return found.all;
     }
@@ -38,15 +39,15 @@ pub(super) fn of_pod(pod: &Value, namespace: &str, name: &str) -> BTreeSet<Refer
     found.all
 }
 
-struct Found<'a> {
-    namespace: &'a str,
+struct Found {
+    namespace: Arc<str>,
     all: BTreeSet<Reference>,
 }
 
-impl Found<'_> {
+impl Found {
     fn add(&mut self, thing: Thing, name: &Value) {
         if let Some(name) = name.as_str().filter(|name| !name.is_empty()) {
-            self.all.insert((thing, self.namespace.to_owned(), name.to_owned()));
+            self.all.insert((thing, self.namespace.clone(), name.into()));
         }
     }
 
@@ -89,7 +90,7 @@ pub(super) fn of_volume(volume: &Value) -> Option<(Reference, BTreeSet<Reference
     let mut add = |of: &Value, secret: &Value| {
         let of = of.as_str().filter(|of| !of.is_empty()).unwrap_or(namespace);
         if let Some(secret) = secret.as_str().filter(|secret| !secret.is_empty()) {
-            secrets.insert((Thing::Secret, of.to_owned(), secret.to_owned()));
+            secrets.insert((Thing::Secret, of.into(), secret.into()));
         }
     };
     add(&spec["azureFile"]["secretNamespace"], &spec["azureFile"]["secretName"]);
@@ -101,5 +102,5 @@ pub(super) fn of_volume(volume: &Value) -> Option<(Reference, BTreeSet<Reference
         let secret = &spec["csi"][of];
         add(&secret["namespace"], &secret["name"]);
     }
-    Some(((Thing::Claim, namespace.to_owned(), name.to_owned()), secrets))
+    Some(((Thing::Claim, namespace.into(), name.into()), secrets))
 }
