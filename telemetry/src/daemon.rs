@@ -7,6 +7,7 @@
 use std::future::Future;
 use std::io;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
@@ -49,6 +50,15 @@ impl Threads {
     }
 }
 
+/// What threads of [`program`] do before they sleep.
+static BEFORE_SLEEP: OnceLock<fn()> = OnceLock::new();
+
+/// Says what each thread of the runtime does when it has run out of work: something short, for it is asked often. The first
+/// one counts.
+pub fn before_sleep(act: fn()) {
+    let _ = BEFORE_SLEEP.set(act);
+}
+
 /// Runs a program's work to its end. An error goes to the log in the words that `say` finds for it.
 ///
 /// What still blocks on a thread afterwards does not keep the end waiting.
@@ -59,6 +69,9 @@ pub fn program<E>(
     say: impl FnOnce(&E) -> String,
 ) -> ExitCode {
     let mut builder = Builder::new_multi_thread();
+    if let Some(act) = BEFORE_SLEEP.get() {
+        builder.on_thread_park(*act);
+    }
     let runtime = builder.worker_threads(threads.number()).thread_stack_size(STACK).enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,

@@ -2,6 +2,7 @@
 //!
 //! Owns: the command line's first word and nothing behind it. Begin at [`names::Program`].
 
+mod allocator;
 mod beside;
 mod cli;
 mod control;
@@ -17,11 +18,8 @@ use clap::Parser;
 
 use names::Program;
 
-/// Less CPU for a write, and less memory after a load, in the API server: docs/decisions/0014-allocator.md
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    telemetry::daemon::before_sleep(allocator::give_back);
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let code = match names::called_as(&arguments) {
         Some((Program::Flanneld, rest)) => flanneld::main(rest),
