@@ -117,6 +117,13 @@ async fn tell(client: &Client, path: &str, body: &Value) -> Result<(), Failure> 
     }
 }
 
+impl Event {
+    /// Its namespace, and the object: for those who write it themselves.
+    pub fn object(&self, reporter: &Reporter, at: SystemTime) -> (String, Value) {
+        object(self, reporter, at)
+    }
+}
+
 /// Its namespace, and the object. Names are made unique by the time, as client-go's are.
 fn object(event: &Event, reporter: &Reporter, now: SystemTime) -> (String, Value) {
     let Reference { api_version, kind, namespace, name, uid } = &event.regarding;

@@ -8,8 +8,8 @@ use crate::{control, services};
 
 /// Pod networking, services and the Kubernetes API for Linux hosts, and labs to see it work.
 ///
-/// Weft speaks the originals' protocols: `weft flanneld`, `weft proxy` and `weft apiserver` take the places of flanneld,
-/// kube-proxy and kube-apiserver, one at a time, and leave them again.
+/// Weft speaks the originals' protocols: `weft flanneld`, `weft proxy`, `weft apiserver` and `weft scheduler` take the places of
+/// flanneld, kube-proxy, kube-apiserver and kube-scheduler, one at a time, and leave them again.
 #[derive(Debug, Parser)]
 #[command(name = "weft", version, arg_required_else_help = true, disable_help_subcommand = true)]
 pub struct Cli {
@@ -34,6 +34,10 @@ enum Command {
     ///
     /// Serves the API over an etcd that you run, beside or in place of kube-apiserver.
     Apiserver,
+    /// Scheduler with kube-scheduler's flags (`weft scheduler --help`); also by the name `kube-scheduler`
+    ///
+    /// Binds pods to nodes, over any Kubernetes API, beside or in place of kube-scheduler.
+    Scheduler,
     /// A control plane of this one machine: etcd, keys and the Kubernetes API
     ///
     /// Makes what it needs at the first start, and says what to type next. Ctrl-C ends all of it; the state stays in
@@ -55,6 +59,7 @@ impl Cli {
             Command::DockerOpts => crate::docker_opts::main(&[]),
             Command::Proxy(tool) => tool.run(),
             Command::Apiserver => control_apiserver::program::main(&[]),
+            Command::Scheduler => control_scheduler::program::main(&[]),
             Command::Control(control) => control.run(),
             Command::Explain(explain) => explain.run(),
             Command::Lab(lab) => lab.run(),

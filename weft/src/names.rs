@@ -10,10 +10,11 @@ pub enum Program {
     DockerOpts,
     Proxy,
     Apiserver,
+    Scheduler,
 }
 
 /// Subcommand and file names of each program.
-const NAMES: [(&str, Program); 8] = [
+const NAMES: [(&str, Program); 10] = [
     ("flanneld", Program::Flanneld),
     ("docker-opts", Program::DockerOpts),
     ("mk-docker-opts", Program::DockerOpts),
@@ -22,6 +23,8 @@ const NAMES: [(&str, Program); 8] = [
     ("kube-proxy", Program::Proxy),
     ("apiserver", Program::Apiserver),
     ("kube-apiserver", Program::Apiserver),
+    ("scheduler", Program::Scheduler),
+    ("kube-scheduler", Program::Scheduler),
 ];
 
 /// First words behind `weft proxy` that are tools of Weft's own, not arguments of the proxy.
@@ -67,6 +70,9 @@ mod tests {
         let server = called(&["/usr/bin/kube-apiserver", "--v=2"]);
         assert_eq!(server, Some((Program::Apiserver, vec!["--v=2".to_owned()])));
         assert_eq!(called(&["weft", "apiserver", "--v=2"]), server);
+        let scheduler = called(&["/usr/bin/kube-scheduler", "--v=2"]);
+        assert_eq!(scheduler, Some((Program::Scheduler, vec!["--v=2".to_owned()])));
+        assert_eq!(called(&["weft", "scheduler", "--v=2"]), scheduler);
     }
 
     #[test]
