@@ -17,6 +17,7 @@
 //! - [`ControlPlane::load`] writes tens of thousands of objects into etcd, past the server.
 //! - [`Connection`] and [`Scratch`] are for those who start other servers: a client that speaks HTTP/1.1, and a directory that goes
 //!   with what runs in it.
+//! - [`KubeScheduler::start`] runs kube-scheduler, or another program that takes its flags.
 //! - [`KubeProxy::start`] runs kube-proxy in a namespace; [`KubeProxy::wait_ready`] waits for its first sync.
 //!
 //! ```no_run
@@ -38,6 +39,7 @@ mod control_plane;
 mod credentials;
 mod kinds;
 mod kube_proxy;
+mod kube_scheduler;
 mod leftovers;
 mod server;
 mod store;
@@ -54,6 +56,7 @@ pub use api::{Answer, Api};
 pub use control_plane::ControlPlane;
 pub use credentials::User;
 pub use kube_proxy::{KubeProxy, Mode};
+pub use kube_scheduler::KubeScheduler;
 pub use leftovers::Scratch;
 pub use server::Server;
 pub use wire::{Connection, Trust};
