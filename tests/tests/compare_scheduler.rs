@@ -64,17 +64,16 @@ fn random_clusters_are_judged_as_the_original_judges_them() {
         let mut herald = pod("herald", 1, 1);
         herald["spec"]["nodeSelector"] = json!({"no": "such"});
         cluster.pod(&herald);
-        let message = tests::wait::until("the scheduler to know the nodes", || {
+        tests::wait::until("the scheduler to know the nodes", || {
             let told = tests::scheduler::verdict(&cluster.get_pod("herald"))?.err()?;
             if told.starts_with(&format!("0/{nodes} nodes")) {
-                return Some(told);
+                return Some(());
             }
             cluster.delete_pod("herald");
             cluster.pod(&herald);
             std::thread::sleep(Duration::from_millis(50));
             None
         });
-        assert!(message.contains("node affinity/selector"), "{message}");
         cluster.delete_pod("herald");
         for nth in 0..PODS {
             let wanted = random_pod(&mut random, &format!("p{nth}"));

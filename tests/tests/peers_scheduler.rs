@@ -61,7 +61,8 @@ fn a_thousand_pods_fill_a_hundred_nodes_and_no_node_has_too_many() {
     // It says so, and one more finds no place.
     cluster.pod(&pod("more", 100, 64));
     let told = cluster.verdict("more", &scheduler).expect_err("no place");
-    let help = "preemption: 0/100 nodes are available: 100 No preemption victims found for incoming pod.";
+    let help = "no new claims to deallocate, preemption: 0/100 nodes are available: 100 No preemption victims found for \
+                incoming pod.";
     assert_eq!(told, format!("0/100 nodes are available: 100 Insufficient cpu. {help}"));
     let event = |reason: &str| {
         let path = "/apis/events.k8s.io/v1/namespaces/default/events";

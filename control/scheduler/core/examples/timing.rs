@@ -45,7 +45,11 @@ fn main() {
         ("plain", json!({}), pods),
         ("TopologySpreading", spread("DoNotSchedule"), pods),
         ("PreferredTopologySpreading", spread("ScheduleAnyway"), pods),
-        ("PodAntiAffinity", json!({"affinity": {"podAntiAffinity": {required: rule(host)}}}), pods.min(nodes)),
+        (
+            "PodAntiAffinity",
+            json!({"affinity": {"podAntiAffinity": {required: rule(host)}}}),
+            pods.min(nodes),
+        ),
         ("PodAffinity", json!({"affinity": {"podAffinity": {required: rule(zone)}}}), pods),
         ("PreferredPodAffinity", json!({"affinity": {"podAffinity": {preferred: wish}}}), pods),
     ] {

@@ -24,6 +24,8 @@ pub enum Plugin {
     NodeResourcesBalancedAllocation,
     ImageLocality,
     DefaultBinder,
+    /// Not served: pods with resource claims are refused in its name.
+    DynamicResources,
     /// Not the profile's: a program that is asked over HTTP.
     Extender,
 }
@@ -71,6 +73,7 @@ impl Plugin {
             Self::NodeResourcesBalancedAllocation => "NodeResourcesBalancedAllocation",
             Self::ImageLocality => "ImageLocality",
             Self::DefaultBinder => "DefaultBinder",
+            Self::DynamicResources => "DynamicResources",
             Self::Extender => "Extender",
         }
     }
@@ -110,7 +113,9 @@ impl Plugins {
     }
 
     pub fn iter(self) -> impl Iterator<Item = Plugin> {
-        ALL.into_iter().chain([Plugin::Extender]).filter(move |plugin| self.has(*plugin))
+        ALL.into_iter()
+            .chain([Plugin::DynamicResources, Plugin::Extender])
+            .filter(move |plugin| self.has(*plugin))
     }
 }
 

@@ -22,8 +22,8 @@ fn beside(field: &str, key: &str) -> Value {
 
 #[test]
 fn each_refusal_has_the_originals_words() {
-    let help = "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.";
-    let victims = "preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod.";
+    let help = "no new claims to deallocate, preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.";
+    let victims = "no new claims to deallocate, preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod.";
     let one = || node("n1", "z1");
     for (node, pod, why, what) in [
         (
@@ -81,7 +81,7 @@ fn reasons_are_counted_and_sorted() {
     assert_eq!(
         message,
         "0/4 nodes are available: 1 Too many pods, 1 node(s) had untolerated taint(s), 3 Insufficient cpu. \
-         preemption: 0/4 nodes are available: 4 Preemption is not helpful for scheduling."
+         no new claims to deallocate, preemption: 0/4 nodes are available: 4 Preemption is not helpful for scheduling."
     );
 }
 
@@ -97,8 +97,16 @@ fn nodes_that_a_pod_does_not_name_are_left_out() {
     assert_eq!(
         told(&nodes, &[], wanted),
         "0/3 nodes are available: 1 Insufficient cpu, 2 node(s) didn't satisfy plugin(s) [NodeAffinity]. \
-         preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
+         no new claims to deallocate, preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
     );
+}
+
+#[test]
+fn a_pod_with_resource_claims_is_refused_and_told_why() {
+    let wanted =
+        with(pod("p", 1), json!({"spec": {"resourceClaims": [{"name": "r", "resourceClaimName": "c"}]}}));
+    let message = told(&[node("n1", "z1")], &[], wanted);
+    assert!(message.starts_with("0/1 nodes are available: this scheduler allocates no resource claims"));
 }
 
 #[test]

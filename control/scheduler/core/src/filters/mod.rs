@@ -27,6 +27,9 @@ pub use reason::{Reason, Rejection};
 const VOLUMES: [Plugin; 4] =
     [Plugin::VolumeRestrictions, Plugin::NodeVolumeLimits, Plugin::VolumeBinding, Plugin::VolumeZone];
 
+/// What a pod with resource claims is told.
+const CLAIMS: &str = "this scheduler allocates no resource claims: have kube-scheduler place this pod";
+
 /// Why no node will do, whatever the nodes are like.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -58,6 +61,13 @@ impl<'a> Prepared<'a> {
     pub fn new(world: &mut World, profile: &'a Profile, pod: &'a Pod) -> Result<Self, Refusal> {
         let (mut active, spec) = (profile.filters, &pod.spec);
         let mut only = None;
+        if spec.uses_resource_claims {
+            return Err(Refusal {
+                plugin: Plugin::DynamicResources,
+                message: CLAIMS.to_owned(),
+                unresolvable: true,
+            });
+        }
         if active.has(Plugin::NodeAffinity) {
             if let Some(names) = spec.node_rules.names() {
                 if names.is_empty() {

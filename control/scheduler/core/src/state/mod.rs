@@ -30,6 +30,9 @@ pub use kinds::{ALL, Kind};
 /// What a pod is told where there is no node.
 pub const NO_NODES: &str = "no nodes available to schedule pods";
 
+/// What the original says first of every attempt to make room, for pods without resource claims.
+const NO_CLAIMS: &str = "no new claims to deallocate";
+
 #[derive(Debug)]
 pub struct State {
     pub world: World,
@@ -270,7 +273,7 @@ impl State {
                     room = Some(Room { node, victims: candidate.victims });
                 }
                 Outcome::Nothing { message, forget } => {
-                    diagnosis.preemption = message;
+                    diagnosis.preemption = format!("{NO_CLAIMS}, {message}");
                     if forget {
                         self.nominated.remove(&pod.uid);
                         nominated = pod.nominated.as_ref().map(|_| Name::from(""));
