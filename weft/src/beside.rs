@@ -1,4 +1,5 @@
-//! What runs in the API server's process in `weft control`: the controllers, over its memory and without a connection.
+//! What runs in the API server's process in `weft control`: the controllers and the scheduler, over its memory and without a
+//! connection.
 //!
 //! Owns: as whom each of them acts. Never: gives them more than the originals have: every request is authorized.
 
@@ -15,6 +16,9 @@ use control_controllers_core as controllers;
 use control_controllers_core::Settings;
 use control_controllers_core::settings::TokenSigner;
 use control_core::access::User;
+use control_scheduler::config::Config;
+use control_scheduler::{Metrics, daemon};
+use telemetry::Ready;
 use serde_json::Value;
 
 /// Runs until it is dropped. `pki` has the cluster's authority.
@@ -38,7 +42,19 @@ pub async fn run(server: Arc<Server>, pki: PathBuf) {
         }),
         leads: Arc::new(|| true),
     };
-    match control_controllers::run(controllers::all(&settings), &control_controllers::OTHERS, access).await {}
+    tokio::select! {
+        never = control_controllers::run(controllers::all(&settings), &control_controllers::OTHERS, access) => match never {},
+        ended = schedule(server) => ended,
+    }
+}
+
+async fn schedule(server: Arc<Server>) {
+    let api = Arc::new(InProcess::new(server, user("system:kube-scheduler", &[])));
+    let never = std::future::pending();
+    let ended = daemon::run(api, Config::default(), Metrics::default(), Ready::default(), never).await;
+    if let Err(error) = ended {
+        telemetry::note!("weft control: the scheduler has ended: {error}");
+    }
 }
 
 /// Without it nothing else is worse: pods reach the API by an authority that they have to be told.

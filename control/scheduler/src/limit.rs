@@ -35,7 +35,7 @@ impl Limit {
     /// One was answered.
     pub fn answered(&mut self, within: Duration) {
         // What was quick once may never be again, as after a move to another server: it is forgotten slowly.
-        let quickest = self.quickest.map_or(within, |quickest| within.min(quickest.mul_f64(1.001)));
+        let quickest = self.quickest.map_or(within, |quickest| within.min(quickest.mul_f64(1.000_01)));
         self.quickest = Some(quickest);
         let slow = within > QUICK && within.as_secs_f64() > quickest.as_secs_f64() * SLOWER;
         let step = if slow { -0.5 } else { 1.0 } / self.allowed;

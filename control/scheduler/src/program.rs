@@ -71,6 +71,11 @@ async fn run(options: Options) -> Result<(), Failure> {
     for sentence in options.settings.without_effect() {
         tracing::warn!("{sentence}");
     }
+    if options.config.election.elect {
+        tracing::warn!(
+            "leader election is not there yet: run one scheduler at a time, and say --leader-elect=false to silence this"
+        );
+    }
     let kubeconfigs = options.kubeconfig.into_iter().collect();
     let client = Client::connect(Access { kubeconfigs, master: options.master })?;
     let api: Arc<dyn Api> = Arc::new(client);

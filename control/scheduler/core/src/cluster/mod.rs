@@ -38,8 +38,8 @@ pub struct Cluster {
     topology: Topology,
     index: Index,
     placed: HashMap<Name, Placed>,
-    /// Nodes that have an image.
-    images: HashMap<Name, u32>,
+    /// Of an image: the size that the first node says, and how many nodes have it.
+    images: HashMap<Name, (i64, u32)>,
     /// Placed pods that use a claim, by namespace and name.
     claims: HashMap<(String, Name), u32>,
 }
@@ -207,9 +207,9 @@ impl Cluster {
         self.index.matcher(key, label, &self.topology)
     }
 
-    /// How many nodes have an image.
-    pub fn nodes_with(&self, image: &str) -> u32 {
-        self.images.get(image).copied().unwrap_or_default()
+    /// An image's size, and how many nodes have it.
+    pub fn image(&self, name: &str) -> Option<(i64, u32)> {
+        self.images.get(name).copied()
     }
 
     /// Some placed pod uses this claim.
@@ -277,8 +277,8 @@ impl Cluster {
     }
 
     fn count_images(&mut self, node: Option<&Node>, sign: i64) {
-        for (name, _) in node.iter().flat_map(|node| &node.images) {
-            let count = self.images.entry(name.clone()).or_default();
+        for (name, size) in node.iter().flat_map(|node| &node.images) {
+            let (_, count) = self.images.entry(name.clone()).or_insert((*size, 0));
             *count = if sign > 0 { *count + 1 } else { count.saturating_sub(1) };
             if *count == 0 {
                 self.images.remove(name);

@@ -68,10 +68,8 @@ impl Node {
         }
     }
 
-    /// The size of an image, if it is here.
-    pub fn image(&self, name: &str) -> Option<i64> {
-        let at = self.images.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
-        Some(self.images[at].1)
+    pub fn has_image(&self, name: &str) -> bool {
+        self.images.binary_search_by(|(known, _)| (**known).cmp(name)).is_ok()
     }
 }
 

@@ -100,8 +100,10 @@ fn images(world: &World, pod: &Pod, nodes: &[NodeId], room: &mut Vec<i64>) -> bo
         .spec
         .images
         .iter()
-        .map(|image| (image, f64::from(world.cluster.nodes_with(image)) / all))
-        .filter(|(_, share)| *share > 0.0)
+        .filter_map(|image| {
+            let (size, nodes) = world.cluster.image(image)?;
+            Some((image, (size as f64 * (f64::from(nodes) / all)) as i64))
+        })
         .collect();
     if known.is_empty() {
         return false;
@@ -109,9 +111,8 @@ fn images(world: &World, pod: &Pod, nodes: &[NodeId], room: &mut Vec<i64>) -> bo
     let containers = i64::try_from(pod.spec.containers).unwrap_or(i64::MAX);
     let most = LARGE.saturating_mul(containers);
     each(world, nodes, room, |_, node| {
-        let sizes =
-            known.iter().filter_map(|(image, share)| Some((node.image(image)? as f64 * share) as i64));
-        let sum = sizes.sum::<i64>().min(most).max(SMALL);
+        let here = known.iter().filter(|(image, _)| node.has_image(image)).map(|(_, size)| *size);
+        let sum = here.sum::<i64>().min(most).max(SMALL);
         MOST * (sum - SMALL) / (most - SMALL)
     });
     true
