@@ -7,11 +7,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use apiclient::objects::Api;
-use apiclient::{Reporter, Update};
-use apiclient_core::names::Name;
+use apiclient::Reporter;
+use apiclient::objects::{Api, Changed, News};
+use apiclient_core::names::{Name, ObjectName};
 use control_scheduler_core::state::{ALL, Answers, Ask, Bind, Failed, Kind, State, Step};
-use serde_json::Value;
 use telemetry::Ready;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -118,7 +117,7 @@ struct Daemon {
 }
 
 impl Daemon {
-    async fn follow(&mut self, mut fed: mpsc::Receiver<Fed>, mut reports: mpsc::Receiver<Report>) {
+    async fn follow(&mut self, mut fed: mpsc::UnboundedReceiver<Fed>, mut reports: mpsc::Receiver<Report>) {
         loop {
             while let Ok(report) = reports.try_recv() {
                 self.hear(report);
@@ -151,14 +150,14 @@ impl Daemon {
         self.began.elapsed()
     }
 
-    fn take(&mut self, kind: Kind, update: Update<Arc<Value>>) {
+    fn take(&mut self, kind: Kind, news: News) {
         let now = self.now();
         let skipped = |name: &dyn std::fmt::Display, error: &dyn std::fmt::Display| {
             tracing::warn!(kind = kind.name(), %name, %error, "an object is left out: write it again");
         };
-        match update {
-            Update::Replace(objects) => {
-                for (name, error) in self.state.replace(kind, &objects, now) {
+        match news {
+            News::All(listed) => {
+                for (name, error) in self.state.replace(kind, &listed.objects, now) {
                     skipped(&name, &error);
                 }
                 if self.missing.remove(&kind) && self.missing.is_empty() {
@@ -166,13 +165,18 @@ impl Daemon {
                     self.ready.set(true);
                 }
             }
-            Update::Put(object) => {
+            News::Changed(Changed::Put(object)) => {
                 if let Err(error) = self.state.put(kind, &object, now) {
                     skipped(&object["metadata"]["name"].as_str().unwrap_or_default(), &error);
                 }
             }
-            Update::Delete(name) => self.state.gone(kind, &name, now),
-            Update::Trouble(problem) => tracing::warn!(kind = kind.name(), "{problem}"),
+            News::Changed(Changed::Gone(object)) => {
+                let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+                let name = ObjectName::new(text("namespace"), text("name"));
+                self.state.gone(kind, &name, now);
+            }
+            News::Changed(Changed::Until(_)) => {}
+            News::Trouble(problem) => tracing::warn!(kind = kind.name(), "{problem}"),
         }
     }
 

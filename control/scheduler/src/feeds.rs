@@ -1,45 +1,31 @@
 //! The objects that decide where pods go, each kind followed by a task of its own.
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use apiclient::objects::{Api, follow};
-use apiclient::{Closed, Query, Resource, Sink, Update};
+use apiclient::objects::{Api, News, follow};
+use apiclient::{Query, Resource};
 use apiclient_core::selector::FieldSelector;
 use control_scheduler_core::state::{ALL, Kind};
-use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// Changes that wait to be looked at; what follows a kind waits beyond.
-const WAITING: usize = 4096;
+/// What happened to a kind.
+pub type Fed = (Kind, News);
 
-/// A change of a kind.
-pub type Fed = (Kind, Update<Arc<Value>>);
-
-/// Follows all kinds until the set is dropped.
-pub fn start(api: &Arc<dyn Api>) -> (mpsc::Receiver<Fed>, JoinSet<()>) {
-    let (sender, fed) = mpsc::channel(WAITING);
+/// Follows all kinds until the set is dropped. What the loop has not taken in waits without a bound: it takes in all there
+/// is before it decides anything.
+pub fn start(api: &Arc<dyn Api>) -> (mpsc::UnboundedReceiver<Fed>, JoinSet<()>) {
+    let (sender, fed) = mpsc::unbounded_channel();
     let mut tasks = JoinSet::new();
     for kind in ALL {
-        tasks.spawn(follow(api.clone(), query(kind), Feed { kind, sender: sender.clone() }));
+        let (api, sender) = (api.clone(), sender.clone());
+        tasks.spawn(async move {
+            // Nobody listens where the loop has ended, and with it this task.
+            let hear = |news| _ = sender.send((kind, news));
+            match follow(api, query(kind), hear).await {}
+        });
     }
     (fed, tasks)
-}
-
-struct Feed {
-    kind: Kind,
-    sender: mpsc::Sender<Fed>,
-}
-
-impl Sink<Arc<Value>> for Feed {
-    async fn send(&self, update: Update<Arc<Value>>, _: Instant) -> Result<(), Closed> {
-        self.sender.send((self.kind, update)).await.map_err(|_| Closed)
-    }
-
-    async fn closed(&self) {
-        self.sender.closed().await;
-    }
 }
 
 pub const PODS: Resource = Resource::new("", "v1", "pods", true);
