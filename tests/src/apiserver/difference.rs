@@ -124,7 +124,15 @@ impl Allowed {
     /// # Panics
     /// It is not as it should be: with the entry.
     pub fn read() -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("apiserver/differences.yaml");
+        Self::read_of("apiserver")
+    }
+
+    /// Reads `differences.yaml` of this folder of `tests`.
+    ///
+    /// # Panics
+    /// As [`Allowed::read`].
+    pub fn read_of(folder: &str) -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join("differences.yaml");
         let text =
             std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let documents = apiclient_core::yaml::values(&text).unwrap_or_else(|error| panic!("{error}"));

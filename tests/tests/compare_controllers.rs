@@ -1,0 +1,21 @@
+//! Stories of a cluster, told to ours and to kube-controller-manager and kube-scheduler: they end the same.
+//!
+//! Needs the originals in WEFT_PEERS (or peers/bin).
+
+use tests::apiserver::difference::Allowed;
+use tests::controllers::story;
+
+/// # Panics
+/// Something differs that is not meant to: with all of it.
+fn check(stories: &[&str]) {
+    let report = story::tell(stories, &Allowed::read_of("controllers"));
+    if let Some(path) = std::env::var_os("WEFT_COMPARE_REPORT") {
+        std::fs::write(path, &report).expect("a report");
+    }
+    assert!(report.is_empty(), "differ:\n{report}");
+}
+
+#[test]
+fn deployments_end_as_with_the_originals() {
+    check(&["roll-out", "roll-back", "pause", "bad-image", "recreate", "scale-while-rolling", "adoption"]);
+}
