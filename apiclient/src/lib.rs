@@ -8,6 +8,7 @@
 //! Never: knows what a kind is for; what is kept of an object is the [`Decoder`]'s choice.
 //! Begin at [`Client::connect`].
 
+mod account;
 mod client;
 pub mod config;
 mod connection;
@@ -22,6 +23,7 @@ mod resource;
 pub mod tls;
 mod transport;
 
+pub use account::Account;
 pub use client::{Answer, Client, Patch};
 pub use config::{Access, AccessError};
 pub use events::{Event, EventRecorder, Reference, Reporter};

@@ -1,30 +1,88 @@
-//! What runs in the API server's process in `weft control`: the controllers and the scheduler, over its memory and without a
+//! What runs in the API server's process in `weft control`: controllers and scheduler, over its memory and without a
 //! connection.
 //!
-//! Owns: as whom each of them acts. Never: gives them more than the originals have: every request is authorized.
+//! Owns: as whom each of them acts, and that of several processes on one etcd one leads. Never: gives them more than the
+//! originals have: every request is authorized.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use apiclient::leader::{self, Leading, Standing};
 use apiclient::objects::Api;
 use apiclient::{EventRecorder, Reporter};
 use control_apiserver::Server;
 use control_apiserver::authentication::service_accounts::ServiceAccounts;
 use control_apiserver::in_process::InProcess;
-use control_controllers::Access;
+use control_controllers::{Access, Choice, OTHERS};
 use control_controllers_core as controllers;
 use control_controllers_core::Settings;
 use control_controllers_core::settings::TokenSigner;
 use control_core::access::User;
 use control_scheduler::config::Config;
 use control_scheduler::{Metrics, daemon};
-use telemetry::Ready;
 use serde_json::Value;
+use telemetry::Ready;
 
-/// Runs until it is dropped. `pki` has the cluster's authority.
-pub async fn run(server: Arc<Server>, pki: PathBuf) {
+/// What of it is wanted.
+pub struct Plan {
+    /// Has the cluster's authority.
+    pub pki: PathBuf,
+    pub controllers: Choice,
+    pub scheduler: bool,
+    /// Others may serve the same etcd: one of them leads.
+    pub elect: bool,
+}
+
+/// Runs until it is dropped.
+pub async fn run(server: Arc<Server>, plan: Plan) {
+    let controlling = lead(&server, &plan, "kube-controller-manager", controllers::MANAGER, |leading| {
+        work(Arc::clone(&server), &plan, leading)
+    });
+    let scheduling = async {
+        if plan.scheduler {
+            let schedule = |leading| schedule(Arc::clone(&server), leading);
+            lead(&server, &plan, "kube-scheduler", SCHEDULER, schedule).await;
+        }
+    };
+    tokio::join!(controlling, scheduling);
+}
+
+/// The user that schedules.
+const SCHEDULER: &str = "system:kube-scheduler";
+
+/// Works while this process leads, or always where nobody else can.
+async fn lead<F: Future<Output = ()>>(
+    server: &Arc<Server>,
+    plan: &Plan,
+    lease: &str,
+    name: &str,
+    work: impl Fn(Leading) -> F,
+) {
+    if !plan.elect {
+        return work(Leading::always()).await;
+    }
+    loop {
+        let api: Arc<dyn Api> = Arc::new(InProcess::new(Arc::clone(server), account(name)));
+        let standing = Standing::new("kube-system", lease, lease);
+        match leader::lead(api, standing, &work).await {
+            Ok(()) => return,
+            Err(lost) => tracing::warn!("{lost}; it stands for election again"),
+        }
+    }
+}
+
+async fn schedule(server: Arc<Server>, leading: Leading) {
+    let api = leading.guard(Arc::new(InProcess::new(server, account(SCHEDULER))));
+    let never = std::future::pending();
+    let ended = daemon::run(api, Config::default(), Metrics::default(), Ready::default(), never).await;
+    if let Err(error) = ended {
+        tracing::error!("the scheduler has ended: {error}");
+    }
+}
+
+async fn work(server: Arc<Server>, plan: &Plan, leading: Leading) {
     let settings = Settings {
-        root_ca: root_ca(&pki.join("ca.crt")),
+        root_ca: root_ca(&plan.pki.join("ca.crt")),
         tokens: server.accounts().cloned().map(|accounts| Arc::new(Signer(accounts)) as Arc<dyn TokenSigner>),
         ..Settings::default()
     };
@@ -40,21 +98,12 @@ pub async fn run(server: Arc<Server>, pki: PathBuf) {
             tokio::spawn(telling);
             recorder
         }),
-        leads: Arc::new(|| true),
+        leads: Arc::new(move || leading.holds()),
     };
-    tokio::select! {
-        never = control_controllers::run(controllers::all(&settings), &control_controllers::OTHERS, access) => match never {},
-        ended = schedule(server) => ended,
-    }
-}
-
-async fn schedule(server: Arc<Server>) {
-    let api = Arc::new(InProcess::new(server, user("system:kube-scheduler", &[])));
-    let never = std::future::pending();
-    let ended = daemon::run(api, Config::default(), Metrics::default(), Ready::default(), never).await;
-    if let Err(error) = ended {
-        telemetry::note!("weft control: the scheduler has ended: {error}");
-    }
+    let chosen =
+        controllers::all(&settings).into_iter().filter(|one| plan.controllers.has(one.name())).collect();
+    let others: Vec<&str> = OTHERS.into_iter().filter(|name| plan.controllers.has(name)).collect();
+    match control_controllers::run(chosen, &others, access).await {}
 }
 
 /// Without it nothing else is worse: pods reach the API by an authority that they have to be told.
@@ -77,10 +126,12 @@ impl TokenSigner for Signer {
     }
 }
 
-/// The service account of a controller, or the manager's own user: the default roles say what they may do.
+/// The service account of a controller, or the user of the manager or the scheduler: the default roles say what they may do.
 fn account(name: &str) -> User {
-    if name == controllers::MANAGER {
-        return user("system:kube-controller-manager", &[]);
+    match name {
+        controllers::MANAGER => return user("system:kube-controller-manager", &[]),
+        SCHEDULER => return user(SCHEDULER, &[]),
+        _ => {}
     }
     let groups = ["system:serviceaccounts", "system:serviceaccounts:kube-system"];
     user(&format!("system:serviceaccount:kube-system:{name}"), &groups)

@@ -38,7 +38,12 @@ enum Command {
     ///
     /// Binds pods to nodes, over any Kubernetes API, beside or in place of kube-scheduler.
     Scheduler,
-    /// A control plane of this one machine: etcd, keys and the Kubernetes API
+    /// Controllers with kube-controller-manager's flags (`weft controller-manager --help`); also by the name
+    /// `kube-controller-manager`
+    ///
+    /// Keeps true what is asked for: Deployments, Services, namespaces and others, at any API server, ours or the original.
+    ControllerManager,
+    /// A control plane of this one machine: etcd, keys, the Kubernetes API, its controllers and scheduler
     ///
     /// Makes what it needs at the first start, and says what to type next. Ctrl-C ends all of it; the state stays in
     /// --data-dir.
@@ -60,6 +65,7 @@ impl Cli {
             Command::Proxy(tool) => tool.run(),
             Command::Apiserver => control_apiserver::program::main(&[]),
             Command::Scheduler => control_scheduler::program::main(&[]),
+            Command::ControllerManager => control_controllers::program::main(&[]),
             Command::Control(control) => control.run(),
             Command::Explain(explain) => explain.run(),
             Command::Lab(lab) => lab.run(),

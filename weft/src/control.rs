@@ -7,6 +7,7 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 use control_apiserver::local::{LocalError, Places, Plan};
 use control_apiserver::program;
+use control_controllers::Choice;
 
 use crate::beside;
 
@@ -48,6 +49,12 @@ pub struct ControlCli {
     /// Where to write the administrator's kubeconfig [default: DIR/admin.kubeconfig]
     #[arg(long, value_name = "FILE")]
     write_kubeconfig: Option<PathBuf>,
+    /// Which controllers run: * for all, a name for one more, -name for one less; empty for none
+    #[arg(long, value_name = "NAME,...", default_value = "*", allow_hyphen_values = true, value_parser = choice)]
+    controllers: Choice,
+    /// Leave it to another scheduler to bind pods to nodes
+    #[arg(long)]
+    without_scheduler: bool,
     /// Flags of `weft apiserver`, which hold before the ones above
     #[arg(last = true, value_name = "FLAG")]
     flags: Vec<String>,
@@ -85,11 +92,17 @@ struct FileCli {
 
 impl ControlCli {
     pub fn run(self) -> ExitCode {
+        let (controllers, scheduler) = (self.controllers.clone(), !self.without_scheduler);
         match self.act {
             None => match self.plan() {
                 Ok(plan) => {
-                    let pki = plan.places.pki();
-                    program::control(plan, |server| Box::pin(beside::run(Arc::clone(server), pki)))
+                    let beside = beside::Plan {
+                        pki: plan.places.pki(),
+                        controllers,
+                        scheduler,
+                        elect: plan.etcd.is_some(),
+                    };
+                    program::control(plan, |server| Box::pin(beside::run(Arc::clone(server), beside)))
                 }
                 Err(error) => refused(&error),
             },
@@ -135,4 +148,8 @@ impl Machine {
 fn refused(error: &LocalError) -> ExitCode {
     telemetry::note!("weft control: {error}");
     ExitCode::FAILURE
+}
+
+fn choice(words: &str) -> Result<Choice, String> {
+    Choice::of(words.split(',').filter(|word| !word.is_empty()))
 }

@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         Some((Program::Proxy, rest)) => proxy::main(rest),
         Some((Program::Apiserver, rest)) => control_apiserver::program::main(rest),
         Some((Program::Scheduler, rest)) => control_scheduler::program::main(rest),
+        Some((Program::ControllerManager, rest)) => control_controllers::program::main(rest),
         None => match cli::Cli::try_parse_from(&arguments) {
             Ok(cli) => cli.run(),
             Err(answer) => usage::answer(&answer),

@@ -11,10 +11,11 @@ pub enum Program {
     Proxy,
     Apiserver,
     Scheduler,
+    ControllerManager,
 }
 
 /// Subcommand and file names of each program.
-const NAMES: [(&str, Program); 10] = [
+const NAMES: [(&str, Program); 12] = [
     ("flanneld", Program::Flanneld),
     ("docker-opts", Program::DockerOpts),
     ("mk-docker-opts", Program::DockerOpts),
@@ -25,6 +26,8 @@ const NAMES: [(&str, Program); 10] = [
     ("kube-apiserver", Program::Apiserver),
     ("scheduler", Program::Scheduler),
     ("kube-scheduler", Program::Scheduler),
+    ("controller-manager", Program::ControllerManager),
+    ("kube-controller-manager", Program::ControllerManager),
 ];
 
 /// First words behind `weft proxy` that are tools of Weft's own, not arguments of the proxy.

@@ -72,6 +72,14 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// Only where the server is and whom to trust: without credentials, client certificates too.
+    pub fn without_user(mut self) -> Self {
+        self.user = User::Anonymous;
+        self.impersonate = Impersonate::default();
+        self.tls.client = None;
+        self
+    }
+
     pub fn anonymous(server: Uri) -> Self {
         Self {
             server,

@@ -47,6 +47,8 @@ type Http = legacy::Client<Connector, Full<Bytes>>;
 /// A server over the wire.
 pub struct Remote {
     access: Access,
+    /// The credentials are left out: somebody else adds their own to each request.
+    without_user: bool,
     /// For messages.
     server: RwLock<String>,
     state: Mutex<State>,
@@ -78,7 +80,19 @@ impl Remote {
     /// # Errors
     /// Files that cannot be read or make no sense now.
     pub fn open(access: Access) -> Result<Self, AccessError> {
-        let settings = access.read()?;
+        Self::open_as(access, false)
+    }
+
+    /// The same without the credentials that `access` names.
+    ///
+    /// # Errors
+    /// As [`Remote::open`].
+    pub fn open_without_user(access: Access) -> Result<Self, AccessError> {
+        Self::open_as(access, true)
+    }
+
+    fn open_as(access: Access, without_user: bool) -> Result<Self, AccessError> {
+        let settings = read(&access, without_user)?;
         let server = RwLock::new(settings.server.to_string());
         let state = State {
             session: None,
@@ -91,7 +105,7 @@ impl Remote {
         if !matches!(state.settings.user, User::Plugin(_)) {
             Session::new(&state.settings, &Credential::default(), None)?;
         }
-        Ok(Self { access, server, state: Mutex::new(state), limit: ANSWER })
+        Ok(Self { access, without_user, server, state: Mutex::new(state), limit: ANSWER })
     }
 
     /// Waits this long for the head of an answer, connecting included.
@@ -133,8 +147,8 @@ impl Remote {
 
     /// Reads the files again.
     async fn look(&self, state: &mut State) {
-        let access = self.access.clone();
-        let found = tokio::task::spawn_blocking(move || access.read()).await;
+        let (access, without_user) = (self.access.clone(), self.without_user);
+        let found = tokio::task::spawn_blocking(move || read(&access, without_user)).await;
         state.read = Instant::now();
         state.doubt = false;
         match found {
@@ -191,6 +205,11 @@ impl Transport for Remote {
     fn server(&self) -> String {
         self.server.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+fn read(access: &Access, without_user: bool) -> Result<Settings, AccessError> {
+    let settings = access.read()?;
+    Ok(if without_user { settings.without_user() } else { settings })
 }
 
 fn complain(said: &mut String, problem: &str) {

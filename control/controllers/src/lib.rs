@@ -8,11 +8,14 @@ pub mod discovery;
 pub mod garbage;
 mod limit;
 pub mod namespaces;
+pub mod options;
+pub mod program;
 mod run;
 mod tell;
 mod writer;
 
 pub use limit::Limit;
+pub use options::Choice;
 pub use run::{Access, OTHERS, run};
 pub use tell::Teller;
 pub use writer::{Outcome, Writer};

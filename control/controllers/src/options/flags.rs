@@ -1,0 +1,209 @@
+//! All flags as data. Names and kinds are kube-controller-manager 1.36's; the help is ours.
+
+use goflags::Flag;
+use goflags::Kind::{self, Duration, Float, Gates, Int32, List, Map, Modules, Repeated, Size, Switch, Text};
+
+const SERVER: &str = "The API server";
+const WORK: &str = "Controllers";
+const LEADER: &str = "Leader election";
+const SERVING: &str = "Health and metrics";
+const LOGS: &str = "Logs";
+pub const IDLE: &str = "kube-controller-manager's flags without effect here";
+
+/// The headings of the help, in its order.
+pub static GROUPS: &[&str] = &[SERVER, WORK, LEADER, SERVING, LOGS, IDLE];
+
+const fn own(name: &'static str, kind: Kind, group: &'static str, default: &'static str) -> Flag {
+    Flag::new(name, kind, default, group)
+}
+
+const fn idle(name: &'static str, kind: Kind, default: &'static str, why: &'static str) -> Flag {
+    own(name, kind, IDLE, default).idle(why)
+}
+
+const PACE: &str = "writes bend to the server's load instead of a fixed rate";
+const KEYS: &str = "all controllers share one set of workers, and none waits for another";
+const BATCH: &str = "what happens while a Service is looked at is taken in at once";
+const NEWS: &str = "nothing is looked at again without a reason: own writes are known, and no news is lost";
+const LOOP: &str = "controllers start and end together";
+const CLOUD: &str = "there is no cloud provider here";
+const LEASES: &str = "only leases are used";
+const PLAIN: &str = "health and metrics are served over HTTP without TLS";
+const OPEN: &str = "health and metrics are open to whoever reaches --bind-address";
+const PORT: &str = "a second controller manager has a port of its own";
+const LOG: &str = "logs have one form: text on standard error";
+const SHOWN: &str = "all metrics are shown";
+const PROFILES: &str = "Go's profiler has no counterpart here";
+const ONE: &str = "this is one version, and what is here is on";
+const SECRETS: &str = "Secrets of service accounts get their tokens in `weft control` only";
+const YET: &str = "the controller that it is for is not here yet, or has the original's default";
+
+/// All of them.
+pub static FLAGS: &[Flag] = &[
+    own("kubeconfig", Text, SERVER, "").metavar("FILE").help(
+        "Address and credentials of the API server. Without it and without --master: those of the pod this runs in.",
+    ),
+    own("master", Text, SERVER, "")
+        .metavar("URL")
+        .help("Address of the API server, instead of the one in the kubeconfig."),
+    own("use-service-account-credentials", Switch, SERVER, "false").help(
+        "Each controller acts as a service account of its own in kube-system, whose tokens are asked for with the \
+         credentials of --kubeconfig.",
+    ),
+    own("controllers", List, WORK, "*").metavar("NAME,...").help(
+        "Which controllers run: * for all, a name for one more, -name for one less.",
+    ),
+    own("root-ca-file", Text, WORK, "").metavar("FILE").help(
+        "Authority of the API server's certificate, PEM: goes to every namespace as the ConfigMap kube-root-ca.crt, \
+         and into token Secrets.",
+    ),
+    own("leader-elect", Switch, LEADER, "true")
+        .help("Write only while holding the Lease, so that of several controller managers one is active."),
+    own("leader-elect-lease-duration", Duration, LEADER, "15s")
+        .help("Others take over when the Lease was not renewed for so long."),
+    own("leader-elect-renew-deadline", Duration, LEADER, "10s")
+        .help("A leader that cannot renew for so long stops."),
+    own("leader-elect-retry-period", Duration, LEADER, "2s")
+        .help("Between two attempts to get or renew the Lease."),
+    own("leader-elect-resource-name", Text, LEADER, "kube-controller-manager").help("Name of the Lease."),
+    own("leader-elect-resource-namespace", Text, LEADER, "kube-system").help("Namespace of the Lease."),
+    own("bind-address", Text, SERVING, "127.0.0.1").metavar("IP").help(
+        "Where /healthz, /livez, /readyz and /metrics are served, over HTTP without TLS; the original's default is \
+         0.0.0.0.",
+    ),
+    own("secure-port", Int32, SERVING, "10257").metavar("PORT").help("The port of it; 0: serve nothing."),
+    own("v", Int32, LOGS, "0").letter('v').help("How much is logged: 0 what changes, 4 and more every refusal."),
+    own("version", Text, LOGS, "false").command().stands_alone().help("Print the version and exit."),
+    idle("contention-profiling", Switch, "false", PROFILES),
+    idle("profiling", Switch, "true", PROFILES),
+    idle("enable-leader-migration", Switch, "false", CLOUD),
+    idle("leader-migration-config", Text, "", CLOUD),
+    idle("service-account-private-key-file", Text, "", SECRETS),
+    idle("allocate-node-cidrs", Switch, "false", YET),
+    idle("cidr-allocator-type", Text, "RangeAllocator", YET),
+    idle("cloud-config", Text, "", CLOUD),
+    idle("cloud-provider", Text, "", CLOUD),
+    idle("cluster-cidr", Text, "", YET),
+    idle("cluster-name", Text, "kubernetes", LOOP),
+    idle("configure-cloud-routes", Switch, "true", CLOUD),
+    idle("controller-shutdown-timeout", Duration, "10s", LOOP),
+    idle("controller-start-interval", Duration, "0s", LOOP),
+    idle("emulated-version", List, "", ONE),
+    idle("external-cloud-volume-plugin", Text, "", CLOUD),
+    idle("feature-gates", Gates, "", ONE),
+    idle("kube-api-burst", Int32, "30", PACE),
+    idle("kube-api-content-type", Text, "application/vnd.kubernetes.protobuf", PACE),
+    idle("kube-api-qps", Float, "20", PACE),
+    idle("leader-elect-resource-lock", Text, "leases", LEASES),
+    idle("min-compatibility-version", List, "", ONE),
+    idle("min-resync-period", Duration, "12h0m0s", NEWS),
+    idle("node-monitor-period", Duration, "5s", YET),
+    idle("route-reconciliation-period", Duration, "10s", CLOUD),
+    idle("concurrent-service-syncs", Int32, "1", KEYS),
+    idle("cert-dir", Text, "", PLAIN),
+    idle("disable-http2-serving", Switch, "false", PLAIN),
+    idle("http2-max-streams-per-connection", Int32, "0", PLAIN),
+    idle("permit-address-sharing", Switch, "false", PORT),
+    idle("permit-port-sharing", Switch, "false", PORT),
+    idle("tls-cert-file", Text, "", PLAIN),
+    idle("tls-cipher-suites", List, "", PLAIN),
+    idle("tls-curve-preferences", List, "", PLAIN),
+    idle("tls-min-version", Text, "", PLAIN),
+    idle("tls-private-key-file", Text, "", PLAIN),
+    idle("tls-sni-cert-key", Repeated, "", PLAIN),
+    idle("authentication-kubeconfig", Text, "", OPEN),
+    idle("authentication-skip-lookup", Switch, "false", OPEN),
+    idle("authentication-token-webhook-cache-ttl", Duration, "10s", OPEN),
+    idle("authentication-tolerate-lookup-failure", Switch, "false", OPEN),
+    idle("client-ca-file", Text, "", OPEN),
+    idle("requestheader-allowed-names", List, "", OPEN),
+    idle("requestheader-client-ca-file", Text, "", OPEN),
+    idle("requestheader-extra-headers-prefix", List, "x-remote-extra-", OPEN),
+    idle("requestheader-group-headers", List, "x-remote-group", OPEN),
+    idle("requestheader-uid-headers", List, "", OPEN),
+    idle("requestheader-username-headers", List, "x-remote-user", OPEN),
+    idle("authorization-always-allow-paths", List, "/healthz,/readyz,/livez", OPEN),
+    idle("authorization-kubeconfig", Text, "", OPEN),
+    idle("authorization-webhook-cache-authorized-ttl", Duration, "10s", OPEN),
+    idle("authorization-webhook-cache-unauthorized-ttl", Duration, "10s", OPEN),
+    idle("attach-detach-reconcile-sync-period", Duration, "1m0s", YET),
+    idle("disable-attach-detach-reconcile-sync", Switch, "false", YET),
+    idle("disable-force-detach-on-timeout", Switch, "false", YET),
+    idle("cluster-signing-cert-file", Text, "", YET),
+    idle("cluster-signing-duration", Duration, "8760h0m0s", YET),
+    idle("cluster-signing-key-file", Text, "", YET),
+    idle("cluster-signing-kube-apiserver-client-cert-file", Text, "", YET),
+    idle("cluster-signing-kube-apiserver-client-key-file", Text, "", YET),
+    idle("cluster-signing-kubelet-client-cert-file", Text, "", YET),
+    idle("cluster-signing-kubelet-client-key-file", Text, "", YET),
+    idle("cluster-signing-kubelet-serving-cert-file", Text, "", YET),
+    idle("cluster-signing-kubelet-serving-key-file", Text, "", YET),
+    idle("cluster-signing-legacy-unknown-cert-file", Text, "", YET),
+    idle("cluster-signing-legacy-unknown-key-file", Text, "", YET),
+    idle("concurrent-deployment-syncs", Int32, "5", KEYS),
+    idle("concurrent-device-taint-eviction-syncs", Int32, "8", KEYS),
+    idle("concurrent-resourceclaim-syncs", Int32, "50", KEYS),
+    idle("concurrent-statefulset-syncs", Int32, "5", KEYS),
+    idle("concurrent-daemonset-syncs", Int32, "2", KEYS),
+    idle("concurrent-endpoint-syncs", Int32, "5", KEYS),
+    idle("endpoint-updates-batch-period", Duration, "0s", BATCH),
+    idle("concurrent-service-endpoint-syncs", Int32, "5", KEYS),
+    idle("endpointslice-updates-batch-period", Duration, "0s", BATCH),
+    idle("max-endpoints-per-slice", Int32, "100", YET),
+    idle("mirroring-concurrent-service-endpoint-syncs", Int32, "5", KEYS),
+    idle("mirroring-endpointslice-updates-batch-period", Duration, "0s", BATCH),
+    idle("mirroring-max-endpoints-per-subset", Int32, "1000", YET),
+    idle("concurrent-ephemeralvolume-syncs", Int32, "5", KEYS),
+    idle("concurrent-gc-syncs", Int32, "20", KEYS),
+    idle("enable-garbage-collector", Switch, "true", YET),
+    idle("concurrent-horizontal-pod-autoscaler-syncs", Int32, "5", KEYS),
+    idle("horizontal-pod-autoscaler-cpu-initialization-period", Duration, "5m0s", YET),
+    idle("horizontal-pod-autoscaler-downscale-stabilization", Duration, "5m0s", YET),
+    idle("horizontal-pod-autoscaler-initial-readiness-delay", Duration, "30s", YET),
+    idle("horizontal-pod-autoscaler-sync-period", Duration, "15s", YET),
+    idle("horizontal-pod-autoscaler-tolerance", Float, "0.1", YET),
+    idle("concurrent-job-syncs", Int32, "5", KEYS),
+    idle("concurrent-cron-job-syncs", Int32, "5", KEYS),
+    idle("legacy-service-account-token-clean-up-period", Duration, "8760h0m0s", YET),
+    idle("concurrent-namespace-syncs", Int32, "10", KEYS),
+    idle("namespace-sync-period", Duration, "5m0s", NEWS),
+    idle("node-cidr-mask-size", Int32, "0", YET),
+    idle("node-cidr-mask-size-ipv4", Int32, "0", YET),
+    idle("node-cidr-mask-size-ipv6", Int32, "0", YET),
+    idle("service-cluster-ip-range", Text, "", YET),
+    idle("large-cluster-size-threshold", Int32, "50", YET),
+    idle("node-eviction-rate", Float, "0.1", YET),
+    idle("node-monitor-grace-period", Duration, "50s", YET),
+    idle("node-startup-grace-period", Duration, "1m0s", YET),
+    idle("secondary-node-eviction-rate", Float, "0.01", YET),
+    idle("unhealthy-zone-threshold", Float, "0.55", YET),
+    idle("enable-dynamic-provisioning", Switch, "true", YET),
+    idle("enable-hostpath-provisioner", Switch, "false", YET),
+    idle("flex-volume-plugin-dir", Text, "/usr/libexec/kubernetes/kubelet-plugins/volume/exec/", YET),
+    idle("pv-recycler-increment-timeout-nfs", Int32, "30", YET),
+    idle("pv-recycler-minimum-timeout-hostpath", Int32, "60", YET),
+    idle("pv-recycler-minimum-timeout-nfs", Int32, "300", YET),
+    idle("pv-recycler-pod-template-filepath-hostpath", Text, "", YET),
+    idle("pv-recycler-pod-template-filepath-nfs", Text, "", YET),
+    idle("pv-recycler-timeout-increment-hostpath", Int32, "30", YET),
+    idle("pvclaimbinder-sync-period", Duration, "15s", YET),
+    idle("terminated-pod-gc-threshold", Int32, "12500", YET),
+    idle("concurrent-replicaset-syncs", Int32, "5", KEYS),
+    idle("concurrent-rc-syncs", Int32, "5", KEYS),
+    idle("concurrent-resource-quota-syncs", Int32, "5", KEYS),
+    idle("resource-quota-sync-period", Duration, "5m0s", NEWS),
+    idle("concurrent-serviceaccount-token-syncs", Int32, "5", KEYS),
+    idle("concurrent-ttl-after-finished-syncs", Int32, "5", KEYS),
+    idle("concurrent-validating-admission-policy-status-syncs", Int32, "5", KEYS),
+    idle("allow-metric-labels", Map, "", SHOWN),
+    idle("allow-metric-labels-manifest", Text, "", SHOWN),
+    idle("disabled-metrics", List, "", SHOWN),
+    idle("show-hidden-metrics-for-version", Text, "", SHOWN),
+    idle("log-flush-frequency", Duration, "5s", LOG),
+    idle("log-json-info-buffer-size", Size, "0", LOG),
+    idle("log-json-split-stream", Switch, "false", LOG),
+    idle("log-text-info-buffer-size", Size, "0", LOG),
+    idle("log-text-split-stream", Switch, "false", LOG),
+    idle("logging-format", Text, "text", LOG),
+    idle("vmodule", Switch, "false", LOG),
+];

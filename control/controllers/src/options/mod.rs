@@ -1,0 +1,191 @@
+//! The command line of the controller manager, read once into one value.
+//!
+//! Owns: the names, defaults, kinds and help of all flags ([`flags`]), and which of the original's have no effect here and why.
+//! Never: opens a file. Begin at [`resolve`].
+
+mod choice;
+mod flags;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use apiclient::leader::Timing;
+use goflags::{Error, NoEnv, Parsed, Program, Setting, Settings, Syntax};
+
+pub use choice::Choice;
+use flags::{FLAGS, GROUPS, IDLE};
+
+const SYNOPSIS: &str = "\
+weft controller-manager: keeps true what is asked for, as kube-controller-manager
+1.36 does.
+
+Usage: kube-controller-manager [FLAG]...
+       weft controller-manager [FLAG]...
+
+Takes kube-controller-manager's flags. A flag is written --name VALUE or
+--name=VALUE; a switch is --name, --name=true or --name=false. A + marks what
+kube-controller-manager does not have.
+";
+
+const EXAMPLES: &str = "\
+Examples:
+    weft controller-manager --kubeconfig=controller-manager.kubeconfig \\
+        --use-service-account-credentials
+    weft controller-manager --kubeconfig=admin.kubeconfig --leader-elect=false \\
+        --controllers='*,-daemonset-controller'
+
+Exit codes: 0 asked to end; 1 it cannot start, a value is refused, or it does not
+lead any more; 2 the command line cannot be read.
+";
+
+/// All of it.
+pub static PROGRAM: Program = Program {
+    name: "kube-controller-manager",
+    command: "weft controller-manager",
+    syntax: Syntax::Pflag,
+    env_prefix: None,
+    flags: FLAGS,
+    groups: GROUPS,
+    idle_group: Some(IDLE),
+    file: None,
+    refused: &[],
+    synopsis: SYNOPSIS,
+    examples: EXAMPLES,
+};
+
+/// What this run is to be.
+#[derive(Debug)]
+pub struct Options {
+    pub action: Action,
+    pub kubeconfig: Option<PathBuf>,
+    pub master: Option<String>,
+    pub choice: Choice,
+    /// The authority that goes to every namespace.
+    pub root_ca: Option<PathBuf>,
+    /// Each controller acts as a service account of its own.
+    pub accounts: bool,
+    /// The Lease that this process has to hold, by namespace and name; `None`: it need not.
+    pub election: Option<(String, String, Timing)>,
+    /// Where health and metrics are served; `None`: nowhere.
+    pub serve: Option<SocketAddr>,
+    pub verbosity: u32,
+    pub settings: Settings,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    Help,
+    Version,
+    Run,
+}
+
+/// Reads the arguments (without the program's name). Pure.
+///
+/// # Errors
+/// The first thing in the arguments that cannot be meant.
+pub fn resolve<A: AsRef<str>>(args: &[A]) -> Result<Options, Error> {
+    let given = match PROGRAM.parse(args)? {
+        Parsed::Help => return Ok(only(Action::Help)),
+        Parsed::Given(given) => given,
+    };
+    let settings = PROGRAM.settle(&given, &NoEnv, None)?;
+    if !matches!(settings.get("version").text(), "" | "false") {
+        return Ok(only(Action::Version));
+    }
+    let text = |name: &str| Some(settings.get(name).text().to_owned()).filter(|text| !text.is_empty());
+    let address: IpAddr = settings
+        .get("bind-address")
+        .text()
+        .parse()
+        .map_err(|_| settings.get("bind-address").refuse("want an IP address"))?;
+    let port = u16::try_from(settings.get("secure-port").within(0, 65535)?).unwrap_or_default();
+    let controllers = settings.get("controllers");
+    Ok(Options {
+        action: Action::Run,
+        kubeconfig: text("kubeconfig").map(PathBuf::from),
+        master: text("master"),
+        choice: Choice::of(controllers.list()).map_err(|problem| controllers.refuse(problem))?,
+        root_ca: text("root-ca-file").map(PathBuf::from),
+        accounts: settings.get("use-service-account-credentials").truth(),
+        election: election(&settings)?,
+        serve: (port > 0).then(|| SocketAddr::new(address, port)),
+        verbosity: u32::try_from(settings.get("v").number()).unwrap_or_default(),
+        settings,
+    })
+}
+
+fn election(settings: &Settings) -> Result<Option<(String, String, Timing)>, Error> {
+    if !settings.get("leader-elect").truth() {
+        return Ok(None);
+    }
+    let time = |name: &str| duration(settings.get(name));
+    let lease = settings.get("leader-elect-lease-duration");
+    let timing = Timing::new(
+        duration(lease)?,
+        time("leader-elect-renew-deadline")?,
+        time("leader-elect-retry-period")?,
+    )
+    .map_err(|error| lease.refuse(error.to_string()))?;
+    let text = |name: &str| settings.get(name).text().to_owned();
+    Ok(Some((text("leader-elect-resource-namespace"), text("leader-elect-resource-name"), timing)))
+}
+
+fn duration(setting: &Setting) -> Result<Duration, Error> {
+    goflags::duration::parse(setting.text()).ok_or_else(|| setting.refuse("want a duration such as 15s"))
+}
+
+fn only(action: Action) -> Options {
+    Options {
+        action,
+        kubeconfig: None,
+        master: None,
+        choice: Choice::default(),
+        root_ca: None,
+        accounts: false,
+        election: None,
+        serve: None,
+        verbosity: 0,
+        settings: PROGRAM.defaults(),
+    }
+}
+
+/// The text of `--help`.
+pub fn help() -> String {
+    PROGRAM.help()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tables_are_sound() {
+        assert_eq!(PROGRAM.faults(), [""; 0]);
+        for line in PROGRAM.help().lines() {
+            assert!(line.chars().count() <= 84, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_given_is_what_is_meant() {
+        let options =
+            resolve(&["--kubeconfig=a", "--secure-port=0", "--leader-elect-resource-name=x", "-v=4"])
+                .expect("options");
+        assert_eq!((options.kubeconfig, options.serve, options.verbosity), (Some("a".into()), None, 4));
+        let (namespace, name, _) = options.election.expect("by default");
+        assert_eq!((namespace.as_str(), name.as_str()), ("kube-system", "x"));
+        let plain = resolve(&["--leader-elect=false"]).expect("options");
+        assert!(plain.election.is_none());
+        assert_eq!(plain.serve.map(|address| address.port()), Some(10257));
+        for wrong in [
+            "--secure-port=70000",
+            "--bind-address=x",
+            "--leader-elect-lease-duration=1s",
+            "--controllers=replica-set",
+            "--no-such-flag",
+        ] {
+            assert!(resolve(&[wrong]).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The controllers as a program: `weft controller-manager`.
+//!
+//! Owns: the way from arguments to an exit code, as whom each controller acts, and where health and metrics are served. Begin
+//! at [`main`].
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use apiclient::leader::{self, Leading, Lost, Standing};
+use apiclient::objects::Api;
+use apiclient::{Access as Server, AccessError, Account, Client, EventRecorder, Reporter};
+use control_controllers_core as controllers;
+use control_controllers_core::Settings;
+use telemetry::daemon::{FrameError, Threads};
+use telemetry::http::{self, BindError, Health, Routes, Texts, WhenTaken};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::options::{self, Action, Options};
+use crate::{Access, OTHERS, run};
+
+/// Where the controllers' service accounts are.
+const NAMESPACE: &str = "kube-system";
+
+/// Why it ends other than by being told to.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error(transparent)]
+    Lost(#[from] Lost),
+    #[error("cannot read {}", file.display())]
+    Read {
+        file: PathBuf,
+        #[source]
+        error: std::io::Error,
+    },
+}
+
+/// Arguments (without the program's name) to exit code.
+pub fn main(arguments: &[OsString]) -> ExitCode {
+    let arguments: Vec<_> = arguments.iter().map(|argument| argument.to_string_lossy()).collect();
+    let options = match options::resolve(&arguments) {
+        Ok(options) => options,
+        Err(error) => {
+            telemetry::note!("weft controller-manager: {error}");
+            return ExitCode::from(error.exit_code());
+        }
+    };
+    match options.action {
+        Action::Help => {
+            telemetry::put!("{}", options::help());
+            return ExitCode::SUCCESS;
+        }
+        Action::Version => {
+            telemetry::say!("weft {}", env!("CARGO_PKG_VERSION"));
+            return ExitCode::SUCCESS;
+        }
+        Action::Run => {}
+    }
+    telemetry::logs::init(telemetry::logs::level_of_verbosity(options.verbosity));
+    let say = |failure: &Failure| telemetry::logs::chain(failure);
+    telemetry::daemon::program("weft controller-manager", Threads::Few, serve(options), say)
+}
+
+async fn serve(options: Options) -> Result<(), Failure> {
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(FrameError::Signals)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(FrameError::Signals)?;
+    tracing::info!("starting weft controller-manager {}: {}", env!("CARGO_PKG_VERSION"), options.settings);
+    for sentence in options.settings.without_effect() {
+        tracing::warn!("{sentence}");
+    }
+    let settings = settings(&options)?;
+    let server = Server { kubeconfigs: options.kubeconfig.into_iter().collect(), master: options.master };
+    let client = Client::connect(server.clone())?;
+    let (routes, ready) = routes();
+    let serving = match options.serve {
+        Some(address) => Some(http::serve("health and metrics", address, routes, WhenTaken::Fail).await?),
+        None => None,
+    };
+    // Who only stands for election is as ready as a process can be that does nothing yet.
+    ready.set(true);
+    telemetry::systemd::tell("READY=1");
+    let choice = options.choice;
+    let accounts = options.accounts.then_some(server);
+    let api: Arc<dyn Api> = Arc::new(client.clone());
+    let work = move |leading: Leading| async move {
+        let chosen = controllers::all(&settings).into_iter().filter(|one| choice.has(one.name())).collect();
+        let others: Vec<&str> = OTHERS.into_iter().filter(|name| choice.has(name)).collect();
+        match run(chosen, &others, access(&client, accounts, leading)).await {}
+    };
+    let leading = async {
+        match options.election {
+            None => work(Leading::always()).await,
+            Some((namespace, name, timing)) => {
+                let standing =
+                    Standing { timing, ..Standing::new(&namespace, &name, "kube-controller-manager") };
+                leader::lead(api, standing, work).await?;
+            }
+        }
+        Ok::<(), Failure>(())
+    };
+    let ended = tokio::select! {
+        ended = leading => ended,
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+    };
+    telemetry::systemd::tell("STOPPING=1");
+    if let Some(serving) = serving {
+        serving.stop().await;
+    }
+    ended
+}
+
+fn settings(options: &Options) -> Result<Settings, Failure> {
+    let read = |file: &PathBuf| {
+        std::fs::read_to_string(file).map_err(|error| Failure::Read { file: file.clone(), error })
+    };
+    let root_ca = options.root_ca.as_ref().map(read).transpose()?;
+    Ok(Settings { root_ca: root_ca.map(Into::into), ..Settings::default() })
+}
+
+/// As one user, or each controller as a service account of its own.
+fn access(client: &Client, accounts: Option<Server>, leading: Leading) -> Access {
+    let own = client.clone();
+    let of = move |name: &'static str| match &accounts {
+        None => own.clone(),
+        Some(_) if name == controllers::MANAGER => own.clone(),
+        // What could be read at the start can be read now; a file that is being replaced is read again later.
+        Some(server) => match Account::new(server, own.clone(), NAMESPACE, name) {
+            Ok(account) => Client::over(account),
+            Err(error) => {
+                tracing::error!(%error, controller = name, "this controller acts with the credentials of the kubeconfig");
+                own.clone()
+            }
+        },
+    };
+    let clients = of.clone();
+    Access {
+        api: Arc::new(client.clone()),
+        of: Box::new(move |name| Arc::new(of(name)) as Arc<dyn Api>),
+        events: Box::new(move |name| {
+            let reporter = Reporter { controller: name.to_owned(), instance: name.to_owned() };
+            let (recorder, telling) = EventRecorder::new(clients(name), reporter);
+            tokio::spawn(telling);
+            recorder
+        }),
+        leads: Arc::new(move || leading.holds()),
+    }
+}
+
+fn routes() -> (Routes, http::Ready) {
+    let texts = Texts { alive: "ok", ready: "ok", not_ready: "it is starting" };
+    let health = Health::new(texts, |_| Ok(String::new()));
+    let ready = health.readiness();
+    let alive = |_: &http::Request| http::Answer::text(http::StatusCode::OK, "ok");
+    (health.routes().any("/livez", alive), ready)
+}
