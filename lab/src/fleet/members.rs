@@ -209,7 +209,7 @@ impl Members {
                 member.writes = false;
                 member.pause = Some(now + PAUSE);
                 // It is there already: it is about to be known.
-                if !failure.status().is_some_and(|status| status.code == 409) {
+                if failure.code() != 409 {
                     tracing::warn!(node = %member.host.name, %failure, "the node is not written");
                 }
             }
