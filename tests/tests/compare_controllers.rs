@@ -19,3 +19,13 @@ fn check(stories: &[&str]) {
 fn deployments_end_as_with_the_originals() {
     check(&["roll-out", "roll-back", "pause", "bad-image", "recreate", "scale-while-rolling", "adoption"]);
 }
+
+#[test]
+fn daemon_sets_and_stateful_sets_end_as_with_the_originals() {
+    check(&["daemon-set", "daemon-set-surge", "stateful-set", "stateful-set-claims"]);
+}
+
+#[test]
+fn jobs_and_cron_jobs_end_as_with_the_originals() {
+    check(&["jobs", "job-indexes", "cron-job"]);
+}
