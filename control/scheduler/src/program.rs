@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use apiclient::leader::{self, Leading, Lost};
 use apiclient::objects::Api;
 use apiclient::{Access, AccessError, Client};
 use telemetry::Ready;
@@ -27,6 +28,8 @@ enum Failure {
     Extender(#[from] ExtenderError),
     #[error(transparent)]
     Bind(#[from] BindError),
+    #[error(transparent)]
+    Lost(#[from] Lost),
     #[error(transparent)]
     Frame(#[from] FrameError),
 }
@@ -61,20 +64,9 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
 async fn run(options: Options) -> Result<(), Failure> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(FrameError::Signals)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(FrameError::Signals)?;
-    let stop = async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    };
     tracing::info!("starting weft scheduler {}: {}", env!("CARGO_PKG_VERSION"), options.settings);
     for sentence in options.settings.without_effect() {
         tracing::warn!("{sentence}");
-    }
-    if options.config.election.elect {
-        tracing::warn!(
-            "leader election is not there yet: run one scheduler at a time, and say --leader-elect=false to silence this"
-        );
     }
     let kubeconfigs = options.kubeconfig.into_iter().collect();
     let client = Client::connect(Access { kubeconfigs, master: options.master })?;
@@ -86,12 +78,28 @@ async fn run(options: Options) -> Result<(), Failure> {
         None => None,
     };
     telemetry::systemd::tell("READY=1");
-    daemon::run(api, options.config, metrics, ready, stop).await?;
+    let (config, standing) = (options.config, options.standing);
+    let leads = Arc::clone(&api);
+    let work = move |leading: Leading| {
+        daemon::run(leading.guard(api), config, metrics, ready, std::future::pending())
+    };
+    let scheduling = async {
+        match standing {
+            None => work(Leading::always()).await?,
+            Some(standing) => leader::lead(leads, standing, work).await??,
+        }
+        Ok::<(), Failure>(())
+    };
+    let ended = tokio::select! {
+        ended = scheduling => ended,
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+    };
     telemetry::systemd::tell("STOPPING=1");
     if let Some(server) = server {
         server.stop().await;
     }
-    Ok(())
+    ended
 }
 
 fn routes(metrics: &Metrics) -> (Routes, Ready) {

@@ -43,14 +43,14 @@ pub static FLAGS: &[Flag] = &[
     own("pod-max-in-unschedulable-pods-duration", Duration, WORK, "5m0s")
         .help("A pod that nothing has helped for so long is tried again."),
     own("leader-elect", Switch, LEADER, "true")
-        .help("Not there yet: with true a warning says to run one scheduler at a time."),
+        .help("Schedule only while holding the Lease, so that of several schedulers one is active."),
     own("leader-elect-lease-duration", Duration, LEADER, "15s")
-        .help("Checked, and not used yet."),
+        .help("Others take over when the Lease was not renewed for so long: whole seconds."),
     own("leader-elect-renew-deadline", Duration, LEADER, "10s")
-        .help("Checked, and not used yet."),
-    own("leader-elect-retry-period", Duration, LEADER, "2s").help("Checked, and not used yet."),
-    own("leader-elect-resource-name", Text, LEADER, "kube-scheduler").help("Read, and not used yet."),
-    own("leader-elect-resource-namespace", Text, LEADER, "kube-system").help("Read, and not used yet."),
+        .help("A leader that cannot renew for so long stops."),
+    own("leader-elect-retry-period", Duration, LEADER, "2s").help("Between two attempts to get or renew the Lease."),
+    own("leader-elect-resource-name", Text, LEADER, "kube-scheduler").help("Name of the Lease."),
+    own("leader-elect-resource-namespace", Text, LEADER, "kube-system").help("Namespace of the Lease."),
     own("bind-address", Text, SERVING, "127.0.0.1").metavar("IP").help(
         "Where /healthz, /livez, /readyz and /metrics are served, over HTTP without TLS; kube-scheduler's default \
          is 0.0.0.0.",

@@ -8,10 +8,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use apiclient::leader::{BadTiming, Standing, Timing};
 use apiclient_core::yaml;
 use goflags::{Error, NoEnv, Parsed, Program, Settings, Source, Syntax};
 
-use crate::config::Config;
+use crate::config::{Config, Election};
 use flags::{FLAGS, GROUPS, IDLE};
 
 const SYNOPSIS: &str = "\
@@ -53,6 +54,8 @@ pub static PROGRAM: Program = Program {
 pub struct Options {
     pub action: Action,
     pub config: Config,
+    /// The Lease that this process has to hold; `None`: it need not.
+    pub standing: Option<Standing>,
     pub kubeconfig: Option<PathBuf>,
     pub master: Option<String>,
     /// Where health and metrics are served; `None`: nowhere.
@@ -116,10 +119,8 @@ pub fn resolve<A: AsRef<str>>(
     if let Some(flush) = time("pod-max-in-unschedulable-pods-duration").filter(|flush| !flush.is_zero()) {
         config.waits.flush = flush;
     }
-    if election_is_wrong(&config) {
-        let problem = "want --leader-elect-lease-duration > renew-deadline > 1.2 x retry-period";
-        return Err(settings.get("leader-elect-lease-duration").refuse(problem));
-    }
+    let standing = standing(&config.election)
+        .map_err(|error| settings.get("leader-elect-lease-duration").refuse(error.to_string()))?;
     let port = settings.get("secure-port").within(0, 65535)?;
     let address: IpAddr = settings
         .get("bind-address")
@@ -136,23 +137,26 @@ pub fn resolve<A: AsRef<str>>(
         master: Some(master.to_owned()).filter(|master| !master.is_empty()),
         serve: (port > 0).then(|| SocketAddr::new(address, port)),
         verbosity: u32::try_from(settings.get("v").number()).unwrap_or_default(),
+        standing,
         config,
         settings,
     })
 }
 
-fn election_is_wrong(config: &Config) -> bool {
-    let election = &config.election;
-    election.elect
-        && (election.lease <= election.renew
-            || election.renew <= election.retry.mul_f64(1.2)
-            || election.retry < Duration::from_millis(1))
+/// The Lease that it has to hold.
+fn standing(election: &Election) -> Result<Option<Standing>, BadTiming> {
+    if !election.elect {
+        return Ok(None);
+    }
+    let timing = Timing::new(election.lease, election.renew, election.retry)?;
+    Ok(Some(Standing { timing, ..Standing::new(&election.namespace, &election.name, "default-scheduler") }))
 }
 
 fn only(action: Action) -> Options {
     Options {
         action,
         config: Config::default(),
+        standing: None,
         kubeconfig: None,
         master: None,
         serve: None,
@@ -195,7 +199,7 @@ mod tests {
             |path: &str| if path == "f" { Ok(text.to_owned()) } else { Err("no such file".to_owned()) };
         let options = resolve(&["--config=f", "--kubeconfig=b", "--secure-port=0"], read).expect("options");
         assert_eq!((options.kubeconfig, options.serve), (Some(PathBuf::from("a")), None));
-        assert!(!options.config.election.elect);
+        assert!(options.standing.is_none());
         let plain = resolve(&["--kubeconfig=b", "--leader-elect=false", "-v=4"], read).expect("options");
         assert_eq!((plain.kubeconfig, plain.verbosity), (Some(PathBuf::from("b")), 4));
         assert_eq!(plain.serve.map(|address| address.port()), Some(10259));
