@@ -2,55 +2,9 @@
 //!
 //! Needs the originals in WEFT_PEERS (or peers/bin).
 
-use std::process::Command;
-
-use control_apiserver::options::PROGRAM;
 use tests::apiserver::difference::Allowed;
 use tests::apiserver::scenario::{Report, Theme};
 use tests::apiserver::{Pair, generated, kubectl};
-
-/// The flags of the original's help, with their defaults where it states one.
-fn originals_flags() -> Vec<(String, Option<String>)> {
-    let program = originals::program("kube-apiserver").unwrap_or_else(|error| panic!("{error}"));
-    let output = Command::new(program).arg("--help").output().expect("kube-apiserver runs");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    // A flag's line begins with two to six blanks; what it says of its default ends the line.
-    let flag = |line: &str| {
-        let rest = line.trim_start();
-        let rest = rest.strip_prefix("-v, ").unwrap_or(rest);
-        let (name, rest) = rest.strip_prefix("--")?.split_once(' ')?;
-        let default = rest.trim_end().strip_suffix(')').and_then(|rest| rest.rsplit_once("(default "));
-        let default = default.map(|(_, text)| text.trim_matches(['"', '[', ']']).to_owned());
-        (line.len() - line.trim_start().len() <= 6 && name != "help").then(|| (name.to_owned(), default))
-    };
-    text.lines().filter_map(flag).collect()
-}
-
-/// Flags that the original takes, but does not show.
-const HIDDEN: [&str; 2] = ["kubelet-port", "kubelet-read-only-port"];
-
-#[test]
-fn every_flag_of_the_original_is_known_with_its_default() {
-    let originals = originals_flags();
-    assert!(originals.len() > 150, "the help was read: {}", originals.len());
-    let mut wrong = Vec::new();
-    for (name, default) in &originals {
-        let Some(flag) = PROGRAM.flag(name) else {
-            wrong.push(format!("--{name} is unknown"));
-            continue;
-        };
-        if let Some(default) = default
-            && flag.default != default
-        {
-            wrong.push(format!("--{name}: default {:?}, the original's is {default:?}", flag.default));
-        }
-    }
-    // Deprecated flags are not in the original's help.
-    let known = |name: &str| HIDDEN.contains(&name) || originals.iter().any(|(known, _)| known == name);
-    let strange = PROGRAM.flags.iter().filter(|flag| !flag.ours && !known(flag.name));
-    wrong.extend(strange.map(|flag| format!("--{} is not the original's", flag.name)));
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
 
 /// What the comparison would report of two originals, it would report of ours too.
 #[test]

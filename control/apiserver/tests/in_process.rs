@@ -2,16 +2,18 @@
 
 mod common;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use apiclient::objects::{Api, Write, follow};
-use apiclient::{Query, Resource, Update};
+use apiclient::objects::{Api, Changed, News, Write, follow};
+use apiclient::{Query, Resource};
 use control_apiserver::authorization::{Authorizers, Mode};
 use control_apiserver::in_process::InProcess;
 use control_core::access::User;
 use control_core::admission::chain::Settings;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::task::JoinHandle;
 
 use crate::common::{Bed, within};
 
@@ -36,17 +38,32 @@ fn config_map(name: &str, chosen: &str, value: &str) -> Value {
     json!({"metadata": {"name": name, "labels": {"chosen": chosen}}, "data": {"a": value}})
 }
 
-/// In short: what was told, and of whom.
-fn told(update: &Update<Arc<Value>>) -> String {
+/// In short: what was told, and of whom. A bookmark is no news.
+fn told(news: &News) -> Option<String> {
     let shown = |object: &Arc<Value>| {
         format!("{}={}", object["metadata"]["name"].as_str().unwrap(), object["data"]["a"].as_str().unwrap())
     };
-    match update {
-        Update::Replace(all) => format!("all [{}]", all.iter().map(shown).collect::<Vec<_>>().join(" ")),
-        Update::Put(object) => format!("put {}", shown(object)),
-        Update::Delete(name) => format!("delete {name}"),
-        Update::Trouble(problem) => format!("trouble {problem}"),
-    }
+    Some(match news {
+        News::All(all) => format!("all [{}]", all.objects.iter().map(shown).collect::<Vec<_>>().join(" ")),
+        News::Changed(Changed::Put(object)) => format!("put {}", shown(object)),
+        News::Changed(Changed::Gone(object)) => {
+            format!("gone {}", object["metadata"]["name"].as_str().unwrap())
+        }
+        News::Changed(Changed::Until(_)) => return None,
+        News::Trouble(problem) => format!("trouble {problem}"),
+    })
+}
+
+/// A follower, and what it tells.
+fn following(api: &Arc<dyn Api>, query: Query) -> (JoinHandle<Infallible>, UnboundedReceiver<String>) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let hear = move |news: News| {
+        if let Some(told) = told(&news) {
+            // The reader may be gone.
+            let _ = sender.send(told);
+        }
+    };
+    (tokio::spawn(follow(Arc::clone(api), query, hear)), receiver)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,9 +77,8 @@ async fn a_follower_sees_the_same_over_both_ways() {
         };
         let first = created("first", "yes").await;
         created("other", "no").await;
-        let (sink, mut updates) = mpsc::channel(8);
-        let following = tokio::spawn(follow(Arc::clone(&api), chosen(), sink));
-        let mut next = async || told(&within("an update", updates.recv()).await.expect("more"));
+        let (following, mut news) = following(&api, chosen());
+        let mut next = async || within("news", news.recv()).await.expect("more");
         assert_eq!(next().await, "all [first=1]");
         created("second", "yes").await;
         assert_eq!(next().await, "put second=1");
@@ -71,20 +87,19 @@ async fn a_follower_sees_the_same_over_both_ways() {
         assert_eq!(next().await, "put other=2");
         // What is not chosen any more is gone.
         write(Write::Update { path: object("other"), object: config_map("other", "no", "3") }).await;
-        assert_eq!(next().await, "delete default/other");
+        assert_eq!(next().await, "gone other");
         let patch = apiclient::Patch::Merge(json!({"data": {"a": "4"}}));
         write(Write::Patch { path: object("first"), patch }).await;
         assert_eq!(next().await, "put first=4");
         let options = json!({"preconditions": {"uid": first["metadata"]["uid"]}});
         write(Write::Delete { path: object("first"), options }).await;
-        assert_eq!(next().await, "delete default/first");
+        assert_eq!(next().await, "gone first");
         let listed = api.list(&chosen(), false).await.expect("a list");
-        assert_eq!(told(&Update::Replace(listed.objects)), "all [second=1]");
+        assert_eq!(told(&News::All(listed)).as_deref(), Some("all [second=1]"));
         for name in ["second", "other"] {
             write(Write::Delete { path: object(name), options: Value::Null }).await;
         }
-        drop(updates);
-        within("the follower ends with its reader", following).await.expect("no panic");
+        following.abort();
     }
 }
 
@@ -151,12 +166,10 @@ async fn a_part_of_the_process_that_is_an_account_may_do_what_its_roles_say() {
         assert_eq!(api.write(&create("default", "b")).await.expect_err("a refusal").code(), 403);
     }
     // A follower is told why it sees nothing.
-    let (sink, mut updates) = mpsc::channel(8);
-    let following = tokio::spawn(follow(Arc::clone(&apis[1]), query.clone(), sink));
-    let first = told(&within("an update", updates.recv()).await.expect("more"));
+    let (following, mut news) = following(&apis[1], query.clone());
+    let first = within("news", news.recv()).await.expect("more");
     assert!(first.starts_with("trouble") && first.contains("forbidden"), "{first}");
-    drop(updates);
-    within("the follower ends with its reader", following).await.expect("no panic");
+    following.abort();
 
     let role = json!({
         "metadata": {"name": "part"},

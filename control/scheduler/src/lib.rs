@@ -11,7 +11,7 @@ mod extenders;
 mod feeds;
 mod limit;
 mod metrics;
-mod options;
+pub mod options;
 pub mod program;
 mod writer;
 

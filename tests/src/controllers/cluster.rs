@@ -26,7 +26,7 @@ enum Plane {
     Ours(Control),
     /// Kept for its end.
     Originals {
-        side: Side,
+        side: Box<Side>,
         daemons: [Daemon; 2],
     },
 }
@@ -55,7 +55,7 @@ impl Cluster {
                 let side = Side::new(Which::Ours, &[]);
                 side.start();
                 let daemons = ["kube-controller-manager", "kube-scheduler"].map(|name| original(&side, name));
-                Plane::Originals { side, daemons }
+                Plane::Originals { side: Box::new(side), daemons }
             }
         };
         let (directory, kubeconfig) = match &plane {

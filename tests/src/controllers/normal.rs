@@ -87,7 +87,7 @@ fn text(words: &str, hashes: &BTreeMap<String, String>) -> String {
     for (pattern, word) in
         [(&UID, "UID"), (&TIME, "TIME"), (&ADDRESS, "ADDRESS"), (&NODE, "NODE"), (&SUFFIX, "-XXXXX")]
     {
-        words = pattern.replace_all(&words, *word).into_owned();
+        words = pattern.replace_all(&words, word).into_owned();
     }
     words
 }

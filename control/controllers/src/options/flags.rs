@@ -205,5 +205,5 @@ pub static FLAGS: &[Flag] = &[
     idle("log-text-info-buffer-size", Size, "0", LOG),
     idle("log-text-split-stream", Switch, "false", LOG),
     idle("logging-format", Text, "text", LOG),
-    idle("vmodule", Switch, "false", LOG),
+    idle("vmodule", Modules, "", LOG),
 ];

@@ -145,7 +145,7 @@ proptest! {
             prop_assert_eq!(have, pods.values().filter(shuns).count() as i64);
         }
         // Sums of a node.
-        for (name, _) in &nodes {
+        for name in nodes.keys() {
             let info = cluster.node(cluster.id(&format!("n{name}")).expect("it is there"));
             let here: Vec<_> = pods.values().filter(|pod| pod.node.as_deref() == Some(&*format!("n{name}"))).collect();
             prop_assert_eq!(info.pods.len(), here.len());

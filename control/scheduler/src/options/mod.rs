@@ -6,7 +6,6 @@ mod flags;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use apiclient::leader::{BadTiming, Standing, Timing};
 use apiclient_core::yaml;
