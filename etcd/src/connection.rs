@@ -15,7 +15,7 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use crate::error::{Attempt, Cause, EtcdError, Failure, code};
+use crate::error::{Attempt, Cause, EtcdError, Failure, OTHER_SCHEME, code};
 use crate::settings::{Endpoint, Settings};
 use crate::{tls, transport};
 
@@ -193,23 +193,28 @@ impl Connection {
         let tls = if endpoint.tls { Some(tls::load(&self.settings)?) } else { None };
         let attempt = async {
             let channel = transport::connect(&endpoint.url, tls).await;
-            let client = self.log_in(channel.map_err(|error| Failure::to_connect(&error))?).await?;
+            let channel = channel.map_err(|error| (Failure::to_connect(&error), false))?;
+            let client = self.log_in(channel).await.map_err(|failure| (failure, true))?;
             match client.kv_client().get(PROBE_KEY, Some(GetOptions::new().with_count_only())).await {
                 Ok(_) => Ok(client),
                 Err(error) => match Failure::of(&error) {
                     // It serves; whoever asks next will hear what it does not like.
                     Failure::Answer { .. } => Ok(client),
-                    broken @ Failure::Transport { .. } => Err(broken),
+                    broken @ Failure::Transport { .. } => Err((broken, true)),
                 },
             }
         };
         let url = &endpoint.url;
         match timeout(DIAL_LIMIT, attempt).await {
             Ok(Ok(client)) => Ok((client, url.clone())),
-            Ok(Err(failure)) => match failure {
-                // HTTP/2 says no more than that the connection broke: after a TLS handshake that is etcd's refusal.
-                Failure::Transport { reason, explained: false, .. } if endpoint.tls => {
-                    let cause = Some(Cause::ClientCertificate);
+            Ok(Err((failure, connected))) => match failure {
+                // The server's refusal of our certificate comes after the handshake, and may be overtaken by the end of the
+                // connection: that it broke is then all there is to know.
+                Failure::Transport { reason, explained, cause, .. }
+                    if endpoint.tls && (connected || !explained) =>
+                {
+                    let reason = reason.trim_end_matches(OTHER_SCHEME).trim_start_matches("TLS: ");
+                    let cause = cause.or(Some(Cause::ClientCertificate));
                     Err(unreachable(Attempt::of(url, format!("TLS: {reason}"), cause)))
                 }
                 Failure::Transport { reason, cause, .. } => Err(unreachable(Attempt::of(url, reason, cause))),

@@ -8,7 +8,25 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::transport::{ConnectError, Unsent};
+type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// There is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    #[error("no connection")]
+    Tcp(#[source] BoxError),
+    #[error("no TLS")]
+    Tls(#[source] io::Error),
+    #[error("{0}")]
+    Unusable(String),
+    #[error("no HTTP/2")]
+    Http(#[source] BoxError),
+}
+
+/// The connection had ended before the request went out: nothing was asked.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection is gone")]
+pub(crate) struct Unsent(#[source] pub BoxError);
 
 /// An operation on etcd failed.
 #[derive(Debug, thiserror::Error)]
@@ -224,12 +242,15 @@ fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }
 
+/// What a connection that ends before anything was said may mean.
+pub(crate) const OTHER_SCHEME: &str = "; is it http:// that should be https://, or the reverse?";
+
 fn explain_io(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused (nothing listens there)".into(),
         io::ErrorKind::TimedOut => "no answer to the connection attempt".into(),
         io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
-            format!("{error}; is it http:// that should be https://, or the reverse?")
+            format!("{error}{OTHER_SCHEME}")
         }
         _ => error.to_string(),
     }

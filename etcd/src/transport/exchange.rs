@@ -17,11 +17,7 @@ use http_body_util::BodyExt;
 use tonic::body::Body;
 
 use super::{BoxError, OneOpen, Requests, plain};
-
-/// The connection had ended before the request went out: nothing was asked.
-#[derive(Debug, thiserror::Error)]
-#[error("the connection is gone")]
-pub(crate) struct Unsent(#[source] BoxError);
+use crate::error::Unsent;
 
 /// Sends a request; comes back with the head of the answer. Dropped before, it lets etcd know that nobody waits any more.
 pub(super) async fn run(requests: Arc<Requests>, request: Request<Body>) -> Result<Response<Body>, BoxError> {

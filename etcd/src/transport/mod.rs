@@ -29,9 +29,8 @@ use tokio_rustls::TlsConnector;
 use tower::ServiceExt;
 use tower::util::{BoxCloneSyncService, service_fn};
 
+use crate::error::ConnectError;
 use crate::tls::Tls;
-
-pub(crate) use exchange::Unsent;
 
 /// What etcd may send before it is read: of one answer, and of all.
 const STREAM_WINDOW: u32 = 2 << 20;
@@ -43,19 +42,6 @@ const KEEPALIVE: Pings = (Duration::from_secs(6), Duration::from_secs(3));
 /// How often, and the time for the answer.
 type Pings = (Duration, Duration);
 type BoxError = Box<dyn StdError + Send + Sync>;
-
-/// There is no connection.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ConnectError {
-    #[error("no connection")]
-    Tcp(#[source] BoxError),
-    #[error("no TLS")]
-    Tls(#[source] io::Error),
-    #[error("{0}")]
-    Unusable(String),
-    #[error("no HTTP/2")]
-    Http(#[source] BoxError),
-}
 
 /// One connection, for all who ask over it.
 struct Requests {
@@ -171,6 +157,7 @@ mod tests {
     use tonic::body::Body;
 
     use super::*;
+    use crate::error::Unsent;
 
     const LIMIT: Duration = Duration::from_secs(30);
 

@@ -67,8 +67,6 @@ pub static FLAGS: &[Flag] = &[
     idle("contention-profiling", Switch, "true", "Go's profiler has no counterpart here"),
     idle("feature-gates", Gates, "", "what is here is on"),
     idle("emulated-version", List, "", "this is one version"),
-    idle("emulation-forward-compatible", Switch, "false", "this is one version"),
-    idle("runtime-config-emulation-forward-compatible", Switch, "false", "this is one version"),
     idle("min-compatibility-version", List, "", "this is one version"),
     idle("cert-dir", Text, "", PLAIN),
     idle("tls-cert-file", Text, "", PLAIN),
