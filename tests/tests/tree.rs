@@ -170,11 +170,18 @@ fn files(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
 }
 
 /// Modules that may name one another, though they stand side by side, and why.
-const CIRCLES: [(&str, &str, &str); 2] = [
+const CIRCLES: [(&str, &str, &str); 6] = [
     // Each backend's part of the network configuration has the type of that backend's own module.
     ("flanneld-core", "config", "overlay"),
     // An option is one of the modes; a mode is opened with all options.
     ("proxy", "options", "modes"),
+    // A pod's selector is asked about a node; a node counts its pods.
+    ("control-scheduler-core", "pod", "node"),
+    // What is wrong with a pod's volumes is one of the filters' reasons.
+    ("control-scheduler-core", "volumes", "filters"),
+    // What a world holds of volumes and budgets is of these modules' types; they decide about a world.
+    ("control-scheduler-core", "world", "volumes"),
+    ("control-scheduler-core", "world", "preemption"),
 ];
 
 /// The modules at the top of a package that code names: by `crate::`, or by as many `super::` as lead there.
