@@ -1,5 +1,5 @@
 //! Objects in few words, and a scheduler that they are told to.
-#![allow(dead_code)]
+#![allow(dead_code)] // each test binary uses its part
 
 use std::time::Duration;
 
