@@ -8,6 +8,7 @@ use super::api::Api;
 use super::overlay::Overlay;
 use super::proxy::Proxy;
 use super::repairs::Repairs;
+use super::scheduler::Scheduler;
 
 /// `weft bench ...`
 #[derive(Debug, Args)]
@@ -40,6 +41,13 @@ enum Command {
     /// Where kube-apiserver and etcd 3.6 were built (scripts/peers) they are used; without, ours is measured over the
     /// etcd on the PATH.
     Api(Box<Api>),
+    /// Schedulers: ours and kube-scheduler, on ours and on kube-apiserver
+    ///
+    /// Starts each on an API server of its own, gives it workloads of upstream's scheduler_perf, measures pods a second, the
+    /// time from a pod's creation until it is bound, CPU and memory, prints medians with their spread and the ratios to
+    /// the originals, and says which goals were reached. Needs openssl, etcd and a quiet machine, but not root, and
+    /// takes half an hour. Where kube-apiserver, kube-scheduler and etcd 3.6 were built (scripts/peers) they are used.
+    Scheduler(Box<Scheduler>),
     /// Repairs: how long flanneld takes to restore what somebody has deleted or changed
     ///
     /// Makes a lab of two nodes with vxlan, damages routes, neighbours, FDB entries, addresses, the tunnel's link and the
@@ -55,6 +63,7 @@ impl BenchCli {
             Command::Overlay(overlay) => overlay.run(),
             Command::Proxy(proxy) => proxy.run(),
             Command::Api(api) => api.run(),
+            Command::Scheduler(scheduler) => scheduler.run(),
             Command::Repairs(repairs) => repairs.run(),
         };
         match outcome {

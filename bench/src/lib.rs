@@ -2,7 +2,7 @@
 //!
 //! Each benchmark compares some ways of doing the same, and goes through all of them in every repetition, so that a
 //! machine that slows down slows all of them down: [`overlay`] packet paths between nodes, [`proxy`] service proxies, [`api`] API
-//! servers, [`repairs`] damages.
+//! servers, [`scheduler`] schedulers, [`repairs`] damages.
 //!
 //! Owns: the labs named `bench...`, and what is measured in them. What both have in common is here: the form of a
 //! report ([`sample`]) and of its text ([`table`]), medians and ratios ([`stats`]), verdicts ([`goals`]), the parts of
@@ -22,6 +22,8 @@ mod progress;
 pub mod proxy;
 pub mod repairs;
 pub mod sample;
+pub mod scheduler;
+pub mod servers;
 pub mod stale;
 pub mod stats;
 mod sys;

@@ -8,8 +8,9 @@ use bench::api::metric::Metric;
 use bench::api::mode::{Part, Server};
 use bench::api::run::{Wanted, api};
 use bench::api::sample::Settings;
-use bench::api::{Programs, table};
+use bench::api::table;
 use bench::interrupt::Interrupt;
+use bench::servers::Programs;
 use clap::ValueEnum;
 use lab::Binary;
 

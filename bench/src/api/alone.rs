@@ -49,7 +49,7 @@ impl Alone {
         Ok(found.ok_or_else(|| failed("the first pod in etcd", "there is none"))?.value.to_vec())
     }
 
-    /// As [`rates::measure`], of what corresponds to a part of an API server. `first`: the number of the first pod to create.
+    /// As [`crate::servers::clients::measure`], of what corresponds to a part of an API server. `first`: the number of the first pod to create.
     ///
     /// # Errors
     /// A request fails, or a transaction finds something else than was written.

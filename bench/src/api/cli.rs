@@ -4,18 +4,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use host::netns::Namespace;
-use host::programs;
 use lab::LabError;
 use lab::flanneld::Binary;
 
 use super::mode::{Part, Server};
 use super::run::{self, Wanted};
 use super::sample::Settings;
-use super::side::Programs;
 use super::table;
 use crate::files::Files;
 use crate::interrupt::Interrupt;
+use crate::servers::{Programs, etcd, version};
 
 /// How long to wait for others to leave the CPUs alone.
 const QUIET_LIMIT: Duration = Duration::from_secs(10);
@@ -125,24 +123,6 @@ impl Api {
             etcd,
         })
     }
-}
-
-/// etcd of the originals, or the one on the path.
-fn etcd() -> Result<PathBuf, LabError> {
-    if let Ok(program) = originals::program("etcd") {
-        return Ok(program);
-    }
-    programs::require(&[("etcd", "etcd-server")])?;
-    Ok(PathBuf::from("etcd"))
-}
-
-/// `etcd 3.6.0`, as it says itself.
-fn version(etcd: &std::path::Path) -> Result<String, LabError> {
-    let argv = [etcd.display().to_string(), "--version".to_owned()];
-    let text = programs::run(&programs::inside(&Namespace::current()?, argv))?.ok()?;
-    let version =
-        text.lines().next().and_then(|line| line.rsplit(' ').next()).unwrap_or("of unknown version");
-    Ok(format!("etcd {version}"))
 }
 
 #[cfg(test)]

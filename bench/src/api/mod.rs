@@ -6,7 +6,6 @@
 
 mod alone;
 mod cli;
-mod client;
 pub mod goals;
 pub mod metric;
 pub mod mode;
@@ -15,9 +14,7 @@ mod rates;
 mod round;
 pub mod run;
 pub mod sample;
-mod side;
 pub mod table;
 mod watchers;
 
 pub use cli::Api;
-pub use side::Programs;

@@ -5,6 +5,8 @@ use std::fmt;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use crate::servers::Kind;
+
 /// Who answers. In the order in which they run and are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -18,6 +20,14 @@ pub enum Server {
 }
 
 impl Server {
+    /// Whose server makes the bytes.
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Ours | Self::Etcd => Kind::Ours,
+            Self::Original => Kind::Original,
+        }
+    }
+
     /// What people read.
     pub fn title(self) -> &'static str {
         match self {

@@ -5,19 +5,21 @@ use std::path::Path;
 use std::time::{Instant, SystemTime};
 
 use lab::LabError;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::alone::Alone;
-use super::client::{Client, JSON, PROTOBUF};
 use super::metric::Metric;
 use super::mode::{Mode, Part, Server};
 use super::objects::{self, ALL, PODS};
-use super::rates::{self, Request};
+use super::rates;
 use super::sample::{Failure, Sample, Settings};
-use super::side::{Programs, Side};
 use super::watchers::Watchers;
 use crate::interrupt::Interrupt;
 use crate::measure::failed;
+use crate::servers::Programs;
+use crate::servers::client::{Client, JSON, PROTOBUF};
+use crate::servers::clients::{self, Request};
+use crate::servers::side::Side;
 use crate::stats::Spread;
 
 /// The number of watchers with which memory is measured.
@@ -69,7 +71,7 @@ impl Round<'_> {
         let Some(value) = self.value.clone() else {
             return Err(failed("etcd alone", "no server has run, so the bytes of a pod are not known"));
         };
-        let side = Side::make(self.server, self.programs, self.directory)?;
+        let side = Side::make(self.server.kind(), self.programs, self.directory)?;
         let alone = Alone::new(side.etcd().endpoint(), value, self.settings.pods, self.interrupt)?;
         let mut first = 0;
         for (clients, count) in self.settings.creates() {
@@ -91,7 +93,7 @@ impl Round<'_> {
     }
 
     fn api(&mut self, part: &mut Part, load: &mut u32, memory: &mut Values) -> Result<(), LabError> {
-        let side = Side::make(self.server, self.programs, self.directory)?;
+        let side = Side::make(self.server.kind(), self.programs, self.directory)?;
         (*part, *load) = (Part::Start, 0);
         let first = side.start(self.interrupt)?.as_secs_f64();
         side.stop()?;
@@ -105,7 +107,9 @@ impl Round<'_> {
             Ok(())
         };
         remember(Metric::Idle, memory)?;
-        side.make_namespace()?;
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": objects::NAMESPACE}});
+        side.client()?.must("POST", "/api/v1/namespaces", namespace.to_string().as_bytes())?;
         let mut created = 0;
         for (clients, count) in self.settings.creates() {
             (*part, *load) = (Part::Creates, clients);
@@ -186,7 +190,7 @@ impl Round<'_> {
         self.rates(side, self.clients(side, clients, content)?, count, request)
     }
 
-    /// As [`rates::measure`], and what it cost the server.
+    /// As [`clients::measure`], and what it cost the server.
     fn rates(
         &self,
         side: &Side,
@@ -195,7 +199,8 @@ impl Round<'_> {
         request: impl Fn(u32) -> Request + Sync,
     ) -> Result<Values, LabError> {
         let before = side.cpu()?;
-        let mut values = rates::measure(clients, count, request, self.interrupt)?;
+        let taken = clients::measure(clients, count, request, self.interrupt)?;
+        let mut values = rates::numbers(taken.times, taken.elapsed);
         let used = side.cpu()? - before;
         values.push((Metric::Cpu, used * 1e6 / f64::from(count.max(1))));
         Ok(values)

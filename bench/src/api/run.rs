@@ -9,11 +9,11 @@ use super::metric::Metric;
 use super::mode::{Part, Server};
 use super::round::Round;
 use super::sample::{CLIENTS, Report, Settings};
-use super::side::Programs;
 use crate::interrupt::Interrupt;
 use crate::machine;
 use crate::measure::cpu;
 use crate::progress::Progress;
+use crate::servers::Programs;
 use crate::table::{QUIET, repetitions};
 use host::programs;
 

@@ -20,9 +20,9 @@ use originals::Trust;
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
 
-use super::client::{JSON, TOKEN};
 use super::objects::ALL;
 use crate::measure::failed;
+use crate::servers::client::{JSON, TOKEN};
 
 /// How long a change is left alone on its way, before a look at what has arrived: so long for all, and for each watcher.
 /// This is the length of the measurement, not a wait for luck: where something is missing, there is another look.

@@ -12,10 +12,10 @@ use host::programs::{self, Daemon, Etcd, ProgramError, Signal};
 use lab::LabError;
 use nix::unistd::Pid;
 use originals::{Scratch, Trust};
+use serde_json::json;
 
 use super::client::{Client, TOKEN, trust};
-use super::mode::Server;
-use super::objects::NAMESPACE;
+use super::{Kind, Programs};
 use crate::interrupt::Interrupt;
 use crate::measure::{cpu, failed, memory};
 
@@ -32,14 +32,6 @@ const IDLE_LIMIT: Duration = Duration::from_secs(15);
 /// The last of the default roles that both servers make.
 const LAST_ROLE: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles/view";
 
-/// Where the programs are.
-#[derive(Clone, Debug)]
-pub struct Programs {
-    pub weft: PathBuf,
-    pub kube_apiserver: Option<PathBuf>,
-    pub etcd: PathBuf,
-}
-
 /// An etcd, and where its server is or will be. Both end when it is dropped.
 pub struct Side {
     address: SocketAddr,
@@ -54,7 +46,7 @@ pub struct Side {
 impl Side {
     /// Starts an empty etcd that writes to a directory of its own below `parent`, and makes what both servers are given:
     /// the key of service accounts' tokens and the administrator's token.
-    pub fn make(server: Server, programs: &Programs, parent: &Path) -> Result<Self, LabError> {
+    pub fn make(kind: Kind, programs: &Programs, parent: &Path) -> Result<Self, LabError> {
         let here = Namespace::current()?;
         let scratch = Scratch::make_in(parent)?;
         let file = |name: &str| scratch.path().join(name).display().to_string();
@@ -68,10 +60,10 @@ impl Side {
         let curve =
             ["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", &file("sa.key")];
         programs::run(&programs::inside(&here, curve))?.ok()?;
-        let (program, own) = match (server, &programs.kube_apiserver) {
-            (Server::Ours | Server::Etcd, _) => (programs.weft.clone(), Some("apiserver".to_owned())),
-            (Server::Original, Some(program)) => (program.clone(), None),
-            (Server::Original, None) => return Err(failed("kube-apiserver", "it is not built")),
+        let (what, program, own) = match (kind, &programs.kube_apiserver) {
+            (Kind::Ours, _) => ("weft apiserver", programs.weft.clone(), Some("apiserver".to_owned())),
+            (Kind::Original, Some(program)) => ("kube-apiserver", program.clone(), None),
+            (Kind::Original, None) => return Err(failed("kube-apiserver", "it is not built")),
         };
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         let flags = [
@@ -88,12 +80,13 @@ impl Side {
             "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
             "--authorization-mode=Node,RBAC".to_owned(),
             "--allow-privileged=true".to_owned(),
-            // No controllers run here, who would make service accounts; and nobody reaches a loopback address.
-            "--disable-admission-plugins=ServiceAccount".to_owned(),
+            // No controllers run here, who would make service accounts and take the taint off a node that is ready; and
+            // nobody reaches a loopback address.
+            "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition".to_owned(),
             "--endpoint-reconciler-type=none".to_owned(),
         ];
         let arguments = own.into_iter().chain(flags).map(OsString::from).collect();
-        let daemon = Daemon::new(server.title().to_owned(), here, scratch.path(), "apiserver");
+        let daemon = Daemon::new(what.to_owned(), here, scratch.path(), "apiserver");
         let side = Self { address, daemon, program, arguments, etcd, scratch };
         side.etcd.wait_ready(READY_LIMIT)?;
         Ok(side)
@@ -135,13 +128,6 @@ impl Side {
         ["/readyz", default, LAST_ROLE]
             .iter()
             .all(|path| client.ask("GET", path, &[]).is_ok_and(|(status, _)| status == 200))
-    }
-
-    /// Makes the namespace of the benchmark's objects.
-    pub fn make_namespace(&self) -> Result<(), LabError> {
-        let namespace =
-            format!(r#"{{"apiVersion":"v1","kind":"Namespace","metadata":{{"name":"{NAMESPACE}"}}}}"#);
-        self.client()?.must("POST", "/api/v1/namespaces", namespace.as_bytes()).map(drop)
     }
 
     /// Ends the server; its etcd goes on.
@@ -187,6 +173,22 @@ impl Side {
     pub fn trust(&self) -> Result<Trust, LabError> {
         let file = self.scratch.path().join("apiserver.crt");
         trust(&file).map_err(LabError::io("read", file))
+    }
+
+    /// A kubeconfig of the administrator.
+    pub fn kubeconfig(&self) -> Result<PathBuf, LabError> {
+        let file = self.scratch.path().join("admin.kubeconfig");
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "bench",
+            // The server has signed for itself, and nobody else is here.
+            "clusters": [{"name": "bench", "cluster": {
+                "server": format!("https://{}", self.address), "insecure-skip-tls-verify": true,
+            }}],
+            "users": [{"name": "bench", "user": {"token": TOKEN}}],
+            "contexts": [{"name": "bench", "context": {"cluster": "bench", "user": "bench"}}],
+        });
+        fs::write(&file, config.to_string()).map_err(LabError::io("write", &file))?;
+        Ok(file)
     }
 
     /// A client of the server.

@@ -1,0 +1,210 @@
+//! A watcher of the pods that are bound: when each was first seen.
+//!
+//! It asks for the metadata of pods with a node, so that it costs the server and this machine little. It reads in a thread
+//! of its own; whoever waits is woken.
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use lab::LabError;
+use originals::Trust;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned};
+
+use crate::interrupt::Interrupt;
+use crate::measure::failed;
+use crate::servers::client::TOKEN;
+
+/// How long one may wait without another pod that is bound.
+const STILL: Duration = Duration::from_secs(60);
+/// How often somebody who waits looks whether to stop.
+const LOOK: Duration = Duration::from_millis(100);
+const PATH: &str = "/api/v1/pods?watch=1&fieldSelector=spec.nodeName!%3D";
+const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+
+/// When each pod was first seen with a node, by its name.
+pub type Times = HashMap<String, Instant>;
+
+#[derive(Default)]
+struct Seen {
+    times: Mutex<(Times, Option<io::Error>)>,
+    changed: Condvar,
+}
+
+impl Seen {
+    fn lock(&self) -> MutexGuard<'_, (Times, Option<io::Error>)> {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The watcher. It stops when it is dropped.
+pub struct Bound {
+    socket: TcpStream,
+    seen: Arc<Seen>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Bound {
+    /// Connects, and begins with what is bound already.
+    ///
+    /// # Errors
+    /// The server cannot be reached.
+    pub fn open(address: SocketAddr, trust: &Trust) -> Result<Self, LabError> {
+        let opened = || {
+            let socket = TcpStream::connect(address)?;
+            socket.set_nodelay(true)?;
+            let name = ServerName::from(address.ip());
+            let session = ClientConnection::new(Arc::clone(trust), name).map_err(io::Error::other)?;
+            let mut stream = StreamOwned::new(session, socket.try_clone()?);
+            let request = format!(
+                "GET {PATH} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {TOKEN}\r\nAccept: {METADATA}\r\n\r\n"
+            );
+            stream.write_all(request.as_bytes())?;
+            Ok((socket, stream))
+        };
+        let (socket, stream) =
+            opened().map_err(|error: io::Error| failed("a watch of bound pods", error.to_string()))?;
+        let seen = Arc::new(Seen::default());
+        let thread = thread::spawn({
+            let seen = Arc::clone(&seen);
+            move || {
+                let ended = read(stream, &seen).err();
+                seen.lock().1 = Some(ended.unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into()));
+                seen.changed.notify_all();
+            }
+        });
+        Ok(Self { socket, seen, thread: Some(thread) })
+    }
+
+    /// Waits until so many pods were seen bound, and gives them all. `lives` says whether who binds them still lives.
+    ///
+    /// # Errors
+    /// For a minute there is no other one, the watch ends, or who binds them does.
+    pub fn wait(
+        &self,
+        count: usize,
+        interrupt: &Interrupt,
+        lives: impl Fn() -> Result<(), LabError>,
+    ) -> Result<Times, LabError> {
+        let mut seen = self.seen.lock();
+        let (mut before, mut changed) = (seen.0.len(), Instant::now());
+        loop {
+            if seen.0.len() >= count {
+                return Ok(seen.0.clone());
+            }
+            if interrupt.asked() {
+                return Err(LabError::Interrupted);
+            }
+            lives()?;
+            if let Some(error) = &seen.1 {
+                return Err(failed("a watch of bound pods", error.to_string()));
+            }
+            if seen.0.len() > before {
+                (before, changed) = (seen.0.len(), Instant::now());
+            }
+            if changed.elapsed() > STILL {
+                let reason = format!("{before} of {count}, and no other for {} s", STILL.as_secs());
+                return Err(failed("pods that are bound", reason));
+            }
+            seen = self.seen.changed.wait_timeout(seen, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        // The thread's read ends with it.
+        let _ = self.socket.shutdown(Shutdown::Both);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn read(mut stream: impl Read, seen: &Seen) -> io::Result<()> {
+    let (mut bytes, mut lines) = (vec![0; 64 << 10], Lines::default());
+    loop {
+        let count = stream.read(&mut bytes)?;
+        if count == 0 {
+            return Ok(());
+        }
+        let now = Instant::now();
+        let mut seen_now = seen.lock();
+        lines.take(&bytes[..count], |name| _ = seen_now.0.entry(name.to_owned()).or_insert(now));
+        drop(seen_now);
+        seen.changed.notify_all();
+    }
+}
+
+/// Finds the names of pods in a stream of events. An event is a line, and the sizes of chunks stand on lines of their own.
+#[derive(Default)]
+struct Lines(Vec<u8>);
+
+impl Lines {
+    fn take(&mut self, bytes: &[u8], mut hear: impl FnMut(&str)) {
+        self.0.extend_from_slice(bytes);
+        let mut begun = 0;
+        while let Some(length) = self.0[begun..].iter().position(|byte| *byte == b'\n') {
+            if let Some(name) = std::str::from_utf8(&self.0[begun..begun + length]).ok().and_then(name_in) {
+                hear(name);
+            }
+            begun += length + 1;
+        }
+        self.0.drain(..begun);
+    }
+}
+
+/// The name of the object in an event that says it is there.
+fn name_in(line: &str) -> Option<&str> {
+    let object = line.strip_prefix(r#"{"type":""#)?;
+    if !object.starts_with("ADDED") && !object.starts_with("MODIFIED") {
+        return None;
+    }
+    let (_, metadata) = object.split_once(r#""metadata":{"#)?;
+    let (_, name) = metadata.split_once(r#""name":""#)?;
+    name.split_once('"').map(|(name, _)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_over_the_borders_of_pieces() {
+        let event = |kind: &str, name: &str| {
+            let text = format!(
+                r#"{{"type":"{kind}","object":{{"kind":"PartialObjectMetadata","metadata":{{"name":"{name}","uid":"u","managedFields":[]}}}}}}"#
+            );
+            format!("{:x}\r\n{text}\n\r\n", text.len() + 1)
+        };
+        let text = [
+            "HTTP/1.1 200 OK\r\n\r\n",
+            &event("ADDED", "a"),
+            &event("DELETED", "b"),
+            &event("MODIFIED", "c"),
+        ];
+        let text = text.concat();
+        for cut in 0..text.len() {
+            let (mut lines, mut found) = (Lines::default(), Vec::new());
+            let (left, right) = text.as_bytes().split_at(cut);
+            lines.take(left, |name| found.push(name.to_owned()));
+            lines.take(right, |name| found.push(name.to_owned()));
+            assert_eq!(found, ["a", "c"], "{cut}");
+        }
+    }
+
+    #[test]
+    fn whoever_waits_for_too_many_hears_why_the_watch_has_ended() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let seen = Arc::new(Seen::default());
+        seen.lock().1 = Some(io::Error::other("gone"));
+        let bound = Bound { socket, seen, thread: None };
+        let error = bound.wait(1, &Interrupt::default(), || Ok(())).unwrap_err();
+        assert!(error.to_string().contains("gone"), "{error}");
+    }
+}
