@@ -99,10 +99,22 @@ impl Writer {
             let path = CLAIMS.object_path(&claim.namespace, &claim.name, "");
             let object = self.api.read(&path).await.map_err(|failure| failure.to_string())?;
             let (uid, version) = (&object["metadata"]["uid"], &object["metadata"]["resourceVersion"]);
+            // Somebody may have given it to another claim meanwhile, or have reserved it for this one.
+            let target = VOLUMES.object_path("", volume, "");
+            let found = self.api.read(&target).await.map_err(|failure| failure.to_string())?;
+            let owner = &found["spec"]["claimRef"];
+            let own = owner["namespace"] == *claim.namespace && owner["name"] == *claim.name;
+            if !owner.is_null() && (!own || !owner["uid"].is_null() && owner["uid"] != *uid) {
+                return Err(format!("binding volumes: volume {volume:?} is not free any more"));
+            }
+            let mut metadata = json!({"resourceVersion": found["metadata"]["resourceVersion"]});
+            if !own {
+                metadata["annotations"] = json!({"pv.kubernetes.io/bound-by-controller": "yes"});
+            }
             self.patch(
-                VOLUMES.object_path("", volume, ""),
+                target,
                 json!({
-                    "metadata": {"annotations": {"pv.kubernetes.io/bound-by-controller": "yes"}},
+                    "metadata": metadata,
                     "spec": {"claimRef": {"kind": "PersistentVolumeClaim", "apiVersion": "v1",
                         "namespace": *claim.namespace, "name": *claim.name, "uid": uid,
                         "resourceVersion": version}},
