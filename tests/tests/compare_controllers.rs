@@ -29,3 +29,8 @@ fn daemon_sets_and_stateful_sets_end_as_with_the_originals() {
 fn jobs_and_cron_jobs_end_as_with_the_originals() {
     check(&["jobs", "job-indexes", "cron-job"]);
 }
+
+#[test]
+fn claims_and_volumes_end_as_with_the_originals() {
+    check(&["claims"]);
+}

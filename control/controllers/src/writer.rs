@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apiclient::objects::{Api, Write as Sent};
-use apiclient::{Failure, Pace, Patch, Resource};
+use apiclient::{Failure, Pace, Patch, Query, Resource};
 use apiclient_core::wire::Status;
+use control_controllers_core::kinds::PODS;
+use control_controllers_core::volumes::protection::holds;
 use control_controllers_core::{Act, Kind, Write, object};
 use serde_json::Value;
 
@@ -106,6 +108,7 @@ impl Writer {
     /// What the act depends on is there, or is not there, by the server's own word.
     async fn holds(&self, act: &Act) -> Result<(), Failure> {
         self.alive(act).await?;
+        self.unused(act).await?;
         let Some((kind, name, uid)) = &act.absent else { return Ok(()) };
         match self.api.read(&resource(*kind).object_path(&name.namespace, &name.name, "")).await {
             Ok(found) if uid.is_empty() || object::uid(&found) == uid => {
@@ -121,6 +124,22 @@ impl Writer {
             Err(Failure::Refused(status)) if status.is_not_found() => Ok(()),
             Err(failure) => Err(failure),
         }
+    }
+
+    /// No pod uses the claim.
+    async fn unused(&self, act: &Act) -> Result<(), Failure> {
+        let Some(claim) = &act.unused else { return Ok(()) };
+        let namespace = object::namespace(claim).to_owned();
+        let query = Query { namespace, ..Query::new(PODS.name, resource(PODS)) };
+        let listed = self.api.list(&query, false).await?;
+        let Some(pod) = listed.objects.iter().find(|pod| holds(pod, claim)) else { return Ok(()) };
+        let message = format!("Pod {} uses claim {}", object::key(pod), object::key(claim));
+        Err(Failure::Refused(Box::new(Status {
+            code: 409,
+            reason: "Conflict".to_owned(),
+            message,
+            ..Status::default()
+        })))
     }
 
     /// The owner that the act is done for is there.

@@ -46,6 +46,8 @@ pub struct Act {
     /// An object, of this uid where one is given, that must not be there, by the server's own word: what depends on it is
     /// not deleted because the news of it are late.
     pub absent: Option<(Kind, ObjectName, String)>,
+    /// A claim that no pod on a node may use, by the server's own word.
+    pub unused: Option<Arc<Value>>,
     pub done: Option<Note>,
     /// The refusal's own text follows this one's.
     pub refused: Option<Note>,
@@ -63,7 +65,7 @@ pub enum Stage {
 
 impl Act {
     pub fn new(kind: Kind, write: Write) -> Self {
-        Self { kind, write, alive: None, absent: None, done: None, refused: None }
+        Self { kind, write, alive: None, absent: None, unused: None, done: None, refused: None }
     }
 
     pub fn create(kind: Kind, object: Value) -> Self {
@@ -96,6 +98,12 @@ impl Act {
     #[must_use]
     pub fn while_absent(mut self, kind: Kind, name: ObjectName, uid: &str) -> Self {
         self.absent = Some((kind, name, uid.to_owned()));
+        self
+    }
+
+    #[must_use]
+    pub fn while_unused(mut self, claim: &Arc<Value>) -> Self {
+        self.unused = Some(Arc::clone(claim));
         self
     }
 

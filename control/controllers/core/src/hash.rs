@@ -53,7 +53,6 @@ impl Hash {
         }
     }
 
-    #[cfg(test)]
     pub const fn number(self) -> u32 {
         self.0
     }

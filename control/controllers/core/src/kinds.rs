@@ -63,6 +63,15 @@ pub const ENDPOINT_SLICES: Kind = Kind::new("discovery.k8s.io", "v1", "endpoints
 pub const LEASES: Kind = Kind::new("coordination.k8s.io", "v1", "leases", "Lease");
 pub const STORAGE_CLASSES: Kind =
     Kind::new("storage.k8s.io", "v1", "storageclasses", "StorageClass").without_namespace();
+pub const ATTRIBUTES_CLASSES: Kind =
+    Kind::new("storage.k8s.io", "v1", "volumeattributesclasses", "VolumeAttributesClass").without_namespace();
+pub const ATTACHMENTS: Kind =
+    Kind::new("storage.k8s.io", "v1", "volumeattachments", "VolumeAttachment").without_namespace();
+pub const CSI_DRIVERS: Kind =
+    Kind::new("storage.k8s.io", "v1", "csidrivers", "CSIDriver").without_namespace();
+pub const RESOURCE_CLAIMS: Kind = Kind::new("resource.k8s.io", "v1", "resourceclaims", "ResourceClaim");
+pub const RESOURCE_CLAIM_TEMPLATES: Kind =
+    Kind::new("resource.k8s.io", "v1", "resourceclaimtemplates", "ResourceClaimTemplate");
 pub const SIGNING_REQUESTS: Kind =
     Kind::new("certificates.k8s.io", "v1", "certificatesigningrequests", "CertificateSigningRequest")
         .without_namespace();

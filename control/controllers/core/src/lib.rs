@@ -45,6 +45,7 @@ pub mod node_lifecycle;
 mod node_ttl;
 mod pod_gc;
 pub mod replica_set;
+mod resource_claims;
 mod resource_quota;
 mod role_aggregation;
 pub mod service_accounts;
@@ -52,6 +53,7 @@ mod service_cidrs;
 pub mod stateful_set;
 mod taint_eviction;
 pub mod ttl_after_finished;
+pub mod volumes;
 
 /// Every controller of this program that these settings allow.
 pub fn all(settings: &Settings) -> Vec<Box<dyn Controller>> {
@@ -79,6 +81,16 @@ pub fn all(settings: &Settings) -> Vec<Box<dyn Controller>> {
         Box::new(role_aggregation::RoleAggregation),
         Box::new(node_lifecycle::NodeLifecycle::new(settings.node_limits)),
         Box::new(taint_eviction::TaintEviction::default()),
+        Box::new(volumes::binder::Binder),
+        Box::new(volumes::protection::Claims),
+        Box::new(volumes::protection::Volumes),
+        Box::new(volumes::protection::AttributesClasses),
+        Box::new(volumes::ephemeral::EphemeralVolumes),
+        Box::new(volumes::expand::Expander),
+        Box::new(volumes::attach::AttachDetach::default()),
+        Box::new(volumes::local_path::LocalPath),
+        Box::new(resource_claims::PodClaims),
+        Box::new(resource_claims::Reservations),
     ];
     if let Some(root_ca) = &settings.root_ca {
         all.push(Box::new(service_accounts::RootCa::new(root_ca.clone())));

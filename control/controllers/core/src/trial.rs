@@ -14,7 +14,8 @@ use control_core::edit;
 use serde_json::Value;
 
 use self::server::{News, Server};
-use crate::{Act, Context, Controller, Ended, Engine, Kind, Refused, Stage, Write, object};
+use crate::volumes::protection::holds;
+use crate::{Act, Context, Controller, Ended, Engine, Kind, Refused, Stage, Write, kinds, object};
 
 /// More steps than any case needs: what has not settled by then never does.
 const ENOUGH: usize = 200_000;
@@ -219,6 +220,11 @@ impl Trial {
         if let Some((kind, name, uid)) = &act.absent
             && let Some(found) = self.server.objects.get(&(*kind, name.clone()))
             && (uid.is_empty() || uid == object::uid(found))
+        {
+            return Err(409);
+        }
+        if let Some(claim) = &act.unused
+            && self.all(kinds::PODS).iter().any(|pod| holds(pod, claim))
         {
             return Err(409);
         }

@@ -70,6 +70,12 @@ impl World {
         kinds.iter().all(|kind| self.kinds.get(kind).is_some_and(|objects| objects.seen.is_some()))
     }
 
+    /// All that happened to objects of a kind up to this version is known; `None` before the first list. Versions of all kinds
+    /// of a server are of one sequence, that of its etcd.
+    pub fn seen(&self, kind: Kind) -> Option<u64> {
+        self.kinds.get(&kind)?.seen
+    }
+
     pub fn get(&self, kind: Kind, key: &ObjectName) -> Option<&Arc<Value>> {
         Some(&self.kinds.get(&kind)?.known.get(key)?.object)
     }

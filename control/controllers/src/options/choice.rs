@@ -34,7 +34,7 @@ impl Choice {
     }
 }
 
-/// All controllers of the original. To name one that is not here is no mistake.
+/// All controllers of the original, and ours. To name one that is not here is no mistake.
 const NAMES: &[&str] = &[
     "bootstrap-signer-controller",
     "certificatesigningrequest-approving-controller",
@@ -56,6 +56,7 @@ const NAMES: &[&str] = &[
     "job-controller",
     "kube-apiserver-serving-clustertrustbundle-publisher-controller",
     "legacy-serviceaccount-token-cleaner-controller",
+    "local-path-provisioner-controller",
     "namespace-controller",
     "node-ipam-controller",
     "node-lifecycle-controller",

@@ -83,6 +83,12 @@ impl Server {
                 edit::restore(&mut new["metadata"], &object["metadata"], "annotations");
             }
         }
+        // The last finalizer of an object that is going lets it go.
+        let held = !edit::list(&new, &["metadata", "finalizers"]).is_empty();
+        if kind != kinds::PODS && object::is_deleting(&new) && !held {
+            let key = object::key(&new);
+            return Ok(self.remove(kind, &key));
+        }
         Ok(self.put(kind, new))
     }
 
