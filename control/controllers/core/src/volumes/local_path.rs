@@ -69,7 +69,7 @@ impl Controller for LocalPath {
     fn decide(&self, world: &World, key: &ObjectName, _: &Context) -> Decision {
         if key.namespace.is_empty() {
             let volume = world.get(VOLUMES, key).filter(|volume| is_over(volume));
-            return volume.map_or_else(Decision::nothing, |volume| delete(volume));
+            return volume.map_or_else(Decision::nothing, delete);
         }
         let claim = world.get(CLAIMS, key).filter(|claim| is_asked(claim));
         claim.map_or_else(Decision::nothing, |claim| provision(world, claim))

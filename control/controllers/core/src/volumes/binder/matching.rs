@@ -33,7 +33,7 @@ pub fn best<'a>(world: &'a World, claim: &Value, waits: bool) -> Option<&'a Arc<
         // What cannot be read selects nothing.
         selector => Some(Selector::of(selector)?),
     };
-    let mut found: BTreeMap<(usize, Vec<&str>), (&Arc<Value>, Quantity, bool)> = BTreeMap::new();
+    let mut found: BTreeMap<(usize, Vec<&str>), Candidate<'a>> = BTreeMap::new();
     for volume in world.all(VOLUMES) {
         let own = is_for(volume, claim);
         if !own && (waits || !is_free(volume) || class_of(volume) != class_of(claim)) {
@@ -50,15 +50,23 @@ pub fn best<'a>(world: &'a World, claim: &Value, waits: bool) -> Option<&'a Arc<
             continue;
         }
         let group = (has.len(), has.into_iter().collect());
-        let better = found.get(&group).is_none_or(|(other, other_capacity, other_own)| {
-            let order = other_own.cmp(&own).then_with(|| capacity.cmp(other_capacity));
-            order.then_with(|| rank(claim, volume).cmp(&rank(claim, other))) == Ordering::Less
+        let better = found.get(&group).is_none_or(|other| {
+            let order = other.own.cmp(&own).then_with(|| capacity.cmp(&other.capacity));
+            order.then_with(|| rank(claim, volume).cmp(&rank(claim, other.volume))) == Ordering::Less
         });
         if better {
-            found.insert(group, (volume, capacity, own));
+            found.insert(group, Candidate { volume, capacity, own });
         }
     }
-    found.into_values().next().map(|(volume, ..)| volume)
+    found.into_values().next().map(|found| found.volume)
+}
+
+/// The best volume so far among those of the same access modes.
+struct Candidate<'a> {
+    volume: &'a Arc<Value>,
+    capacity: Quantity,
+    /// It is for the claim already.
+    own: bool,
 }
 
 /// Why a volume that a claim asks for by name cannot be its volume, in the original's words.
