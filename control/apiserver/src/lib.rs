@@ -29,7 +29,6 @@ pub mod metrics;
 pub mod negotiation;
 pub mod openapi;
 pub mod options;
-pub mod pki;
 pub mod program;
 pub mod registry;
 pub mod reply;
@@ -47,4 +46,5 @@ pub mod websocket;
 mod fixture;
 
 pub use connection::serve;
+pub use control_pki as pki;
 pub use server::{Parts, Peer, Server, Times};

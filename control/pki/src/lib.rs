@@ -3,8 +3,10 @@
 //! Owns: which there are ([`CERTIFICATES`]), for which names, and when one is made again ([`decide`]). The files have the
 //! names that kubeadm gives them, so that other programs' flags can be copied.
 //! Never: makes a key again that is there: a certificate is renewed around its key, and an authority stays the same
-//! authority. Begin at [`ensure`].
+//! authority. Begin at [`ensure`]. [`Authority`] signs what others ask for.
 
+mod authority;
+mod der;
 mod error;
 mod facts;
 mod files;
@@ -15,6 +17,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+pub use authority::{Authority, SigningError};
 pub use error::PkiError;
 pub use facts::Facts;
 pub use files::write_private;
