@@ -37,6 +37,23 @@ enum Notation {
 pub struct BadQuantity(pub String);
 
 impl Quantity {
+    pub fn of_nano(billionths: i64) -> Self {
+        Self { nanos: i128::from(billionths), notation: Notation::Decimal }
+    }
+
+    pub fn of_milli(thousandths: i64) -> Self {
+        Self {
+            nanos: (i128::from(thousandths) * (NANO / 1000)).clamp(-MOST, MOST),
+            notation: Notation::Decimal,
+        }
+    }
+
+    /// The same amount, written with `Ki`, `Mi` and so on.
+    #[must_use]
+    pub fn binary(self) -> Self {
+        Self { notation: Notation::Binary, ..self }
+    }
+
     /// The value, rounded up.
     pub fn value(self) -> i64 {
         self.scaled(NANO)

@@ -9,7 +9,7 @@ use control_core::refusal;
 use crate::call::Call;
 use crate::reply::{Body, Response};
 use crate::subresources;
-use crate::verbs::{collection, components, create, delete, get, list, patch, update, watch};
+use crate::verbs::{collection, components, create, delete, get, list, patch, update, usage, watch};
 
 /// Carries a request out.
 ///
@@ -42,6 +42,9 @@ pub async fn run(call: &mut Call, body: Body) -> Result<Response, Status> {
     }
     if kind.traits.only_read && (call.method != "GET" || call.query.flag("watch") == Some(true)) {
         return Err(refusal::method_not_allowed());
+    }
+    if kind.traits.only_read && usage::is_meant(call) {
+        return if named { usage::get(call).await } else { usage::list(call).await };
     }
     if kind.traits.only_read {
         return if named { components::get(call).await } else { components::list(call).await };

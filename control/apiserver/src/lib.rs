@@ -38,6 +38,7 @@ pub mod server;
 pub mod storage;
 pub mod strategy;
 pub mod subresources;
+mod usage;
 pub mod verbs;
 pub mod webhook;
 pub mod websocket;

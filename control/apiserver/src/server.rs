@@ -25,6 +25,7 @@ use crate::metrics::Metrics;
 use crate::openapi;
 use crate::registry::Registry;
 use crate::storage::memory::Memory;
+use crate::usage::Usages;
 
 /// How long requests may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +89,7 @@ pub struct Server {
     pub(crate) fairness: Option<Arc<Fairness>>,
     pub(crate) discovery: discovery::Cache,
     pub(crate) openapi: Arc<openapi::Cache>,
+    pub(crate) usages: Usages,
 }
 
 impl Server {
@@ -104,6 +106,7 @@ impl Server {
             fairness,
             discovery: discovery::Cache::default(),
             openapi: Arc::default(),
+            usages: Usages::default(),
             memory: Memory { store: parts.store.clone(), registry: Arc::clone(&parts.registry) },
             parts,
         })

@@ -38,3 +38,4 @@ pub mod shown;
 pub mod table;
 pub mod tokens;
 pub mod unified;
+pub mod usage;

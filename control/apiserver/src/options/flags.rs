@@ -247,6 +247,10 @@ pub static FLAGS: &[Flag] = &[
         .help("Which of a node's addresses is its kubelet's: the first type that the node has."),
     does("kubelet-port", Int32, "10250", KUBELETS).metavar("PORT").help("Port of kubelets whose nodes name none."),
     idle("kubelet-read-only-port", Int32, "10255", "kubelets are spoken to over TLS alone, as by the original"),
+    does("serve-metrics-api", Switch, "false", KUBELETS).ours().help(
+        "Answer metrics.k8s.io (kubectl top, autoscalers) by what kubelets say of the use of CPU and memory, as long as \
+         no APIService names a service for it.",
+    ),
     does("kubelet-timeout", Duration, "5s", KUBELETS).help("How long a connection to a kubelet may take to come about."),
     does("max-requests-inflight", Int32, "400", LIMITS).help(
         "Requests that read, in flight at the same time; watches do not count. 0 for no limit. With \

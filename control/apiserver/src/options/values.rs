@@ -133,6 +133,8 @@ pub struct Options {
     pub kubelet_address_types: Vec<String>,
     pub kubelet_port: u16,
     pub kubelet_timeout: Duration,
+    /// Serve `metrics.k8s.io` from what kubelets say.
+    pub serve_usage: bool,
     /// None: no limit.
     pub max_reads: Option<usize>,
     pub max_writes: Option<usize>,
@@ -200,6 +202,7 @@ impl Options {
             kubelet_address_types: texts(read("kubelet-preferred-address-types")),
             kubelet_port: 10_250,
             kubelet_timeout: Duration::from_secs(5),
+            serve_usage: false,
             max_reads: Some(400),
             max_writes: Some(200),
             fair: true,
@@ -283,6 +286,7 @@ impl Options {
             kubelet_address_types: address_types(read("kubelet-preferred-address-types"))?,
             kubelet_port: port(read("kubelet-port"))?,
             kubelet_timeout: positive(read("kubelet-timeout"))?,
+            serve_usage: read("serve-metrics-api").truth(),
             max_reads: limit(read("max-requests-inflight"))?,
             max_writes: limit(read("max-mutating-requests-inflight"))?,
             fair: read("enable-priority-and-fairness").truth(),

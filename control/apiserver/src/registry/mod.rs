@@ -3,18 +3,34 @@
 //! Owns: which kind and version a path means, and the names and slots that follow from it. A table is immutable; a
 //! change makes another. Begin at [`Registry::table`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use apiclient_core::wire::Status;
 use control_core::kind::{Kind, Version};
+use control_core::kinds::metrics::GROUP;
 use control_store::{Settings, Slot};
 
 use crate::negotiation::{Encoding, Offer, Shape};
 
 /// The table of kinds of a server. Kinds come and go at run time.
 #[derive(Debug, Default)]
-pub struct Registry(RwLock<Arc<Table>>);
+pub struct Registry(RwLock<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    kinds: Vec<Arc<Kind>>,
+    /// Groups that another server serves.
+    left: BTreeSet<&'static str>,
+    table: Arc<Table>,
+}
+
+impl Known {
+    fn make(&mut self) {
+        let own = self.kinds.iter().filter(|kind| !self.left.contains(kind.group.as_ref()));
+        self.table = Arc::new(Table::new(own.cloned()));
+    }
+}
 
 /// All kinds at one moment.
 #[derive(Debug, Default)]
@@ -56,7 +72,7 @@ pub struct Served {
 /// How storage is to be set up for these kinds: each has a tree and watches of its own, and what goes by itself after a
 /// while is kept out of memory.
 pub fn settings(kinds: &[Kind]) -> Settings {
-    let stored = kinds.iter().filter(|kind| !kind.traits.only_create);
+    let stored = kinds.iter().filter(|kind| !kind.traits.only_create && kind.group != GROUP);
     let (mut own, mut direct) = (Vec::new(), Vec::new());
     for kind in stored {
         let prefix = format!("{}/", kind.storage);
@@ -95,18 +111,36 @@ const ORDER: [&str; 21] = [
 
 impl Registry {
     pub fn new(kinds: impl IntoIterator<Item = Kind>) -> Self {
-        Self(RwLock::new(Arc::new(Table::new(kinds.into_iter().map(Arc::new)))))
+        let registry = Self::default();
+        registry.replace(kinds.into_iter().map(Arc::new));
+        registry
     }
 
     /// The kinds at this moment.
     pub fn table(&self) -> Arc<Table> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner).table)
+    }
+
+    /// All kinds that it has, also those that are left to another server.
+    pub fn kinds(&self) -> Vec<Arc<Kind>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).kinds.clone()
     }
 
     /// Serves other kinds from now on.
     pub fn replace(&self, kinds: impl IntoIterator<Item = Arc<Kind>>) {
-        let table = Arc::new(Table::new(kinds));
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = table;
+        let kinds = kinds.into_iter().collect();
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        known.kinds = kinds;
+        known.make();
+    }
+
+    /// Leaves a group to another server, or serves it again.
+    pub fn leave(&self, group: &'static str, elsewhere: bool) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let changes = if elsewhere { known.left.insert(group) } else { known.left.remove(group) };
+        if changes {
+            known.make();
+        }
     }
 }
 

@@ -36,8 +36,7 @@ pub async fn run(server: Arc<Server>) {
     let Some(served) = server.registry().table().by_qualified(RESOURCE).cloned() else {
         return std::future::pending().await;
     };
-    let built_in: Vec<Arc<Kind>> =
-        server.registry().table().kinds().map(|served| Arc::clone(&served.kind)).collect();
+    let built_in = server.registry().kinds();
     let mut definitions = Definitions { server, served, built_in, known: BTreeMap::new() };
     loop {
         if let Ok(snapshot) =

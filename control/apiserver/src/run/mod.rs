@@ -8,6 +8,7 @@ mod allocation;
 mod asker;
 mod bootstrap;
 pub mod definitions;
+pub mod elsewhere;
 pub mod extensions;
 mod fairness;
 mod follow;
@@ -97,6 +98,9 @@ pub async fn serve(
     for kind in kinds.iter_mut().filter(|kind| kind.traits.ttl.is_some()) {
         kind.traits.ttl = u32::try_from(options.event_ttl.as_secs()).ok();
     }
+    if options.serve_usage {
+        kinds.extend(kinds::metrics::kinds());
+    }
     let store = control_store::Settings {
         prefix: options.etcd_prefix.clone(),
         compaction: options.compaction_interval,
@@ -153,6 +157,7 @@ pub async fn serve(
     let following_own = certificates.follow(reload::EVERY);
     let believing = reload::issuers(access.oidc, options.issuers.clone(), reload::EVERY);
     let defining = definitions::run(Arc::clone(&server));
+    let leaving = elsewhere::run(Arc::clone(&server));
     let sharing = fairness::run(Arc::clone(&server));
     let place = place(&options, address);
     let starting = async {
@@ -185,6 +190,7 @@ pub async fn serve(
             () = following_own => {}
             () = believing => {}
             () = defining => {}
+            () = leaving => {}
             () = sharing => {}
         }
         server.health().leave();

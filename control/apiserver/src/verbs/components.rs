@@ -55,10 +55,15 @@ pub async fn list(call: &Call) -> Result<Response, Status> {
         let field = |field: &str| if field == "metadata.name" { name } else { "" };
         selection.fields.matches(field) && selection.labels.matches(&BTreeMap::new())
     });
+    Ok(collection(call, found, include))
+}
+
+/// A list of objects that are not in storage.
+pub(super) fn collection(call: &Call, found: Vec<Value>, include: IncludeObject) -> Response {
     let (media, served) = (call.media, &*call.served);
     if media.shape == Shape::Table {
         let table = table::of_values(served, &found, media.meta_version, include);
-        return Ok(call.answer_other(200, media.meta_version.api_version(), "Table", &table));
+        return call.answer_other(200, media.meta_version.api_version(), "Table", &table);
     }
     let encoding = encoding::list::of_items(media.encoding);
     let forms: Vec<_> = found
@@ -66,7 +71,7 @@ pub async fn list(call: &Call) -> Result<Response, Status> {
         .map(|component| object::encode(served, component, encoding, media.shape, media.meta_version))
         .collect();
     let body = encoding::list::join(served, &ListMeta::default(), &forms, media);
-    Ok(reply(200, media.encoding.media_type(), body))
+    reply(200, media.encoding.media_type(), body)
 }
 
 async fn status(call: &Call, name: &str, port: Option<&str>) -> Value {

@@ -12,4 +12,5 @@ pub mod list;
 pub mod patch;
 pub mod store_update;
 pub mod update;
+pub mod usage;
 pub mod watch;

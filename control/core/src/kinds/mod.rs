@@ -27,6 +27,7 @@ mod discovery;
 pub mod entry;
 mod events;
 mod flowcontrol;
+pub mod metrics;
 mod networking;
 mod node;
 mod policy;
