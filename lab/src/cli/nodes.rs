@@ -1,5 +1,6 @@
 //! `weft lab nodes`.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use tokio::sync::watch;
 use crate::error::LabError;
 use crate::fake::Shape;
 use crate::fake::orders::KEYS;
+use crate::fleet::kubelets::Kubelets;
 use crate::fleet::{self, Counts, Options};
 
 /// How often it says how things stand, if they changed.
@@ -52,6 +54,10 @@ pub struct Nodes {
     /// Another label of every node. May be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
     label: Vec<(String, String)>,
+    /// Have the nodes' kubelets answer at this address, each at a port of its own, what their pods use (annotation
+    /// weft.dev/usage); the nodes get the address. Without it nothing answers
+    #[arg(long, value_name = "IP")]
+    kubelets: Option<IpAddr>,
     /// Requests at a time
     #[arg(long, value_name = "R", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4_096))]
     concurrency: u16,
@@ -124,6 +130,14 @@ impl Nodes {
         let runtime = runtime.map_err(LabError::io("start", "the runtime"))?;
         runtime.block_on(async {
             let client = Client::connect(access).map_err(|error| wrong(error.to_string()))?;
+            let kubelets = match self.kubelets {
+                Some(address) => {
+                    let bound = Kubelets::bind(address, self.nodes).await;
+                    let what = format!("{} ports at {address}", self.nodes);
+                    Some(bound.map_err(LabError::io("take", what))?)
+                }
+                None => None,
+            };
             let end = end().map_err(LabError::io("listen for", "signals"))?;
             telemetry::note!(
                 "{} nodes, {}-1 to {}-{}, at {}; Ctrl-C ends them",
@@ -135,7 +149,7 @@ impl Nodes {
             );
             let (tell, told) = watch::channel(Counts::default());
             let report = tokio::spawn(report(told));
-            fleet::run(Arc::new(client), self.options(), end, tell).await;
+            fleet::run(Arc::new(client), self.options(), kubelets, end, tell).await;
             report.abort();
             Ok(ExitCode::SUCCESS)
         })

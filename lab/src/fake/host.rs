@@ -1,7 +1,7 @@
 //! A fake node: its objects, and the addresses of its pods.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
 use apiclient_core::time;
@@ -43,7 +43,12 @@ pub struct Host {
     /// Where the addresses of its pods are from, one of each family.
     networks: Vec<Network>,
     assigned: bool,
+    /// Where its kubelet answers; `None`: nowhere.
+    kubelet: Option<SocketAddr>,
 }
+
+/// Of kubelets.
+const PORT: u16 = 10_250;
 
 /// What a node has to write about itself.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,7 +75,13 @@ impl Host {
             addresses: vec![address.into()],
             networks: vec![Network::new(pool)],
             assigned: false,
+            kubelet: None,
         }
+    }
+
+    /// It has a kubelet, and the address of that.
+    pub fn answers_at(&mut self, kubelet: SocketAddr) {
+        (self.kubelet, self.addresses) = (Some(kubelet), vec![kubelet.ip()]);
     }
 
     /// Takes over what the cluster says of the node: the range of its pods, and its address where it has one.
@@ -85,7 +96,7 @@ impl Host {
         let internal = addresses.filter(|address| address["type"] == "InternalIP");
         let found: Vec<IpAddr> =
             internal.filter_map(|address| address["address"].as_str()?.parse().ok()).collect();
-        if !found.is_empty() {
+        if !found.is_empty() && self.kubelet.is_none() {
             self.addresses = found;
         }
     }
@@ -119,7 +130,8 @@ impl Host {
         let same = ["cpu", "memory", "pods"]
             .iter()
             .all(|name| amount(&capacity[name]) == amount(&self.capacity(shape)[name]));
-        if late || ready["status"] != "True" || !same {
+        let moved = self.kubelet.is_some_and(|own| !is_at(have, own));
+        if late || moved || ready["status"] != "True" || !same {
             return Some(NodeWrite::Status(json!({ "status": self.status(Some(have), shape, now) })));
         }
         // The node life cycle controller takes these away, too, where there is one.
@@ -204,7 +216,7 @@ impl Host {
                 "osImage": "fake", "containerRuntimeVersion": "weft://0", "kubeletVersion": KUBELET,
                 "kubeProxyVersion": "", "operatingSystem": "linux", "architecture": "amd64",
             },
-            "daemonEndpoints": { "kubeletEndpoint": { "Port": 10250 } },
+            "daemonEndpoints": { "kubeletEndpoint": { "Port": self.kubelet.map_or(PORT, |own| own.port()) } },
         })
     }
 
@@ -239,6 +251,14 @@ const CONDITIONS: [(&str, &str, &str, &str); 4] = [
 /// Somebody plays that the machine is gone.
 pub fn is_lost(node: &Value) -> bool {
     Orders::of(node).lost()
+}
+
+/// The server knows the node's kubelet to be there.
+fn is_at(node: &Value, kubelet: SocketAddr) -> bool {
+    let addresses = node["status"]["addresses"].as_array();
+    let own = kubelet.ip().to_string();
+    node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"] == kubelet.port()
+        && addresses.into_iter().flatten().any(|one| one["type"] == "InternalIP" && one["address"] == own)
 }
 
 fn condition<'a>(node: &'a Value, kind: &str) -> &'a Value {

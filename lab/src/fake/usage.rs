@@ -1,9 +1,11 @@
 //! What containers use of a machine, as far as anybody says so: the one place where fake nodes know it.
 
 use std::str::FromStr;
+use std::time::SystemTime;
 
 use apiclient_core::quantity::Quantity;
-use serde_json::Value;
+use apiclient_core::time;
+use serde_json::{Value, json};
 
 use super::orders::Orders;
 
@@ -54,10 +56,44 @@ pub fn of_pod(pod: &Value) -> Vec<(&str, Usage)> {
         .collect()
 }
 
+/// What a node uses besides its pods.
+pub fn of_node(node: &Value) -> Usage {
+    Orders::of(node).usage("").ok().flatten().unwrap_or_default()
+}
+
+/// What the node's kubelet says (`/stats/summary`, of CPU and memory only). `pods`: namespace, name, uid and containers.
+pub fn summary<'a>(
+    node: &str,
+    system: Usage,
+    pods: impl Iterator<Item = (&'a str, &'a str, &'a str, &'a [(String, Usage)])>,
+    now: SystemTime,
+) -> Value {
+    let at = time::seconds(now);
+    let stats = |name: Option<&str>, usage: Usage| {
+        let nanos = usage.cpu.milli_value().saturating_mul(1_000_000);
+        let mut stats = json!({
+            "cpu": { "time": at, "usageNanoCores": nanos },
+            "memory": { "time": at, "workingSetBytes": usage.memory.value() },
+        });
+        if let Some(name) = name {
+            stats["name"] = name.into();
+        }
+        stats
+    };
+    let mut whole = system;
+    let mut all = Vec::new();
+    for (namespace, name, uid, containers) in pods {
+        whole = containers.iter().fold(whole, |whole, (_, usage)| whole.plus(*usage));
+        let of: Vec<Value> = containers.iter().map(|(name, usage)| stats(Some(name), *usage)).collect();
+        all.push(json!({ "podRef": { "namespace": namespace, "name": name, "uid": uid }, "containers": of }));
+    }
+    let mut own = stats(None, whole);
+    own["nodeName"] = node.into();
+    json!({ "node": own, "pods": all })
+}
+
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -77,5 +113,19 @@ mod tests {
         let sum = found.iter().fold(Usage::default(), |sum, (_, usage)| sum.plus(*usage));
         assert_eq!((sum.cpu.milli_value(), sum.memory.value()), (250, (1 << 30) + (64 << 20)));
         assert_eq!("cpu".parse::<Usage>(), Err(()));
+    }
+
+    #[test]
+    fn a_kubelet_says_what_its_pods_and_its_system_use() {
+        let node = json!({ "metadata": { "annotations": { "weft.dev/usage": "cpu=1,memory=1Gi" } } });
+        let usage: Usage = "cpu=250m,memory=64Mi".parse().expect("usage");
+        let containers = [("a".to_owned(), usage), ("b".to_owned(), Usage::default())];
+        let pods = [("d", "p", "u", containers.as_slice())];
+        let said = summary("n", of_node(&node), pods.into_iter(), SystemTime::UNIX_EPOCH);
+        assert_eq!(said["node"]["cpu"]["usageNanoCores"], 1_250_000_000);
+        assert_eq!(said["node"]["memory"]["workingSetBytes"], (1 << 30) + (64 << 20));
+        assert_eq!(said["pods"][0]["podRef"], json!({ "namespace": "d", "name": "p", "uid": "u" }));
+        assert_eq!(said["pods"][0]["containers"][0]["cpu"]["usageNanoCores"], 250_000_000);
+        assert_eq!(said["pods"][0]["containers"][1]["memory"]["workingSetBytes"], 0);
     }
 }

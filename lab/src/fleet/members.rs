@@ -8,6 +8,7 @@ use apiclient::Failure;
 use apiclient::objects::{Api, Changed, Listed, News, Write};
 use serde_json::Value;
 
+use super::kubelets::Measured;
 use super::queue::Key;
 use super::writes::Job;
 use super::{LEASES, NODES};
@@ -29,6 +30,7 @@ pub struct Members {
     listed: bool,
     changed: BTreeSet<usize>,
     returned: BTreeSet<usize>,
+    measured: Option<Measured>,
 }
 
 struct Member {
@@ -58,7 +60,19 @@ impl Members {
         let members: Vec<Member> = (0..nodes).map(member).collect();
         let by_name =
             members.iter().enumerate().map(|(nth, member)| (member.host.name.clone(), nth)).collect();
-        Self { members, by_name, listed: false, changed: BTreeSet::new(), returned: BTreeSet::new() }
+        Self {
+            members,
+            by_name,
+            listed: false,
+            changed: BTreeSet::new(),
+            returned: BTreeSet::new(),
+            measured: None,
+        }
+    }
+
+    /// Keeps up what kubelets say.
+    pub fn measure(&mut self, measured: Measured) {
+        self.measured = Some(measured);
     }
 
     /// The nodes that were there are known.
@@ -118,6 +132,9 @@ impl Members {
         if let Some(index) = self.index(name) {
             let member = &mut self.members[index];
             member.host.learn(&node);
+            if let Some(measured) = &self.measured {
+                measured.node(index, &node);
+            }
             let before = member.object.replace(node);
             member.gone = false;
             self.changed.insert(index);

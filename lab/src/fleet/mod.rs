@@ -3,6 +3,7 @@
 //! Owns: the connection between what [`crate::fake`] decides and the server: objects followed, a clock, writes with bounded
 //! concurrency. Begin at [`run`]. Never: decides what a pod or a node does.
 
+pub mod kubelets;
 mod members;
 mod pods;
 mod queue;
@@ -17,6 +18,7 @@ use apiclient_core::selector::FieldSelector;
 use tokio::sync::{mpsc, watch};
 
 use crate::fake::Shape;
+use kubelets::{Kubelets, Measured};
 use members::Members;
 use pods::Pods;
 use queue::{Done, Key, Queue};
@@ -55,16 +57,19 @@ pub struct Counts {
     pub trouble: Option<String>,
 }
 
-/// Plays the nodes until `stop`. Who reads `told` knows how it goes.
+/// Plays the nodes until `stop`. Who reads `told` knows how it goes. `kubelets`: as many as there are nodes.
 pub async fn run(
     api: Arc<dyn Api>,
     options: Options,
+    kubelets: Option<Kubelets>,
     stop: impl Future<Output = ()>,
     told: watch::Sender<Counts>,
 ) {
     let mut fleet = Fleet::new(Arc::clone(&api), options, told);
+    let answering = fleet.answer(kubelets);
     tokio::select! {
         () = fleet.play() => {}
+        _ = answering => {}
         () = stop => {}
     }
     if fleet.options.remove {
@@ -87,6 +92,24 @@ impl Fleet {
         let members = Members::new(options.nodes, &options.prefix, &options.shape);
         let queue = Queue::new(Arc::clone(&api), options.concurrency);
         Self { api, options, members, pods: Pods::default(), queue, told, trouble: None }
+    }
+
+    /// The nodes have these kubelets.
+    fn answer(&mut self, kubelets: Option<Kubelets>) -> impl Future<Output = ()> + use<> {
+        let measured = Measured::default();
+        for (index, kubelet) in kubelets.iter().flat_map(Kubelets::places).enumerate() {
+            self.members.host(index).answers_at(kubelet);
+        }
+        if kubelets.is_some() {
+            self.pods.measure(measured.clone());
+            self.members.measure(measured.clone());
+        }
+        async move {
+            match kubelets {
+                Some(kubelets) => match kubelets.serve(measured).await {},
+                None => std::future::pending().await,
+            }
+        }
     }
 
     async fn play(&mut self) {

@@ -10,6 +10,7 @@ use apiclient::objects::{Changed, Listed, News, Write, version};
 use apiclient_core::names::ObjectName;
 use serde_json::Value;
 
+use super::kubelets::Measured;
 use super::members::Members;
 use super::writes::Job;
 use super::{Counts, PODS};
@@ -26,6 +27,7 @@ pub struct Pods {
     pods: HashMap<ObjectName, Pod>,
     /// How many are in each phase.
     phases: [usize; 3],
+    measured: Option<Measured>,
 }
 
 struct Pod {
@@ -108,12 +110,19 @@ impl Pods {
             phases[Phase::Pending as usize] += 1;
             Pod::new(node, uid)
         });
-        pod.take(object, phases).then_some(name)
+        let newer = pod.take(Arc::clone(&object), phases);
+        if newer && let Some(measured) = &self.measured {
+            measured.pod(node, &name, &object);
+        }
+        newer.then_some(name)
     }
 
     fn remove(&mut self, name: &ObjectName, members: &mut Members) {
         if let Some(mut pod) = self.pods.remove(name) {
             self.phases[pod.phase as usize] -= 1;
+            if let Some(measured) = &self.measured {
+                measured.gone(pod.node, name);
+            }
             forget(members.host(pod.node), &mut pod.runtime);
         }
     }
@@ -170,8 +179,11 @@ impl Pods {
             Ok(object) => {
                 pod.failures = 0;
                 // A deletion gives the last state, or nothing.
-                if !pod.deleted {
-                    pod.take(object, &mut self.phases);
+                if !pod.deleted
+                    && pod.take(Arc::clone(&object), &mut self.phases)
+                    && let Some(measured) = &self.measured
+                {
+                    measured.pod(pod.node, name, &object);
                 }
             }
             // It is gone: the watch tells.
@@ -188,6 +200,11 @@ impl Pods {
                 }
             }
         }
+    }
+
+    /// Keeps up what kubelets say.
+    pub fn measure(&mut self, measured: Measured) {
+        self.measured = Some(measured);
     }
 
     /// Those of a node of which something is undone.

@@ -118,3 +118,17 @@ fn pods_get_addresses_of_the_nodes_ranges_and_each_once() {
     host.learn(&json!({ "spec": { "podCIDRs": ["10.244.7.0/29"] } }));
     assert_eq!(host.take(), Vec::<IpAddr>::new());
 }
+
+#[test]
+fn a_node_is_where_its_kubelet_is() {
+    let mut node = None;
+    settle(&Host::new("node", 0, &shape()), &mut node, now());
+    let mut host = Host::new("node", 0, &shape());
+    host.answers_at("192.0.2.9:7777".parse().expect("an address"));
+    host.learn(node.as_ref().expect("it is there"));
+    assert_eq!(settle(&host, &mut node, now()), 1, "it was elsewhere before");
+    let status = &node.as_ref().expect("it is there")["status"];
+    assert_eq!(status["addresses"][0], json!({ "type": "InternalIP", "address": "192.0.2.9" }));
+    assert_eq!(status["daemonEndpoints"]["kubeletEndpoint"]["Port"], 7777);
+    assert_eq!(settle(&host, &mut node, now()), 0);
+}
