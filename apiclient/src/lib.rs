@@ -30,7 +30,7 @@ pub use events::{Event, EventRecorder, Reference, Reporter};
 pub use failure::Failure;
 pub use pace::Pace;
 pub use reflector::{Closed, Decoded, Decoder, Origin, Query, Reflector, Sink, Update};
-pub use resource::{Ask, Resource};
+pub use resource::{Ask, Resource, escape};
 pub use transport::{Body, Handler, Pending, Request, Response, Transport, whole};
 
 /// A whole error in one line: each cause after a colon.

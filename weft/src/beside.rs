@@ -4,6 +4,7 @@
 //! Owns: as whom each of them acts, and that of several processes on one etcd one leads. Never: gives them more than the
 //! originals have: every request is authorized.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,10 +14,12 @@ use apiclient::{EventRecorder, Reporter};
 use control_apiserver::Server;
 use control_apiserver::authentication::service_accounts::ServiceAccounts;
 use control_apiserver::in_process::InProcess;
+use control_apiserver::pki::Authority;
 use control_controllers::{Access, Choice, OTHERS};
 use control_controllers_core as controllers;
 use control_controllers_core::Settings;
 use control_controllers_core::settings::TokenSigner;
+use control_controllers_core::signing_requests::{SIGNERS, Signer};
 use control_core::access::User;
 use control_scheduler::config::Config;
 use control_scheduler::{Metrics, daemon};
@@ -83,7 +86,11 @@ async fn schedule(server: Arc<Server>, leading: Leading) {
 async fn work(server: Arc<Server>, plan: &Plan, leading: Leading) {
     let settings = Settings {
         root_ca: root_ca(&plan.pki.join("ca.crt")),
-        tokens: server.accounts().cloned().map(|accounts| Arc::new(Signer(accounts)) as Arc<dyn TokenSigner>),
+        tokens: server
+            .accounts()
+            .cloned()
+            .map(|accounts| Arc::new(AccountKey(accounts)) as Arc<dyn TokenSigner>),
+        signers: signers(&plan.pki),
         ..Settings::default()
     };
     let manager = InProcess::new(Arc::clone(&server), account(controllers::MANAGER));
@@ -103,7 +110,7 @@ async fn work(server: Arc<Server>, plan: &Plan, leading: Leading) {
     let chosen =
         controllers::all(&settings).into_iter().filter(|one| plan.controllers.has(one.name())).collect();
     let others: Vec<&str> = OTHERS.into_iter().filter(|name| plan.controllers.has(name)).collect();
-    match control_controllers::run(chosen, &others, access).await {}
+    match control_controllers::run(chosen, &others, settings.autoscaler, access).await {}
 }
 
 /// Without it nothing else is worse: pods reach the API by an authority that they have to be told.
@@ -117,10 +124,20 @@ fn root_ca(path: &Path) -> Option<Arc<str>> {
     }
 }
 
-/// The server's key signs the tokens that Secrets hold.
-struct Signer(Arc<ServiceAccounts>);
+/// The cluster's authority signs for all signers.
+fn signers(pki: &Path) -> BTreeMap<&'static str, Arc<dyn Signer>> {
+    let own = Authority { certificate: pki.join("ca.crt"), key: pki.join("ca.key") };
+    let authorities = SIGNERS.into_iter().map(|signer| (signer, own.clone())).collect();
+    control_controllers::signing::signers(&authorities).unwrap_or_else(|error| {
+        tracing::warn!(%error, "no certificates are signed");
+        BTreeMap::new()
+    })
+}
 
-impl TokenSigner for Signer {
+/// The server's key signs the tokens that Secrets hold.
+struct AccountKey(Arc<ServiceAccounts>);
+
+impl TokenSigner for AccountKey {
     fn sign(&self, claims: &Value) -> Option<String> {
         self.0.sign(claims)
     }

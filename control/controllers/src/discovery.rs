@@ -2,7 +2,7 @@
 
 use apiclient::Failure;
 use apiclient::objects::Api;
-use control_controllers_core::discovery::{Resource, groups, preferred, resources};
+use control_controllers_core::discovery::{Group, Resource, groups, preferred, resources};
 use futures::StreamExt;
 use futures::stream;
 
@@ -14,6 +14,7 @@ const AT_ONCE: usize = 8;
 pub struct Discovered {
     /// Each kind once, in the version that its group prefers.
     pub resources: Vec<Resource>,
+    pub groups: Vec<Group>,
     /// Versions that could not be read, and why.
     pub missing: Vec<String>,
 }
@@ -22,15 +23,16 @@ pub struct Discovered {
 /// Nothing could be read at all.
 pub async fn discover(api: &dyn Api) -> Result<Discovered, Failure> {
     let (core, named) = futures::try_join!(api.read("/api"), api.read("/apis"))?;
-    let versions: Vec<_> = groups(&core, &named)
-        .into_iter()
+    let all = groups(&core, &named);
+    let versions: Vec<_> = all
+        .iter()
         .flat_map(|group| group.versions.clone().into_iter().map(move |version| (group.clone(), version)))
         .collect();
     let documents = stream::iter(versions).map(|(group, version)| async move {
         let document = api.read(&group.path(&version)).await;
         (group.name, version, document)
     });
-    let mut discovered = Discovered::default();
+    let mut discovered = Discovered { groups: all, ..Discovered::default() };
     let mut documents = documents.buffered(AT_ONCE);
     while let Some((group, version, document)) = documents.next().await {
         match document {

@@ -4,6 +4,7 @@
 //! ([`Limit`]), the program `weft controller-manager`. Begin at [`run`].
 //! Never: decides what an object should be; see `control-controllers-core`.
 
+mod autoscaler;
 pub mod discovery;
 pub mod garbage;
 mod limit;
@@ -11,6 +12,7 @@ pub mod namespaces;
 pub mod options;
 pub mod program;
 mod run;
+pub mod signing;
 mod tell;
 mod writer;
 

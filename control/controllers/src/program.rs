@@ -34,6 +34,8 @@ enum Failure {
     Frame(#[from] FrameError),
     #[error(transparent)]
     Lost(#[from] Lost),
+    #[error("cannot sign certificates: {0}")]
+    Signing(#[from] control_pki::SigningError),
     #[error("cannot read {}", file.display())]
     Read {
         file: PathBuf,
@@ -92,7 +94,7 @@ async fn serve(options: Options) -> Result<(), Failure> {
     let work = move |leading: Leading| async move {
         let chosen = controllers::all(&settings).into_iter().filter(|one| choice.has(one.name())).collect();
         let others: Vec<&str> = OTHERS.into_iter().filter(|name| choice.has(name)).collect();
-        match run(chosen, &others, access(&client, accounts, leading)).await {}
+        match run(chosen, &others, settings.autoscaler, access(&client, accounts, leading)).await {}
     };
     let leading = async {
         match options.election {
@@ -122,7 +124,14 @@ fn settings(options: &Options) -> Result<Settings, Failure> {
         std::fs::read_to_string(file).map_err(|error| Failure::Read { file: file.clone(), error })
     };
     let root_ca = options.root_ca.as_ref().map(read).transpose()?;
-    Ok(Settings { root_ca: root_ca.map(Into::into), ..Settings::default() })
+    Ok(Settings {
+        root_ca: root_ca.map(Into::into),
+        signers: crate::signing::signers(&options.authorities)?,
+        signing_duration: options.signing_duration,
+        unused_tokens: options.unused_tokens,
+        autoscaler: options.autoscaler,
+        ..Settings::default()
+    })
 }
 
 /// As one user, or each controller as a service account of its own.

@@ -11,7 +11,8 @@ use std::time::{Instant, SystemTime};
 use apiclient::objects::{Api, Changed, News, follow};
 use apiclient::{EventRecorder, Query};
 use control_controllers_core::{
-    Act, Context, Controller, Ended, Engine, Kind, Refused, Stage, Work, Write, garbage, namespaces,
+    Act, Context, Controller, Ended, Engine, Kind, Refused, Stage, Work, Write, autoscaler, garbage,
+    namespaces,
 };
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -52,16 +53,26 @@ struct Hands {
     teller: Mutex<Teller>,
 }
 
-/// What runs besides the controllers of the one loop: it needs kinds that only the server knows.
-pub const OTHERS: [&str; 2] = [garbage::NAME, namespaces::NAME];
+/// What runs besides the controllers of the one loop: it needs kinds that only the server knows, or asks for what is no object.
+pub const OTHERS: [&str; 3] = [autoscaler::NAME, garbage::NAME, namespaces::NAME];
 
 /// Runs controllers, and those of [`OTHERS`] that are named, until it is dropped.
-pub async fn run(controllers: Vec<Box<dyn Controller>>, others: &[&str], access: Access) -> Infallible {
+pub async fn run(
+    controllers: Vec<Box<dyn Controller>>,
+    others: &[&str],
+    scaling: autoscaler::Settings,
+    access: Access,
+) -> Infallible {
     let limit = Arc::new(Limit::default());
     let writer = |account| Writer::new((access.of)(account), Arc::clone(&limit), Arc::clone(&access.leads));
     let mut tasks = JoinSet::new();
     if others.contains(&namespaces::NAME) {
         tasks.spawn(crate::namespaces::run((access.of)(namespaces::NAME), writer(namespaces::NAME)));
+    }
+    if others.contains(&autoscaler::NAME) {
+        let account = autoscaler::ACCOUNT;
+        let (api, events) = ((access.of)(account), (access.events)(account));
+        tasks.spawn(crate::autoscaler::run(api, writer(account), events, scaling));
     }
     if others.contains(&garbage::NAME) {
         let (api, events) = ((access.of)(garbage::ACCOUNT), (access.events)(garbage::ACCOUNT));

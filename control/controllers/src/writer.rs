@@ -16,6 +16,8 @@ use serde_json::Value;
 
 use crate::Limit;
 
+const REVIEWS: Resource = Resource::new("authorization.k8s.io", "v1", "subjectaccessreviews", false);
+
 /// Between two attempts of one write: at first, at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
 
@@ -109,6 +111,7 @@ impl Writer {
     async fn holds(&self, act: &Act) -> Result<(), Failure> {
         self.alive(act).await?;
         self.unused(act).await?;
+        self.allowed(act).await?;
         let Some((kind, name, uid)) = &act.absent else { return Ok(()) };
         match self.api.read(&resource(*kind).object_path(&name.namespace, &name.name, "")).await {
             Ok(found) if uid.is_empty() || object::uid(&found) == uid => {
@@ -154,6 +157,23 @@ impl Writer {
         Err(Failure::Refused(Box::new(Status {
             code: 404,
             reason: "NotFound".to_owned(),
+            message,
+            ..Status::default()
+        })))
+    }
+
+    /// Who the act is done for may do it.
+    async fn allowed(&self, act: &Act) -> Result<(), Failure> {
+        let Some(review) = &act.allowed else { return Ok(()) };
+        let path = REVIEWS.path("");
+        let review = self.api.write(&Sent::Create { path, object: review.clone() }).await?;
+        if review["status"]["allowed"] == true {
+            return Ok(());
+        }
+        let message = "subject access review was not approved".to_owned();
+        Err(Failure::Refused(Box::new(Status {
+            code: 403,
+            reason: "Forbidden".to_owned(),
             message,
             ..Status::default()
         })))

@@ -48,6 +48,8 @@ pub struct Act {
     pub absent: Option<(Kind, ObjectName, String)>,
     /// A claim that no pod on a node may use, by the server's own word.
     pub unused: Option<Arc<Value>>,
+    /// A SubjectAccessReview that the server must answer with yes: what is done for who asks is what he may do himself.
+    pub allowed: Option<Value>,
     pub done: Option<Note>,
     /// The refusal's own text follows this one's.
     pub refused: Option<Note>,
@@ -65,7 +67,16 @@ pub enum Stage {
 
 impl Act {
     pub fn new(kind: Kind, write: Write) -> Self {
-        Self { kind, write, alive: None, absent: None, unused: None, done: None, refused: None }
+        Self {
+            kind,
+            write,
+            alive: None,
+            absent: None,
+            unused: None,
+            allowed: None,
+            done: None,
+            refused: None,
+        }
     }
 
     pub fn create(kind: Kind, object: Value) -> Self {
@@ -104,6 +115,12 @@ impl Act {
     #[must_use]
     pub fn while_unused(mut self, claim: &Arc<Value>) -> Self {
         self.unused = Some(Arc::clone(claim));
+        self
+    }
+
+    #[must_use]
+    pub fn while_allowed(mut self, review: Value) -> Self {
+        self.allowed = Some(review);
         self
     }
 

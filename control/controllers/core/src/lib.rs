@@ -31,6 +31,8 @@ pub use queue::Queue;
 pub use settings::Settings;
 pub use world::{Change, World};
 
+pub mod autoscaler;
+mod bootstrap_signer;
 pub mod cron_job;
 pub mod daemon_set;
 pub mod deployment;
@@ -39,6 +41,7 @@ pub mod endpoints;
 mod expiry;
 pub mod garbage;
 pub mod job;
+mod legacy_tokens;
 pub mod namespaces;
 pub mod node_ipam;
 pub mod node_lifecycle;
@@ -50,6 +53,7 @@ mod resource_quota;
 mod role_aggregation;
 pub mod service_accounts;
 mod service_cidrs;
+pub mod signing_requests;
 pub mod stateful_set;
 mod taint_eviction;
 pub mod ttl_after_finished;
@@ -76,6 +80,9 @@ pub fn all(settings: &Settings) -> Vec<Box<dyn Controller>> {
         Box::new(service_cidrs::ServiceCidrs),
         Box::new(expiry::OldRequests),
         Box::new(expiry::OldTokens),
+        Box::new(signing_requests::Approving),
+        Box::new(bootstrap_signer::BootstrapSigner),
+        Box::new(legacy_tokens::LegacyTokens::new(settings.unused_tokens)),
         Box::new(disruption::DisruptionBudgets),
         Box::new(disruption::StaleDisruptions),
         Box::new(role_aggregation::RoleAggregation),
@@ -97,6 +104,10 @@ pub fn all(settings: &Settings) -> Vec<Box<dyn Controller>> {
     }
     if let Some(signer) = &settings.tokens {
         all.push(Box::new(service_accounts::TokenSecrets::new(signer.clone(), settings.root_ca.clone())));
+    }
+    if !settings.signers.is_empty() {
+        let (signers, longest) = (settings.signers.clone(), settings.signing_duration);
+        all.push(Box::new(signing_requests::Signing::new(signers, longest)));
     }
     if !settings.pod_networks.is_empty() {
         let (networks, reserved) = (settings.pod_networks.clone(), settings.service_networks.clone());

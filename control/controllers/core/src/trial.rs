@@ -34,6 +34,8 @@ pub struct Trial {
     pub crashes: u64,
     pub lost: u64,
     pub refusals: u64,
+    /// Answers reviews of access.
+    pub allows: fn(&Value) -> bool,
     /// Kubelets do nothing.
     idle: bool,
     /// All that was told.
@@ -62,6 +64,7 @@ impl Trial {
             crashes: 0,
             lost: 0,
             refusals: 0,
+            allows: |_| true,
             idle: false,
             told: Vec::new(),
         }
@@ -191,7 +194,7 @@ impl Trial {
                 if let Err(code) = self.perform(&act) {
                     ended = Ended::Failed;
                     let refused = Refused { act: &act, code, reason: "", message: "refused" };
-                    if code == 500 || matches!(act.write, Write::Create { .. }) {
+                    if matches!(code, 403 | 500) || matches!(act.write, Write::Create { .. }) {
                         for act in self.engine.refused(&work, &context, &refused) {
                             let _ = self.perform(&act);
                         }
@@ -216,6 +219,9 @@ impl Trial {
             {
                 return Err(404);
             }
+        }
+        if act.allowed.as_ref().is_some_and(|review| !(self.allows)(review)) {
+            return Err(403);
         }
         if let Some((kind, name, uid)) = &act.absent
             && let Some(found) = self.server.objects.get(&(*kind, name.clone()))

@@ -5,13 +5,15 @@ use goflags::Kind::{self, Duration, Float, Gates, Int32, List, Map, Modules, Rep
 
 const SERVER: &str = "The API server";
 const WORK: &str = "Controllers";
+const SCALING: &str = "Autoscaling";
+const SIGNING: &str = "Signing of certificates";
 const LEADER: &str = "Leader election";
 const SERVING: &str = "Health and metrics";
 const LOGS: &str = "Logs";
 pub const IDLE: &str = "kube-controller-manager's flags without effect here";
 
 /// The headings of the help, in its order.
-pub static GROUPS: &[&str] = &[SERVER, WORK, LEADER, SERVING, LOGS, IDLE];
+pub static GROUPS: &[&str] = &[SERVER, WORK, SCALING, SIGNING, LEADER, SERVING, LOGS, IDLE];
 
 const fn own(name: &'static str, kind: Kind, group: &'static str, default: &'static str) -> Flag {
     Flag::new(name, kind, default, group)
@@ -57,6 +59,41 @@ pub static FLAGS: &[Flag] = &[
         "Authority of the API server's certificate, PEM: goes to every namespace as the ConfigMap kube-root-ca.crt, \
          and into token Secrets.",
     ),
+    own("horizontal-pod-autoscaler-sync-period", Duration, SCALING, "15s")
+        .help("How often each autoscaler is looked at."),
+    own("horizontal-pod-autoscaler-tolerance", Float, SCALING, "0.1")
+        .help("How far from its target a metric may be without a change, where the autoscaler does not say."),
+    own("horizontal-pod-autoscaler-downscale-stabilization", Duration, SCALING, "5m0s")
+        .help("Pods are taken away when none of the recommendations of so long was higher."),
+    own("horizontal-pod-autoscaler-cpu-initialization-period", Duration, SCALING, "5m0s")
+        .help("How long after its start a pod's use of CPU counts only while it is ready."),
+    own("horizontal-pod-autoscaler-initial-readiness-delay", Duration, SCALING, "30s")
+        .help("A pod that became unready so soon after its start counts as one that was never ready."),
+    own("legacy-service-account-token-clean-up-period", Duration, WORK, "8760h0m0s")
+        .help("Tokens in Secrets of ServiceAccounts that nobody used for so long are marked, and later deleted."),
+    own("cluster-signing-cert-file", Text, SIGNING, "").metavar("FILE").help(
+        "Authority that signs for all signers of kubernetes.io, PEM; without it and without one for a single signer, \
+         nothing is signed.",
+    ),
+    own("cluster-signing-key-file", Text, SIGNING, "").metavar("FILE").help("Key of that authority, PEM."),
+    own("cluster-signing-duration", Duration, SIGNING, "8760h0m0s")
+        .help("How long certificates are valid where the request wants no shorter time."),
+    own("cluster-signing-kubelet-serving-cert-file", Text, SIGNING, "")
+        .metavar("FILE")
+        .help("Authority that signs for kubernetes.io/kubelet-serving, PEM."),
+    own("cluster-signing-kubelet-serving-key-file", Text, SIGNING, "").metavar("FILE").help("Key of that authority, PEM."),
+    own("cluster-signing-kubelet-client-cert-file", Text, SIGNING, "")
+        .metavar("FILE")
+        .help("Authority that signs for kubernetes.io/kube-apiserver-client-kubelet, PEM."),
+    own("cluster-signing-kubelet-client-key-file", Text, SIGNING, "").metavar("FILE").help("Key of that authority, PEM."),
+    own("cluster-signing-kube-apiserver-client-cert-file", Text, SIGNING, "")
+        .metavar("FILE")
+        .help("Authority that signs for kubernetes.io/kube-apiserver-client, PEM."),
+    own("cluster-signing-kube-apiserver-client-key-file", Text, SIGNING, "").metavar("FILE").help("Key of that authority, PEM."),
+    own("cluster-signing-legacy-unknown-cert-file", Text, SIGNING, "")
+        .metavar("FILE")
+        .help("Authority that signs for kubernetes.io/legacy-unknown, PEM."),
+    own("cluster-signing-legacy-unknown-key-file", Text, SIGNING, "").metavar("FILE").help("Key of that authority, PEM."),
     own("leader-elect", Switch, LEADER, "true")
         .help("Write only while holding the Lease, so that of several controller managers one is active."),
     own("leader-elect-lease-duration", Duration, LEADER, "15s")
@@ -129,17 +166,6 @@ pub static FLAGS: &[Flag] = &[
     idle("attach-detach-reconcile-sync-period", Duration, "1m0s", YET),
     idle("disable-attach-detach-reconcile-sync", Switch, "false", YET),
     idle("disable-force-detach-on-timeout", Switch, "false", YET),
-    idle("cluster-signing-cert-file", Text, "", YET),
-    idle("cluster-signing-duration", Duration, "8760h0m0s", YET),
-    idle("cluster-signing-key-file", Text, "", YET),
-    idle("cluster-signing-kube-apiserver-client-cert-file", Text, "", YET),
-    idle("cluster-signing-kube-apiserver-client-key-file", Text, "", YET),
-    idle("cluster-signing-kubelet-client-cert-file", Text, "", YET),
-    idle("cluster-signing-kubelet-client-key-file", Text, "", YET),
-    idle("cluster-signing-kubelet-serving-cert-file", Text, "", YET),
-    idle("cluster-signing-kubelet-serving-key-file", Text, "", YET),
-    idle("cluster-signing-legacy-unknown-cert-file", Text, "", YET),
-    idle("cluster-signing-legacy-unknown-key-file", Text, "", YET),
     idle("concurrent-deployment-syncs", Int32, "5", KEYS),
     idle("concurrent-device-taint-eviction-syncs", Int32, "8", KEYS),
     idle("concurrent-resourceclaim-syncs", Int32, "50", KEYS),
@@ -157,14 +183,8 @@ pub static FLAGS: &[Flag] = &[
     idle("concurrent-gc-syncs", Int32, "20", KEYS),
     idle("enable-garbage-collector", Switch, "true", YET),
     idle("concurrent-horizontal-pod-autoscaler-syncs", Int32, "5", KEYS),
-    idle("horizontal-pod-autoscaler-cpu-initialization-period", Duration, "5m0s", YET),
-    idle("horizontal-pod-autoscaler-downscale-stabilization", Duration, "5m0s", YET),
-    idle("horizontal-pod-autoscaler-initial-readiness-delay", Duration, "30s", YET),
-    idle("horizontal-pod-autoscaler-sync-period", Duration, "15s", YET),
-    idle("horizontal-pod-autoscaler-tolerance", Float, "0.1", YET),
     idle("concurrent-job-syncs", Int32, "5", KEYS),
     idle("concurrent-cron-job-syncs", Int32, "5", KEYS),
-    idle("legacy-service-account-token-clean-up-period", Duration, "8760h0m0s", YET),
     idle("concurrent-namespace-syncs", Int32, "10", KEYS),
     idle("namespace-sync-period", Duration, "5m0s", NEWS),
     idle("node-cidr-mask-size", Int32, "0", YET),

@@ -5,12 +5,16 @@
 
 mod choice;
 mod flags;
+mod signing;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use apiclient::leader::Timing;
+use control_controllers_core::autoscaler;
+use control_pki::Authority;
 use goflags::{Error, NoEnv, Parsed, Program, Setting, Settings, Syntax};
 
 pub use choice::Choice;
@@ -63,6 +67,12 @@ pub struct Options {
     pub choice: Choice,
     /// The authority that goes to every namespace.
     pub root_ca: Option<PathBuf>,
+    /// Who signs certificates, by the names of signers.
+    pub authorities: BTreeMap<&'static str, Authority>,
+    pub signing_duration: Duration,
+    /// How long a token in a Secret may be unused.
+    pub unused_tokens: Duration,
+    pub autoscaler: autoscaler::Settings,
     /// Each controller acts as a service account of its own.
     pub accounts: bool,
     /// The Lease that this process has to hold, by namespace and name; `None`: it need not.
@@ -107,6 +117,10 @@ pub fn resolve<A: AsRef<str>>(args: &[A]) -> Result<Options, Error> {
         master: text("master"),
         choice: Choice::of(controllers.list()).map_err(|problem| controllers.refuse(problem))?,
         root_ca: text("root-ca-file").map(PathBuf::from),
+        authorities: signing::authorities(&settings)?,
+        signing_duration: positive(settings.get("cluster-signing-duration"))?,
+        unused_tokens: positive(settings.get("legacy-service-account-token-clean-up-period"))?,
+        autoscaler: scaling(&settings)?,
         accounts: settings.get("use-service-account-credentials").truth(),
         election: election(&settings)?,
         serve: (port > 0).then(|| SocketAddr::new(address, port)),
@@ -131,6 +145,25 @@ fn election(settings: &Settings) -> Result<Option<(String, String, Timing)>, Err
     Ok(Some((text("leader-elect-resource-namespace"), text("leader-elect-resource-name"), timing)))
 }
 
+fn scaling(settings: &Settings) -> Result<autoscaler::Settings, Error> {
+    let flag = |name: &str| settings.get(&format!("horizontal-pod-autoscaler-{name}"));
+    let tolerance = flag("tolerance");
+    let given: Option<f64> =
+        tolerance.text().parse().ok().filter(|given: &f64| given.is_finite() && *given >= 0.0);
+    Ok(autoscaler::Settings {
+        sync_period: positive(flag("sync-period"))?,
+        tolerance: given.ok_or_else(|| tolerance.refuse("want a number such as 0.1, not below 0"))?,
+        downscale_stabilization: duration(flag("downscale-stabilization"))?,
+        cpu_initialization_period: duration(flag("cpu-initialization-period"))?,
+        initial_readiness_delay: duration(flag("initial-readiness-delay"))?,
+    })
+}
+
+fn positive(setting: &Setting) -> Result<Duration, Error> {
+    let given = duration(setting)?;
+    if given.is_zero() { Err(setting.refuse("want more than 0")) } else { Ok(given) }
+}
+
 fn duration(setting: &Setting) -> Result<Duration, Error> {
     goflags::duration::parse(setting.text()).ok_or_else(|| setting.refuse("want a duration such as 15s"))
 }
@@ -142,6 +175,10 @@ fn only(action: Action) -> Options {
         master: None,
         choice: Choice::default(),
         root_ca: None,
+        authorities: BTreeMap::new(),
+        signing_duration: Duration::ZERO,
+        unused_tokens: Duration::ZERO,
+        autoscaler: autoscaler::Settings::default(),
         accounts: false,
         election: None,
         serve: None,
@@ -178,12 +215,24 @@ mod tests {
         let plain = resolve(&["--leader-elect=false"]).expect("options");
         assert!(plain.election.is_none());
         assert_eq!(plain.serve.map(|address| address.port()), Some(10257));
+        assert!(plain.authorities.is_empty());
+        let (common, own) = (
+            ["--cluster-signing-cert-file=a", "--cluster-signing-key-file=b"],
+            ["--cluster-signing-kubelet-client-cert-file=c", "--cluster-signing-kubelet-client-key-file=d"],
+        );
+        assert_eq!(resolve(&common).expect("options").authorities.len(), 4);
+        assert_eq!(resolve(&own).expect("options").authorities.len(), 1);
+        assert!(resolve(&[common, own].concat()).is_err());
         for wrong in [
             "--secure-port=70000",
             "--bind-address=x",
             "--leader-elect-lease-duration=1s",
             "--controllers=replica-set",
             "--no-such-flag",
+            "--cluster-signing-cert-file=a",
+            "--cluster-signing-key-file=a",
+            "--horizontal-pod-autoscaler-sync-period=0s",
+            "--horizontal-pod-autoscaler-tolerance=much",
         ] {
             assert!(resolve(&[wrong]).is_err(), "{wrong}");
         }
