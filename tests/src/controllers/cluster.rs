@@ -15,6 +15,9 @@ use crate::wait::until_explained;
 /// Seconds that one command may take.
 const LIMIT: &str = "120";
 
+/// What `weft control` has by itself: the originals' controllers ask for it, too.
+const METRICS: [&str; 2] = ["--serve-metrics-api=true", "--kubelet-preferred-address-types=InternalIP"];
+
 /// Whose controllers and scheduler there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whose {
@@ -52,7 +55,7 @@ impl Cluster {
                 Plane::Ours(control)
             }
             Whose::Originals => {
-                let side = Side::new(Which::Ours, &[]);
+                let side = Side::new(Which::Ours, &METRICS);
                 side.start();
                 let daemons = ["kube-controller-manager", "kube-scheduler"].map(|name| original(&side, name));
                 Plane::Originals { side: Box::new(side), daemons }
@@ -67,7 +70,7 @@ impl Cluster {
         let here = Namespace::current().unwrap_or_else(|error| panic!("{error}"));
         let nodes = Daemon::new("weft lab nodes".to_owned(), here, &directory, "nodes");
         let program = weft().binary.program().unwrap_or_else(|error| panic!("{error}"));
-        let arguments = ["lab", "nodes", "3", "--kubeconfig"].map(OsString::from);
+        let arguments = ["lab", "nodes", "3", "--kubelets", "127.0.0.1", "--kubeconfig"].map(OsString::from);
         let arguments: Vec<OsString> = arguments.into_iter().chain([kubeconfig.clone().into()]).collect();
         nodes.start(&program, &arguments, &[]).unwrap_or_else(|error| panic!("{error}"));
         let cluster = Self { plane, nodes, kubeconfig };
