@@ -78,7 +78,9 @@ impl Server {
                 }
             }
             part => {
-                edit::restore(&mut new, object, part);
+                // Conditions of a request for a certificate are part of its status.
+                let field = if part == "approval" { "status" } else { part };
+                edit::restore(&mut new, object, field);
                 // A status is written with its object's annotations.
                 edit::restore(&mut new["metadata"], &object["metadata"], "annotations");
             }
