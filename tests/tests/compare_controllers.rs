@@ -27,7 +27,28 @@ fn daemon_sets_and_stateful_sets_end_as_with_the_originals() {
 
 #[test]
 fn jobs_and_cron_jobs_end_as_with_the_originals() {
-    check(&["jobs", "job-indexes", "cron-job"]);
+    check(&["jobs", "job-indexes", "job-policies", "cron-job"]);
+}
+
+#[test]
+fn what_every_cluster_has_ends_as_with_the_originals() {
+    check(&["replication-controller", "quota", "ending", "cascades", "account", "aggregation"]);
+}
+
+#[test]
+fn services_end_as_with_the_originals() {
+    check(&["endpoints", "mirror"]);
+}
+
+/// These concern nodes, so that nothing else may happen beside them.
+#[test]
+fn a_drained_node_ends_as_with_the_originals() {
+    check(&["drain"]);
+}
+
+#[test]
+fn a_lost_node_ends_as_with_the_originals() {
+    check(&["lost-node"]);
 }
 
 #[test]

@@ -53,10 +53,12 @@ impl Writer {
         let sent = sent(act);
         let mut unsure = false;
         loop {
+            let held = self.holds(act).await;
+            // Asked last: a lease may end while that is looked up.
             if !(self.leads)() {
                 return Outcome::NotLeading;
             }
-            let written = match self.holds(act).await {
+            let written = match held {
                 Ok(()) => self.api.write(&sent).await,
                 Err(Failure::Refused(status)) if !is_busy(&status) => return Outcome::Refused(status),
                 Err(failure) => Err(failure),

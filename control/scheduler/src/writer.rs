@@ -183,7 +183,7 @@ impl Writer {
         let mut status = json!({});
         if pod.verdict.as_ref().is_none_or(|(known, said)| known != reason || said != message) {
             status["conditions"] = json!([{"type": "PodScheduled", "status": "False", "reason": reason,
-                "message": message, "lastProbeTime": null,
+                "message": message, "observedGeneration": pod.generation, "lastProbeTime": null,
                 "lastTransitionTime": time::seconds(SystemTime::now())}]);
         }
         if let Some(node) = nominated.filter(|node| pod.nominated.as_deref().unwrap_or_default() != &***node)
@@ -240,7 +240,7 @@ impl Writer {
     async fn delete(&self, victim: &Pod, scheduler: &str) -> Result<(), Failure> {
         let message = format!("{scheduler}: preempting to accommodate a higher priority pod");
         let condition = json!({"type": "DisruptionTarget", "status": "True",
-            "reason": "PreemptionByScheduler", "message": message,
+            "reason": "PreemptionByScheduler", "message": message, "observedGeneration": victim.generation,
             "lastTransitionTime": time::seconds(SystemTime::now())});
         self.patch_status(victim, json!({"conditions": [condition]})).await?;
         let path = PODS.object_path(&victim.name.namespace, &victim.name.name, "");

@@ -19,8 +19,10 @@ use crate::testbed::weft;
 use crate::wait::until_explained;
 
 /// Users of the token file: name, token and groups.
-const USERS: [(&str, &str, &str); 3] = [
+const USERS: [(&str, &str, &str); 5] = [
     ("admin", "token-of-the-admin", "system:masters"),
+    ("first", "token-of-the-first", "system:masters"),
+    ("second", "token-of-the-second", "system:masters"),
     ("alice", "token-of-alice", "people"),
     ("system:node:n1", "token-of-a-node", "system:nodes"),
 ];

@@ -7,9 +7,14 @@ use regex::Regex;
 use serde_json::{Value, json};
 
 static TIME: LazyLock<Regex> = LazyLock::new(|| regex(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z"));
-static ADDRESS: LazyLock<Regex> = LazyLock::new(|| regex(r"\b10\.\d+\.\d+\.\d+\b"));
-static NODE: LazyLock<Regex> = LazyLock::new(|| regex(r"\bnode-\d+\b"));
+/// Of Services, of pods and of nodes.
+static ADDRESS: LazyLock<Regex> = LazyLock::new(|| regex(r"\b(?:10\.\d+|100\.\d+|198\.1[89])\.\d+\.\d+\b"));
+static NODE: LazyLock<Regex> = LazyLock::new(|| regex(r"\b(?:node|zone|region)-\d+\b"));
 static SUFFIX: LazyLock<Regex> = LazyLock::new(|| regex("-[bcdfghjklmnpqrstvwxz2456789]{5}\\b"));
+/// What the authority signed, as it is and as a Secret has it; a token as a Secret has it.
+static CERTIFICATE: LazyLock<Regex> =
+    LazyLock::new(|| regex(r"-----BEGIN CERTIFICATE-----[\sA-Za-z0-9+/=-]+|LS0tLS1CRUdJTi[A-Za-z0-9+/=]+"));
+static TOKEN: LazyLock<Regex> = LazyLock::new(|| regex("ZXlK[A-Za-z0-9+/=]{200,}"));
 static UID: LazyLock<Regex> =
     LazyLock::new(|| regex("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"));
 
@@ -17,18 +22,23 @@ fn regex(text: &str) -> Regex {
     Regex::new(&format!("(?-u){text}")).expect("a legal expression")
 }
 
-/// Lists of objects by kind, each sorted, without what must differ.
-pub fn objects(kinds: Value) -> Value {
-    let hashes = hashes(&kinds);
+/// What was seen at each point of a story: lists of objects by kind, each sorted, without what must differ.
+pub fn story(seen: &BTreeMap<String, Value>) -> Value {
+    let hashes = seen.values().flat_map(hashes).collect();
+    seen.iter().map(|(point, kinds)| (point.clone(), objects(kinds.clone(), &hashes))).collect()
+}
+
+fn objects(kinds: Value, hashes: &BTreeMap<String, String>) -> Value {
     let mut kinds: BTreeMap<String, Value> = serde_json::from_value(kinds).expect("lists by kind");
     for (kind, list) in &mut kinds {
         let items = list.as_array().cloned().unwrap_or_default().into_iter();
         let mut items: Vec<Value> = items
-            .map(|item| if kind == "events" { event(&item) } else { item })
-            .map(|item| value(item, &hashes))
+            .map(|item| if kind.starts_with("events") { event(&item) } else { item })
+            .map(|item| value(item, hashes))
+            .map(|item| if kind.starts_with("endpointslices") { unnumbered(item) } else { item })
             .collect();
         items.sort_by_key(Value::to_string);
-        if kind == "events" {
+        if kind.starts_with("events") {
             items.dedup();
         }
         *list = items.into();
@@ -45,7 +55,7 @@ fn hashes(kinds: &Value) -> BTreeMap<String, String> {
         let labels = &object["metadata"]["labels"];
         let revision = object["metadata"]["annotations"]["deployment.kubernetes.io/revision"].as_str();
         let revision = revision.and_then(|text| text.parse().ok()).or_else(|| object["revision"].as_i64());
-        for label in ["pod-template-hash", "controller-revision-hash"] {
+        for label in ["pod-template-hash", "controller-revision-hash", "controller.kubernetes.io/hash"] {
             if let (Some(hash), Some(revision)) = (labels[label].as_str(), revision) {
                 let owner = object["metadata"]["ownerReferences"][0]["name"].as_str().unwrap_or_default();
                 let hash = hash.rsplit('-').next().unwrap_or(hash);
@@ -65,13 +75,35 @@ fn event(event: &Value) -> Value {
     })
 }
 
+/// How many writes a slice took depends on how many changes one of them took up.
+fn unnumbered(mut slice: Value) -> Value {
+    if let Some(metadata) = slice["metadata"].as_object_mut() {
+        metadata.remove("generation");
+    }
+    slice
+}
+
+/// So does the time of the last change.
+const LAST_CHANGE: &str = "endpoints.kubernetes.io/last-change-trigger-time";
+
 fn value(value: Value, hashes: &BTreeMap<String, String>) -> Value {
     match value {
         Value::Object(fields) => {
-            let fields = fields.into_iter().filter(|(name, _)| {
-                !["uid", "resourceVersion", "managedFields", "creationTimestamp"].contains(&name.as_str())
+            let fields = fields.into_iter().filter(|(name, field)| {
+                let only_last_change = name == "annotations"
+                    && field.as_object().is_some_and(|all| all.keys().all(|name| name == LAST_CHANGE));
+                let differs = ["uid", "resourceVersion", "managedFields", "creationTimestamp", LAST_CHANGE];
+                !differs.contains(&name.as_str()) && !only_last_change
             });
-            fields.map(|(name, field)| (text(&name, hashes), self::value(field, hashes))).collect()
+            let mut fields: serde_json::Map<_, _> =
+                fields.map(|(name, field)| (text(&name, hashes), self::value(field, hashes))).collect();
+            // Of pods, in the order of what is taken out.
+            for list in ["endpoints", "addresses", "notReadyAddresses"] {
+                if let Some(items) = fields.get_mut(list).and_then(Value::as_array_mut) {
+                    items.sort_by_key(Value::to_string);
+                }
+            }
+            fields.into()
         }
         Value::Array(items) => items.into_iter().map(|item| self::value(item, hashes)).collect(),
         Value::String(words) => text(&words, hashes).into(),
@@ -84,9 +116,15 @@ fn text(words: &str, hashes: &BTreeMap<String, String>) -> String {
     for (hash, name) in hashes {
         words = words.replace(hash, name);
     }
-    for (pattern, word) in
-        [(&UID, "UID"), (&TIME, "TIME"), (&ADDRESS, "ADDRESS"), (&NODE, "NODE"), (&SUFFIX, "-XXXXX")]
-    {
+    for (pattern, word) in [
+        (&CERTIFICATE, "CERTIFICATE"),
+        (&TOKEN, "TOKEN"),
+        (&UID, "UID"),
+        (&TIME, "TIME"),
+        (&ADDRESS, "ADDRESS"),
+        (&NODE, "NODE"),
+        (&SUFFIX, "-XXXXX"),
+    ] {
         words = pattern.replace_all(&words, word).into_owned();
     }
     words
@@ -108,9 +146,11 @@ mod tests {
                 "events": [{"reason": "SuccessfulCreate", "message": format!("Created pod: web-{hash}-{pod}"), "count": 2}],
             })
         };
-        let a = objects(cluster("7c5b6d", "bcdfg", "node-1", "1"));
-        let b = objects(cluster("99f8c4", "xz245", "node-2", "2"));
+        let told = |cluster: Value| story(&BTreeMap::from([("end".to_owned(), cluster)]));
+        let a = told(cluster("7c5b6d", "bcdfg", "node-1", "1"));
+        let b = told(cluster("99f8c4", "xz245", "node-2", "2"));
         assert_eq!(a, b);
+        let a = &a["end"];
         assert_eq!(a["pods"][0]["metadata"]["name"], "web-HASH1-XXXXX");
         assert_eq!(a["events"][0]["message"], "Created pod: web-HASH1-XXXXX");
     }

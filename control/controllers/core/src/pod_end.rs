@@ -9,12 +9,17 @@ use serde_json::{Value, json};
 use crate::kinds::PODS;
 use crate::{Act, Write, object};
 
+const DISRUPTION: &str = "DisruptionTarget";
+
 /// A pod's conditions with one of them set; `None` where it is so already.
 pub fn with_condition(pod: &Value, wanted: &Value, now: SystemTime) -> Option<Value> {
     let mut conditions = list(pod, &["status", "conditions"]).to_vec();
     let of = text(wanted, &["type"]);
     let mut condition = wanted.clone();
     condition["lastTransitionTime"] = time::seconds(now).into();
+    if of == DISRUPTION {
+        condition["observedGeneration"] = edit::generation(pod).into();
+    }
     let place = conditions.iter().position(|known| text(known, &["type"]) == of);
     match place {
         Some(place) => {
@@ -35,7 +40,7 @@ pub fn with_condition(pod: &Value, wanted: &Value, now: SystemTime) -> Option<Va
 
 /// `DisruptionTarget`: why a pod is about to go, for the controller that manages it.
 pub fn disruption(reason: &str, message: &str) -> Value {
-    json!({"type": "DisruptionTarget", "status": "True", "reason": reason, "message": message})
+    json!({"type": DISRUPTION, "status": "True", "reason": reason, "message": message})
 }
 
 /// Writes some fields of a pod's status.

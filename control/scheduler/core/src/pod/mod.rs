@@ -31,6 +31,8 @@ use uses::{Owner, Port, Volume};
 pub struct Pod {
     pub name: ObjectName,
     pub uid: Name,
+    /// Of its spec, when it was read.
+    pub generation: i64,
     /// Where it is bound, or where we assume it to be.
     pub node: Option<Name>,
     /// Where room is made for it.
@@ -91,6 +93,7 @@ impl Pod {
         let conditions = read::list(&status["conditions"]);
         Ok(Self {
             uid: read::name(metadata, "uid"),
+            generation: metadata["generation"].as_i64().unwrap_or_default(),
             node: read::some_name(spec, "nodeName"),
             nominated: read::some_name(status, "nominatedNodeName"),
             created: read::seconds(&metadata["creationTimestamp"]).unwrap_or_default(),

@@ -33,6 +33,9 @@ pub const NO_NODES: &str = "no nodes available to schedule pods";
 /// What the original says first of every attempt to make room, for pods without resource claims.
 const NO_CLAIMS: &str = "no new claims to deallocate";
 
+/// What it says instead where no node was asked: resource claims were not looked at then, and nobody goes on from there.
+const NOT_LOOKED_AT: &str = "not found";
+
 #[derive(Debug)]
 pub struct State {
     pub world: World,
@@ -261,7 +264,9 @@ impl State {
         now: Moment,
     ) -> Failed {
         let (mut room, mut nominated, mut displaced) = (None, None, Vec::new());
-        if self.profiles[profile].post_filter.has(Plugin::DefaultPreemption) {
+        if diagnosis.refusal.as_ref().is_some_and(|refusal| refusal.plugin != Plugin::DynamicResources) {
+            diagnosis.preemption = NOT_LOOKED_AT.to_owned();
+        } else if self.profiles[profile].post_filter.has(Plugin::DefaultPreemption) {
             match self.preempt(&pod, profile, &diagnosis) {
                 Outcome::Room(candidate) => {
                     let node = self.world.cluster.node(candidate.node).name.clone();
