@@ -164,7 +164,10 @@ fn drafts(
             continue;
         }
         let all = wanted.endpoints.into_values().take(MOST).collect();
-        written.push((key.0, Draft { of: first.cloned(), ports: wanted.ports, endpoints: all }));
+        written.push((
+            key.0,
+            Draft { of: first.map(|slice| named(slice)), ports: wanted.ports, endpoints: all },
+        ));
     }
     spare.extend(
         by_key.into_iter().flat_map(|((family, _), slices)| slices.into_iter().map(move |s| (family, s))),
@@ -176,6 +179,13 @@ fn drafts(
         }
     }
     (written, spare.into_iter().map(|(_, slice)| Arc::clone(slice)).collect())
+}
+
+/// The original writes a slice that it keeps as one that always had its name.
+fn named(slice: &Value) -> Arc<Value> {
+    let mut slice = slice.clone();
+    edit::remove(&mut slice["metadata"], "generateName");
+    Arc::new(slice)
 }
 
 fn is_right(endpoints: &Value, slice: &Value, wanted: &Wanted) -> bool {

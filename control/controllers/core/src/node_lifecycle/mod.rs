@@ -149,7 +149,7 @@ impl Controller for NodeLifecycle {
             decision = decision.again_in(grace - silent + Duration::from_millis(1));
         }
         let ready = object::condition(node, "Ready").map(|ready| text(ready, &["status"]));
-        let mut wanted = taints::no_schedule(node);
+        let mut wanted = taints::no_schedule(node, context.now);
         match ready {
             Some("True") | None => {}
             Some(ready) => {

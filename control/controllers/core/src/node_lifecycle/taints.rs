@@ -24,7 +24,7 @@ const FOLLOWS: [(&str, &str, &str); 6] = [
 ];
 
 /// Those that keep new pods away.
-pub fn no_schedule(node: &Value) -> Vec<Value> {
+pub fn no_schedule(node: &Value, now: SystemTime) -> Vec<Value> {
     let mut keys: Vec<&str> = Vec::new();
     for (of, status, key) in FOLLOWS {
         if object::condition_is(node, of, status) {
@@ -34,7 +34,7 @@ pub fn no_schedule(node: &Value) -> Vec<Value> {
     if node["spec"]["unschedulable"] == true {
         keys.push(UNSCHEDULABLE);
     }
-    keys.into_iter().map(|key| json!({"key": key, "effect": "NoSchedule"})).collect()
+    keys.into_iter().map(|key| taint(key, "NoSchedule", now)).collect()
 }
 
 /// The taint for a node that is not ready.
@@ -43,7 +43,11 @@ pub fn of_ready(status: &str) -> &'static str {
 }
 
 pub fn no_execute(key: &str, now: SystemTime) -> Value {
-    json!({"key": key, "effect": "NoExecute", "timeAdded": time::seconds(now)})
+    taint(key, "NoExecute", now)
+}
+
+fn taint(key: &str, effect: &str, now: SystemTime) -> Value {
+    json!({"key": key, "effect": effect, "timeAdded": time::seconds(now)})
 }
 
 /// Its pods leave already, for one or the other reason.
