@@ -97,8 +97,8 @@ fn value(value: Value, hashes: &BTreeMap<String, String>) -> Value {
             });
             let mut fields: serde_json::Map<_, _> =
                 fields.map(|(name, field)| (text(&name, hashes), self::value(field, hashes))).collect();
-            // Of pods, in the order of what is taken out.
-            for list in ["endpoints", "addresses", "notReadyAddresses"] {
+            // Of pods, in the order of what is taken out; two workers of the original write taints.
+            for list in ["endpoints", "addresses", "notReadyAddresses", "taints"] {
                 if let Some(items) = fields.get_mut(list).and_then(Value::as_array_mut) {
                     items.sort_by_key(Value::to_string);
                 }

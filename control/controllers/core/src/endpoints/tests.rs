@@ -117,6 +117,7 @@ fn a_service_has_its_pods_in_a_slice_and_in_endpoints() {
     trial.change(PODS, "d", "p0", |pod| {
         pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
         pod["metadata"]["finalizers"] = json!(["a/b"]);
+        pod["spec"]["containers"][0]["image"] = "stays".into();
     });
     trial.settle(Duration::ZERO);
     let slice = slice_of(&trial);

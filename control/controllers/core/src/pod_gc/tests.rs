@@ -49,6 +49,7 @@ fn what_goes_without_a_node_goes_at_once() {
         pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
         // A kubelet would have to answer for it; there is none.
         pod["metadata"]["finalizers"] = json!(["a/b"]);
+        pod["spec"]["containers"] = json!([{"name": "c", "image": "stays"}]);
         pod
     };
     trial.create(PODS, held("never-placed", ""));

@@ -38,15 +38,15 @@ fn ran(image: &str, now: &str) -> Value {
 }
 
 impl Trial {
-    /// What kubelets do: pods that are going end and go, and others run and are ready; but by their images some `never` run, and others
-    /// end by themselves: `succeeds`, `fails`. Says whether something changed.
+    /// What kubelets do: pods that are going end and go, and others run and are ready; but by their images some `never` run, others
+    /// end by themselves (`succeeds`, `fails`), and one that `stays` does not end as long as a finalizer holds it. Says whether something changed.
     pub fn kubelets(&mut self) -> bool {
         let mut changed = false;
         for pod in self.all(kinds::PODS) {
             let name = object::key(&pod);
             if object::is_deleting(&pod) && edit::list(&pod, &["metadata", "finalizers"]).is_empty() {
                 self.server.remove(kinds::PODS, &name);
-            } else if object::is_deleting(&pod) && !pods::has_ended(&pod) {
+            } else if object::is_deleting(&pod) && !pods::has_ended(&pod) && image(&pod) != "stays" {
                 let mut ended = Value::clone(&pod);
                 ended["status"] = ran("fails", &time::seconds(self.now()));
                 self.server.put(kinds::PODS, ended);
