@@ -103,7 +103,10 @@ impl Plane {
             Part::Server => {
                 self.side.stop(Signal::SIGKILL);
                 pause();
-                self.side.start();
+                self.side.start_only();
+                // It answers before it is ready, and may be killed again by then.
+                let answers = || self.list(DEPLOYMENTS).map(drop);
+                until_explained("the API server to answer", READY, answers, || self.side.log());
             }
             Part::Scheduler => {
                 self.scheduler.kill();

@@ -106,7 +106,11 @@ impl Side {
         self.wait_ready();
     }
 
-    fn start_only(&self) {
+    /// Starts it, and does not wait.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    pub fn start_only(&self) {
         let (program, mut arguments) = self.which.program();
         arguments.extend(self.flags.iter().cloned());
         let arguments: Vec<OsString> = arguments.into_iter().map(OsString::from).collect();
