@@ -101,6 +101,7 @@ impl Plan {
 
     fn options(&self, etcd: &::etcd::Settings, env: &impl Env) -> Result<Options, LocalError> {
         let mut flags = arguments(&self.places, etcd);
+        flags.push("--serve-metrics-api=true".to_owned());
         flags.extend(self.flags.iter().cloned());
         Ok(options::resolve(&flags, env)?)
     }
@@ -176,7 +177,6 @@ pub fn arguments(places: &Places, etcd: &::etcd::Settings) -> Vec<String> {
         format!("--kubelet-client-certificate={}", pki("apiserver-kubelet-client.crt")),
         format!("--kubelet-client-key={}", pki("apiserver-kubelet-client.key")),
         "--kubelet-preferred-address-types=InternalIP,ExternalIP,Hostname".to_owned(),
-        "--serve-metrics-api=true".to_owned(),
         format!("--requestheader-client-ca-file={}", pki("front-proxy-ca.crt")),
         "--requestheader-allowed-names=front-proxy-client".to_owned(),
         "--requestheader-username-headers=X-Remote-User".to_owned(),
