@@ -49,6 +49,11 @@ impl Setting {
         self.value.as_bool().unwrap_or_default()
     }
 
+    /// Of [`crate::Kind::Float`].
+    pub fn float(&self) -> f64 {
+        self.value.as_f64().unwrap_or_default()
+    }
+
     pub fn number(&self) -> i64 {
         self.value.as_i64().unwrap_or_default()
     }

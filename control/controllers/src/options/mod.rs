@@ -148,11 +148,12 @@ fn election(settings: &Settings) -> Result<Option<(String, String, Timing)>, Err
 fn scaling(settings: &Settings) -> Result<autoscaler::Settings, Error> {
     let flag = |name: &str| settings.get(&format!("horizontal-pod-autoscaler-{name}"));
     let tolerance = flag("tolerance");
-    let given: Option<f64> =
-        tolerance.text().parse().ok().filter(|given: &f64| given.is_finite() && *given >= 0.0);
+    if tolerance.float() < 0.0 {
+        return Err(tolerance.refuse("want a number such as 0.1, not below 0"));
+    }
     Ok(autoscaler::Settings {
         sync_period: positive(flag("sync-period"))?,
-        tolerance: given.ok_or_else(|| tolerance.refuse("want a number such as 0.1, not below 0"))?,
+        tolerance: tolerance.float(),
         downscale_stabilization: duration(flag("downscale-stabilization"))?,
         cpu_initialization_period: duration(flag("cpu-initialization-period"))?,
         initial_readiness_delay: duration(flag("initial-readiness-delay"))?,
