@@ -126,7 +126,7 @@ impl Drop for Bound {
 }
 
 fn read(mut stream: impl Read, seen: &Seen) -> io::Result<()> {
-    let (mut bytes, mut lines) = (vec![0; 64 << 10], Lines::default());
+    let (mut bytes, mut events) = (vec![0; 64 << 10], Events::default());
     loop {
         let count = stream.read(&mut bytes)?;
         if count == 0 {
@@ -134,27 +134,81 @@ fn read(mut stream: impl Read, seen: &Seen) -> io::Result<()> {
         }
         let now = Instant::now();
         let mut seen_now = seen.lock();
-        lines.take(&bytes[..count], |name| _ = seen_now.0.entry(name.to_owned()).or_insert(now));
+        events.take(&bytes[..count], |name| _ = seen_now.0.entry(name.to_owned()).or_insert(now));
         drop(seen_now);
         seen.changed.notify_all();
     }
 }
 
-/// Finds the names of pods in a stream of events. An event is a line, and the sizes of chunks stand on lines of their own.
+/// Where in an answer of HTTP/1.1 the next byte is. A chunk may begin and end anywhere in an event.
 #[derive(Default)]
-struct Lines(Vec<u8>);
+enum Place {
+    #[default]
+    Head,
+    Size,
+    /// So many bytes of a chunk are to come.
+    Data(usize),
+    /// The end of line behind a chunk.
+    End,
+}
 
-impl Lines {
+/// Finds the names of pods in an answer that is a stream of events, a line each.
+#[derive(Default)]
+struct Events {
+    place: Place,
+    /// Not yet looked at, for it is not whole.
+    raw: Vec<u8>,
+    line: Vec<u8>,
+}
+
+impl Events {
     fn take(&mut self, bytes: &[u8], mut hear: impl FnMut(&str)) {
-        self.0.extend_from_slice(bytes);
-        let mut begun = 0;
-        while let Some(length) = self.0[begun..].iter().position(|byte| *byte == b'\n') {
-            if let Some(name) = std::str::from_utf8(&self.0[begun..begun + length]).ok().and_then(name_in) {
-                hear(name);
+        self.raw.extend_from_slice(bytes);
+        while self.step(&mut hear).is_some() {}
+    }
+
+    /// Goes on by one part; `None` where more has to come.
+    fn step(&mut self, hear: &mut impl FnMut(&str)) -> Option<()> {
+        let until = |raw: &[u8], end: &[u8]| raw.windows(end.len()).position(|found| found == end);
+        match self.place {
+            Place::Head => {
+                let length = until(&self.raw, b"\r\n\r\n")?;
+                self.raw.drain(..length + 4);
+                self.place = Place::Size;
             }
-            begun += length + 1;
+            Place::Size => {
+                let length = until(&self.raw, b"\r\n")?;
+                let size = std::str::from_utf8(&self.raw[..length]).ok()?;
+                let size =
+                    usize::from_str_radix(size.split(';').next().unwrap_or_default().trim(), 16).ok()?;
+                self.raw.drain(..length + 2);
+                self.place = Place::Data(size);
+            }
+            Place::Data(0) => self.place = Place::End,
+            Place::Data(left) => {
+                let count = left.min(self.raw.len());
+                if count == 0 {
+                    return None;
+                }
+                for byte in self.raw.drain(..count) {
+                    if byte != b'\n' {
+                        self.line.push(byte);
+                        continue;
+                    }
+                    if let Some(name) = std::str::from_utf8(&self.line).ok().and_then(name_in) {
+                        hear(name);
+                    }
+                    self.line.clear();
+                }
+                self.place = Place::Data(left - count);
+            }
+            Place::End => {
+                self.raw.get(1)?;
+                self.raw.drain(..2);
+                self.place = Place::Size;
+            }
         }
-        self.0.drain(..begun);
+        Some(())
     }
 }
 
@@ -174,26 +228,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_found_over_the_borders_of_pieces() {
+    fn names_are_found_over_the_borders_of_pieces_and_of_chunks() {
         let event = |kind: &str, name: &str| {
-            let text = format!(
+            format!(
                 r#"{{"type":"{kind}","object":{{"kind":"PartialObjectMetadata","metadata":{{"name":"{name}","uid":"u","managedFields":[]}}}}}}"#
-            );
-            format!("{:x}\r\n{text}\n\r\n", text.len() + 1)
+            ) + "\n"
         };
-        let text = [
-            "HTTP/1.1 200 OK\r\n\r\n",
-            &event("ADDED", "a"),
-            &event("DELETED", "b"),
-            &event("MODIFIED", "c"),
-        ];
-        let text = text.concat();
-        for cut in 0..text.len() {
-            let (mut lines, mut found) = (Lines::default(), Vec::new());
-            let (left, right) = text.as_bytes().split_at(cut);
-            lines.take(left, |name| found.push(name.to_owned()));
-            lines.take(right, |name| found.push(name.to_owned()));
-            assert_eq!(found, ["a", "c"], "{cut}");
+        let body = [event("ADDED", "a"), event("DELETED", "b"), event("MODIFIED", "c")].concat();
+        for chunk in [1, 7, 64, body.len()] {
+            let chunks = body
+                .as_bytes()
+                .chunks(chunk)
+                .map(|chunk| format!("{:x}\r\n{}\r\n", chunk.len(), String::from_utf8_lossy(chunk)));
+            let text = "HTTP/1.1 200 OK\r\nA: b\r\n\r\n".to_owned() + &chunks.collect::<String>();
+            for cut in 0..text.len() {
+                let (mut events, mut found) = (Events::default(), Vec::new());
+                let (left, right) = text.as_bytes().split_at(cut);
+                events.take(left, |name| found.push(name.to_owned()));
+                events.take(right, |name| found.push(name.to_owned()));
+                assert_eq!(found, ["a", "c"], "chunks of {chunk}, cut at {cut}");
+            }
         }
     }
 
