@@ -84,7 +84,7 @@ mod tests {
     fn a_node_and_its_pods_use_what_the_agent_says() {
         let summary = json!({"node": stats(1_250_000_000, 3 << 30, 7), "pods": [
             {"podRef": {"namespace": "d", "name": "a"}, "containers": [
-                container("x", stats(250_000_000, 64 << 20, 9)), container("y", stats(123_456_789, 1000, 8)),
+                container("x", stats(250_000_000, 64 << 20, 9)), container("y", stats(123_456_789, 2000, 8)),
             ]},
             {"podRef": {"namespace": "d", "name": "half"}, "containers": [
                 container("x", stats(1, 1, 1)), container("y", json!({"cpu": {}})),
@@ -102,7 +102,7 @@ mod tests {
             pod["containers"],
             json!([
                 {"name": "x", "usage": {"cpu": "250m", "memory": "64Mi"}},
-                {"name": "y", "usage": {"cpu": "123456789n", "memory": "1000"}},
+                {"name": "y", "usage": {"cpu": "123456789n", "memory": "2000"}},
             ])
         );
         assert_eq!(of_pod(&summary, &object("half"), now), None, "a container of which nothing is known yet");

@@ -91,7 +91,7 @@ impl Cluster {
         let program = originals::program("kubectl").unwrap_or_else(|error| panic!("{error}"));
         let mut command = Command::new("timeout");
         command.arg(LIMIT).arg(program).args(words);
-        command.env("KUBECONFIG", &self.kubeconfig).env("HOME", "/nonexistent");
+        command.env("KUBECONFIG", &self.kubeconfig).env("HOME", "/dev/null");
         let mut file = tempfile::tempfile().expect("a file");
         std::io::Write::write_all(&mut file, input.as_bytes()).expect("room");
         std::io::Seek::rewind(&mut file).expect("a file");
