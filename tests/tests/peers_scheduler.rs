@@ -131,8 +131,11 @@ fn a_more_urgent_pod_gets_the_place_of_another() {
     let node = tests::wait::until("its place", || verdict(&cluster.get_pod("urgent"))?.ok());
     assert_eq!(node, "n1");
     assert!(pods(&cluster).iter().all(|pod| text(pod, "name") != "victim"));
-    let events = cluster.list("/apis/events.k8s.io/v1/namespaces/default/events");
-    let preempted = events.iter().find(|event| event["reason"] == "Preempted").expect("an event");
+    // Written by the side: the pod may have its place first.
+    let preempted = tests::wait::until("an event", || {
+        let events = cluster.list("/apis/events.k8s.io/v1/namespaces/default/events");
+        events.into_iter().find(|event| event["reason"] == "Preempted")
+    });
     assert_eq!(preempted["regarding"]["name"], "victim");
     assert_eq!(preempted["related"]["name"], "urgent");
 }

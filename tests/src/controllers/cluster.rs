@@ -39,6 +39,8 @@ pub struct Cluster {
     plane: Plane,
     nodes: Daemon,
     kubeconfig: PathBuf,
+    /// kubectl's, for its cache.
+    home: PathBuf,
 }
 
 impl Cluster {
@@ -73,7 +75,7 @@ impl Cluster {
         let arguments = ["lab", "nodes", "3", "--kubelets", "127.0.0.1", "--kubeconfig"].map(OsString::from);
         let arguments: Vec<OsString> = arguments.into_iter().chain([kubeconfig.clone().into()]).collect();
         nodes.start(&program, &arguments, &[]).unwrap_or_else(|error| panic!("{error}"));
-        let cluster = Self { plane, nodes, kubeconfig };
+        let cluster = Self { plane, nodes, kubeconfig, home: directory };
         let ready = || {
             let path = r"jsonpath={.items[*].status.conditions[?(@.type=='Ready')].status}";
             let output = cluster.kubectl(&["get", "nodes", "-o", path], "");
@@ -91,7 +93,7 @@ impl Cluster {
         let program = originals::program("kubectl").unwrap_or_else(|error| panic!("{error}"));
         let mut command = Command::new("timeout");
         command.arg(LIMIT).arg(program).args(words);
-        command.env("KUBECONFIG", &self.kubeconfig).env("HOME", "/dev/null");
+        command.env("KUBECONFIG", &self.kubeconfig).env("HOME", &self.home);
         let mut file = tempfile::tempfile().expect("a file");
         std::io::Write::write_all(&mut file, input.as_bytes()).expect("room");
         std::io::Seek::rewind(&mut file).expect("a file");
