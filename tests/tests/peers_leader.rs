@@ -101,10 +101,11 @@ fn transitions(lease: &Value) -> u64 {
     lease["spec"]["leaseTransitions"].as_u64().expect("a number")
 }
 
-/// How the object stands that a candidate of ours writes into while it leads.
-fn version(side: &Side, name: &str) -> String {
-    let map = get(side, &format!("/api/v1/namespaces/kube-system/configmaps/{name}"));
-    map["metadata"]["resourceVersion"].as_str().expect("a version").to_owned()
+/// How the object stands that a candidate of ours writes into while it leads; nothing before its first write.
+fn version(side: &Side, name: &str) -> Option<String> {
+    let maps = get(side, "/api/v1/namespaces/kube-system/configmaps");
+    let map = maps["items"].as_array()?.iter().find(|map| map["metadata"]["name"] == name)?;
+    Some(map["metadata"]["resourceVersion"].as_str().expect("a version").to_owned())
 }
 
 /// Right after it wrote: it sleeps, and no write of it is on its way.
@@ -189,7 +190,8 @@ fn ours_leads_where_the_original_was_stopped_and_keeps_the_lease_when_that_goes_
     original.freeze();
     let now = held(&side, "ours to lead", |holder| holder == "ours", &ours);
     original.signal(Signal::SIGCONT);
-    // It notices, and ends.
+    // It notices, and ends. What it gives up then may be ours already: it looks at what it knew, and writes over what
+    // is there.
     assert_ne!(original.end(), None);
     let later = held(&side, "ours to lead still", |holder| holder == "ours", &ours);
     assert_eq!(transitions(&later), transitions(&now));

@@ -38,12 +38,8 @@ pub enum Step {
 pub enum Loss {
     #[error("the lease was not renewed in time")]
     Late,
-    #[error("the lease is {} now", holders(.0))]
+    #[error("the lease is {0}'s now")]
     Taken(String),
-}
-
-fn holders(holder: &str) -> String {
-    if holder.is_empty() { "nobody's".to_owned() } else { format!("{holder}'s") }
 }
 
 /// A candidate for a Lease.
@@ -150,8 +146,11 @@ impl Election {
         self.known = Known::Missing;
         if let Some(lease) = lease {
             self.see(now, lease);
-            if self.until.is_some() && self.holder() != self.identity {
-                self.lose(Loss::Taken(self.holder().to_owned()));
+            // Nobody's, while this candidate leads: nobody can have led meanwhile, so it is taken again. A program of
+            // client-go that stood still for longer than its lease may give up what is another's by then.
+            let holder = self.holder();
+            if self.until.is_some() && !holder.is_empty() && holder != self.identity {
+                self.lose(Loss::Taken(holder.to_owned()));
             }
         }
     }

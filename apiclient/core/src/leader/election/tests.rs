@@ -144,6 +144,30 @@ fn a_leader_that_sees_another_one_in_its_place_stops_at_once() {
 }
 
 #[test]
+fn a_leader_whose_lease_somebody_gave_up_takes_it_again_within_its_time() {
+    let mut election = leader();
+    assert!(matches!(election.next(at(3_100), 0.0), Step::Replace(_)));
+    election.failed(ms(3_200), 0.0);
+    assert_eq!(election.next(at(3_200), 0.0), Step::Read);
+    election.read(ms(3_300), Some(held_by("", "9")));
+    assert_eq!(election.leads_until(), Some(ms(11_000)));
+    let record = write(&mut election, 3_300, 3_400);
+    assert_eq!((record.holder.as_str(), record.transitions), (ME, 5));
+    assert_eq!(election.leads_until(), Some(ms(13_300)));
+    // Whoever was faster has it.
+    assert!(matches!(election.next(at(5_400), 0.0), Step::Replace(_)));
+    election.failed(ms(5_500), 0.0);
+    assert_eq!(election.next(at(5_500), 0.0), Step::Read);
+    election.read(ms(5_600), Some(held_by("", "11")));
+    assert!(matches!(election.next(at(5_600), 0.0), Step::Replace(_)));
+    election.failed(ms(5_700), 0.0);
+    assert_eq!(election.next(at(5_700), 0.0), Step::Wait(ms(7_700)));
+    assert_eq!(election.next(at(7_700), 0.0), Step::Read);
+    election.read(ms(7_800), Some(held_by("other", "12")));
+    assert_eq!(election.next(at(7_800), 0.0), Step::Lost(Loss::Taken("other".to_owned())));
+}
+
+#[test]
 fn a_leader_whose_lease_was_changed_or_deleted_by_somebody_writes_it_again() {
     let mut election = leader();
     assert!(matches!(election.next(at(3_100), 0.0), Step::Replace(_)));
