@@ -72,7 +72,8 @@ pub fn program<E>(
     if let Some(act) = BEFORE_SLEEP.get() {
         builder.on_thread_park(*act);
     }
-    let runtime = builder.worker_threads(threads.number()).thread_stack_size(STACK).enable_all().build();
+    let runtime = room_for_descriptors()
+        .and_then(|()| builder.worker_threads(threads.number()).thread_stack_size(STACK).enable_all().build());
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -89,6 +90,12 @@ pub fn program<E>(
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether a runtime could be made: Tokio panics where it gets too few descriptors for signals.
+fn room_for_descriptors() -> std::io::Result<()> {
+    const NEEDED: usize = 8;
+    (0..NEEDED).map(|_| std::fs::File::open("/dev/null")).collect::<Result<Vec<_>, _>>().map(drop)
 }
 
 /// Runs a daemon's work on a thread of its own, so that a pass that blocks keeps no signal waiting, until it ends by
