@@ -93,7 +93,7 @@ pub fn program<E>(
 }
 
 /// Whether a runtime could be made: Tokio panics where it gets too few descriptors for signals.
-fn room_for_descriptors() -> std::io::Result<()> {
+fn room_for_descriptors() -> io::Result<()> {
     const NEEDED: usize = 8;
     (0..NEEDED).map(|_| std::fs::File::open("/dev/null")).collect::<Result<Vec<_>, _>>().map(drop)
 }

@@ -92,7 +92,15 @@ fn value(value: Value, hashes: &BTreeMap<String, String>) -> Value {
             let fields = fields.into_iter().filter(|(name, field)| {
                 let only_last_change = name == "annotations"
                     && field.as_object().is_some_and(|all| all.keys().all(|name| name == LAST_CHANGE));
-                let differs = ["uid", "resourceVersion", "managedFields", "creationTimestamp", LAST_CHANGE];
+                // The ports of fake kubelets are free ones.
+                let differs = [
+                    "uid",
+                    "resourceVersion",
+                    "managedFields",
+                    "creationTimestamp",
+                    "daemonEndpoints",
+                    LAST_CHANGE,
+                ];
                 !differs.contains(&name.as_str()) && !only_last_change
             });
             let mut fields: serde_json::Map<_, _> =

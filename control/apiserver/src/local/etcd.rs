@@ -34,6 +34,8 @@ const READY_LIMIT: Duration = Duration::from_secs(120);
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// Between its death and the next start.
 const PAUSE: Duration = Duration::from_secs(1);
+/// For its last words to be read after its death.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(5);
 /// Lines of its log that are kept for the message of its death.
 const KEPT: usize = 8;
@@ -63,17 +65,17 @@ impl OwnEtcd {
         let (client, peer) = (url(client), url(peer));
         let arguments = arguments(places, &client, &peer);
         let tail = Tail::default();
-        let mut child = spawn(program, &arguments, &tail)?;
+        let mut process = spawn(program, &arguments, &tail)?;
         let settings = settings(places, client.clone());
-        if let Err(error) = ready(&settings, &mut child, &tail).await {
-            end(&mut child).await;
+        if let Err(error) = ready(&settings, &mut process, &tail).await {
+            end(&mut process.child).await;
             return Err(error);
         }
         remove(&places.unfinished())?;
         let written = fs::write(places.endpoint(), format!("{client}\n"));
         written.map_err(LocalError::file("write", places.endpoint()))?;
         let (stop, stopped) = watch::channel(false);
-        let supervisor = tokio::spawn(supervise(program.to_owned(), arguments, child, tail, stopped));
+        let supervisor = tokio::spawn(supervise(program.to_owned(), arguments, process, tail, stopped));
         Ok(Self { settings, stop, supervisor, places: places.clone() })
     }
 
@@ -157,8 +159,25 @@ fn arguments(places: &Places, client: &str, peer: &str) -> Vec<String> {
     ]
 }
 
+struct Process {
+    child: Child,
+    /// Ends with its log.
+    follows: Option<JoinHandle<()>>,
+}
+
+impl Process {
+    /// What it said last, after its end.
+    async fn last_words(&mut self, tail: &Tail) -> String {
+        // What it wrote right before its end may not have been read yet.
+        if let Some(follows) = self.follows.take() {
+            let _ = tokio::time::timeout(LAST_WORDS, follows).await;
+        }
+        said(tail)
+    }
+}
+
 /// Starts it in a process group of its own: a Ctrl-C on the terminal is for us alone, who end it last.
-fn spawn(program: &str, arguments: &[String], tail: &Tail) -> Result<Child, LocalError> {
+fn spawn(program: &str, arguments: &[String], tail: &Tail) -> Result<Process, LocalError> {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     // Variables named ETCD_ would be settings.
@@ -173,10 +192,8 @@ fn spawn(program: &str, arguments: &[String], tail: &Tail) -> Result<Child, Loca
         }
         _ => LocalError::file("start", PathBuf::from(program))(error),
     })?;
-    if let Some(output) = child.stderr.take() {
-        tokio::spawn(follow(output, Arc::clone(tail)));
-    }
-    Ok(child)
+    let follows = child.stderr.take().map(|output| tokio::spawn(follow(output, Arc::clone(tail))));
+    Ok(Process { child, follows })
 }
 
 /// Its log in ours: what matters to it is a detail to us.
@@ -221,12 +238,13 @@ fn said(tail: &Tail) -> String {
     tail.iter().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
 }
 
-async fn ready(settings: &Settings, child: &mut Child, tail: &Tail) -> Result<(), LocalError> {
+async fn ready(settings: &Settings, process: &mut Process, tail: &Tail) -> Result<(), LocalError> {
     let client = Client::new(settings.clone())?;
     let deadline = Instant::now() + READY_LIMIT;
     loop {
-        if let Ok(Some(status)) = child.try_wait() {
-            return Err(LocalError::EtcdStart { reason: format!("it ended with {status}"), log: said(tail) });
+        if let Ok(Some(status)) = process.child.try_wait() {
+            let log = process.last_words(tail).await;
+            return Err(LocalError::EtcdStart { reason: format!("it ended with {status}"), log });
         }
         match client.status().await {
             // Without a leader it takes no writes yet.
@@ -244,18 +262,18 @@ async fn ready(settings: &Settings, child: &mut Child, tail: &Tail) -> Result<()
 async fn supervise(
     program: String,
     arguments: Vec<String>,
-    mut child: Child,
+    mut process: Process,
     tail: Tail,
     mut stopped: watch::Receiver<bool>,
 ) {
     loop {
         let status = tokio::select! {
             _ = stopped.wait_for(|stop| *stop) => None,
-            status = child.wait() => Some(status),
+            status = process.child.wait() => Some(status),
         };
-        let Some(status) = status else { return end(&mut child).await };
+        let Some(status) = status else { return end(&mut process.child).await };
         let how = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-        tracing::error!("etcd ended ({how}) and is started again; it said last:\n{}", said(&tail));
+        tracing::error!("etcd ended ({how}) and is started again; it said last:\n{}", process.last_words(&tail).await);
         loop {
             tokio::select! {
                 _ = stopped.wait_for(|stop| *stop) => return,
@@ -263,7 +281,7 @@ async fn supervise(
             }
             match spawn(&program, &arguments, &tail) {
                 Ok(next) => {
-                    child = next;
+                    process = next;
                     break;
                 }
                 Err(error) => tracing::error!("{}", telemetry::logs::chain(&error)),

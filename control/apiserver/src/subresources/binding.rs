@@ -125,6 +125,7 @@ fn bound(call: &Call, pod: &Value, binding: &Value) -> Result<Value, Status> {
         "lastTransitionTime": time::seconds(call.now),
     });
     if let Some(status) = edit::child(&mut new, "status") {
+        edit::remove(status, "nominatedNodeName");
         let mut conditions = edit::list(status, &["conditions"]).to_vec();
         conditions.retain(|own| edit::text(own, &["type"]) != "PodScheduled");
         conditions.push(condition);
