@@ -72,8 +72,9 @@ pub fn program<E>(
     if let Some(act) = BEFORE_SLEEP.get() {
         builder.on_thread_park(*act);
     }
-    let runtime = room_for_descriptors()
-        .and_then(|()| builder.worker_threads(threads.number()).thread_stack_size(STACK).enable_all().build());
+    let runtime = room_for_descriptors().and_then(|()| {
+        builder.worker_threads(threads.number()).thread_stack_size(STACK).enable_all().build()
+    });
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -273,7 +273,10 @@ async fn supervise(
         };
         let Some(status) = status else { return end(&mut process.child).await };
         let how = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-        tracing::error!("etcd ended ({how}) and is started again; it said last:\n{}", process.last_words(&tail).await);
+        tracing::error!(
+            "etcd ended ({how}) and is started again; it said last:\n{}",
+            process.last_words(&tail).await
+        );
         loop {
             tokio::select! {
                 _ = stopped.wait_for(|stop| *stop) => return,
