@@ -7,6 +7,7 @@ use std::fmt::Display;
 use std::path::Path;
 use std::process::Output;
 use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -16,7 +17,11 @@ use crate::apiserver::difference::{Allowed, compare};
 use crate::wait::until_explained;
 
 /// How long a step may take until what it waits for is so.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// For how long nothing may change at a point that is compared, and how often that is waited for.
+const STANDS_STILL: Duration = Duration::from_secs(2);
+const LOOKS: usize = 20;
 
 /// A story as `tests/controllers` has it.
 #[derive(Debug)]
@@ -98,7 +103,7 @@ impl Story {
                     let refused = !output.status.success() && said.contains(says);
                     assert!(refused, "{}: kubectl {words}: {said}\n{}", self.name, cluster.logs());
                 }
-                Step::Compare(kinds) => _ = seen.insert(format!("step {nth}"), self.left(cluster, kinds)),
+                Step::Compare(kinds) => _ = seen.insert(format!("step {nth}"), self.settled(cluster, kinds)),
                 Step::Until { what, path, says } => {
                     let query = format!("jsonpath={path}");
                     let mut words = vec!["get", "-n", namespace, "-o", &query];
@@ -115,13 +120,27 @@ impl Story {
                 }
             }
         }
-        seen.insert("end".to_owned(), self.left(cluster, &self.compared));
+        seen.insert("end".to_owned(), self.settled(cluster, &self.compared));
         normal::story(&seen)
     }
 
     /// Words of a command, and where it acts.
     fn placed<'a>(&'a self, words: &'a str) -> Vec<&'a str> {
         words.split(' ').chain(["-n", &self.name]).collect()
+    }
+
+    /// What is left once it stands still: events and counts come after what they are about.
+    fn settled(&self, cluster: &Cluster, kinds: &[String]) -> Value {
+        let mut before = self.left(cluster, kinds);
+        for _ in 0..LOOKS {
+            thread::sleep(STANDS_STILL);
+            let now = self.left(cluster, kinds);
+            if now == before {
+                break;
+            }
+            before = now;
+        }
+        before
     }
 
     /// Objects of these kinds. A kind may have a name or a selector behind it.
