@@ -3,7 +3,7 @@
 //! The tests themselves are in `tests/`, one file for each subject; each drives real daemons in labs of its own.
 //! Here is what they look through: [`testbed`] (labs and daemons), [`view`] (what the kernel holds), [`foreign`] (what is
 //! not ours and has to survive), [`apiserver`] (our API server beside the original), [`scheduler`] (schedulers on a real API
-//! server), [`controllers`] (stories told to our control plane and to the originals'), [`history`] (what an etcd remembers), [`stream`] (whether packets are lost),
+//! server), [`controllers`] (stories told to our control plane and to the originals'), [`pods`] (nodes with the original kubelet), [`history`] (what an etcd remembers), [`stream`] (whether packets are lost),
 //! [`places`] (namespaces), [`wait`] (deadlines).
 //! Never: a sleep for luck, or a look through the product's own eyes where the system's tools can tell.
 
@@ -16,6 +16,7 @@ pub mod leases;
 pub mod metrics;
 pub mod peers;
 pub mod places;
+pub mod pods;
 pub mod scheduler;
 pub mod stream;
 pub mod testbed;
