@@ -18,6 +18,7 @@ use control_apiserver::pki::Authority;
 use control_controllers::{Access, Choice, OTHERS};
 use control_controllers_core as controllers;
 use control_controllers_core::Settings;
+use control_controllers_core::service_lb::Pools;
 use control_controllers_core::settings::TokenSigner;
 use control_controllers_core::signing_requests::{SIGNERS, Signer};
 use control_core::access::User;
@@ -31,6 +32,8 @@ pub struct Plan {
     /// Has the cluster's authority.
     pub pki: PathBuf,
     pub controllers: Choice,
+    /// Addresses for Services of type LoadBalancer.
+    pub balanced: Pools,
     pub scheduler: bool,
     /// Others may serve the same etcd: one of them leads.
     pub elect: bool,
@@ -91,6 +94,7 @@ async fn work(server: Arc<Server>, plan: &Plan, leading: Leading) {
             .cloned()
             .map(|accounts| Arc::new(AccountKey(accounts)) as Arc<dyn TokenSigner>),
         signers: signers(&plan.pki),
+        balanced: plan.balanced.clone(),
         ..Settings::default()
     };
     let manager = InProcess::new(Arc::clone(&server), account(controllers::MANAGER));

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use control_apiserver::local::{LocalError, Places, Plan};
 use control_apiserver::program;
 use control_controllers::Choice;
+use control_controllers_core::service_lb::Pools;
 
 use crate::beside;
 
@@ -52,6 +53,9 @@ pub struct ControlCli {
     /// Which controllers run: * for all, a name for one more, -name for one less; empty for none
     #[arg(long, value_name = "NAME,...", default_value = "*", allow_hyphen_values = true, value_parser = choice)]
     controllers: Choice,
+    /// Addresses for Services of type LoadBalancer: networks and ranges (192.0.2.10-192.0.2.99) of both families
+    #[arg(long, value_name = "RANGE,...", default_value = "", hide_default_value = true, value_parser = pools)]
+    load_balancer_pool: Pools,
     /// Leave it to another scheduler to bind pods to nodes
     #[arg(long)]
     without_scheduler: bool,
@@ -93,12 +97,14 @@ struct FileCli {
 impl ControlCli {
     pub fn run(self) -> ExitCode {
         let (controllers, scheduler) = (self.controllers.clone(), !self.without_scheduler);
+        let balanced = self.load_balancer_pool.clone();
         match self.act {
             None => match self.plan() {
                 Ok(plan) => {
                     let beside = beside::Plan {
                         pki: plan.places.pki(),
                         controllers,
+                        balanced,
                         scheduler,
                         elect: plan.etcd.is_some(),
                     };
@@ -152,4 +158,9 @@ fn refused(error: &LocalError) -> ExitCode {
 
 fn choice(words: &str) -> Result<Choice, String> {
     Choice::of(words.split(',').filter(|word| !word.is_empty()))
+}
+
+fn pools(words: &str) -> Result<Pools, String> {
+    let texts = words.split(',').filter(|word| !word.is_empty());
+    Pools::new(texts).map_err(|error| error.to_string())
 }

@@ -130,6 +130,7 @@ fn settings(options: &Options) -> Result<Settings, Failure> {
         signing_duration: options.signing_duration,
         unused_tokens: options.unused_tokens,
         autoscaler: options.autoscaler,
+        balanced: options.balanced.clone(),
         ..Settings::default()
     })
 }

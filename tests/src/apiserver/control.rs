@@ -27,10 +27,13 @@ pub struct Control {
     pub root: PathBuf,
     /// The same as this process sees it.
     pub seen: PathBuf,
+    place: Namespace,
     address: SocketAddr,
     pub daemon: Daemon,
     /// What starts the program: it stands before it and its arguments.
     before: Vec<OsString>,
+    /// More of its flags.
+    pub flags: Vec<String>,
     pub directory: TempDir,
 }
 
@@ -39,15 +42,25 @@ impl Control {
     /// There is no port, or no room for a file.
     #[expect(clippy::new_without_default, reason = "it writes files")]
     pub fn new() -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let address = listener.local_addr().expect("bound");
         let here = Namespace::current().unwrap_or_else(|error| panic!("{error}"));
-        let daemon = Daemon::new("weft control".to_owned(), here, directory.path(), "control");
-        let tokens = "token-of-the-admin,admin,0,\"system:masters\"\n";
+        Self::at(here, address)
+    }
+
+    /// In a network namespace, at one of its addresses.
+    ///
+    /// # Panics
+    /// There is no room for a file.
+    pub fn at(place: Namespace, address: SocketAddr) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let daemon = Daemon::new("weft control".to_owned(), place.clone(), directory.path(), "control");
+        let tokens =
+            "token-of-the-admin,admin,0,\"system:masters\"\ntoken-of-the-proxy,system:kube-proxy,1\n";
         fs::write(directory.path().join("tokens.csv"), tokens).expect("a file");
         let root = directory.path().join("control");
-        Self { seen: root.clone(), root, address, daemon, before: Vec::new(), directory }
+        let (before, flags) = (Vec::new(), Vec::new());
+        Self { seen: root.clone(), root, place, address, daemon, before, flags, directory }
     }
 
     /// On a disk of its own, which it alone sees.
@@ -75,18 +88,19 @@ impl Control {
     /// # Panics
     /// It cannot be started.
     pub fn start_by(&self, more: &[&str]) {
-        let arguments = [
+        let mut arguments = vec![
             "control".to_owned(),
             format!("--data-dir={}", self.root.display()),
-            "--bind-address=127.0.0.1".to_owned(),
+            format!("--bind-address={}", self.address.ip()),
             format!("--secure-port={}", self.address.port()),
-            "--".to_owned(),
-            format!("--token-auth-file={}", self.directory.path().join("tokens.csv").display()),
         ];
+        arguments.extend(self.flags.iter().cloned());
+        arguments.push("--".to_owned());
+        arguments.push(format!("--token-auth-file={}", self.directory.path().join("tokens.csv").display()));
         let mut all = self.before.clone();
         all.extend(more.iter().map(OsString::from));
         all.push(Self::program().into());
-        all.extend(arguments.map(OsString::from));
+        all.extend(arguments.into_iter().map(OsString::from));
         let started = self.daemon.start(Path::new(&all[0]), &all[1..], &[]);
         started.unwrap_or_else(|error| panic!("{error}"));
     }
@@ -111,10 +125,14 @@ impl Control {
         Some((reply.status, serde_json::from_slice(&reply.body).unwrap_or_default()))
     }
 
+    /// The network namespace that it serves in.
+    pub fn place(&self) -> &Namespace {
+        &self.place
+    }
+
     /// `None`: there are no keys yet.
     pub fn client(&self) -> Option<Client> {
-        let here = Namespace::current().ok()?;
-        Client::new(here, self.address, &self.seen.join("pki/ca.crt")).ok()
+        Client::new(self.place.clone(), self.address, &self.seen.join("pki/ca.crt")).ok()
     }
 
     /// # Panics

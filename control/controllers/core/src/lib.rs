@@ -53,6 +53,7 @@ mod resource_quota;
 mod role_aggregation;
 pub mod service_accounts;
 mod service_cidrs;
+pub mod service_lb;
 pub mod signing_requests;
 pub mod stateful_set;
 mod taint_eviction;
@@ -112,6 +113,9 @@ pub fn all(settings: &Settings) -> Vec<Box<dyn Controller>> {
     if !settings.pod_networks.is_empty() {
         let (networks, reserved) = (settings.pod_networks.clone(), settings.service_networks.clone());
         all.push(Box::new(node_ipam::NodeIpam::new(networks, reserved)));
+    }
+    if !settings.balanced.is_empty() {
+        all.push(Box::new(service_lb::ServiceLb::new(settings.balanced.clone())));
     }
     all
 }

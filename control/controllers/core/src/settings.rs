@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::autoscaler;
 use crate::node_ipam::Network;
 use crate::node_lifecycle::Limits;
+use crate::service_lb::Pools;
 use crate::signing_requests::Signer;
 
 /// Signs tokens of service accounts.
@@ -39,6 +40,8 @@ pub struct Settings {
     pub pod_networks: Vec<Network>,
     /// Ranges that no node may have (`--service-cluster-ip-range`).
     pub service_networks: Vec<String>,
+    /// Addresses for Services of type LoadBalancer (`--load-balancer-pool`); without any they get none.
+    pub balanced: Pools,
 }
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -56,6 +59,7 @@ impl Default for Settings {
             node_limits: Limits::default(),
             pod_networks: Vec::new(),
             service_networks: Vec::new(),
+            balanced: Pools::default(),
         }
     }
 }
@@ -73,6 +77,7 @@ impl fmt::Debug for Settings {
             .field("node_limits", &self.node_limits)
             .field("pod_networks", &self.pod_networks)
             .field("service_networks", &self.service_networks)
+            .field("balanced", &self.balanced)
             .finish()
     }
 }

@@ -133,7 +133,7 @@ impl Trial {
     }
 
     /// One step of anything; `false`: there is none.
-    fn step(&mut self, end: Duration) -> bool {
+    pub fn step(&mut self, end: Duration) -> bool {
         self.clock += Duration::from_millis(10);
         if self.crashes > self.chance.below(1000) {
             self.engine = Engine::new((self.make)());

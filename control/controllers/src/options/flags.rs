@@ -59,6 +59,10 @@ pub static FLAGS: &[Flag] = &[
         "Authority of the API server's certificate, PEM: goes to every namespace as the ConfigMap kube-root-ca.crt, \
          and into token Secrets.",
     ),
+    own("load-balancer-pool", List, WORK, "").metavar("RANGE,...").ours().help(
+        "Addresses for Services of type LoadBalancer without a class or of the class weft.dev/pool: networks and ranges \
+         (192.0.2.10-192.0.2.99) of both families. Without any such Services get none.",
+    ),
     own("horizontal-pod-autoscaler-sync-period", Duration, SCALING, "15s")
         .help("How often each autoscaler is looked at."),
     own("horizontal-pod-autoscaler-tolerance", Float, SCALING, "0.1")

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use apiclient::leader::Timing;
 use control_controllers_core::autoscaler;
+use control_controllers_core::service_lb::Pools;
 use control_pki::Authority;
 use goflags::{Error, NoEnv, Parsed, Program, Setting, Settings, Syntax};
 
@@ -73,6 +74,8 @@ pub struct Options {
     /// How long a token in a Secret may be unused.
     pub unused_tokens: Duration,
     pub autoscaler: autoscaler::Settings,
+    /// Addresses for Services of type LoadBalancer.
+    pub balanced: Pools,
     /// Each controller acts as a service account of its own.
     pub accounts: bool,
     /// The Lease that this process has to hold, by namespace and name; `None`: it need not.
@@ -111,6 +114,7 @@ pub fn resolve<A: AsRef<str>>(args: &[A]) -> Result<Options, Error> {
         .map_err(|_| settings.get("bind-address").refuse("want an IP address"))?;
     let port = u16::try_from(settings.get("secure-port").within(0, 65535)?).unwrap_or_default();
     let controllers = settings.get("controllers");
+    let pools = settings.get("load-balancer-pool");
     Ok(Options {
         action: Action::Run,
         kubeconfig: text("kubeconfig").map(PathBuf::from),
@@ -121,6 +125,7 @@ pub fn resolve<A: AsRef<str>>(args: &[A]) -> Result<Options, Error> {
         signing_duration: positive(settings.get("cluster-signing-duration"))?,
         unused_tokens: positive(settings.get("legacy-service-account-token-clean-up-period"))?,
         autoscaler: scaling(&settings)?,
+        balanced: Pools::new(pools.list()).map_err(|problem| pools.refuse(problem.to_string()))?,
         accounts: settings.get("use-service-account-credentials").truth(),
         election: election(&settings)?,
         serve: (port > 0).then(|| SocketAddr::new(address, port)),
@@ -180,6 +185,7 @@ fn only(action: Action) -> Options {
         signing_duration: Duration::ZERO,
         unused_tokens: Duration::ZERO,
         autoscaler: autoscaler::Settings::default(),
+        balanced: Pools::default(),
         accounts: false,
         election: None,
         serve: None,
@@ -216,7 +222,9 @@ mod tests {
         let plain = resolve(&["--leader-elect=false"]).expect("options");
         assert!(plain.election.is_none());
         assert_eq!(plain.serve.map(|address| address.port()), Some(10257));
-        assert!(plain.authorities.is_empty());
+        assert!(plain.authorities.is_empty() && plain.balanced.is_empty());
+        let pools = resolve(&["--load-balancer-pool=192.0.2.0/24,2001:db8::1-2001:db8::9"]).expect("options");
+        assert_eq!(pools.balanced.to_string(), "192.0.2.0/24,2001:db8::1-2001:db8::9");
         let (common, own) = (
             ["--cluster-signing-cert-file=a", "--cluster-signing-key-file=b"],
             ["--cluster-signing-kubelet-client-cert-file=c", "--cluster-signing-kubelet-client-key-file=d"],
@@ -234,6 +242,7 @@ mod tests {
             "--cluster-signing-key-file=a",
             "--horizontal-pod-autoscaler-sync-period=0s",
             "--horizontal-pod-autoscaler-tolerance=much",
+            "--load-balancer-pool=192.0.2.0/33",
         ] {
             assert!(resolve(&[wrong]).is_err(), "{wrong}");
         }

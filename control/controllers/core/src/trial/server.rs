@@ -81,8 +81,10 @@ impl Server {
                 // Conditions of a request for a certificate are part of its status.
                 let field = if part == "approval" { "status" } else { part };
                 edit::restore(&mut new, object, field);
-                // A status is written with its object's annotations.
-                edit::restore(&mut new["metadata"], &object["metadata"], "annotations");
+                // A status is written with its object's annotations and finalizers.
+                for field in ["annotations", "finalizers"] {
+                    edit::restore(&mut new["metadata"], &object["metadata"], field);
+                }
             }
         }
         // The last finalizer of an object that is going lets it go.
