@@ -74,6 +74,8 @@ impl MetaVersion {
 pub enum Offer {
     /// All three: the built-in kinds.
     All,
+    /// All three, and no rows of tables: built-in kinds of which nothing is stored (reviews, bindings).
+    NoRows,
     /// No protobuf: what is defined at run time.
     Text,
 }
@@ -81,7 +83,7 @@ pub enum Offer {
 impl Offer {
     fn encodings(self) -> &'static [Encoding] {
         match self {
-            Self::All => &[Encoding::Json, Encoding::Yaml, Encoding::Protobuf],
+            Self::All | Self::NoRows => &[Encoding::Json, Encoding::Yaml, Encoding::Protobuf],
             Self::Text => &[Encoding::Json, Encoding::Yaml],
         }
     }
@@ -153,7 +155,9 @@ fn choose(accept: &str, offer: Offer) -> Option<Media> {
         return Some(Media::default());
     }
     let clauses = clauses(accept);
-    clauses.iter().find_map(|clause| clause.encodings(offer).find_map(|encoding| shaped(encoding, clause)))
+    clauses
+        .iter()
+        .find_map(|clause| clause.encodings(offer).find_map(|encoding| shaped(encoding, clause, offer)))
 }
 
 /// Whether a client accepts one of the encodings, in some shape.
@@ -174,7 +178,7 @@ impl Clause<'_> {
 }
 
 /// The media type, if there is such a shape of it.
-fn shaped(encoding: Encoding, clause: &Clause<'_>) -> Option<Media> {
+fn shaped(encoding: Encoding, clause: &Clause<'_>, offer: Offer) -> Option<Media> {
     let mut media = Media { encoding, ..Media::default() };
     let (mut shape, mut group, mut version) = (None, None, None);
     for (name, value) in &clause.parameters {
@@ -201,7 +205,7 @@ fn shaped(encoding: Encoding, clause: &Clause<'_>) -> Option<Media> {
         _ => return None,
     };
     media.shape = match shape {
-        Some("Table") if encoding != Encoding::Protobuf => Shape::Table,
+        Some("Table") if encoding != Encoding::Protobuf && offer != Offer::NoRows => Shape::Table,
         Some("PartialObjectMetadata" | "PartialObjectMetadataList") => Shape::Metadata,
         _ => return None,
     };
@@ -257,6 +261,14 @@ mod tests {
         ] {
             assert_eq!(chosen(accept), want, "{accept}");
         }
+    }
+
+    #[test]
+    fn what_is_not_stored_has_no_rows_of_a_table() {
+        let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+        assert_eq!(choose(table, Offer::NoRows), None);
+        let whole = choose(&format!("{table},application/json"), Offer::NoRows).map(|media| media.shape);
+        assert_eq!(whole, Some(Shape::Whole));
     }
 
     #[test]

@@ -230,11 +230,16 @@ impl Served {
             .versions
             .get(version)
             .is_some_and(|own| own.schema.root().fields.iter().any(|field| field.number > 0));
+        let offer = match has_numbers {
+            true if kind.traits.only_create => Offer::NoRows,
+            true => Offer::All,
+            false => Offer::Text,
+        };
         Self {
             api_version,
             list_kind: format!("{}List", kind.kind),
             prefix: format!("{}/", kind.storage),
-            offer: if has_numbers { Offer::All } else { Offer::Text },
+            offer,
             version,
             kind: Arc::clone(kind),
         }
@@ -246,7 +251,7 @@ impl Served {
 
     /// Not defined at run time: it has a protobuf form.
     pub fn is_built_in(&self) -> bool {
-        self.offer == Offer::All
+        self.offer != Offer::Text
     }
 
     /// One served version of each kind does: that of storage, or where it is not served the preferred one.

@@ -13,7 +13,6 @@ use serde_json::{Map, Value};
 
 use crate::call::Call;
 use crate::encoding::object::served_value;
-use crate::negotiation::Offer;
 use crate::registry::Served;
 
 static STATUS: LazyLock<Set<'static>> = LazyLock::new(|| Set::of_fields(&[&["status"]]));
@@ -36,7 +35,7 @@ static SPEC_AND_CERTIFICATE: LazyLock<Set<'static>> =
 fn reset(served: &Served, subresource: Option<Subresource>) -> &'static Set<'static> {
     // Of built-in kinds; those of definitions hold back all metadata.
     let of_status = || match &*served.kind.kind {
-        _ if served.offer != Offer::All => &SPEC_AND_METADATA,
+        _ if !served.is_built_in() => &SPEC_AND_METADATA,
         "Deployment" => &SPEC_AND_LABELS,
         "Pod" => &SPEC_AND_OWNERS,
         "CertificateSigningRequest" => &SPEC_AND_CONDITIONS,
