@@ -1,11 +1,11 @@
 //! PATCH of an object, or of a part of it, in each of the four ways.
 
 use apiclient_core::wire::Status;
-use apiclient_core::yaml::{self, Twice};
 use control_core::field::{FieldError, Path};
 use control_core::kind::Subresource;
 use control_core::{edit, refusal};
 use control_schema::codec;
+use control_schema::library::Schema;
 use control_schema::patch::{self, PatchError};
 use http::header::CONTENT_TYPE;
 use serde_json::Value;
@@ -16,7 +16,6 @@ use super::update::may_create_by_update;
 use crate::call::Call;
 use crate::decoding;
 use crate::encoding::object::served_value;
-use crate::negotiation::Offer;
 use crate::reply::{Body, Response};
 use crate::request::options::{self, FieldValidation, WriteOptions};
 use crate::strategy::{managed, system};
@@ -45,7 +44,7 @@ pub async fn run(call: &mut Call, subresource: Option<Subresource>, body: Body) 
     let bytes = call.read(body).await?;
     let write = if way == Way::Apply { options::Write::Apply } else { options::Write::Patch };
     let options = WriteOptions::decode(&call.query, write)?;
-    let wanted = read(way, &bytes, options.validation)?;
+    let wanted = read(&call.served.of().schema, way, &bytes, options.validation)?;
     let manager = call.manager(&options.manager);
     let force = options.force.unwrap_or(false);
     let mut make = |call: &mut Call, old: &Value| {
@@ -87,7 +86,7 @@ fn way(call: &Call) -> Result<Way, Status> {
     match given.split(';').next().unwrap_or_default() {
         "application/json-patch+json" => Ok(Way::Json),
         "application/merge-patch+json" => Ok(Way::Merge),
-        "application/strategic-merge-patch+json" if call.served.offer == Offer::All => Ok(Way::Strategic),
+        "application/strategic-merge-patch+json" if call.served.is_built_in() => Ok(Way::Strategic),
         "application/apply-patch+yaml" => Ok(Way::Apply),
         _ => {
             let mut refused = refusal::unsupported_media_type("");
@@ -98,10 +97,10 @@ fn way(call: &Call) -> Result<Way, Status> {
     }
 }
 
-fn read(way: Way, bytes: &[u8], validation: FieldValidation) -> Result<Wanted, Status> {
+fn read(schema: &Schema, way: Way, bytes: &[u8], validation: FieldValidation) -> Result<Wanted, Status> {
     if way == Way::Apply {
-        let patch = read_apply(&String::from_utf8_lossy(bytes))?;
-        return Ok(Wanted { way, patch, problems: Vec::new() });
+        let (patch, problem) = read_apply(schema, bytes, validation)?;
+        return Ok(Wanted { way, patch, problems: problem.into_iter().collect() });
     }
     let patch: Value = serde_json::from_slice(bytes).map_err(|error| {
         let why = if error.is_eof() { "unexpected end of JSON input".to_owned() } else { error.to_string() };
@@ -118,18 +117,30 @@ fn read(way: Way, bytes: &[u8], validation: FieldValidation) -> Result<Wanted, S
     Ok(Wanted { way, patch, problems })
 }
 
-/// What is applied: the first document of YAML, of which JSON is a part that has a faster reader.
-fn read_apply(text: &str) -> Result<Value, Status> {
-    if text.trim_start().starts_with('{')
-        && let Ok(value) = serde_json::from_str(text)
-    {
-        return Ok(value);
-    }
-    let Some((_, document)) = yaml::documents(text).next() else {
-        return Ok(Value::Object(serde_json::Map::new()));
+/// What is applied: the first document of YAML, of which JSON is a part that has a faster reader. With it, unless it is
+/// ignored, the problem that a key stands twice.
+fn read_apply(
+    schema: &Schema,
+    bytes: &[u8],
+    validation: FieldValidation,
+) -> Result<(Value, Option<String>), Status> {
+    let heeded = validation != FieldValidation::Ignore;
+    let has_twice = |text: &[u8]| {
+        let twice = |problem: &String| problem.starts_with("duplicate");
+        codec::json::decode(schema, text).map_or(true, |decoded| decoded.problems.iter().any(twice))
     };
-    yaml::untrusted(document, Twice::Refused)
-        .map_err(|error| refusal::bad_request(format!("error decoding YAML: {error}")))
+    let start = bytes.trim_ascii_start();
+    if start.starts_with(b"{")
+        && let Ok(value) = serde_json::from_slice(start)
+        && !(heeded && has_twice(start))
+    {
+        return Ok((value, None));
+    }
+    let why = |error: &dyn std::fmt::Display| format!("error converting YAML to JSON: {error}");
+    let (value, twice) = codec::yaml::untyped(bytes)
+        .map_err(|error| refusal::bad_request(format!("error decoding YAML: {}", why(&error))))?;
+    let value = if value.is_null() { Value::Object(serde_json::Map::new()) } else { value };
+    Ok((value, twice.filter(|_| heeded).map(|problem| why(&problem))))
 }
 
 /// The object as the patch makes it, in the version of storage.
@@ -227,6 +238,12 @@ fn apply(
     validation: FieldValidation,
 ) -> Result<Value, Status> {
     let applied = managed::apply(call, old, &wanted.patch, manager, subresource, force)?;
+    match wanted.problems.first() {
+        Some(problem) if validation == FieldValidation::Strict => {
+            return Err(refusal::bad_request(format!("error strict decoding YAML: {problem}")));
+        }
+        _ => call.warn(wanted.problems.clone()),
+    }
     let served = std::sync::Arc::clone(&call.served);
     let text = applied.to_string();
     let found = codec::json::decode(&served.of().schema, text.as_bytes())
@@ -252,7 +269,15 @@ fn not_of_version(patch: &Value, error: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use control_schema::builtin;
+    use serde_json::json;
+
     use super::*;
+
+    fn read_config_map(text: &str, validation: FieldValidation) -> Result<(Value, Option<String>), Status> {
+        let schema = builtin::kind("v1", "ConfigMap").expect("a kind");
+        read_apply(&schema, text.as_bytes(), validation)
+    }
 
     #[test]
     fn bytes_that_are_none_are_refused_with_the_object_and_its_version() {
@@ -263,11 +288,28 @@ mod tests {
 
     #[test]
     fn what_is_applied_may_be_hostile() {
+        let read = |text: &str| read_config_map(text, FieldValidation::Strict);
         let deep = "{\"a\":".repeat(100_000) + "1" + &"}".repeat(100_000);
-        assert_eq!(read_apply(&deep).map_err(|refused| refused.code), Err(400));
-        assert_eq!(read_apply(&"[".repeat(100_000)).map_err(|refused| refused.code), Err(400));
-        assert_eq!(read_apply("a: 1\na: 2").map_err(|refused| refused.code), Err(400));
-        assert_eq!(read_apply("  \n# nothing\n"), Ok(serde_json::json!({})));
-        assert_eq!(read_apply("a: {b: [1]}\n---\nc: 2"), Ok(serde_json::json!({"a": {"b": [1]}})));
+        assert_eq!(read(&deep).map_err(|refused| refused.code), Err(400));
+        assert_eq!(read(&"[".repeat(100_000)).map_err(|refused| refused.code), Err(400));
+        assert_eq!(read("  \n# nothing\n"), Ok((json!({}), None)));
+        assert_eq!(read("a: {b: [1]}\n---\nc: 2"), Ok((json!({"a": {"b": [1]}}), None)));
+        let broken = read("a: [").expect_err("refused").message;
+        assert!(broken.starts_with("error decoding YAML: error converting YAML to JSON: yaml: "), "{broken}");
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_in_an_apply_is_a_problem_unless_it_is_ignored() {
+        let problem =
+            "error converting YAML to JSON: yaml: unmarshal errors:\n  line 3: key \"a\" already set in map";
+        let json = "{\"data\": {\n\"a\": \"1\",\n\"a\": \"2\"}}";
+        for text in ["data:\n  a: '1'\n  a: '2'", json] {
+            for validation in [FieldValidation::Strict, FieldValidation::Warn, FieldValidation::Ignore] {
+                let twice = (validation != FieldValidation::Ignore).then(|| problem.to_owned());
+                assert_eq!(read_config_map(text, validation), Ok((json!({"data": {"a": "2"}}), twice)));
+            }
+        }
+        let once = read_config_map("{\"data\": {\"a\": \"1\"}}", FieldValidation::Strict);
+        assert_eq!(once, Ok((json!({"data": {"a": "1"}}), None)));
     }
 }

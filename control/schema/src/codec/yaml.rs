@@ -20,15 +20,18 @@ pub fn decode(schema: &Schema, body: &[u8]) -> Result<Decoded, DecodeError> {
     {
         return Ok(decoded);
     }
-    let (value, twice) = read(body)?;
+    let (value, twice) = untyped(body)?;
     let body = serde_json::to_vec(&value).map_err(|error| DecodeError(error.to_string()))?;
     let mut decoded = super::json::decode(schema, &body)?;
     decoded.problems.splice(0..0, twice);
     Ok(decoded)
 }
 
-/// YAML of any shape, and the problem that a key stands twice.
-fn read(body: &[u8]) -> Result<(Value, Option<String>), DecodeError> {
+/// The first document, of any shape, and the problem that a key stands twice.
+///
+/// # Errors
+/// What is not YAML, or is more than a client may send.
+pub fn untyped(body: &[u8]) -> Result<(Value, Option<String>), DecodeError> {
     let text = lossy(body);
     let Some((_, text)) = yaml::documents(&text).next() else {
         return Ok((Value::Null, None));
