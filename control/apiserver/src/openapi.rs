@@ -1,7 +1,7 @@
 //! The OpenAPI documents of what is served: what clients validate, explain and merge with.
 //!
 //! Owns: `/openapi/v3`, what is below it, and `/openapi/v2`. A document is made when it is asked for, for clients keep it by
-//! its hash; only the hashes are kept here, for each table of kinds. Begin at [`answer`].
+//! its hash; only the hashes are kept here, for the last table of kinds. Begin at [`answer`].
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,27 +22,59 @@ use crate::request::query::Query;
 
 const JSON: &str = "application/json";
 
-/// The paths and hashes of the documents of the table that was last asked for.
+/// What is known of the documents of the tables that were last asked for.
 #[derive(Debug, Default)]
-pub struct Cache(Mutex<Option<(Arc<Table>, Index)>>);
+pub struct Cache {
+    index: Mutex<Option<(Arc<Table>, Index)>>,
+    /// The hash of the document of version 2.
+    v2: Mutex<Option<(Arc<Table>, String)>>,
+}
 
-/// Paths and hashes.
+/// Paths and hashes of the documents of version 3.
 type Index = Arc<[(String, String)]>;
 
 impl Cache {
     fn index(&self, table: &Arc<Table>) -> Index {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.index.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, index)) = kept.as_ref()
             && Arc::ptr_eq(of, table)
         {
             return Arc::clone(index);
         }
-        let index: Index = versions(table)
-            .map(|(group, version)| (v3::path(group, &version.name), hash(&bytes(&document(group, version)))))
-            .collect();
+        // A definition changes one version or a few: the documents of all others are as they were.
+        let former = |group: &str, version: &GroupVersion, path: &str| {
+            let (of, index) = kept.as_ref()?;
+            let same = of.version(group, &version.name).is_some_and(|own| serve_the_same(own, version));
+            index.iter().find(|(own, _)| same && own == path).map(|(_, hash)| hash.clone())
+        };
+        let known = |(group, version): (&str, &GroupVersion)| {
+            let path = v3::path(group, &version.name);
+            let hash =
+                former(group, version, &path).unwrap_or_else(|| hash(&bytes(&document(group, version))));
+            (path, hash)
+        };
+        let index: Index = versions(table).map(known).collect();
         *kept = Some((Arc::clone(table), Arc::clone(&index)));
         index
     }
+
+    /// The hash of the table's document of version 2, once it was made.
+    fn v2(&self, table: &Arc<Table>) -> Option<String> {
+        let kept = self.v2.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.as_ref().filter(|(of, _)| Arc::ptr_eq(of, table)).map(|(_, hash)| hash.clone())
+    }
+
+    fn keep_v2(&self, table: &Arc<Table>, hash: String) {
+        *self.v2.lock().unwrap_or_else(PoisonError::into_inner) = Some((Arc::clone(table), hash));
+    }
+}
+
+fn serve_the_same(one: &GroupVersion, other: &GroupVersion) -> bool {
+    let same = |(one, other): (&Arc<Served>, &Arc<Served>)| {
+        Arc::ptr_eq(&one.kind, &other.kind) && one.version == other.version
+    };
+    one.resources.len() == other.resources.len()
+        && one.resources.values().zip(other.resources.values()).all(same)
 }
 
 /// The answer to a path below `/openapi`; `None` for any other. Making one takes some milliseconds, and is done aside.
@@ -68,21 +100,28 @@ pub async fn answer(
 fn make(cache: &Cache, table: &Arc<Table>, path: &str, asked: &str, known: Option<&str>) -> Response {
     if path == "v3" {
         let index = cache.index(table);
-        return cached(
-            bytes(&v3::index(index.iter().map(|(path, hash)| (path.as_str(), hash.as_str())))),
-            known,
-        );
+        let body = bytes(&v3::index(index.iter().map(|(path, hash)| (path.as_str(), hash.as_str()))));
+        return tagged(&hash(&body), body, known);
     }
     if path == "v2" {
+        if let Some(hash) = cache.v2(table)
+            && known == Some(quoted(&hash).as_str())
+        {
+            return tagged(&hash, Bytes::new(), known);
+        }
         let all: Vec<Value> = versions(table).map(|(group, version)| document(group, version)).collect();
-        return cached(bytes(&v2::document(&all, VERSION)), known);
+        let body = bytes(&v2::document(&all, VERSION));
+        let hash = hash(&body);
+        cache.keep_v2(table, hash.clone());
+        return tagged(&hash, body, known);
     }
     let wanted = path.strip_prefix("v3/").unwrap_or_default();
     let found = versions(table).find(|(group, version)| v3::path(group, &version.name) == wanted);
     let Some((group, version)) = found else { return no_such_path() };
     let body = bytes(&document(group, version));
-    let is_it = !asked.is_empty() && asked == hash(&body);
-    let mut response = cached(body, known);
+    let hash = hash(&body);
+    let is_it = !asked.is_empty() && asked == hash;
+    let mut response = tagged(&hash, body, known);
     if is_it {
         // Under this hash there will never be another.
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
@@ -94,8 +133,9 @@ fn make(cache: &Cache, table: &Arc<Table>, path: &str, asked: &str, known: Optio
     response
 }
 
-fn cached(body: Bytes, known: Option<&str>) -> Response {
-    let etag = format!("\"{}\"", hash(&body));
+/// A document under the hash of its bytes; without them where the client knows that one.
+fn tagged(hash: &str, body: Bytes, known: Option<&str>) -> Response {
+    let etag = quoted(hash);
     let mut response =
         if known == Some(etag.as_str()) { reply(304, JSON, Bytes::new()) } else { reply(200, JSON, body) };
     if let Ok(etag) = HeaderValue::from_str(&etag) {
@@ -103,6 +143,10 @@ fn cached(body: Bytes, known: Option<&str>) -> Response {
     }
     response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
     response
+}
+
+fn quoted(hash: &str) -> String {
+    format!("\"{hash}\"")
 }
 
 fn bytes(document: &Value) -> Bytes {
@@ -200,5 +244,39 @@ impl Part {
             body,
             verbs: self.verbs.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use control_core::kinds;
+
+    use super::*;
+    use crate::registry::Registry;
+
+    #[test]
+    fn a_document_that_a_client_knows_is_not_made_again_and_hashes_outlive_a_change_elsewhere() {
+        let all: Vec<Arc<Kind>> = kinds::all(&builtin::library()).into_iter().map(Arc::new).collect();
+        let registry = Registry::default();
+        registry.replace(all.iter().cloned());
+        let (cache, table) = (Cache::default(), registry.table());
+        assert_eq!(cache.v2(&table), None);
+        let whole = make(&cache, &table, "v2", "", None);
+        let etag = whole.headers()[ETAG].to_str().expect("text").to_owned();
+        assert_eq!(
+            (whole.status().as_u16(), cache.v2(&table).map(|hash| quoted(&hash))),
+            (200, Some(etag.clone()))
+        );
+        assert_eq!(make(&cache, &table, "v2", "", Some(&etag)).status().as_u16(), 304);
+        let before = cache.index(&table);
+        // One kind goes, and its version's hash alone is another.
+        registry.replace(all.into_iter().filter(|kind| &*kind.kind != "Lease"));
+        let table = registry.table();
+        assert_eq!(cache.v2(&table), None);
+        let after = cache.index(&table);
+        assert_eq!(after, Cache::default().index(&table), "as if nothing had been known");
+        let gone: Vec<_> = before.iter().filter(|known| !after.contains(known)).collect();
+        assert!(gone.iter().all(|(path, _)| path.contains("coordination.k8s.io")), "{gone:?}");
+        assert!(!gone.is_empty());
     }
 }

@@ -9,8 +9,10 @@ pub fn document<'a>(v3: impl IntoIterator<Item = &'a Value>, version: &str) -> V
         for (path, item) in document["paths"].as_object().into_iter().flatten() {
             paths.insert(path.clone(), path_item(item));
         }
+        // Only documents of built-in kinds say how clients show who they are.
+        let defined = document["components"]["securitySchemes"].is_null();
         for (name, schema) in document["components"]["schemas"].as_object().into_iter().flatten() {
-            let mut schema = converted(schema);
+            let mut schema = if defined { converted(&of_defined_kind(schema)) } else { converted(schema) };
             if let Some(before) = definitions.get(name) {
                 merge_kinds(before, &mut schema);
             }
@@ -28,6 +30,8 @@ pub fn document<'a>(v3: impl IntoIterator<Item = &'a Value>, version: &str) -> V
 }
 
 const KINDS: &str = "x-kubernetes-group-version-kind";
+const SELECTABLE: &str = "x-kubernetes-selectable-fields";
+const PRESERVE: &str = "x-kubernetes-preserve-unknown-fields";
 
 /// A schema that several groups share is of the kinds of all of them.
 fn merge_kinds(before: &Value, schema: &mut Value) {
@@ -40,6 +44,64 @@ fn merge_kinds(before: &Value, schema: &mut Value) {
     all.extend(now.iter().filter(|kind| !before.contains(kind)).cloned());
     all.sort_by_key(Value::to_string);
     schema[KINDS] = Value::Array(all);
+}
+
+/// A schema of a defined kind without what kubectl cannot take in v2 (facts: apiextensions' `controller/openapi/v2`).
+fn of_defined_kind(schema: &Value) -> Value {
+    if schema[PRESERVE] == true {
+        // With any field beside it, kubectl refuses those that are not named.
+        let mut all = json!({"type": "object"});
+        for name in [KINDS, SELECTABLE] {
+            if let Some(said) = schema.get(name) {
+                all[name] = said.clone();
+            }
+        }
+        return all;
+    }
+    let mut schema = schema.clone();
+    simplify(&mut schema);
+    schema
+}
+
+fn simplify(schema: &mut Value) {
+    let Some(members) = schema.as_object_mut() else { return };
+    let is_nullable = |of: &Value| of["nullable"] == true;
+    let refers = members.get("allOf").is_some_and(|all| all[0].get("$ref").is_some());
+    for junctor in ["allOf", "oneOf", "anyOf", "not"] {
+        if junctor != "allOf" || !refers {
+            members.remove(junctor);
+        }
+    }
+    let nullable = members.remove("nullable") == Some(Value::Bool(true));
+    let open = members.get(PRESERVE) == Some(&Value::Bool(true));
+    if nullable || open {
+        members.remove("items");
+        members.remove("properties");
+    }
+    let of = members.get("type").and_then(Value::as_str).unwrap_or_default();
+    if nullable || of == "array" && !members.contains_key("items") || open && of == "object" {
+        members.remove("type");
+    }
+    let properties = members.get("properties").and_then(Value::as_object);
+    let nullables: Vec<String> = properties
+        .into_iter()
+        .flatten()
+        .filter(|(_, own)| is_nullable(own))
+        .map(|(name, _)| name.clone())
+        .collect();
+    let no_required = members.get("additionalProperties").is_some_and(is_nullable);
+    if let Some(Value::Array(required)) = members.get_mut("required") {
+        required.retain(|name| !no_required && !nullables.iter().any(|own| name == own));
+        if required.is_empty() {
+            members.remove("required");
+        }
+    }
+    for name in ["items", "additionalProperties"] {
+        members.get_mut(name).into_iter().for_each(simplify);
+    }
+    if let Some(Value::Object(properties)) = members.get_mut("properties") {
+        properties.values_mut().for_each(simplify);
+    }
 }
 
 /// A schema in the words of v2.
@@ -137,4 +199,48 @@ fn operation(of: &Value) -> Value {
     }
     members.insert("responses".to_owned(), Value::Object(responses));
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_defined_kind_has_in_v2_what_kubectl_can_take() {
+        let kinds = json!([{"group": "example.com", "version": "v1", "kind": "Thing"}]);
+        let open = json!({
+            "type": "object", "description": "d", "properties": {"a": {"type": "string"}}, KINDS: kinds, PRESERVE: true,
+        });
+        let spec = json!({
+            "type": "object",
+            "required": ["name", "none"],
+            "properties": {
+                "name": {"type": "string", "anyOf": [{"pattern": "a"}], "not": {"enum": ["b"]}},
+                "none": {"type": "object", "nullable": true, "properties": {"a": {"type": "string"}}},
+                "any": {"type": "object", PRESERVE: true, "properties": {"a": {"type": "string"}}},
+                "list": {"type": "array", "nullable": true, "items": {"type": "string"}},
+                "free": {"type": "array", PRESERVE: true, "items": {"type": "string"}},
+                "map": {"type": "object", "additionalProperties": {"type": "array", "items": {"oneOf": [{}]}}},
+            },
+        });
+        let v3 = json!({"components": {"schemas": {
+            "open": open,
+            "closed": {"type": "object", "properties": {"metadata": {"allOf": [{"$ref": "#/components/schemas/M"}]}, "spec": spec}},
+        }}});
+        let v2 = document([&v3], "1.36");
+        assert_eq!(v2["definitions"]["open"], json!({"type": "object", KINDS: kinds}));
+        let want = json!({"metadata": {"$ref": "#/definitions/M"}, "spec": {
+            "type": "object",
+            "required": ["name"],
+            "properties": {
+                "name": {"type": "string"},
+                "none": {},
+                "any": {PRESERVE: true},
+                "list": {},
+                "free": {PRESERVE: true},
+                "map": {"type": "object", "additionalProperties": {"type": "array", "items": {}}},
+            },
+        }});
+        assert_eq!(v2["definitions"]["closed"]["properties"], want);
+    }
 }
