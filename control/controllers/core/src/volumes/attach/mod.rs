@@ -18,7 +18,7 @@ use apiclient_core::names::ObjectName;
 use control_core::edit::{list, text};
 use serde_json::{Value, json};
 
-use self::wanted::{Attachable, Wanted, attachments, node_of, users, volume_of_attachment};
+use self::wanted::{Attachable, Wanted, attachments, is_order, node_of, users, volume_of_attachment};
 use super::{claim_key, uses, volume_key, volume_name};
 use crate::kinds::{ATTACHMENTS, CLAIMS, CSI_DRIVERS, NODES, PODS, VOLUMES};
 use crate::{Act, Change, Context, Controller, Decision, Kind, Note, Stage, World, Write, object, pods};
@@ -103,16 +103,20 @@ impl Controller for AttachDetach {
 
     fn decide(&self, world: &World, key: &ObjectName, context: &Context) -> Decision {
         let name = &*key.name;
+        let is_here =
+            |attachment: &Value| node_of(attachment) == name && !volume_of_attachment(attachment).is_empty();
+        let mut there: Vec<&Arc<Value>> = attachments(world, is_here).collect();
+        // Where somebody else ordered the same, our own order counts.
+        there.sort_by_key(|attachment| is_order(attachment));
         let pass = Pass {
             world,
             name,
             node: world.get(NODES, key),
             wanted: wanted::on_node(world, name),
-            there: attachments(world, |attachment| {
-                node_of(attachment) == name && !volume_of_attachment(attachment).is_empty()
-            })
-            .map(|attachment| (volume_of_attachment(attachment), attachment))
-            .collect(),
+            there: there
+                .into_iter()
+                .map(|attachment| (volume_of_attachment(attachment), attachment))
+                .collect(),
             now: context.now,
         };
         let mut decision = Decision::nothing();
@@ -120,7 +124,7 @@ impl Controller for AttachDetach {
         for (volume, attachment) in &pass.there {
             if pass.wanted.contains_key(volume) {
                 self.since().remove(object::name(attachment));
-            } else if !object::is_deleting(attachment) {
+            } else if is_order(attachment) && !object::is_deleting(attachment) {
                 match self.stay(&pass, attachment) {
                     Stay::No => leaving.push(*attachment),
                     Stay::UntilTold => {}

@@ -97,6 +97,23 @@ fn a_volume_is_attached_for_a_pod_reported_and_detached_after_it() {
 }
 
 #[test]
+fn an_attachment_that_somebody_else_ordered_stays() {
+    let mut trial = Trial::new(make, 1);
+    node(&mut trial, "n1");
+    volume(&mut trial, json!(["ReadWriteOnce"]));
+    let order = |name: &str, volume: &str| {
+        let source = json!({"persistentVolumeName": volume});
+        json!({"metadata": {"name": name}, "spec": {"attacher": "example.com", "nodeName": "n1", "source": source}})
+    };
+    trial.create(ATTACHMENTS, order("of-a-test", "unknown"));
+    trial.create(ATTACHMENTS, order("of-a-person", "v"));
+    trial.create(ATTACHMENTS, order(&format!("csi-{:064x}", 7), "unknown"));
+    settle(&mut trial);
+    let left: Vec<_> = trial.all(ATTACHMENTS).iter().map(|left| object::name(left).to_owned()).collect();
+    assert_eq!(left, ["of-a-person", "of-a-test"]);
+}
+
+#[test]
 fn a_volume_of_one_node_comes_to_another_only_when_it_is_detached() {
     for (modes, both) in [(json!(["ReadWriteOnce"]), false), (json!(["ReadWriteMany"]), true)] {
         let mut trial = Trial::new(make, 2);

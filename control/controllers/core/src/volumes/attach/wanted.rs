@@ -112,6 +112,12 @@ pub fn attachments<'a>(
     world.all(ATTACHMENTS).filter(move |attachment| is(attachment))
 }
 
+/// Its name is one that [`Attachable::attachment`] gives. What somebody else ordered is theirs to withdraw.
+pub fn is_order(attachment: &Value) -> bool {
+    let digest = object::name(attachment).strip_prefix("csi-").unwrap_or_default();
+    digest.len() == 64 && digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 pub fn node_of(attachment: &Value) -> &str {
     text(attachment, &["spec", "nodeName"])
 }
