@@ -375,6 +375,7 @@ fn scripts_are_well_formed_and_executable() {
         "scripts/test",
         "scripts/peers",
         "scripts/compare",
+        "scripts/conformance",
         "scripts/release",
         "scripts/audit",
         ".ci/run",
@@ -384,5 +385,33 @@ fn scripts_are_well_formed_and_executable() {
         assert!(mode & 0o111 != 0, "{name} is executable");
         let checked = Command::new("bash").arg("-n").arg(&path).status().expect("bash runs");
         assert!(checked.success(), "{name} parses");
+    }
+}
+
+/// The specs of a list of Kubernetes' conformance tests, each with what the remark above it says.
+fn specs(list: &str) -> Vec<(String, String)> {
+    let path = root().join("tests/conformance").join(list);
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let (mut remark, mut specs) = (String::new(), Vec::new());
+    for line in text.lines() {
+        match line.strip_prefix("# ") {
+            Some(words) => remark = format!("{remark} {words}"),
+            None if line.is_empty() => remark.clear(),
+            None => specs.push((line.to_owned(), remark.trim().to_owned())),
+        }
+    }
+    specs
+}
+
+#[test]
+fn a_conformance_spec_stands_in_one_list_and_a_failure_has_a_reason() {
+    let (passes, fails) = (specs("passes.txt"), specs("fails.txt"));
+    let names: Vec<&str> = passes.iter().map(|(name, _)| name.as_str()).collect();
+    assert!(names.is_sorted(), "passes.txt is in the order of `LC_ALL=C sort`");
+    let mut seen = BTreeSet::new();
+    for (name, remark) in passes.iter().chain(&fails) {
+        assert!(name.starts_with("[sig-") && name.ends_with("[Conformance]"), "no name of a spec: {name}");
+        assert!(seen.insert(name), "twice: {name}");
+        assert!(!fails.iter().any(|(other, _)| other == name) || !remark.is_empty(), "no reason: {name}");
     }
 }
