@@ -107,7 +107,7 @@ fn an_attachment_that_somebody_else_ordered_stays() {
     };
     trial.create(ATTACHMENTS, order("of-a-test", "unknown"));
     trial.create(ATTACHMENTS, order("of-a-person", "v"));
-    trial.create(ATTACHMENTS, order(&format!("csi-{:064x}", 7), "unknown"));
+    trial.create(ATTACHMENTS, order(&format!("csi-{:064x}", 7), "gone"));
     settle(&mut trial);
     let left: Vec<_> = trial.all(ATTACHMENTS).iter().map(|left| object::name(left).to_owned()).collect();
     assert_eq!(left, ["of-a-person", "of-a-test"]);
