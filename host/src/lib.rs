@@ -14,6 +14,7 @@
 //! - [`inotify`]: changes in a directory
 //! - [`sysctl`]: settings below `/proc/sys`
 //! - [`command`]: external commands with a time limit
+//! - [`packets`]: frames of an Ethernet interface
 //! - [`programs`]: daemons and commands inside a namespace, with logs and pid files
 //! - [`sockets`]: socket options that no crate has
 //! - [`error`]: what went wrong, and what to do about it
@@ -30,6 +31,7 @@ pub mod limits;
 pub mod netlink;
 pub mod netns;
 pub mod nftables;
+pub mod packets;
 pub mod programs;
 pub mod sockets;
 pub mod sysctl;

@@ -4,6 +4,7 @@
 //! them. What should happen to a packet is decided in `proxy-core`. Begin at [`daemon`].
 
 mod addresses;
+mod announce;
 pub mod backends;
 mod bridges;
 #[cfg(feature = "cases")]

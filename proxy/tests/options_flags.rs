@@ -229,3 +229,29 @@ fn errors_name_what_was_written_and_what_was_wanted() {
     let error = file("mode: ipvs", &[]).expect_err("ipvs").to_string();
     assert!(error.starts_with("/c.yaml: mode=\"ipvs\" is not supported"), "{error}");
 }
+
+#[test]
+fn announcing_needs_an_api_server_and_names_that_can_be() {
+    assert_eq!(good(flags(&["--announce-interfaces=eth1"])).announce, None, "it is off by default");
+    let announce = good(flags(&["--announce-load-balancers", "--announce-interfaces=eth1,eth2"])).announce;
+    let announce = announce.expect("it is on");
+    assert_eq!(
+        (announce.interfaces, announce.namespace.as_str()),
+        (vec!["eth1".to_owned(), "eth2".to_owned()], "weft-load-balancers")
+    );
+    assert!(
+        good(file("", &["--announce-load-balancers"])).announce.is_some(),
+        "no field of the file is about it"
+    );
+    for (wrong, says) in [
+        (
+            "--feed-dir=/d",
+            "--announce-load-balancers needs an API server, where the Leases are: leave --feed-dir out",
+        ),
+        ("--announce-interfaces=an-interface-that-is-long", "a name has 1 to 15 bytes"),
+        ("--announce-namespace=", "want the name of a namespace"),
+    ] {
+        let error = flags(&["--announce-load-balancers", wrong]).expect_err(wrong).to_string();
+        assert!(error.contains(says), "{error}");
+    }
+}

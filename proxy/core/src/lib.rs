@@ -6,6 +6,7 @@
 //! Never: performs I/O, reads the clock, knows a backend.
 
 pub mod advice;
+pub mod announce;
 #[cfg(feature = "cases")]
 pub mod cases;
 pub mod cluster;

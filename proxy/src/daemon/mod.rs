@@ -25,6 +25,7 @@ pub use cleanup::cleanup;
 pub use start::init_only;
 
 use crate::addresses::LocalAddresses;
+use crate::announce::{Announcer, Announcing};
 use crate::backends::AnyBackend;
 use crate::bridges::Bridges;
 use crate::error::ProxyError;
@@ -50,11 +51,17 @@ pub async fn run(options: Options, end: impl Future<Output = ProxyError>) -> Res
     for note in options.without_effect() {
         tracing::warn!("{note}");
     }
-    let work = move || async move { serve(&options).await };
-    until_told(work, end, GRACE, "ending; services stay as they are").await
+    let announcer = Announcer::start(&options).await?;
+    let announcing = announcer.as_ref().map(Announcer::hand);
+    let work = move || async move { serve(&options, announcing).await };
+    let outcome = until_told(work, end, GRACE, "ending; services stay as they are").await;
+    if let Some(announcer) = announcer {
+        announcer.end().await;
+    }
+    outcome
 }
 
-async fn serve(options: &Options) -> Result<(), ProxyError> {
+async fn serve(options: &Options, announcing: Option<Announcing>) -> Result<(), ProxyError> {
     let mut backend = options.mode.open(options)?;
     let in_use = backend.territory();
     let settings = KernelSettings::apply(options);
@@ -69,7 +76,7 @@ async fn serve(options: &Options) -> Result<(), ProxyError> {
         start::services(options).await?;
     let mut feed = feeds::start(&options.feed, &options.node_name).await?;
     let (addresses, bridges) = (LocalAddresses::follow(), Bridges::follow(options.sync_period));
-    let surroundings = Surroundings { settings, addresses, bridges };
+    let surroundings = Surroundings { settings, addresses, bridges, announcing };
     let mut syncer = Syncer::new(options, backend, surroundings, health, metrics, feed.events());
     let mut unlisted: BTreeSet<Kind> = Kind::ALL.into();
     let mut retry = Retry::new(options.sync_period);

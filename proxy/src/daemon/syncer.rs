@@ -18,6 +18,7 @@ use self::pending::{Dated, Pending, family_of, kind_of};
 use super::kernel::KernelSettings;
 use super::questions::Question;
 use crate::addresses::LocalAddresses;
+use crate::announce::Announcing;
 use crate::backends::{AnyBackend, Applied, BackendError};
 use crate::bridges::Bridges;
 use crate::health::ProxyHealth;
@@ -30,6 +31,8 @@ pub(super) struct Surroundings {
     pub settings: KernelSettings,
     pub addresses: LocalAddresses,
     pub bridges: Bridges,
+    /// Told of the addresses that this node can serve; None: nobody is.
+    pub announcing: Option<Announcing>,
 }
 
 /// Why the syncer has something to do.
@@ -58,6 +61,7 @@ pub(super) struct Syncer<B: ?Sized> {
     lacking: Lacking,
     follow_ups: FollowUps,
     settings: KernelSettings,
+    announcing: Option<Announcing>,
     health: ProxyHealth,
     metrics: Metrics,
     events: EventRecorder,
@@ -67,7 +71,7 @@ impl<B: AnyBackend + ?Sized> Syncer<B> {
     pub fn new(
         options: &Options,
         backend: Box<B>,
-        Surroundings { settings, addresses, bridges }: Surroundings,
+        Surroundings { settings, addresses, bridges, announcing }: Surroundings,
         health: ProxyHealth,
         metrics: Metrics,
         events: EventRecorder,
@@ -89,6 +93,7 @@ impl<B: AnyBackend + ?Sized> Syncer<B> {
             lacking: Lacking::default(),
             follow_ups: FollowUps::new(addresses, bridges, health.clone()),
             settings,
+            announcing,
             health,
             metrics,
             events,
@@ -160,6 +165,9 @@ impl<B: AnyBackend + ?Sized> Syncer<B> {
         self.report(&delta);
         self.follow_ups.stale_flows.add(&delta, &self.table);
         self.lacking.follow(&delta);
+        if let Some(announcing) = &mut self.announcing {
+            announcing.follow(&delta);
+        }
         // Before anything that may fail: after a failure nothing is known of flows either.
         let everything = std::mem::replace(&mut self.behind, true) || !self.synced;
         let outcome = match everything {
@@ -171,6 +179,9 @@ impl<B: AnyBackend + ?Sized> Syncer<B> {
         self.behind = false;
         self.synced = true;
         self.done(applied, start);
+        if let Some(announcing) = &mut self.announcing {
+            announcing.written(&self.table.node.addresses);
+        }
         if everything {
             self.follow_ups.stale_flows.add_all(&self.table);
             self.settings.again();

@@ -13,6 +13,7 @@ use crate::modes::mode_names;
 const FEED: &str = "Where Services and EndpointSlices come from";
 const MODE: &str = "How they get into the kernel";
 const NODE: &str = "This node";
+const ANNOUNCE: &str = "Addresses of load balancers";
 const PODS: &str = "How traffic of this cluster's pods is told apart";
 const CONNTRACK: &str = "Connection tracking (sysctls set at start)";
 const SERVING: &str = "Health and metrics";
@@ -21,7 +22,7 @@ const LOGS: &str = "Logs";
 pub const IDLE: &str = "kube-proxy's flags without effect here";
 
 /// The headings of the help, in its order.
-pub static GROUPS: &[&str] = &[FEED, MODE, NODE, PODS, CONNTRACK, SERVING, ACTS, LOGS, IDLE];
+pub static GROUPS: &[&str] = &[FEED, MODE, NODE, ANNOUNCE, PODS, CONNTRACK, SERVING, ACTS, LOGS, IDLE];
 
 /// A flag that sets fields of the file.
 const fn field(name: &'static str, kind: Kind, group: &'static str, sets: &'static [&'static str]) -> Flag {
@@ -87,6 +88,16 @@ pub static FLAGS: &[Flag] = &[
         .help("This node's primary address, where it is not 0.0.0.0 or ::. Nothing is bound to it."),
     field("oom-score-adj", Int32, NODE, &["oomScoreAdj"])
         .help("How soon the kernel ends this process when memory runs out, -1000 to 1000."),
+    own("announce-load-balancers", Switch, ANNOUNCE, "false").ours().help(
+        "Announce addresses of Services of type LoadBalancer, without a class or of the class weft.dev/pool, on this \
+         node's network by ARP and NDP. Of all nodes that do, one has each: by a Lease.",
+    ),
+    own("announce-interfaces", List, ANNOUNCE, "").metavar("NAME,...").ours().help(
+        "The interfaces at which that is done. Empty: those with one of this node's addresses.",
+    ),
+    own("announce-namespace", Text, ANNOUNCE, "weft-load-balancers").metavar("NAME").ours().help(
+        "Namespace of the Leases; deploy/load-balancers.yaml makes it and gives the right to write them.",
+    ),
     field("detect-local-mode", Text, PODS, &["detectLocalMode"]).metavar("MODE").help(
         "ClusterCIDR (by --cluster-cidr), NodeCIDR (by the Node's podCIDRs), BridgeInterface or \
          InterfaceNamePrefix. Empty: ClusterCIDR.",

@@ -16,7 +16,7 @@ pub use conntrack::{Conntrack, Sysctl};
 pub use env::{Env, Fixture, Machine};
 pub use goflags::{Error as OptionsError, Kind, Setting, Settings, Source};
 pub use program::PROGRAM;
-pub use values::{Action, Feed, Options};
+pub use values::{Action, Announce, Feed, Options};
 
 use std::net::IpAddr;
 use std::path::Path;

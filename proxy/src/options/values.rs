@@ -45,6 +45,15 @@ pub enum Feed {
     },
 }
 
+/// How addresses of load balancers are announced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announce {
+    /// By name; empty: those that have one of the node's addresses.
+    pub interfaces: Vec<String>,
+    /// Of the Leases.
+    pub namespace: String,
+}
+
 /// The whole configuration from flags and file. `Display` is one line.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -55,6 +64,8 @@ pub struct Options {
     pub node_name: String,
     /// From --node-ips, else from a bindAddress that is one; empty: those of the Node object.
     pub node_ips: Vec<IpAddr>,
+    /// None: no address is announced.
+    pub announce: Option<Announce>,
     pub masquerade_all: bool,
     /// Bit of the packet mark that asks for masquerading: 0 to 31. That of the mode.
     pub masquerade_bit: u8,
@@ -107,6 +118,7 @@ impl Options {
             mode,
             node_name: node_name(get("hostnameOverride"), env)?,
             node_ips: node_ips(get("node-ips"), get("bindAddress"))?,
+            announce: announce(&settings)?,
             masquerade_all: of_mode("masqueradeAll").truth(),
             masquerade_bit: within(of_mode("masqueradeBit"), 0, 31)? as u8,
             localhost_nodeports: get("iptables.localhostNodePorts").truth(),
@@ -211,6 +223,28 @@ fn feed(settings: &Settings) -> Result<Feed, OptionsError> {
         }
         None => Ok(Feed::Kubernetes { kubeconfig: kubeconfig.map(PathBuf::from), master }),
     }
+}
+
+fn announce(settings: &Settings) -> Result<Option<Announce>, OptionsError> {
+    if !settings.get("announce-load-balancers").truth() {
+        return Ok(None);
+    }
+    if !settings.get("feed-dir").text().is_empty() {
+        let text =
+            "--announce-load-balancers needs an API server, where the Leases are: leave --feed-dir out";
+        return Err(OptionsError::Conflict(text.to_owned()));
+    }
+    let (interfaces, namespace) = (settings.get("announce-interfaces"), settings.get("announce-namespace"));
+    if let Some(wrong) = interfaces.list().find(|name| name.is_empty() || name.len() > 15) {
+        return Err(interfaces.refuse(format!("{wrong:?} is no interface: a name has 1 to 15 bytes")));
+    }
+    if namespace.text().is_empty() {
+        return Err(namespace.refuse("want the name of a namespace"));
+    }
+    Ok(Some(Announce {
+        interfaces: interfaces.list().map(str::to_owned).collect(),
+        namespace: namespace.text().to_owned(),
+    }))
 }
 
 fn mode(setting: &Setting) -> Result<Mode, OptionsError> {

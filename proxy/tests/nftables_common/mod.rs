@@ -78,6 +78,7 @@ pub fn service(name: &str, cluster_ip: &str, number: u16, endpoints: &[&str]) ->
         local: Group::default(),
         affinity: None,
         health_check_node_port: None,
+        announced: false,
         serving: Group::default(),
     }
 }

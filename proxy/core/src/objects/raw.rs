@@ -59,6 +59,7 @@ pub struct ServiceSpec {
     #[serde(deserialize_with = "optional")]
     pub session_affinity_config: Option<AffinityConfig>,
     pub health_check_node_port: Option<i64>,
+    pub load_balancer_class: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -26,6 +26,8 @@ pub struct Service {
     pub external_ips: Box<[IpAddr]>,
     /// Ingress addresses with `ipMode: VIP`, which is the default.
     pub load_balancer_ips: Box<[IpAddr]>,
+    /// Whether proxies may announce `load_balancer_ips` on the network: nobody else has to do with them.
+    pub announced: bool,
     /// Who may use `load_balancer_ips`; a family without a range is open to all.
     pub source_ranges: Box<[IpNet]>,
     pub ports: Box<[Port]>,
@@ -66,6 +68,9 @@ const DEFAULT_AFFINITY: u64 = 10_800;
 /// The API server's limit: one day.
 const MAX_AFFINITY: u64 = 86_400;
 
+/// The class of Services whose addresses are ours to announce. Those without a class are, too.
+const OUR_CLASS: &str = "weft.dev/pool";
+
 const OTHER_PROXY: &str = "service.kubernetes.io/service-proxy-name";
 
 impl raw::Service {
@@ -102,6 +107,7 @@ impl raw::Service {
             cluster_ips,
             external_ips,
             load_balancer_ips,
+            announced: matches!(spec.load_balancer_class.as_deref(), None | Some("" | OUR_CLASS)),
             source_ranges: source_ranges(&spec.load_balancer_source_ranges, &blame)?,
             ports: ports(&spec.ports, &blame)?,
             internal_policy: policy(spec.internal_traffic_policy.as_deref()),

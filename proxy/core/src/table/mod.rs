@@ -124,6 +124,8 @@ pub struct ServicePort {
     /// and endpoint).
     pub affinity: Option<Duration>,
     pub health_check_node_port: Option<u16>,
+    /// Whether proxies may announce the load balancer's addresses on the network.
+    pub announced: bool,
     /// Whether there is a usable endpoint anywhere, on whatever node.
     pub any_endpoints: bool,
     /// UDP only: every ready or serving endpoint, whatever the policies say. A flow to one of these stays, as a TCP

@@ -96,6 +96,7 @@ impl Making<'_> {
             local: keep(Scope::Local, local),
             affinity: self.service.affinity,
             health_check_node_port: self.service.health_check_node_port,
+            announced: self.service.announced,
             any_endpoints: any,
             serving,
             frontends,

@@ -89,6 +89,7 @@ impl Kept {
                 settings: KernelSettings::none(),
                 addresses: LocalAddresses::told(known),
                 bridges: Bridges::unknown(),
+                announcing: None,
             },
             health,
             Metrics::new(),
