@@ -10,6 +10,8 @@ static TIME: LazyLock<Regex> = LazyLock::new(|| regex(r"\d{4}-\d\d-\d\dT\d\d:\d\
 /// Of Services, of pods and of nodes.
 static ADDRESS: LazyLock<Regex> = LazyLock::new(|| regex(r"\b(?:10\.\d+|100\.\d+|198\.1[89])\.\d+\.\d+\b"));
 static NODE: LazyLock<Regex> = LazyLock::new(|| regex(r"\b(?:node|zone|region)-\d+\b"));
+/// Of a ReplicaSet, while a Deployment rolls: how many pods are ready at a look is chance.
+static STEP: LazyLock<Regex> = LazyLock::new(|| regex(r"\bfrom \d+ to \d+$"));
 static SUFFIX: LazyLock<Regex> = LazyLock::new(|| regex("-[bcdfghjklmnpqrstvwxz2456789]{5}\\b"));
 /// What the authority signed, as it is and as a Secret has it; a token as a Secret has it.
 static CERTIFICATE: LazyLock<Regex> =
@@ -132,6 +134,7 @@ fn text(words: &str, hashes: &BTreeMap<String, String>) -> String {
         (&ADDRESS, "ADDRESS"),
         (&NODE, "NODE"),
         (&SUFFIX, "-XXXXX"),
+        (&STEP, "from N to N"),
     ] {
         words = pattern.replace_all(&words, word).into_owned();
     }
