@@ -375,6 +375,7 @@ fn scripts_are_well_formed_and_executable() {
         "scripts/test",
         "scripts/peers",
         "scripts/compare",
+        "scripts/kernels",
         "scripts/conformance",
         "scripts/release",
         "scripts/audit",
