@@ -4,12 +4,13 @@
 //! machine that slows down slows all of them down: [`overlay`] packet paths between nodes, [`proxy`] service proxies, [`api`] API
 //! servers, [`scheduler`] schedulers, [`repairs`] damages.
 //!
-//! Owns: the labs named `bench...`, and what is measured in them. What both have in common is here: the form of a
-//! report ([`sample`]) and of its text ([`table`]), medians and ratios ([`stats`]), verdicts ([`goals`]), the parts of
-//! the command line ([`BenchCli`]), single measures ([`measure`]).
+//! Owns: the labs named `bench...`, and what is measured in them. What they have in common is here: the run ([`run`]), the
+//! form of a report ([`sample`]) and of its text ([`table`]), medians and ratios ([`stats`]), verdicts ([`goals`]), the
+//! parts of the command line ([`BenchCli`]), single measures ([`measure`]).
 //! Never: judges while it measures: medians, ratios and goals come from the samples alone.
 
 pub mod api;
+mod arguments;
 mod cli;
 mod files;
 pub mod goals;
@@ -21,6 +22,7 @@ pub mod overlay;
 mod progress;
 pub mod proxy;
 pub mod repairs;
+pub mod run;
 pub mod sample;
 pub mod scheduler;
 pub mod servers;

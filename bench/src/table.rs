@@ -3,8 +3,8 @@
 use std::fmt::Display;
 
 use super::metric::Number;
-use super::sample::{Failure, Machine, Sample};
-use super::stats::Spread;
+use super::sample::{Failure, Machine, Report, Sample};
+use super::stats::{self, Spread};
 
 /// Above this part of busy CPU before a test, the numbers are marked as doubtful.
 pub const QUIET: f64 = 0.15;
@@ -27,6 +27,24 @@ pub fn machine(machine: &Machine) -> String {
 pub fn spread<M: Number>(metric: M, spread: Spread) -> String {
     let Spread { median, min, max } = spread;
     format!("{} [{}..{}]", metric.show(median), metric.show(min), metric.show(max))
+}
+
+/// A cell of a mode and a metric, with the ratio to those that it is compared with; `-` where nothing was measured.
+pub fn cell<W: Copy + Ord, M: Number, S>(
+    report: &Report<W, M, S>,
+    mode: W,
+    metric: M,
+    than: Option<(W, M)>,
+) -> String {
+    let series = report.series(mode, metric);
+    let Some(found) = Spread::of(series.values().copied()) else { return "-".to_owned() };
+    let text = spread(metric, found);
+    // Nothing is compared with itself.
+    let than = than.filter(|(other, _)| *other != mode);
+    match than.and_then(|(other, of_other)| stats::ratio(&series, &report.series(other, of_other))) {
+        Some(found) => format!("{text} {}", ratio(found.median)),
+        None => text,
+    }
 }
 
 /// A ratio: what is a thousandth still has to be told from nothing.

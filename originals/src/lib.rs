@@ -17,7 +17,8 @@
 //! - [`ControlPlane::load`] writes tens of thousands of objects into etcd, past the server.
 //! - [`Connection`] and [`Scratch`] are for those who start other servers: a client that speaks HTTP/1.1, and a directory that goes
 //!   with what runs in it.
-//! - [`KubeScheduler::start`] runs kube-scheduler, or another program that takes its flags.
+//! - [`KubeScheduler::start`] runs kube-scheduler, or another program that takes its flags; [`Worker::start`] any such program
+//!   beside a server.
 //! - [`KubeProxy::start`] runs kube-proxy in a namespace; [`KubeProxy::wait_ready`] waits for its first sync.
 //!
 //! ```no_run
@@ -44,6 +45,7 @@ mod leftovers;
 mod server;
 mod store;
 mod wire;
+mod worker;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -60,6 +62,7 @@ pub use kube_scheduler::KubeScheduler;
 pub use leftovers::Scratch;
 pub use server::Server;
 pub use wire::{Connection, Trust};
+pub use worker::{UNLIMITED, Worker};
 
 use host::programs::ProgramError;
 

@@ -1,28 +1,21 @@
 //! The command line of `weft bench api`.
 
-use std::path::PathBuf;
-use std::time::Duration;
-
-use clap::{Args, ValueEnum};
+use clap::Args;
 use lab::LabError;
-use lab::flanneld::Binary;
 
 use super::mode::{Part, Server};
 use super::run::{self, Wanted};
 use super::sample::Settings;
 use super::table;
-use crate::files::Files;
-use crate::interrupt::Interrupt;
-use crate::servers::{Programs, etcd, version};
-
-/// How long to wait for others to leave the CPUs alone.
-const QUIET_LIMIT: Duration = Duration::from_secs(10);
+use crate::arguments::{Common, ascending, chosen};
+use crate::run::QUIET_LIMIT;
+use crate::servers::arguments::Arguments;
+use crate::servers::version;
 
 #[derive(Debug, Args)]
 pub struct Api {
-    /// How many times to go through all servers
-    #[arg(long, value_name = "N", default_value_t = 3, conflicts_with = "from", value_parser = clap::value_parser!(u32).range(1..=100))]
-    reps: u32,
+    #[command(flatten)]
+    common: Common,
     /// Only these servers; etcd alone needs one of the others, whose bytes it takes [default: all, kube-apiserver where
     /// it was built]
     #[arg(long, value_name = "SERVER,...", value_delimiter = ',', conflicts_with = "from")]
@@ -45,48 +38,23 @@ pub struct Api {
     /// One repetition with 400 pods: to see that it works, not to quote
     #[arg(long, conflicts_with_all = ["reps", "pods", "requests", "writes", "from"])]
     quick: bool,
-    /// The folder that holds kube-apiserver and etcd [default: peers/bin]
-    #[arg(long, value_name = "FOLDER", env = "WEFT_PEERS")]
-    peers: Option<PathBuf>,
-    /// The weft whose API server is measured [default: this one]
-    #[arg(long, value_name = "FILE", conflicts_with = "from")]
-    weft: Option<PathBuf>,
-    /// Where etcd writes: on the kind of disk that counts [default: the temporary folder]
-    #[arg(long, value_name = "FOLDER", conflicts_with = "from")]
-    data_dir: Option<PathBuf>,
     #[command(flatten)]
-    files: Files,
+    programs: Arguments,
 }
 
 impl Api {
     pub fn run(&self) -> Result<(), LabError> {
-        let mut interrupt = Interrupt::default();
-        let report = match self.files.earlier()? {
-            Some(report) => report,
-            None => {
-                interrupt = Interrupt::watch()?;
-                run::api(&self.wanted()?, &interrupt)?
-            }
-        };
-        telemetry::put!("{}", table::render(&report));
-        self.files.write(&report)?;
-        interrupt.outcome()
+        self.common.report(|interrupt| run::api(&self.wanted()?, interrupt), table::render)
     }
 
     fn wanted(&self) -> Result<Wanted, LabError> {
-        if let Some(folder) = &self.peers {
-            originals::take_from(folder);
-        }
-        let kube_apiserver = originals::program("kube-apiserver").ok();
-        let etcd = etcd()?;
-        let weft = self.weft.clone().map_or(Binary::ThisProgram, Binary::Weft).program()?;
-        let settings = self.settings(kube_apiserver.is_some(), version(&etcd)?)?;
-        if self.servers.is_empty() && kube_apiserver.is_none() {
+        let programs = self.programs.programs()?;
+        let has_original = programs.kube_apiserver.is_some();
+        let settings = self.settings(has_original, version(&programs.etcd)?)?;
+        if self.servers.is_empty() && !has_original {
             telemetry::note!("without kube-apiserver: it is not built (scripts/peers builds it)");
         }
-        let directory = self.data_dir.clone().unwrap_or_else(std::env::temp_dir);
-        let programs = Programs { weft, kube_apiserver, etcd };
-        Ok(Wanted { settings, programs, directory, quiet: QUIET_LIMIT })
+        Ok(Wanted { settings, programs, directory: self.programs.directory(), quiet: QUIET_LIMIT })
     }
 
     /// What to run, given whether the original is there.
@@ -98,23 +66,12 @@ impl Api {
         if self.servers == [Server::Etcd] {
             return refused("etcd takes the bytes that a server has written: name ours or original, too");
         }
-        let servers =
-            Server::value_variants().iter().copied().filter(|server| match self.servers.as_slice() {
-                [] => has_original || *server != Server::Original,
-                some => some.contains(server),
-            });
-        let parts = Part::value_variants()
-            .iter()
-            .copied()
-            .filter(|part| self.only.is_empty() || self.only.contains(part));
         let usual = self.watchers == [1, 100, 1000];
-        let mut watchers = if self.quick && usual { vec![1, 10] } else { self.watchers.clone() };
-        watchers.sort_unstable();
-        watchers.dedup();
+        let watchers = if self.quick && usual { vec![1, 10] } else { ascending(&self.watchers) };
         Ok(Settings {
-            servers: servers.collect(),
-            parts: parts.collect(),
-            repetitions: if self.quick { 1 } else { self.reps },
+            servers: chosen(&self.servers, |server| has_original || server != Server::Original),
+            parts: chosen(&self.only, |_| true),
+            repetitions: if self.quick { 1 } else { self.common.reps },
             pods: if self.quick { 400 } else { self.pods },
             requests: if self.quick { 400 } else { self.requests },
             watchers,

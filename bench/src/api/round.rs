@@ -1,6 +1,5 @@
 //! One server, once: over an empty etcd to the end of its life.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Instant, SystemTime};
 
@@ -12,10 +11,11 @@ use super::metric::Metric;
 use super::mode::{Mode, Part, Server};
 use super::objects::{self, ALL, PODS};
 use super::rates;
-use super::sample::{Failure, Sample, Settings};
+use super::sample::Settings;
 use super::watchers::Watchers;
 use crate::interrupt::Interrupt;
 use crate::measure::failed;
+use crate::run::Turn;
 use crate::servers::Programs;
 use crate::servers::client::{Client, JSON, PROTOBUF};
 use crate::servers::clients::{self, Request};
@@ -27,26 +27,21 @@ const REMEMBERED: u32 = 100;
 const APPLY: &str = "application/apply-patch+yaml";
 
 /// What a round works with.
-pub struct Round<'a> {
+pub struct Round<'a, 't> {
     pub programs: &'a Programs,
     pub settings: &'a Settings,
     pub interrupt: &'a Interrupt,
     /// Where etcd writes.
     pub directory: &'a Path,
     pub server: Server,
-    pub repetition: u32,
-    /// The part of the CPUs that was busy before.
-    pub busy_before: f64,
     /// What a server has made of the first pod, for etcd alone.
     pub value: &'a mut Option<Vec<u8>>,
-    /// Told of each sample.
-    pub done: &'a mut dyn FnMut(Sample),
-    pub failed: &'a mut dyn FnMut(Failure),
+    pub turn: &'a mut Turn<'t, Mode, Metric>,
 }
 
 type Values = Vec<(Metric, f64)>;
 
-impl Round<'_> {
+impl Round<'_, '_> {
     /// All parts that were asked for, one after the other. What fails is told, and ends the round.
     pub fn measure(mut self) {
         let (mut part, mut load) = (self.first_part(), 0);
@@ -57,9 +52,7 @@ impl Round<'_> {
         };
         self.take(Part::Memory, 0, memory);
         if let Err(error) = measured {
-            let (mode, repetition) = (self.mode(part, load), self.repetition);
-            let (measure, reason) = ("this and what follows it".to_owned(), error.to_string());
-            (self.failed)(Failure { mode, repetition, measure, reason });
+            self.turn.failed(self.mode(part, load), "this and what follows it", &error);
         }
     }
 
@@ -271,9 +264,7 @@ impl Round<'_> {
 
     fn take(&mut self, part: Part, load: u32, values: Values) {
         if self.settings.wants(part) && !values.is_empty() {
-            let values: BTreeMap<Metric, f64> = values.into_iter().collect();
-            let (mode, repetition, busy_before) = (self.mode(part, load), self.repetition, self.busy_before);
-            (self.done)(Sample { mode, repetition, values, busy_before });
+            self.turn.done(self.mode(part, load), values.into_iter().collect());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The run: every repetition goes once through all servers.
+//! The run: all servers, each with all parts.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,15 +6,12 @@ use std::time::Duration;
 use lab::LabError;
 
 use super::metric::Metric;
-use super::mode::{Part, Server};
+use super::mode::{Mode, Part, Server};
 use super::round::Round;
 use super::sample::{CLIENTS, Report, Settings};
 use crate::interrupt::Interrupt;
-use crate::machine;
-use crate::measure::cpu;
-use crate::progress::Progress;
+use crate::run::Run;
 use crate::servers::Programs;
-use crate::table::{QUIET, repetitions};
 use host::programs;
 
 /// What to run.
@@ -28,7 +25,7 @@ pub struct Wanted {
     pub quiet: Duration,
 }
 
-/// Runs the benchmark. Says on standard error how far it is. An interruption gives what was measured until then.
+/// Runs the benchmark. An interruption gives what was measured until then.
 ///
 /// # Errors
 /// A tool is missing. What cannot be measured is no error but a failure in the report.
@@ -39,53 +36,28 @@ pub fn api(wanted: &Wanted, interrupt: &Interrupt) -> Result<Report, LabError> {
     if let Err(error) = host::limits::raise_open_files() {
         telemetry::note!("the limit of open files stays as it is: {error}");
     }
-    let mut report = Report {
-        machine: machine::this(),
+    let run = Run {
         settings: settings.clone(),
-        samples: Vec::new(),
-        failures: Vec::new(),
+        repetitions: settings.repetitions,
+        what: format!("{} servers with {} pods", settings.servers.len(), settings.pods),
+        turns: settings.servers.clone(),
+        expected: settings.servers.iter().flat_map(|server| steps(settings, *server)).collect(),
+        shown: |mode: Mode| Metric::of(mode.part),
+        quiet: wanted.quiet,
     };
-    let steps = (0..settings.repetitions)
-        .flat_map(|_| settings.servers.iter().flat_map(|server| steps(settings, *server)));
-    let head = format!(
-        "{} of {} servers with {} pods",
-        repetitions(settings.repetitions),
-        settings.servers.len(),
-        settings.pods
-    );
-    let mut progress = Progress::new(&head, steps.collect());
     let mut value = None;
-    for repetition in 1..=settings.repetitions {
-        for server in &settings.servers {
-            let busy_before = cpu::wait_for_quiet(QUIET, wanted.quiet)?;
-            let (samples, failures) = (&mut report.samples, &mut report.failures);
-            let round = Round {
-                programs: &wanted.programs,
-                settings,
-                interrupt,
-                directory: &wanted.directory,
-                server: *server,
-                repetition,
-                busy_before,
-                value: &mut value,
-                done: &mut |sample| {
-                    progress.done(&sample, Metric::of(sample.mode.part));
-                    samples.push(sample);
-                },
-                failed: &mut |failure| {
-                    telemetry::note!("  {} of {} failed: {}", failure.measure, failure.mode, failure.reason);
-                    failures.push(failure);
-                },
-            };
-            round.measure();
-            if interrupt.asked() {
-                // What was cut off is no failure.
-                report.failures.retain(|failure| failure.reason != LabError::Interrupted.to_string());
-                return if report.samples.is_empty() { Err(LabError::Interrupted) } else { Ok(report) };
-            }
-        }
-    }
-    Ok(report)
+    run.go(interrupt, |server, turn| {
+        let round = Round {
+            programs: &wanted.programs,
+            settings,
+            interrupt,
+            directory: &wanted.directory,
+            server: *server,
+            value: &mut value,
+            turn,
+        };
+        round.measure();
+    })
 }
 
 /// How long each sample of a server will take, guessed from runs on two cores.

@@ -8,8 +8,7 @@ use super::mode::{Mode, Part, Server};
 use super::sample::{Report, Settings};
 use crate::goals::section;
 use crate::metric::Number;
-use crate::stats::{self, Spread};
-use crate::table::{self, QUIET, failures, grid, machine, repetitions, spread};
+use crate::table::{self, QUIET, failures, grid, machine, repetitions};
 
 /// The title of a part, and what its load counts.
 fn head(part: Part) -> (&'static str, Option<&'static str>) {
@@ -72,17 +71,7 @@ fn rows(report: &Report, part: Part) -> Vec<Vec<String>> {
 }
 
 fn cell(report: &Report, mode: Mode, metric: Metric) -> String {
-    let series = report.series(mode, metric);
-    let Some(found) = Spread::of(series.values().copied()) else { return "-".to_owned() };
-    let text = spread(metric, found);
-    if mode.server == Server::Original {
-        return text;
-    }
-    let below = report.series(Mode { server: Server::Original, ..mode }, metric);
-    match stats::ratio(&series, &below) {
-        Some(ratio) => format!("{text} {}", table::ratio(ratio.median)),
-        None => text,
-    }
+    table::cell(report, mode, metric, Some((Mode { server: Server::Original, ..mode }, metric)))
 }
 
 #[cfg(test)]

@@ -12,6 +12,13 @@ use lab::LabError;
 /// How long we look at the CPUs to call them quiet.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// A process that used less than this part of a CPU in this time is idle.
+const IDLE: f64 = 0.06;
+const IDLE_LOOK: Duration = Duration::from_millis(500);
+/// How long a process may take to become idle: the originals collect their garbage every two minutes at the latest, and are
+/// never quite still.
+const IDLE_LIMIT: Duration = Duration::from_secs(15);
+
 /// Seconds of CPU used so far.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Used {
@@ -67,6 +74,26 @@ pub fn wait_for_quiet(quiet: f64, patience: Duration) -> Result<f64, LabError> {
             return Ok(busy);
         }
     }
+}
+
+/// Waits until a process uses less than [`IDLE`] of a CPU, at most [`IDLE_LIMIT`], or until `stop`.
+///
+/// # Errors
+/// The process is gone.
+pub fn wait_until_idle(process: Pid, stop: impl Fn() -> bool) -> Result<(), LabError> {
+    let used = || with_children(process)?.ok_or_else(|| failed(&format!("process {process}"), "it is gone"));
+    let deadline = Instant::now() + IDLE_LIMIT;
+    let mut before = used()?;
+    while Instant::now() < deadline && !stop() {
+        // This is the length of the look, not a wait for luck.
+        thread::sleep(IDLE_LOOK);
+        let now = used()?;
+        if now - before < IDLE * IDLE_LOOK.as_secs_f64() {
+            break;
+        }
+        before = now;
+    }
+    Ok(())
 }
 
 /// The machine's clock ticks since it started.

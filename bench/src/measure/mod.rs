@@ -2,6 +2,7 @@
 
 pub mod connect;
 pub mod cpu;
+pub mod family;
 pub mod iperf;
 pub mod memory;
 mod pin;

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::mode::Mode;
 use super::run::{self, Wanted};
 use super::sample::Settings;
 use super::{plot, table};
+use crate::arguments::chosen;
 use crate::files::{Files, PEERS, peer};
 use crate::interrupt::Interrupt;
 use lab::LabError;
@@ -79,17 +80,14 @@ fn modes(asked: &[Mode], original: bool) -> Result<Vec<Mode>, LabError> {
             "{mode} needs the original flanneld, and there is none in {PEERS}: run scripts/peers, or name its folder by --peers"
         )));
     }
-    let all = Mode::value_variants().iter().copied();
-    Ok(all
-        .filter(|mode| if asked.is_empty() { original || !mode.is_original() } else { asked.contains(mode) })
-        .collect())
+    Ok(chosen(asked, |mode| original || !mode.is_original()))
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
 
-    use clap::Parser;
+    use clap::{Parser, ValueEnum};
 
     use super::*;
     use crate::overlay::sample::Report;

@@ -1,4 +1,4 @@
-//! The run: labs up, every repetition once through all paths, labs down.
+//! The run: labs up, all paths, labs down.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -7,13 +7,14 @@ use std::time::Duration;
 use nix::unistd::geteuid;
 
 use super::metric::Metric;
-use super::sample::{Failure, Report, Sample, Settings};
+use super::mode::Mode;
+use super::sample::{Report, Settings};
 use super::testbeds::Testbed;
 use crate::interrupt::Interrupt;
 use crate::measure::{Path, cpu, iperf, ping, rr};
-use crate::progress::Progress;
-use crate::table::{QUIET, repetitions};
-use crate::{machine, stale};
+use crate::run::{Run, Turn};
+use crate::stale;
+use crate::table::QUIET;
 use host::programs;
 use lab::LabError;
 
@@ -31,10 +32,11 @@ pub struct Wanted {
     pub patience: Duration,
 }
 
-/// Runs the benchmark. Says on standard error how far it is. An interruption gives what was measured until then.
+/// Runs the benchmark. An interruption gives what was measured until then.
 ///
 /// # Errors
-/// Not root, a tool is missing, or a lab does not come up. What cannot be measured is no error but a [`Failure`].
+/// Not root, a tool is missing, or a lab does not come up. What cannot be measured is no error but a failure
+/// in the report.
 pub fn overlay(wanted: &Wanted, interrupt: &mut Interrupt) -> Result<Report, LabError> {
     if !geteuid().is_root() {
         return Err(LabError::NotRoot);
@@ -46,52 +48,43 @@ pub fn overlay(wanted: &Wanted, interrupt: &mut Interrupt) -> Result<Report, Lab
         ("bridge", "iproute2"),
     ])?;
     stale::remove_stale()?;
-    let settings = wanted.settings.clone();
-    let mut report = Report { machine: machine::this(), settings, samples: Vec::new(), failures: Vec::new() };
+    let settings = &wanted.settings;
     let mut made = Vec::new();
-    for mode in &wanted.settings.modes {
+    for mode in &settings.modes {
         telemetry::note!("lab for {mode}");
         made.push(Testbed::make(*mode, wanted.original.as_deref(), interrupt)?);
     }
-    let all = made.len() * wanted.settings.repetitions as usize;
-    let paths = format!("{} of {} paths", repetitions(wanted.settings.repetitions), made.len());
-    let mut progress = Progress::new(&paths, vec![round(wanted); all]);
-    'run: for repetition in 1..=wanted.settings.repetitions {
-        for testbed in &made {
-            if interrupt.asked() {
-                break 'run;
-            }
-            let mut round = Round::new(testbed, repetition, interrupt);
-            round.measure(wanted);
-            if interrupt.asked() {
-                break 'run;
-            }
-            progress.done(&round.sample, &[Metric::Tcp1, Metric::Udp64, Metric::Ping]);
-            report.samples.push(round.sample);
-            report.failures.extend(round.failures);
-        }
-    }
+    let run = Run {
+        settings: settings.clone(),
+        repetitions: settings.repetitions,
+        what: format!("{} paths", made.len()),
+        expected: vec![round(wanted); made.len()],
+        turns: made.iter().collect(),
+        shown: |_| &[Metric::Tcp1, Metric::Udp64, Metric::Ping],
+        // Each test waits for itself.
+        quiet: Duration::ZERO,
+    };
+    let interrupt = &*interrupt;
+    let report = run.go(interrupt, |testbed: &&Testbed, turn| {
+        turn.busy_before = 0.0;
+        Round { testbed, interrupt, values: BTreeMap::new(), turn }.measure(wanted);
+    });
     telemetry::note!("removing the labs");
     drop(made);
-    if report.samples.is_empty() { Err(LabError::Interrupted) } else { Ok(report) }
+    report
 }
 
 /// One path in one repetition.
-struct Round<'a> {
+struct Round<'a, 't> {
     testbed: &'a Testbed,
     interrupt: &'a Interrupt,
-    sample: Sample,
-    failures: Vec<Failure>,
+    values: BTreeMap<Metric, f64>,
+    turn: &'a mut Turn<'t, Mode, Metric>,
 }
 
-impl<'a> Round<'a> {
-    fn new(testbed: &'a Testbed, repetition: u32, interrupt: &'a Interrupt) -> Self {
-        let sample = Sample { mode: testbed.mode, repetition, values: BTreeMap::new(), busy_before: 0.0 };
-        Self { testbed, interrupt, sample, failures: Vec::new() }
-    }
-
+impl Round<'_, '_> {
     /// Every measure, one after the other; one that fails does not keep the others from being taken.
-    fn measure(&mut self, wanted: &Wanted) {
+    fn measure(mut self, wanted: &Wanted) {
         let seconds = wanted.settings.seconds;
         let patience = wanted.patience;
         self.take("TCP 1 stream", patience, |testbed| one_stream(testbed, seconds));
@@ -113,6 +106,9 @@ impl<'a> Round<'a> {
                 (Metric::TransactionP99, seen.p99),
             ])
         });
+        if !self.interrupt.asked() {
+            self.turn.done(self.testbed.mode, self.values);
+        }
     }
 
     fn take(
@@ -125,17 +121,14 @@ impl<'a> Round<'a> {
             return;
         }
         let taken = cpu::wait_for_quiet(QUIET, patience).and_then(|busy| {
-            self.sample.busy_before = self.sample.busy_before.max(busy);
+            self.turn.busy_before = self.turn.busy_before.max(busy);
             test(self.testbed)
         });
         match taken {
-            Ok(values) => self.sample.values.extend(values),
-            Err(error) => self.failures.push(Failure {
-                mode: self.sample.mode,
-                repetition: self.sample.repetition,
-                measure: measure.to_owned(),
-                reason: error.to_string(),
-            }),
+            Ok(values) => self.values.extend(values),
+            // The signal that cuts a run off may end its tools.
+            Err(_) if self.interrupt.asked() => {}
+            Err(error) => self.turn.failed(self.testbed.mode, measure, &error),
         }
     }
 }

@@ -6,8 +6,7 @@ use super::mode::Mode;
 use super::sample::Report;
 use crate::goals::section;
 use crate::metric::Number;
-use crate::stats::{self, Spread};
-use crate::table::{self, doubtful, failures, grid, machine, repetitions, spread};
+use crate::table::{self, doubtful, failures, grid, machine, repetitions};
 
 const GROUPS: [(&str, &[Metric]); 3] = [
     ("Throughput", &[Metric::Tcp1, Metric::Tcp4, Metric::Udp64, Metric::Udp1400]),
@@ -44,19 +43,9 @@ fn rows(report: &Report, metrics: &[Metric]) -> Vec<Vec<String>> {
 }
 
 fn cell(report: &Report, mode: Mode, metric: Metric) -> String {
-    let series = report.series(mode, metric);
-    let Some(found) = Spread::of(series.values().copied()) else {
-        return "-".to_owned();
-    };
-    let mut text = spread(metric, found);
     // Of the few retransmits of the direct path no ratio makes sense.
-    if mode != Mode::Direct
-        && metric != Metric::Retransmits
-        && let Some(ratio) = stats::ratio(&series, &report.series(Mode::Direct, metric))
-    {
-        text += &format!(" {}", table::ratio(ratio.median));
-    }
-    text
+    let than = (metric != Metric::Retransmits).then_some((Mode::Direct, metric));
+    table::cell(report, mode, metric, than)
 }
 
 #[cfg(test)]

@@ -1,9 +1,8 @@
 //! The command line of `weft bench proxy`.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::daemon::Programs;
 use super::mode::{Kind, Mode};
@@ -11,20 +10,15 @@ use super::objects;
 use super::run::{self, Wanted};
 use super::sample::{FeedKind, Settings};
 use super::table;
-use crate::files::Files;
-use crate::interrupt::Interrupt;
+use crate::arguments::{Common, ascending, chosen};
+use crate::run::QUIET_LIMIT;
 use lab::LabError;
 use lab::flanneld::Binary;
-use originals;
-
-/// How long to wait for others to leave the CPUs alone.
-const QUIET_LIMIT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
 pub struct Proxy {
-    /// How many times to go through all proxies
-    #[arg(long, value_name = "N", default_value_t = 3, conflicts_with = "from", value_parser = clap::value_parser!(u32).range(1..=100))]
-    reps: u32,
+    #[command(flatten)]
+    common: Common,
     /// Numbers of services, 10 to 60000
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [100, 1000, 5000, 10_000, 30_000], conflicts_with = "from", value_parser = clap::value_parser!(u32).range(10..=i64::from(objects::MOST)))]
     services: Vec<u32>,
@@ -44,35 +38,17 @@ pub struct Proxy {
     /// One repetition before 100 services: to see that it works, not to quote
     #[arg(long, conflicts_with_all = ["reps", "from"])]
     quick: bool,
-    /// The folder that holds kube-apiserver and kube-proxy [default: peers/bin]
-    #[arg(long, value_name = "FOLDER", env = "WEFT_PEERS")]
-    peers: Option<PathBuf>,
     /// The weft whose proxy is measured [default: this one]
     #[arg(long, value_name = "FILE", conflicts_with = "from")]
     weft: Option<PathBuf>,
-    #[command(flatten)]
-    files: Files,
 }
 
 impl Proxy {
     pub fn run(&self) -> Result<(), LabError> {
-        let mut interrupt = Interrupt::default();
-        let report = match self.files.earlier()? {
-            Some(report) => report,
-            None => {
-                interrupt = Interrupt::watch()?;
-                run::proxy(&self.wanted()?, &interrupt)?
-            }
-        };
-        telemetry::put!("{}", table::render(&report));
-        self.files.write(&report)?;
-        interrupt.outcome()
+        self.common.report(|interrupt| run::proxy(&self.wanted()?, interrupt), table::render)
     }
 
     fn wanted(&self) -> Result<Wanted, LabError> {
-        if let Some(folder) = &self.peers {
-            originals::take_from(folder);
-        }
         let kube_proxy = originals::program("kube-proxy").ok();
         let has_server = originals::program("kube-apiserver").is_ok();
         let weft = self.weft.clone().map_or(Binary::ThisProgram, Binary::Weft).program()?;
@@ -103,16 +79,9 @@ impl Proxy {
             }
             return Err(LabError::BadSpec(format!("{kind} cannot read a directory: it needs --feed api")));
         }
-        let all = Kind::value_variants().iter().copied();
-        let asked = |kind: &Kind| match self.proxies.as_slice() {
-            [] => originals_run || !kind.is_original(),
-            some => some.contains(kind),
-        };
-        let proxies: Vec<Kind> = all.filter(asked).collect();
-        let mut services =
-            if self.quick && self.services.len() == 5 { vec![100] } else { self.services.clone() };
-        services.sort_unstable();
-        services.dedup();
+        let proxies = chosen(&self.proxies, |kind: Kind| originals_run || !kind.is_original());
+        let services =
+            if self.quick && self.services.len() == 5 { vec![100] } else { ascending(&self.services) };
         let every =
             services.iter().flat_map(|n| proxies.iter().map(|kind| Mode { services: *n, proxy: *kind }));
         let left_out = every
@@ -121,7 +90,7 @@ impl Proxy {
         Ok(Settings {
             proxies,
             services,
-            repetitions: if self.quick { 1 } else { self.reps },
+            repetitions: if self.quick { 1 } else { self.common.reps },
             feed,
             changes: self.changes,
             connects: if self.quick { 300 } else { 3000 },

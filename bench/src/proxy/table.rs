@@ -6,8 +6,7 @@ use super::mode::{Kind, Mode};
 use super::sample::Report;
 use crate::goals::section;
 use crate::metric::Number;
-use crate::stats::{self, Spread};
-use crate::table::{self, doubtful, failures, grid, machine, repetitions, spread};
+use crate::table::{self, doubtful, failures, grid, machine, repetitions};
 
 /// What a failure to start is called.
 pub const START: &str = "start";
@@ -87,26 +86,16 @@ fn rows(report: &Report, metrics: &[Metric]) -> Vec<Vec<String>> {
 }
 
 fn cell(report: &Report, mode: Mode, metric: Metric) -> String {
-    let series = report.series(mode, metric);
-    let Some(found) = Spread::of(series.values().copied()) else {
-        let never_started =
-            report.failures.iter().any(|failure| failure.mode == mode && failure.measure == START);
-        return match metric {
-            Metric::Start if never_started => format!("> {}", report.settings.patience),
-            _ => "-".to_owned(),
-        };
-    };
-    let text = spread(metric, found);
-    let other = match metric.of_direct() {
+    let never_started =
+        || report.failures.iter().any(|failure| failure.mode == mode && failure.measure == START);
+    if metric == Metric::Start && report.series(mode, metric).is_empty() && never_started() {
+        return format!("> {}", report.settings.patience);
+    }
+    let than = match metric.of_direct() {
         Some(of_direct) => Some((Kind::Direct, of_direct)),
         None => mode.proxy.counterpart().map(|kind| (kind, metric)),
     };
-    let Some((kind, of_other)) = other.filter(|(kind, _)| *kind != mode.proxy) else { return text };
-    let below = report.series(Mode { proxy: kind, ..mode }, of_other);
-    match stats::ratio(&series, &below) {
-        Some(ratio) => format!("{text} {}", table::ratio(ratio.median)),
-        None => text,
-    }
+    table::cell(report, mode, metric, than.map(|(proxy, metric)| (Mode { proxy, ..mode }, metric)))
 }
 
 #[cfg(test)]

@@ -1,29 +1,23 @@
 //! The command line of `weft bench scheduler`.
 
-use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use lab::LabError;
-use lab::flanneld::Binary;
 
 use super::mode::{Pair, Size, Workload};
 use super::run::{self, Wanted};
 use super::sample::Settings;
 use super::{Programs, objects, table};
-use crate::files::Files;
-use crate::interrupt::Interrupt;
-use crate::servers::{self, Kind, etcd};
-
-/// How long to wait for others to leave the CPUs alone.
-const QUIET_LIMIT: Duration = Duration::from_secs(10);
+use crate::arguments::{Common, ascending, chosen};
+use crate::run::QUIET_LIMIT;
+use crate::servers::Kind;
+use crate::servers::arguments::Arguments;
 
 #[derive(Debug, Args)]
 pub struct Scheduler {
-    /// How many times to go through all samples
-    #[arg(long, value_name = "N", default_value_t = 3, conflicts_with = "from", value_parser = clap::value_parser!(u32).range(1..=100))]
-    reps: u32,
+    #[command(flatten)]
+    common: Common,
     /// Only these pairs of scheduler and API server [default: all, those of the originals where they were built]
     #[arg(long, value_name = "PAIR,...", value_delimiter = ',', conflicts_with = "from")]
     pairs: Vec<Pair>,
@@ -36,17 +30,8 @@ pub struct Scheduler {
     /// One repetition with 20 nodes and 200 pods: to see that it works, not to quote
     #[arg(long, conflicts_with_all = ["reps", "sizes", "from"])]
     quick: bool,
-    /// The folder that holds kube-apiserver, kube-scheduler and etcd [default: peers/bin]
-    #[arg(long, value_name = "FOLDER", env = "WEFT_PEERS")]
-    peers: Option<PathBuf>,
-    /// The weft that is measured [default: this one]
-    #[arg(long, value_name = "FILE", conflicts_with = "from")]
-    weft: Option<PathBuf>,
-    /// Where etcd writes: on the kind of disk that counts [default: the temporary folder]
-    #[arg(long, value_name = "FOLDER", conflicts_with = "from")]
-    data_dir: Option<PathBuf>,
     #[command(flatten)]
-    files: Files,
+    servers: Arguments,
 }
 
 impl FromStr for Size {
@@ -66,30 +51,14 @@ impl FromStr for Size {
 
 impl Scheduler {
     pub fn run(&self) -> Result<(), LabError> {
-        let mut interrupt = Interrupt::default();
-        let report = match self.files.earlier()? {
-            Some(report) => report,
-            None => {
-                interrupt = Interrupt::watch()?;
-                run::scheduler(&self.wanted()?, &interrupt)?
-            }
-        };
-        telemetry::put!("{}", table::render(&report));
-        self.files.write(&report)?;
-        interrupt.outcome()
+        self.common.report(|interrupt| run::scheduler(&self.wanted()?, interrupt), table::render)
     }
 
     fn wanted(&self) -> Result<Wanted, LabError> {
-        if let Some(folder) = &self.peers {
-            originals::take_from(folder);
-        }
-        let built = |name| originals::program(name).ok();
-        let weft = self.weft.clone().map_or(Binary::ThisProgram, Binary::Weft).program()?;
-        let servers = servers::Programs { weft, kube_apiserver: built("kube-apiserver"), etcd: etcd()? };
-        let programs = Programs { servers, kube_scheduler: built("kube-scheduler") };
+        let kube_scheduler = originals::program("kube-scheduler").ok();
+        let programs = Programs { servers: self.servers.programs()?, kube_scheduler };
         let settings = self.settings(&programs)?;
-        let directory = self.data_dir.clone().unwrap_or_else(std::env::temp_dir);
-        Ok(Wanted { settings, programs, directory, quiet: QUIET_LIMIT })
+        Ok(Wanted { settings, programs, directory: self.servers.directory(), quiet: QUIET_LIMIT })
     }
 
     fn settings(&self, programs: &Programs) -> Result<Settings, LabError> {
@@ -103,29 +72,24 @@ impl Scheduler {
             );
             return Err(LabError::BadSpec(text));
         }
-        let all = Pair::value_variants().iter().copied();
-        let pairs = all
-            .filter(|pair| if self.pairs.is_empty() { !missing(*pair) } else { self.pairs.contains(pair) });
-        let workloads = Workload::value_variants().iter().copied();
-        let mut sizes = if self.quick { vec![Size { nodes: 20, pods: 200 }] } else { self.sizes.clone() };
-        sizes.sort_unstable();
-        sizes.dedup();
+        let sizes = if self.quick { vec![Size { nodes: 20, pods: 200 }] } else { ascending(&self.sizes) };
         Ok(Settings {
-            pairs: pairs.collect(),
-            workloads: workloads
-                .filter(|workload| self.only.is_empty() || self.only.contains(workload))
-                .collect(),
+            pairs: chosen(&self.pairs, |pair| !missing(pair)),
+            workloads: chosen(&self.only, |_| true),
             sizes,
-            repetitions: if self.quick { 1 } else { self.reps },
+            repetitions: if self.quick { 1 } else { self.common.reps },
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use clap::Parser;
 
     use super::*;
+    use crate::servers;
 
     #[derive(Debug, Parser)]
     struct Bench {

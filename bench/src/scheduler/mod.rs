@@ -4,7 +4,6 @@
 //! empty etcd. There is no kubelet: a pod that is bound is done. Begin at [`run::scheduler`]; the numbers' meaning is in
 //! [`metric`], what is scheduled in [`objects`].
 
-mod bound;
 mod cli;
 pub mod goals;
 pub mod metric;

@@ -1,28 +1,30 @@
 //! One pair in one workload, once: from an empty etcd to the last pod that is bound.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use host::programs::Signal;
 use lab::LabError;
-use originals::{KubeScheduler, Scratch};
+use originals::UNLIMITED;
 use serde_json::{Value, json};
 
 use super::Programs;
-use super::bound::{Bound, Times};
 use super::metric::Metric;
 use super::mode::{Mode, Pair, Workload};
 use super::objects;
 use crate::interrupt::Interrupt;
-use crate::measure::{cpu, failed, memory};
+use crate::measure::failed;
 use crate::servers::clients::{self, Request};
 use crate::servers::side::Side;
+use crate::servers::watcher::{METADATA, Times, Watcher, present};
+use crate::servers::worker::Worker;
 use crate::stats::percentile;
 
 /// Clients that create at the same time, or bind.
 const CLIENTS: usize = 64;
+/// How long one may wait without another pod that is bound.
+const STILL: Duration = Duration::from_secs(60);
+const BOUND: &str = "/api/v1/pods?watch=1&fieldSelector=spec.nodeName!%3D";
 
 type Values = BTreeMap<Metric, f64>;
 
@@ -80,7 +82,7 @@ impl Round<'_> {
     fn backlog(&self, side: &Side) -> Result<Values, LabError> {
         let count = objects::counts(self.mode.workload, self.mode.size).1;
         self.create_pods(side, true, count)?;
-        let bound = Bound::open(side.address(), &side.trust()?)?;
+        let bound = bound(side)?;
         let server_before = side.cpu()?;
         let scheduler = Scheduler::start(self.programs, self.mode.pair, side)?;
         let times = scheduler.wait(&bound, to_usize(count), self.interrupt)?;
@@ -97,10 +99,10 @@ impl Round<'_> {
     fn as_they_come(&self, side: &Side) -> Result<Values, LabError> {
         let (before, count) = objects::counts(self.mode.workload, self.mode.size);
         self.create_pods(side, false, before)?;
-        let bound = Bound::open(side.address(), &side.trust()?)?;
+        let bound = bound(side)?;
         let scheduler = Scheduler::start(self.programs, self.mode.pair, side)?;
         scheduler.wait(&bound, to_usize(before), self.interrupt)?;
-        let costs_before = (scheduler.cpu()?, side.cpu()?);
+        let costs_before = (scheduler.0.cpu()?, side.cpu()?);
         let begun = Instant::now();
         let created = std::sync::Mutex::new(vec![None; to_usize(count)]);
         self.create(side, count, |nth| {
@@ -167,68 +169,36 @@ impl Round<'_> {
     ) -> Result<Values, LabError> {
         let each = |used: f64| used * 1e6 / f64::from(count);
         Ok(Values::from([
-            (Metric::Cpu, each(scheduler.cpu()? - before.0)),
+            (Metric::Cpu, each(scheduler.0.cpu()? - before.0)),
             (Metric::ServerCpu, each(side.cpu()? - before.1)),
-            (Metric::Memory, scheduler.memory()?),
+            (Metric::Memory, scheduler.0.memory()?),
         ]))
     }
 }
 
 /// A scheduler at work. It ends when it is dropped.
-struct Scheduler {
-    process: KubeScheduler,
-    _scratch: Scratch,
-}
+struct Scheduler(Worker);
 
 impl Scheduler {
     fn start(programs: &Programs, pair: Pair, side: &Side) -> Result<Self, LabError> {
-        let scratch = Scratch::make()?;
-        let kubeconfig = side.kubeconfig()?;
-        let process = if pair.is_original() {
+        let original = || {
             let program = programs.kube_scheduler.as_deref();
-            let program = program.ok_or_else(|| failed("kube-scheduler", "it is not built"))?;
-            KubeScheduler::start_program(program, &kubeconfig, &[])?
-        } else {
-            // The name by which it takes the original's flags.
-            let link = scratch.path().join("kube-scheduler");
-            symlink(&programs.servers.weft, &link).map_err(LabError::io("make", &link))?;
-            KubeScheduler::start_program(&link, &kubeconfig, &[])?
+            program.ok_or_else(|| failed("kube-scheduler", "it is not built"))
         };
-        Ok(Self { process, _scratch: scratch })
+        let program: &Path = if pair.is_original() { original()? } else { &programs.servers.weft };
+        Worker::start("kube-scheduler", program, side, UNLIMITED.map(str::to_owned)).map(Self)
     }
 
     /// Waits until so many pods are bound.
-    fn wait(&self, bound: &Bound, count: usize, interrupt: &Interrupt) -> Result<Times, LabError> {
-        let waited = bound.wait(count, interrupt, || self.pid().map(drop));
-        waited.map_err(|error| match error {
-            LabError::Interrupted => error,
-            other => {
-                let words = format!("the scheduler's last words:\n{}", self.process.daemon().log_tail(5));
-                failed(&other.to_string(), words)
-            }
-        })
-    }
-
-    fn pid(&self) -> Result<nix::unistd::Pid, LabError> {
-        self.process.daemon().pid().ok_or_else(|| self.process.daemon().died().into())
-    }
-
-    fn cpu(&self) -> Result<f64, LabError> {
-        cpu::with_children(self.pid()?)?.ok_or_else(|| self.process.daemon().died().into())
-    }
-
-    fn memory(&self) -> Result<f64, LabError> {
-        let found = memory::of(self.pid()?).ok_or_else(|| LabError::from(self.process.daemon().died()))?;
-        Ok(found.resident)
+    fn wait(&self, bound: &Watcher, count: usize, interrupt: &Interrupt) -> Result<Times, LabError> {
+        let lives = || self.0.pid().map(drop);
+        bound.wait(count, STILL, interrupt, lives).map_err(|error| self.0.explain(error))
     }
 }
 
-impl Drop for Scheduler {
-    fn drop(&mut self) {
-        if let Err(error) = self.process.stop(Signal::SIGKILL) {
-            telemetry::note!("{error}");
-        }
-    }
+/// Watches the pods that are bound.
+fn bound(side: &Side) -> Result<Watcher, LabError> {
+    Watcher::open(side, "pods that are bound", BOUND, METADATA, |line| present(line).map(str::to_owned))
 }
 
 fn to_usize(count: u32) -> usize {

@@ -1,4 +1,4 @@
-//! The run: every repetition goes once through all pairs, in each workload.
+//! The run: all pairs, in each workload.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,13 +11,10 @@ use super::metric::Metric;
 use super::mode::{Mode, Workload};
 use super::objects;
 use super::round::Round;
-use super::sample::{Failure, Report, Sample, Settings};
+use super::sample::{Report, Settings};
 use crate::interrupt::Interrupt;
-use crate::machine;
-use crate::measure::cpu;
-use crate::progress::Progress;
+use crate::run::Run;
 use crate::servers::Kind;
-use crate::table::{QUIET, repetitions};
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -30,48 +27,28 @@ pub struct Wanted {
     pub quiet: Duration,
 }
 
-/// Runs the benchmark. Says on standard error how far it is. An interruption gives what was measured until then.
+/// Runs the benchmark. An interruption gives what was measured until then.
 ///
 /// # Errors
 /// A tool is missing. What cannot be measured is no error but a failure in the report.
 pub fn scheduler(wanted: &Wanted, interrupt: &Interrupt) -> Result<Report, LabError> {
     let settings = &wanted.settings;
     programs::require(&[("openssl", "openssl")])?;
-    let mut report = Report {
-        machine: machine::this(),
-        settings: settings.clone(),
-        samples: Vec::new(),
-        failures: Vec::new(),
-    };
     let modes = settings.modes();
-    let steps = (0..settings.repetitions).flat_map(|_| modes.iter().map(|mode| step(*mode)));
-    let head = format!("{} of {} samples", repetitions(settings.repetitions), modes.len());
-    let mut progress = Progress::new(&head, steps.collect());
-    for repetition in 1..=settings.repetitions {
-        for mode in &modes {
-            let busy_before = cpu::wait_for_quiet(QUIET, wanted.quiet)?;
-            let round =
-                Round { programs: &wanted.programs, interrupt, directory: &wanted.directory, mode: *mode };
-            match round.measure() {
-                Ok(values) => {
-                    let sample = Sample { mode: *mode, repetition, values, busy_before };
-                    progress.done(&sample, Metric::of(mode.workload, mode.pair));
-                    report.samples.push(sample);
-                }
-                Err(LabError::Interrupted) => {}
-                Err(error) => {
-                    progress.skip();
-                    let (measure, reason) = ("all".to_owned(), error.to_string());
-                    telemetry::note!("  {mode} failed: {reason}");
-                    report.failures.push(Failure { mode: *mode, repetition, measure, reason });
-                }
-            }
-            if interrupt.asked() {
-                return if report.samples.is_empty() { Err(LabError::Interrupted) } else { Ok(report) };
-            }
-        }
-    }
-    Ok(report)
+    let run = Run {
+        settings: settings.clone(),
+        repetitions: settings.repetitions,
+        what: format!("{} samples", modes.len()),
+        expected: modes.iter().copied().map(step).collect(),
+        turns: modes,
+        shown: |mode: Mode| Metric::of(mode.workload, mode.pair),
+        quiet: wanted.quiet,
+    };
+    run.go(interrupt, |mode, turn| {
+        let round =
+            Round { programs: &wanted.programs, interrupt, directory: &wanted.directory, mode: *mode };
+        turn.took(*mode, round.measure());
+    })
 }
 
 /// How long a sample will take, guessed from runs on two cores.

@@ -6,8 +6,7 @@ use super::mode::{Mode, Pair, Size, Workload};
 use super::sample::Report;
 use crate::goals::section;
 use crate::metric::Number;
-use crate::stats::{self, Spread};
-use crate::table::{self, doubtful, failures, grid, machine, repetitions, spread};
+use crate::table::{self, doubtful, failures, grid, machine, repetitions};
 
 /// Everything that a person wants to know of a run.
 pub fn render(report: &Report) -> String {
@@ -48,17 +47,7 @@ fn rows(report: &Report, workload: Workload, size: Size) -> Vec<Vec<String>> {
 }
 
 fn cell(report: &Report, mode: Mode, metric: Metric) -> String {
-    let series = report.series(mode, metric);
-    let Some(found) = Spread::of(series.values().copied()) else { return "-".to_owned() };
-    let text = spread(metric, found);
-    if mode.pair == Pair::Theirs {
-        return text;
-    }
-    let below = report.series(Mode { pair: Pair::Theirs, ..mode }, metric);
-    match stats::ratio(&series, &below) {
-        Some(ratio) => format!("{text} {}", table::ratio(ratio.median)),
-        None => text,
-    }
+    table::cell(report, mode, metric, Some((Mode { pair: Pair::Theirs, ..mode }, metric)))
 }
 
 #[cfg(test)]

@@ -1,11 +1,14 @@
 //! API servers: ours and kube-apiserver, each over an etcd of its own, and clients that ask as fast as they are answered.
 //!
-//! Begin at [`side::Side`]. What is measured of them or with them is the business of [`crate::api`] and
-//! [`crate::scheduler`].
+//! Begin at [`side::Side`]. What is measured of them or with them is the business of [`crate::api`], [`crate::scheduler`] and
+//! [`crate::controllers`].
 
+pub mod arguments;
 pub mod client;
 pub mod clients;
 pub mod side;
+pub mod watcher;
+pub mod worker;
 
 use std::path::{Path, PathBuf};
 

@@ -23,12 +23,6 @@ use crate::measure::{cpu, failed, memory};
 const READY_LIMIT: Duration = Duration::from_secs(60);
 /// How often a starting server is asked.
 const POLL: Duration = Duration::from_millis(2);
-/// A server that used less than this part of a CPU in this time is idle.
-const IDLE: f64 = 0.06;
-const LOOK: Duration = Duration::from_millis(500);
-/// How long a server may take to become idle: the original collects its garbage every two minutes at the latest, and is
-/// never quite still.
-const IDLE_LIMIT: Duration = Duration::from_secs(15);
 /// The last of the default roles that both servers make.
 const LAST_ROLE: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles/view";
 
@@ -146,17 +140,7 @@ impl Side {
     pub fn memory(&self, interrupt: &Interrupt) -> Result<f64, LabError> {
         let pid = self.pid()?;
         let gone = || LabError::from(self.daemon.died());
-        let deadline = Instant::now() + IDLE_LIMIT;
-        let mut before = cpu::with_children(pid)?.ok_or_else(gone)?;
-        while Instant::now() < deadline && !interrupt.asked() {
-            // This is the length of the look, not a wait for luck.
-            thread::sleep(LOOK);
-            let now = cpu::with_children(pid)?.ok_or_else(gone)?;
-            if now - before < IDLE * LOOK.as_secs_f64() {
-                break;
-            }
-            before = now;
-        }
+        cpu::wait_until_idle(pid, || interrupt.asked()).map_err(|_| gone())?;
         Ok(memory::of(pid).ok_or_else(gone)?.resident)
     }
 
@@ -165,13 +149,15 @@ impl Side {
         cpu::with_children(self.pid()?)?.ok_or_else(|| self.daemon.died().into())
     }
 
-    fn pid(&self) -> Result<Pid, LabError> {
+    /// # Errors
+    /// The server has ended.
+    pub fn pid(&self) -> Result<Pid, LabError> {
         self.daemon.pid().ok_or_else(|| self.daemon.died().into())
     }
 
     /// Whom the server's clients believe.
     pub fn trust(&self) -> Result<Trust, LabError> {
-        let file = self.scratch.path().join("apiserver.crt");
+        let file = self.certificate();
         trust(&file).map_err(LabError::io("read", file))
     }
 
@@ -191,9 +177,25 @@ impl Side {
         Ok(file)
     }
 
+    /// Where the server has made its certificate, which signs for itself.
+    pub fn certificate(&self) -> PathBuf {
+        self.scratch.path().join("apiserver.crt")
+    }
+
+    /// The key that signs service accounts' tokens.
+    pub fn account_key(&self) -> PathBuf {
+        self.scratch.path().join("sa.key")
+    }
+
     /// A client of the server.
     pub fn client(&self) -> Result<Client, LabError> {
         Client::new(self.address, &self.trust()?)
+    }
+
+    /// # Errors
+    /// Its etcd has ended.
+    pub fn etcd_pid(&self) -> Result<Pid, LabError> {
+        self.etcd.pid().ok_or_else(|| failed("etcd", "it is gone"))
     }
 
     pub fn address(&self) -> SocketAddr {

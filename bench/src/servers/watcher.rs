@@ -1,32 +1,29 @@
-//! A watcher of the pods that are bound: when each was first seen.
+//! A watcher: when each of the things that one waits for was first seen.
 //!
-//! It asks for the metadata of pods with a node, so that it costs the server and this machine little. It reads in a thread
-//! of its own; whoever waits is woken.
+//! It reads in a thread of its own, over a connection of its own; whoever waits is woken.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use lab::LabError;
-use originals::Trust;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
 
+use super::client::TOKEN;
+use super::side::Side;
 use crate::interrupt::Interrupt;
 use crate::measure::failed;
-use crate::servers::client::TOKEN;
 
-/// How long one may wait without another pod that is bound.
-const STILL: Duration = Duration::from_secs(60);
 /// How often somebody who waits looks whether to stop.
 const LOOK: Duration = Duration::from_millis(100);
-const PATH: &str = "/api/v1/pods?watch=1&fieldSelector=spec.nodeName!%3D";
-const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+/// Objects without more than their metadata, which cost the server and this machine little.
+pub const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 
-/// When each pod was first seen with a node, by its name.
+/// When each was first seen, by what the watcher made of it.
 pub type Times = HashMap<String, Instant>;
 
 #[derive(Default)]
@@ -42,51 +39,63 @@ impl Seen {
 }
 
 /// The watcher. It stops when it is dropped.
-pub struct Bound {
+pub struct Watcher {
+    /// What is waited for, for people: `pods that are bound`.
+    what: &'static str,
     socket: TcpStream,
     seen: Arc<Seen>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Bound {
-    /// Connects, and begins with what is bound already.
+impl Watcher {
+    /// Connects and watches `path` (with its `watch=1`), from what is there already. `hear` makes of an event, a line of
+    /// JSON, what has been seen by it, if anything.
     ///
     /// # Errors
     /// The server cannot be reached.
-    pub fn open(address: SocketAddr, trust: &Trust) -> Result<Self, LabError> {
+    pub fn open(
+        side: &Side,
+        what: &'static str,
+        path: &str,
+        accept: &str,
+        hear: impl FnMut(&str) -> Option<String> + Send + 'static,
+    ) -> Result<Self, LabError> {
+        let (address, trust) = (side.address(), side.trust()?);
         let opened = || {
             let socket = TcpStream::connect(address)?;
             socket.set_nodelay(true)?;
             let name = ServerName::from(address.ip());
-            let session = ClientConnection::new(Arc::clone(trust), name).map_err(io::Error::other)?;
+            let session = ClientConnection::new(trust, name).map_err(io::Error::other)?;
             let mut stream = StreamOwned::new(session, socket.try_clone()?);
             let request = format!(
-                "GET {PATH} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {TOKEN}\r\nAccept: {METADATA}\r\n\r\n"
+                "GET {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {TOKEN}\r\nAccept: {accept}\r\n\r\n"
             );
             stream.write_all(request.as_bytes())?;
             Ok((socket, stream))
         };
         let (socket, stream) =
-            opened().map_err(|error: io::Error| failed("a watch of bound pods", error.to_string()))?;
+            opened().map_err(|error: io::Error| failed(&watch(what), error.to_string()))?;
         let seen = Arc::new(Seen::default());
         let thread = thread::spawn({
             let seen = Arc::clone(&seen);
             move || {
-                let ended = read(stream, &seen).err();
+                let ended = read(stream, &seen, hear).err();
                 seen.lock().1 = Some(ended.unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into()));
                 seen.changed.notify_all();
             }
         });
-        Ok(Self { socket, seen, thread: Some(thread) })
+        Ok(Self { what, socket, seen, thread: Some(thread) })
     }
 
-    /// Waits until so many pods were seen bound, and gives them all. `lives` says whether who binds them still lives.
+    /// Waits until so many were seen, and gives them all. `still`: how long one may wait without another one. `lives` says
+    /// whether who makes them still lives.
     ///
     /// # Errors
-    /// For a minute there is no other one, the watch ends, or who binds them does.
+    /// There is no other one for so long, the watch ends, or who makes them does.
     pub fn wait(
         &self,
         count: usize,
+        still: Duration,
         interrupt: &Interrupt,
         lives: impl Fn() -> Result<(), LabError>,
     ) -> Result<Times, LabError> {
@@ -101,21 +110,25 @@ impl Bound {
             }
             lives()?;
             if let Some(error) = &seen.1 {
-                return Err(failed("a watch of bound pods", error.to_string()));
+                return Err(failed(&watch(self.what), error.to_string()));
             }
             if seen.0.len() > before {
                 (before, changed) = (seen.0.len(), Instant::now());
             }
-            if changed.elapsed() > STILL {
-                let reason = format!("{before} of {count}, and no other for {} s", STILL.as_secs());
-                return Err(failed("pods that are bound", reason));
+            if changed.elapsed() > still {
+                let reason = format!("{before} of {count}, and no other for {} s", still.as_secs());
+                return Err(failed(self.what, reason));
             }
             seen = self.seen.changed.wait_timeout(seen, LOOK).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }
 
-impl Drop for Bound {
+fn watch(what: &str) -> String {
+    format!("a watch of {what}")
+}
+
+impl Drop for Watcher {
     fn drop(&mut self) {
         // The thread's read ends with it.
         let _ = self.socket.shutdown(Shutdown::Both);
@@ -125,7 +138,7 @@ impl Drop for Bound {
     }
 }
 
-fn read(mut stream: impl Read, seen: &Seen) -> io::Result<()> {
+fn read(mut stream: impl Read, seen: &Seen, mut hear: impl FnMut(&str) -> Option<String>) -> io::Result<()> {
     let (mut bytes, mut events) = (vec![0; 64 << 10], Events::default());
     loop {
         let count = stream.read(&mut bytes)?;
@@ -133,10 +146,16 @@ fn read(mut stream: impl Read, seen: &Seen) -> io::Result<()> {
             return Ok(());
         }
         let now = Instant::now();
-        let mut seen_now = seen.lock();
-        events.take(&bytes[..count], |name| _ = seen_now.0.entry(name.to_owned()).or_insert(now));
-        drop(seen_now);
-        seen.changed.notify_all();
+        let mut found = Vec::new();
+        events.take(&bytes[..count], |line| found.extend(hear(line)));
+        if !found.is_empty() {
+            let mut seen_now = seen.lock();
+            for name in found {
+                seen_now.0.entry(name).or_insert(now);
+            }
+            drop(seen_now);
+            seen.changed.notify_all();
+        }
     }
 }
 
@@ -152,7 +171,7 @@ enum Place {
     End,
 }
 
-/// Finds the names of pods in an answer that is a stream of events, a line each.
+/// Finds the events in an answer that is a stream of them, a line each.
 #[derive(Default)]
 struct Events {
     place: Place,
@@ -195,8 +214,8 @@ impl Events {
                         self.line.push(byte);
                         continue;
                     }
-                    if let Some(name) = std::str::from_utf8(&self.line).ok().and_then(name_in) {
-                        hear(name);
+                    if let Ok(line) = std::str::from_utf8(&self.line) {
+                        hear(line);
                     }
                     self.line.clear();
                 }
@@ -212,8 +231,8 @@ impl Events {
     }
 }
 
-/// The name of the object in an event that says it is there.
-fn name_in(line: &str) -> Option<&str> {
+/// The name of the object in an event that says it is there, without a look at the rest.
+pub fn present(line: &str) -> Option<&str> {
     let object = line.strip_prefix(r#"{"type":""#)?;
     if !object.starts_with("ADDED") && !object.starts_with("MODIFIED") {
         return None;
@@ -244,8 +263,9 @@ mod tests {
             for cut in 0..text.len() {
                 let (mut events, mut found) = (Events::default(), Vec::new());
                 let (left, right) = text.as_bytes().split_at(cut);
-                events.take(left, |name| found.push(name.to_owned()));
-                events.take(right, |name| found.push(name.to_owned()));
+                for part in [left, right] {
+                    events.take(part, |line| found.extend(present(line).map(str::to_owned)));
+                }
                 assert_eq!(found, ["a", "c"], "chunks of {chunk}, cut at {cut}");
             }
         }
@@ -257,8 +277,8 @@ mod tests {
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let seen = Arc::new(Seen::default());
         seen.lock().1 = Some(io::Error::other("gone"));
-        let bound = Bound { socket, seen, thread: None };
-        let error = bound.wait(1, &Interrupt::default(), || Ok(())).unwrap_err();
+        let watcher = Watcher { what: "pods", socket, seen, thread: None };
+        let error = watcher.wait(1, Duration::ZERO, &Interrupt::default(), || Ok(())).unwrap_err();
         assert!(error.to_string().contains("gone"), "{error}");
     }
 }
