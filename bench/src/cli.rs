@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::api::Api;
+use super::controllers::Controllers;
 use super::overlay::Overlay;
 use super::proxy::Proxy;
 use super::repairs::Repairs;
@@ -48,6 +49,14 @@ enum Command {
     /// the originals, and says which goals were reached. Needs openssl, etcd and a quiet machine, but not root, and
     /// takes half an hour. Where kube-apiserver, kube-scheduler and etcd 3.6 were built (scripts/peers) they are used.
     Scheduler(Box<Scheduler>),
+    /// Controllers: ours and kube-controller-manager, on ours and on kube-apiserver
+    ///
+    /// Starts each on an API server of its own, gives it a Deployment, a rolling update, a namespace to delete, Services and
+    /// Jobs, measures objects a second, CPU, writes and memory, at rest too, prints medians with their spread and the ratios
+    /// to the originals, and says which goals were reached. Needs openssl, etcd and a quiet machine, but not root, and takes
+    /// an hour. Where kube-apiserver, kube-controller-manager, kube-scheduler and etcd 3.6 were built (scripts/peers) they
+    /// are used.
+    Controllers(Box<Controllers>),
     /// Repairs: how long flanneld takes to restore what somebody has deleted or changed
     ///
     /// Makes a lab of two nodes with vxlan, damages routes, neighbours, FDB entries, addresses, the tunnel's link and the
@@ -64,6 +73,7 @@ impl BenchCli {
             Command::Proxy(proxy) => proxy.run(),
             Command::Api(api) => api.run(),
             Command::Scheduler(scheduler) => scheduler.run(),
+            Command::Controllers(controllers) => controllers.run(),
             Command::Repairs(repairs) => repairs.run(),
         };
         match outcome {

@@ -2,7 +2,7 @@
 //!
 //! Each benchmark compares some ways of doing the same, and goes through all of them in every repetition, so that a
 //! machine that slows down slows all of them down: [`overlay`] packet paths between nodes, [`proxy`] service proxies, [`api`] API
-//! servers, [`scheduler`] schedulers, [`repairs`] damages.
+//! servers, [`scheduler`] schedulers, [`controllers`] controller managers, [`repairs`] damages.
 //!
 //! Owns: the labs named `bench...`, and what is measured in them. What they have in common is here: the run ([`run`]), the
 //! form of a report ([`sample`]) and of its text ([`table`]), medians and ratios ([`stats`]), verdicts ([`goals`]), the
@@ -12,6 +12,7 @@
 pub mod api;
 mod arguments;
 mod cli;
+pub mod controllers;
 mod files;
 pub mod goals;
 pub mod interrupt;
