@@ -110,14 +110,6 @@ impl Client {
         self.ask(Method::GET, path, wire::JSON, None).await?.decode().await
     }
 
-    /// An object for the server's own address, as webhooks get their questions.
-    ///
-    /// # Errors
-    /// [`Failure`]; a refusal carries the server's Status.
-    pub async fn question<T: DeserializeOwned>(&self, object: &Value) -> Result<T, Failure> {
-        self.send(Method::POST, "/", wire::JSON, object).await?.decode().await
-    }
-
     /// All objects, page by page: for lists that are needed once. [`crate::Reflector`] follows changes.
     ///
     /// # Errors
@@ -156,7 +148,8 @@ impl Client {
         }
     }
 
-    /// Makes an object, or a subresource such as a Binding; returns what the server made of it.
+    /// Makes an object, or a subresource such as a Binding, or puts a question as an object; returns what the server made
+    /// of it.
     ///
     /// # Errors
     /// [`Failure`]. After [`Failure::Away`] it may exist.

@@ -47,4 +47,4 @@ pub use kind::Kind;
 pub use nearest::nearest;
 pub use parse::{Given, Parsed};
 pub use settings::{Setting, Settings, Source};
-pub use table::{Field, File, Flag, Former, Program, Refused, Syntax};
+pub use table::{Field, File, Flag, Former, Program, Refused, Syntax, joined};

@@ -56,7 +56,7 @@ pub struct File {
 }
 
 /// One flag.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flag {
     /// Without dashes.
     pub name: &'static str,
@@ -84,6 +84,21 @@ pub struct Flag {
     pub with_file: bool,
     /// Sentences, with legal values and units. May be empty where a reason for having no effect says enough.
     pub help: &'static str,
+}
+
+/// The flags of `first`, then those of `second`: a table that several programs have in common stands in one place.
+pub const fn joined<const A: usize, const B: usize, const ALL: usize>(
+    first: [Flag; A],
+    second: [Flag; B],
+) -> [Flag; ALL] {
+    assert!(A + B == ALL);
+    let mut all = [first[0]; ALL];
+    let mut at = 0;
+    while at < ALL {
+        all[at] = if at < A { first[at] } else { second[at - A] };
+        at += 1;
+    }
+    all
 }
 
 impl Flag {

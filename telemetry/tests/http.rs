@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use telemetry::http::{
-    Answer, Connections, Health, Routes, Server, StatusCode, Texts, WhenTaken, bind, serve,
+    Answer, CertificateDer, Check, Checked, Connections, Guard, Health, Request, Routes, Server,
+    ServerConfig, StatusCode, Texts, WhenTaken, bind, serve, serve_guarded,
 };
 use telemetry::metrics::Format;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -253,4 +254,67 @@ async fn a_client_of_this_host_is_told_from_others() {
     let port = server.address().expect("it listens").port();
     assert_eq!(ask(([127, 0, 0, 1], port).into(), "GET", "/").await.2, "true");
     assert_eq!(ask(([127, 9, 9, 9], port).into(), "GET", "/").await.2, "true");
+}
+
+/// Lets nobody see `/metrics`.
+struct NoMetrics;
+
+impl Check for NoMetrics {
+    fn check<'a>(&'a self, request: &'a Request) -> Checked<'a> {
+        let refused = request.path == "/metrics";
+        Box::pin(async move {
+            // As one that has to ask somebody.
+            tokio::task::yield_now().await;
+            if refused { Err(Answer::text(StatusCode::FORBIDDEN, "not you\n")) } else { Ok(()) }
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_guarded_listener_answers_those_whom_its_check_lets_in() {
+    use tokio_rustls::TlsConnector;
+    use tokio_rustls::rustls::crypto::ring::default_provider;
+    use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+    use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+    let provider = Arc::new(default_provider());
+    let made = rcgen::generate_simple_self_signed(vec!["here".to_owned()]).expect("a certificate");
+    let certificate: CertificateDer<'static> = made.cert.der().clone();
+    let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+    let tls = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], key)
+        .expect("a key");
+    let guard = Guard { tls: Arc::new(tls), check: Arc::new(NoMetrics) };
+    let server = serve_guarded("health", anywhere(), health().routes(), WhenTaken::Fail, guard).await;
+    let server = server.expect("a server");
+    let at = server.address().expect("it listens");
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate).expect("an authority");
+    let client = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = TlsConnector::from(Arc::new(client));
+    let ask = async |path: &str| {
+        let stream = TcpStream::connect(at).await.expect("connected");
+        let mut stream = connector.connect("here".try_into().expect("a name"), stream).await.expect("TLS");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("asked");
+        let mut answer = String::new();
+        // It may close without TLS's own good-bye.
+        let _ = stream.read_to_string(&mut answer).await;
+        answer.lines().next().unwrap_or_default().to_owned()
+    };
+    assert_eq!(ask("/healthz").await, "HTTP/1.1 200 OK");
+    assert_eq!(ask("/metrics").await, "HTTP/1.1 403 Forbidden");
+    let (status, _, body) = say(at, "GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n").await;
+    assert_eq!((status, body.as_str()), (400, "Client sent an HTTP request to an HTTPS server.\n"));
+    // Somebody who holds a connection without a word does not keep the end waiting.
+    let silent = TcpStream::connect(at).await.expect("connected");
+    tokio::time::timeout(DEADLINE, server.stop()).await.expect("it ends");
+    drop(silent);
 }

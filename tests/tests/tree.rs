@@ -12,7 +12,7 @@ fn root() -> PathBuf {
 }
 
 /// Tier of each package, as ARCHITECTURE.md has it. Arrows only point down.
-const TIERS: [(&str, u8); 25] = [
+const TIERS: [(&str, u8); 26] = [
     ("apiclient-core", 0),
     ("goflags", 0),
     ("flanneld-core", 1),
@@ -23,6 +23,7 @@ const TIERS: [(&str, u8); 25] = [
     ("control-controllers-core", 1),
     ("control-store", 2),
     ("control-pki", 2),
+    ("control-serving", 2),
     ("host", 2),
     ("ebpf", 2),
     ("telemetry", 2),
@@ -41,13 +42,16 @@ const TIERS: [(&str, u8); 25] = [
 ];
 
 /// Who may know another package of the same tier.
-const BESIDE: [(&str, &str); 6] = [
+const BESIDE: [(&str, &str); 9] = [
     ("bench", "lab"),
     ("bench", "originals"),
     ("control-core", "control-schema"),
     ("control-scheduler-core", "control-core"),
     ("control-controllers-core", "control-core"),
     ("control-store", "etcd"),
+    ("control-serving", "apiclient"),
+    ("control-serving", "control-pki"),
+    ("control-serving", "telemetry"),
 ];
 
 /// Who may know another package of the same tier in its tests, which start etcd.

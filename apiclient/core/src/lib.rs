@@ -9,6 +9,7 @@ pub mod leader;
 pub mod metadata;
 pub mod names;
 pub mod path;
+pub mod percent;
 pub mod quantity;
 pub mod selector;
 pub mod time;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::fields::{object, or_default};
@@ -162,6 +163,19 @@ fn no_code(code: &u16) -> bool {
 }
 
 impl Status {
+    /// It as an object of the API.
+    pub fn document(&self) -> Value {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Document<'a> {
+            kind: &'static str,
+            api_version: &'static str,
+            #[serde(flatten)]
+            status: &'a Status,
+        }
+        serde_json::to_value(Document { kind: "Status", api_version: "v1", status: self }).unwrap_or_default()
+    }
+
     /// The version is one that the server has forgotten.
     pub fn is_expired(&self) -> bool {
         self.code == 410 || matches!(self.reason.as_str(), "Expired" | "Gone")

@@ -16,9 +16,7 @@ pub mod decoding;
 pub mod discovery;
 pub mod dispatch;
 pub mod encoding;
-pub mod expiring;
 pub mod fairness;
-pub mod followed;
 pub mod health;
 pub mod ids;
 pub mod in_process;
@@ -40,7 +38,6 @@ pub mod strategy;
 pub mod subresources;
 mod usage;
 pub mod verbs;
-pub mod webhook;
 pub mod websocket;
 
 #[cfg(test)]
@@ -48,4 +45,5 @@ mod fixture;
 
 pub use connection::serve;
 pub use control_pki as pki;
+pub use control_serving::{expiring, followed, webhook};
 pub use server::{Parts, Peer, Server, Times};

@@ -13,8 +13,9 @@ use apiclient::objects::Api;
 use apiclient::{Access as Server, AccessError, Account, Client, EventRecorder, Reporter};
 use control_controllers_core as controllers;
 use control_controllers_core::Settings;
+use control_serving::daemon::{self, ServingError};
 use telemetry::daemon::{FrameError, Threads};
-use telemetry::http::{self, BindError, Health, Routes, Texts, WhenTaken};
+use telemetry::http::{self, Health, Routes, Texts};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::options::{self, Action, Options};
@@ -29,7 +30,7 @@ enum Failure {
     #[error(transparent)]
     Access(#[from] AccessError),
     #[error(transparent)]
-    Bind(#[from] BindError),
+    Serving(#[from] ServingError),
     #[error(transparent)]
     Frame(#[from] FrameError),
     #[error(transparent)]
@@ -82,7 +83,7 @@ async fn serve(options: Options) -> Result<(), Failure> {
     let client = Client::connect(server.clone())?;
     let (routes, ready) = routes();
     let serving = match options.serve {
-        Some(address) => Some(http::serve("health and metrics", address, routes, WhenTaken::Fail).await?),
+        Some(serve) => Some(daemon::serve("kube-controller-manager", serve, routes).await?),
         None => None,
     };
     // Who only stands for election is as ready as a process can be that does nothing yet.

@@ -226,16 +226,18 @@ pub fn ensure(directory: &Path, api: &Names, now: SystemTime) -> Result<Vec<(Str
     Ok(made)
 }
 
-/// Makes a certificate for `names` that is its own authority, as kube-apiserver does where nobody gave it one.
+/// Makes in `directory` a certificate for `names` that is its own authority, as the original servers do where nobody gave
+/// them one: `file`.crt and `file`.key.
 ///
 /// # Errors
 /// As [`ensure`].
 pub fn ensure_self_signed(
     directory: &Path,
+    (file, common_name): (&'static str, &'static str),
     names: &Names,
     now: SystemTime,
 ) -> Result<(PathBuf, PathBuf), PkiError> {
-    let own = authority("apiserver", "kube-apiserver");
+    let own = authority(file, common_name);
     let (certificate, key) = (own.certificate_in(directory), own.key_in(directory));
     match make::certificate(directory, &own, Some(names), now) {
         // A key of a kind that we do not make: the original's. It serves as it is, and is not renewed.
@@ -243,6 +245,18 @@ pub fn ensure_self_signed(
         outcome => drop(outcome?),
     }
     Ok((certificate, key))
+}
+
+/// The same without a file: certificate and key, PEM both.
+///
+/// # Errors
+/// The system gives no random numbers, or a name is none.
+pub fn self_signed(
+    common_name: &'static str,
+    names: &Names,
+    now: SystemTime,
+) -> Result<(String, String), PkiError> {
+    make::self_signed(&authority(common_name, common_name), names, now)
 }
 
 #[cfg(test)]

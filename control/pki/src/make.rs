@@ -58,6 +58,20 @@ pub(super) fn certificate(
     Ok(reason)
 }
 
+/// Makes a certificate that is its own authority, and its key.
+pub(super) fn self_signed(
+    certificate: &Certificate,
+    names: &Names,
+    now: SystemTime,
+) -> Result<(String, String), PkiError> {
+    let made = || {
+        let key = KeyPair::generate()?;
+        let own = parameters(certificate, Some(names), now)?.self_signed(&key)?;
+        Ok::<_, rcgen::Error>((own.pem(), key.serialize_pem()))
+    };
+    made().map_err(|error| PkiError::Make { path: certificate.file.into(), reason: error.to_string() })
+}
+
 /// Makes the keys of service accounts' tokens; says whether there were none.
 pub(super) fn account_keys(directory: &Path) -> Result<bool, PkiError> {
     let (private, public) = (directory.join(ACCOUNT_KEY.0), directory.join(ACCOUNT_KEY.1));

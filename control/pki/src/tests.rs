@@ -115,14 +115,19 @@ fn a_damaged_key_is_named_and_not_replaced() {
     assert_eq!(fs::read_to_string(directory.path().join("ca.key")).unwrap(), "nonsense");
 }
 
+/// A server's own certificate.
+const OWN: (&str, &str) = ("apiserver", "kube-apiserver");
+
 #[test]
 fn a_server_without_a_certificate_makes_one_of_its_own() {
+    let (pem, key) = self_signed("kube-scheduler", &api(&[]), SystemTime::now()).unwrap();
+    assert!(Facts::read(&pem).unwrap().names.holds(&api(&[])) && key.contains("PRIVATE KEY"));
     let directory = tempfile::tempdir().unwrap();
     let names = api(&[]);
-    let (certificate, key) = ensure_self_signed(directory.path(), &names, SystemTime::now()).unwrap();
+    let (certificate, key) = ensure_self_signed(directory.path(), OWN, &names, SystemTime::now()).unwrap();
     let first = fs::read_to_string(&certificate).unwrap();
     assert!(Facts::read(&first).unwrap().names.holds(&names));
-    ensure_self_signed(directory.path(), &names, SystemTime::now()).unwrap();
+    ensure_self_signed(directory.path(), OWN, &names, SystemTime::now()).unwrap();
     assert_eq!(fs::read_to_string(&certificate).unwrap(), first);
     assert!(key.is_file());
 }
@@ -151,6 +156,6 @@ fn a_certificate_that_the_original_made_serves_as_it_is() {
     let made = std::process::Command::new("openssl").args(arguments).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let first = fs::read_to_string(&key).unwrap();
-    let (_, used) = ensure_self_signed(directory.path(), &api(&[]), SystemTime::now()).unwrap();
+    let (_, used) = ensure_self_signed(directory.path(), OWN, &api(&[]), SystemTime::now()).unwrap();
     assert_eq!((used.display().to_string(), fs::read_to_string(&used).unwrap()), (key, first));
 }

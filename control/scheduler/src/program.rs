@@ -9,9 +9,10 @@ use std::sync::Arc;
 use apiclient::leader::{self, Leading, Lost};
 use apiclient::objects::Api;
 use apiclient::{Access, AccessError, Client};
+use control_serving::daemon as serving;
 use telemetry::Ready;
 use telemetry::daemon::{FrameError, Threads};
-use telemetry::http::{self, BindError, Health, Routes, Texts, WhenTaken};
+use telemetry::http::{self, Health, Routes, Texts};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::daemon;
@@ -27,7 +28,7 @@ enum Failure {
     #[error(transparent)]
     Extender(#[from] ExtenderError),
     #[error(transparent)]
-    Bind(#[from] BindError),
+    Serving(#[from] serving::ServingError),
     #[error(transparent)]
     Lost(#[from] Lost),
     #[error(transparent)]
@@ -74,7 +75,7 @@ async fn run(options: Options) -> Result<(), Failure> {
     let metrics = Metrics::default();
     let (routes, ready) = routes(&metrics);
     let server = match options.serve {
-        Some(address) => Some(http::serve("health and metrics", address, routes, WhenTaken::Fail).await?),
+        Some(serve) => Some(serving::serve("kube-scheduler", serve, routes).await?),
         None => None,
     };
     telemetry::systemd::tell("READY=1");

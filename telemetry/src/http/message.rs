@@ -1,9 +1,11 @@
 //! What is asked, and what is answered.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Method, StatusCode};
+use tokio_rustls::rustls::pki_types::CertificateDer;
 
 /// The head of a request. Its body, should it have one, is never read.
 #[derive(Clone, Debug)]
@@ -17,6 +19,9 @@ pub struct Request {
     pub peer: SocketAddr,
     /// Our end.
     pub local: SocketAddr,
+    /// The certificates that the client proved to own, its own first; none without TLS, and where it offered none. Nobody has
+    /// asked yet who signed them.
+    pub certificates: Arc<[CertificateDer<'static>]>,
 }
 
 impl Request {
@@ -92,6 +97,7 @@ mod tests {
             headers: HeaderMap::new(),
             peer: SocketAddr::new(peer.parse().expect("an address"), 40_000),
             local: SocketAddr::new(local.parse().expect("an address"), 8471),
+            certificates: Arc::default(),
         };
         // Addresses for documentation (RFC 5737, RFC 3849) are on no interface.
         assert!(!from("192.0.2.7", "192.0.2.1").is_from_this_host());

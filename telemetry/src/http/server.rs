@@ -4,19 +4,23 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep};
+use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use super::connections::{Connections, Place};
 use super::deadline::Phase;
+use super::guard::Guard;
 use super::listen::{BindError, listen};
 use super::message::{Answer, Request};
 use super::routes::Routes;
@@ -59,7 +63,7 @@ impl Server {
     pub fn on(listener: TcpListener, routes: Routes, connections: Connections) -> Self {
         let (stop, stopping) = watch::channel(false);
         let (_, address) = watch::channel(listener.local_addr().ok());
-        let task = tokio::spawn(accept(listener, routes, connections, stopping));
+        let task = tokio::spawn(accept(listener, routes, connections, None, stopping));
         Self { address, stop, task }
     }
 
@@ -99,6 +103,30 @@ pub async fn serve(
     routes: Routes,
     when_taken: WhenTaken,
 ) -> Result<Server, BindError> {
+    start(what, address, routes, when_taken, None).await
+}
+
+/// The same over HTTPS, for those whom `guard` lets in.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_guarded(
+    what: &'static str,
+    address: SocketAddr,
+    routes: Routes,
+    when_taken: WhenTaken,
+    guard: Guard,
+) -> Result<Server, BindError> {
+    start(what, address, routes, when_taken, Some(guard)).await
+}
+
+async fn start(
+    what: &'static str,
+    address: SocketAddr,
+    routes: Routes,
+    when_taken: WhenTaken,
+    guard: Option<Guard>,
+) -> Result<Server, BindError> {
     let first = match listen(address).map_err(|source| BindError { what, address, source }) {
         Err(error) if when_taken == WhenTaken::Fail => return Err(error),
         Err(error) => {
@@ -121,7 +149,7 @@ pub async fn serve(
         let bound = listener.local_addr().unwrap_or(address);
         tracing::info!(address = %bound, "serving {what}");
         tell.send_replace(Some(bound));
-        accept(listener, routes, Connections::default(), stopping).await;
+        accept(listener, routes, Connections::default(), guard, stopping).await;
     });
     Ok(Server { address: known, stop, task })
 }
@@ -141,6 +169,7 @@ async fn accept(
     listener: TcpListener,
     routes: Routes,
     connections: Connections,
+    guard: Option<Guard>,
     mut stopping: watch::Receiver<bool>,
 ) {
     let mut tasks = JoinSet::new();
@@ -159,7 +188,7 @@ async fn accept(
                 }
                 // Where all are being answered, one more would not be answered sooner.
                 if let Some(place) = connections.admit(Instant::now()) {
-                    tasks.spawn(converse(stream, peer, routes.clone(), place, stopping.clone()));
+                    tasks.spawn(meet(stream, peer, routes.clone(), place, guard.clone(), stopping.clone()));
                 }
             }
             // The client gave up before we came to it.
@@ -177,18 +206,54 @@ async fn accept(
     while tasks.join_next().await.is_some() {}
 }
 
-/// One connection, from its first request to its last.
-async fn converse(
+/// One connection, from its beginning to its end.
+async fn meet(
     stream: TcpStream,
     peer: SocketAddr,
     routes: Routes,
     mut place: Place,
+    guard: Option<Guard>,
     mut stopping: watch::Receiver<bool>,
 ) {
     let Ok(local) = stream.local_addr() else { return };
+    let Some(guard) = guard else {
+        let ends = Ends { peer, local, certificates: Arc::default() };
+        return converse(stream, ends, routes, place, None, stopping).await;
+    };
+    let met = tokio::select! {
+        met = guard.meet(stream) => met,
+        () = place.ends() => return,
+        _ = stopping.wait_for(|stop| *stop) => return,
+    };
+    match met {
+        Ok((stream, certificates)) => {
+            converse(stream, Ends { peer, local, certificates }, routes, place, Some(guard), stopping).await;
+        }
+        Err(error) => tracing::debug!(%error, %peer, "no TLS connection came about"),
+    }
+}
+
+/// Both ends of a connection.
+struct Ends {
+    peer: SocketAddr,
+    local: SocketAddr,
+    certificates: Arc<[CertificateDer<'static>]>,
+}
+
+/// From the first request of a connection to its last.
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    ends: Ends,
+    routes: Routes,
+    mut place: Place,
+    guard: Option<Guard>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let Ends { peer, local, certificates } = ends;
     let phase = place.setter();
     let service = service_fn(|request: hyper::Request<Incoming>| {
-        let (routes, phase) = (&routes, phase.clone());
+        let (routes, phase, guard, certificates) =
+            (&routes, phase.clone(), guard.as_ref(), Arc::clone(&certificates));
         async move {
             phase(Phase::asked(Instant::now()));
             let (head, _body) = request.into_parts();
@@ -199,8 +264,16 @@ async fn converse(
                 headers: head.headers,
                 peer,
                 local,
+                certificates,
             };
-            let answer = routes.answer(request).await;
+            let checked = match guard {
+                Some(guard) => guard.check.check(&request).await,
+                None => Ok(()),
+            };
+            let answer = match checked {
+                Ok(()) => routes.answer(request).await,
+                Err(refusal) => refusal,
+            };
             phase(Phase::answered(Instant::now()));
             Ok::<_, Infallible>(response(answer))
         }

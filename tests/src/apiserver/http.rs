@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use host::netns::Namespace;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 /// How long a server may be silent: the original waits up to ten seconds before some refusals.
@@ -53,6 +53,33 @@ impl Client {
             .map_err(io::Error::other)?
             .with_root_certificates(roots)
             .with_no_client_auth();
+        Ok(Self { namespace, address, tls: Arc::new(tls), stream: None })
+    }
+
+    /// Of a server whose certificate is its own; `identity` is the client's certificate and its key.
+    ///
+    /// # Errors
+    /// The client's certificate cannot be read, or its key.
+    pub fn of_anybody(
+        namespace: Namespace,
+        address: SocketAddr,
+        identity: Option<(&Path, &Path)>,
+    ) -> io::Result<Self> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
+            .dangerous()
+            .with_custom_certificate_verifier(apiclient::tls::any_certificate(provider));
+        let tls = match identity {
+            None => tls.with_no_client_auth(),
+            Some((certificate, key)) => {
+                let chain = CertificateDer::pem_file_iter(certificate).map_err(io::Error::other)?;
+                let chain = chain.collect::<Result<_, _>>().map_err(io::Error::other)?;
+                let key = PrivateKeyDer::from_pem_file(key).map_err(io::Error::other)?;
+                tls.with_client_auth_cert(chain, key).map_err(io::Error::other)?
+            }
+        };
         Ok(Self { namespace, address, tls: Arc::new(tls), stream: None })
     }
 

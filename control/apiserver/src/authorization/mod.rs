@@ -4,7 +4,6 @@
 //! Never: decides by itself; that is `control_core`'s, in `rbac`, `node_authorizer` and `authorization`.
 
 mod consultation;
-pub mod webhook;
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
@@ -18,6 +17,7 @@ use control_core::rbac::rule::{Resolution, ResolveRules, RoleRef, Rule};
 use serde_json::Value;
 
 pub use control_core::authorization::Mode;
+pub use control_serving::authorization as webhook;
 
 use self::webhook::Webhook;
 

@@ -2,30 +2,14 @@
 
 use apiclient_core::wire::Status;
 use http::header::{HeaderValue, RETRY_AFTER};
-use serde::Serialize;
-use serde_json::Value;
 
 use super::object::{body, write_meta};
 use crate::negotiation::{Encoding, Media};
 use crate::reply::{Response, reply};
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Document<'a> {
-    kind: &'static str,
-    api_version: &'static str,
-    #[serde(flatten)]
-    status: &'a Status,
-}
-
-/// A status as an object of the API.
-pub fn document(status: &Status) -> Value {
-    serde_json::to_value(Document { kind: "Status", api_version: "v1", status }).unwrap_or_default()
-}
-
 /// A status in an encoding, without a newline.
 pub fn form(status: &Status, encoding: Encoding) -> bytes::Bytes {
-    write_meta("v1", "Status", &document(status), encoding)
+    write_meta("v1", "Status", &status.document(), encoding)
 }
 
 /// The answer that a status is. One without a code is of a wish that was fulfilled.

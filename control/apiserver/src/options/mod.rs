@@ -16,7 +16,7 @@ mod values;
 pub use env::{Env, Fixture, Machine};
 pub use goflags::{Error as OptionsError, Settings};
 pub use program::PROGRAM;
-pub use values::{Action, EndpointReconciler, FrontProxy, NodePorts, Options, Sni, StorageMediaType};
+pub use values::{Action, EndpointReconciler, NodePorts, Options, StorageMediaType};
 
 use goflags::{NoEnv, Parsed};
 

@@ -7,8 +7,10 @@ use std::time::Duration;
 use goflags::{Setting, Settings, duration, words};
 use ipnet::IpNet;
 
+pub use control_serving::options::{front_proxy, pair, path, sni, texts, tls13_only};
+
 use super::OptionsError;
-use super::values::{Action, EndpointReconciler, FrontProxy, NodePorts, Sni, StorageMediaType};
+use super::values::{Action, EndpointReconciler, NodePorts, StorageMediaType};
 
 pub fn action(version: &Setting) -> Action {
     match version.text() {
@@ -17,28 +19,8 @@ pub fn action(version: &Setting) -> Action {
     }
 }
 
-pub fn path(setting: &Setting) -> Option<PathBuf> {
-    Some(setting.text()).filter(|text| !text.is_empty()).map(PathBuf::from)
-}
-
 pub fn paths(setting: &Setting) -> Vec<PathBuf> {
     setting.list().filter(|text| !text.is_empty()).map(PathBuf::from).collect()
-}
-
-pub fn texts(setting: &Setting) -> Vec<String> {
-    setting.list().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned).collect()
-}
-
-/// A certificate and its key: both or none.
-pub fn pair(certificate: &Setting, key: &Setting) -> Result<Option<(PathBuf, PathBuf)>, OptionsError> {
-    match (path(certificate), path(key)) {
-        (Some(certificate), Some(key)) => Ok(Some((certificate, key))),
-        (None, None) => Ok(None),
-        (Some(_), None) => Err(certificate.refuse(format!("its key is missing: give --{} too", key.name))),
-        (None, Some(_)) => {
-            Err(key.refuse(format!("its certificate is missing: give --{} too", certificate.name)))
-        }
-    }
 }
 
 pub fn address(setting: &Setting) -> Result<Option<IpAddr>, OptionsError> {
@@ -70,36 +52,6 @@ pub fn limit(setting: &Setting) -> Result<Option<usize>, OptionsError> {
     Ok(usize::try_from(most).ok().filter(|most| *most > 0))
 }
 
-pub fn tls13_only(setting: &Setting) -> Result<bool, OptionsError> {
-    match setting.text() {
-        "" | "VersionTLS12" => Ok(false),
-        "VersionTLS13" => Ok(true),
-        "VersionTLS10" | "VersionTLS11" => {
-            Err(setting.refuse("versions before TLS 1.2 are not spoken; want VersionTLS12 or VersionTLS13"))
-        }
-        _ => Err(setting.refuse("want VersionTLS12 or VersionTLS13")),
-    }
-}
-
-/// `CERT,KEY` or `CERT,KEY:NAME,NAME`, as kube-apiserver reads it: the names begin behind the last colon.
-pub fn sni(setting: &Setting) -> Result<Vec<Sni>, OptionsError> {
-    let one = |text: &str| {
-        let (files, names) = text.rsplit_once(':').unwrap_or((text, ""));
-        let (certificate, key) = files.split_once(',').filter(|(certificate, key)| {
-            !certificate.trim().is_empty() && !key.trim().is_empty() && !key.contains(',')
-        })?;
-        let names = names.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
-        Some(Sni {
-            certificate: PathBuf::from(certificate.trim()),
-            key: PathBuf::from(key.trim()),
-            names: names.collect(),
-        })
-    };
-    let texts = setting.list().filter(|text| !text.is_empty());
-    let read = texts.map(one).collect::<Option<_>>();
-    read.ok_or_else(|| setting.refuse("want CERT,KEY or CERT,KEY:NAME,NAME"))
-}
-
 pub fn etcd(settings: &Settings) -> Result<etcd::Settings, OptionsError> {
     let servers = settings.get("etcd-servers");
     let endpoints = texts(servers);
@@ -128,23 +80,6 @@ pub fn media_type(setting: &Setting) -> Result<StorageMediaType, OptionsError> {
         "application/json" => Ok(StorageMediaType::Json),
         _ => Err(setting.refuse("want application/vnd.kubernetes.protobuf or application/json")),
     }
-}
-
-pub fn front_proxy(settings: &Settings) -> Result<FrontProxy, OptionsError> {
-    let found = FrontProxy {
-        client_ca: path(settings.get("requestheader-client-ca-file")),
-        allowed_names: texts(settings.get("requestheader-allowed-names")),
-        username_headers: texts(settings.get("requestheader-username-headers")),
-        uid_headers: texts(settings.get("requestheader-uid-headers")),
-        group_headers: texts(settings.get("requestheader-group-headers")),
-        extra_prefixes: texts(settings.get("requestheader-extra-headers-prefix")),
-    };
-    if found.client_ca.is_some() && found.username_headers.is_empty() {
-        return Err(settings
-            .get("requestheader-client-ca-file")
-            .refuse("no header names the user: give --requestheader-username-headers=X-Remote-User too"));
-    }
-    Ok(found)
 }
 
 pub fn issuers(setting: &Setting) -> Result<Vec<String>, OptionsError> {

@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use control_serving::certificates::Sni;
+use control_serving::options::FrontProxy;
 use goflags::Settings;
 use ipnet::IpNet;
 
@@ -46,28 +48,6 @@ pub enum EndpointReconciler {
 pub struct NodePorts {
     pub first: u16,
     pub last: u16,
-}
-
-/// A certificate for some names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sni {
-    pub certificate: PathBuf,
-    pub key: PathBuf,
-    /// Names and `*.` patterns; empty: those of the certificate.
-    pub names: Vec<String>,
-}
-
-/// A proxy in front that names the user in headers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FrontProxy {
-    /// None: there is no such proxy.
-    pub client_ca: Option<PathBuf>,
-    /// CNs that it may have; empty: any.
-    pub allowed_names: Vec<String>,
-    pub username_headers: Vec<String>,
-    pub uid_headers: Vec<String>,
-    pub group_headers: Vec<String>,
-    pub extra_prefixes: Vec<String>,
 }
 
 /// The whole configuration. `Display` of `settings` is one line, without secrets.

@@ -4,10 +4,11 @@
 //! Facts: apiserver's `endpoints/request/requestinfo.go`. Begin at [`Info::of`].
 
 use apiclient_core::names;
+use apiclient_core::percent::decode;
 use apiclient_core::selector::FieldSelector;
 use http::Method;
 
-use super::query::{Query, decode};
+use super::query::Query;
 
 /// A request, taken apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -2,6 +2,8 @@
 //!
 //! Owns: names, values and their conversion to numbers and booleans, with the original's errors.
 
+use apiclient_core::percent::decode;
+
 /// Names and values in their order. A pair that cannot be decoded counts as absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query(Vec<(String, String)>);
@@ -64,27 +66,6 @@ pub fn parse_uint(text: &str) -> Result<u64, String> {
     }
     let why = if numeric { "value out of range" } else { "invalid syntax" };
     Err(format!("strconv.ParseUint: parsing {text:?}: {why}"))
-}
-
-/// Takes `%XX` apart, and `+` where it stands for a blank; `None` where a `%` has no two digits, or where the result is
-/// not UTF-8.
-pub fn decode(text: &str, plus: bool) -> Option<String> {
-    let encoded = text.contains('%') || (plus && text.contains('+'));
-    if !encoded {
-        return Some(text.to_owned());
-    }
-    let (mut plain, mut bytes) = (Vec::with_capacity(text.len()), text.bytes());
-    while let Some(byte) = bytes.next() {
-        plain.push(match byte {
-            b'+' if plus => b' ',
-            b'%' => {
-                let mut digit = || char::from(bytes.next()?).to_digit(16);
-                u8::try_from(digit()? * 16 + digit()?).ok()?
-            }
-            other => other,
-        });
-    }
-    String::from_utf8(plain).ok()
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::access::Services;
 use crate::authentication::Authenticate;
 use crate::authentication::bearer::{Bearer, Tokens};
 use crate::authentication::certificates::{Authorities, Certificates};
-use crate::authentication::front_proxy::{FrontProxy, Headers};
+use crate::authentication::front_proxy::FrontProxy;
 use crate::authentication::keys::{Algorithm, SigningKey, public_keys};
 use crate::authentication::oidc::{self, Oidc};
 use crate::authentication::passwords::Passwords;
@@ -69,14 +69,7 @@ pub fn of(
     if let Some(file) = &proxy.client_ca {
         let (file, authorities) = authorities(file)?;
         files.push((file, Arc::clone(&authorities)));
-        let headers = Headers {
-            allowed_names: proxy.allowed_names.clone(),
-            users: proxy.username_headers.clone(),
-            uids: proxy.uid_headers.clone(),
-            groups: proxy.group_headers.clone(),
-            extra_prefixes: proxy.extra_prefixes.clone(),
-        };
-        ways.push(Arc::new(FrontProxy { authorities, headers }));
+        ways.push(Arc::new(FrontProxy { authorities, headers: proxy.headers() }));
     }
     if let Some(file) = &options.client_ca {
         let (file, authorities) = authorities(file)?;

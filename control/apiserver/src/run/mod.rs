@@ -20,7 +20,7 @@ mod trust;
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +29,7 @@ use control_core::allocation::ports::PortRange;
 use control_core::location::Preferences;
 use control_core::{admission, kinds};
 use control_schema::builtin;
+use control_serving::files::{self, FileError};
 use control_store::Store;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -52,14 +53,8 @@ pub enum ServeError {
         #[source]
         error: std::io::Error,
     },
-    #[error("cannot read {}", file.display())]
-    Read {
-        file: PathBuf,
-        #[source]
-        error: std::io::Error,
-    },
-    #[error("{}: {problem}", file.display())]
-    File { file: PathBuf, problem: String },
+    #[error(transparent)]
+    File(#[from] FileError),
     #[error("--oidc-issuer-url and the flags that go with it cannot be used: {0}")]
     Issuer(String),
     #[error("cannot make a certificate of its own; give --tls-cert-file and --tls-private-key-file")]
@@ -74,11 +69,11 @@ pub enum ServeError {
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, ServeError> {
-    std::fs::read(file).map_err(|error| ServeError::Read { file: file.to_owned(), error })
+    Ok(files::read(file)?)
 }
 
 fn unusable(file: &Path, problem: impl ToString) -> ServeError {
-    ServeError::File { file: file.to_owned(), problem: problem.to_string() }
+    files::unusable(file, problem).into()
 }
 
 /// More than anybody has.
@@ -153,7 +148,7 @@ pub async fn serve(
     // A task of its own: pods change all the time, and each change would wake the thread that waits here for the end.
     let mut following = JoinSet::new();
     following.spawn(follow::authorization(Arc::clone(&server), authorizer));
-    let reloading = reload::authorities(access.files, reload::EVERY);
+    let reloading = control_serving::followed::authorities(access.files, reload::EVERY);
     let following_own = certificates.follow(reload::EVERY);
     let believing = reload::issuers(access.oidc, options.issuers.clone(), reload::EVERY);
     let defining = definitions::run(Arc::clone(&server));

@@ -1,14 +1,14 @@
 //! All flags as data. Names and kinds are kube-controller-manager 1.36's; the help is ours.
 
-use goflags::Flag;
-use goflags::Kind::{self, Duration, Float, Gates, Int32, List, Map, Modules, Repeated, Size, Switch, Text};
+use control_serving::flags::{Daemon, OF_DAEMON, SERVING, of_daemon};
+use goflags::Kind::{self, Duration, Float, Gates, Int32, List, Map, Modules, Size, Switch, Text};
+use goflags::{Flag, joined};
 
 const SERVER: &str = "The API server";
 const WORK: &str = "Controllers";
 const SCALING: &str = "Autoscaling";
 const SIGNING: &str = "Signing of certificates";
 const LEADER: &str = "Leader election";
-const SERVING: &str = "Health and metrics";
 const LOGS: &str = "Logs";
 pub const IDLE: &str = "kube-controller-manager's flags without effect here";
 
@@ -30,9 +30,6 @@ const NEWS: &str = "nothing is looked at again without a reason: own writes are 
 const LOOP: &str = "controllers start and end together";
 const CLOUD: &str = "there is no cloud provider here";
 const LEASES: &str = "only leases are used";
-const PLAIN: &str = "health and metrics are served over HTTP without TLS";
-const OPEN: &str = "health and metrics are open to whoever reaches --bind-address";
-const PORT: &str = "a second controller manager has a port of its own";
 const LOG: &str = "logs have one form: text on standard error";
 const SHOWN: &str = "all metrics are shown";
 const PROFILES: &str = "Go's profiler has no counterpart here";
@@ -41,7 +38,12 @@ const SECRETS: &str = "Secrets of service accounts get their tokens in `weft con
 const YET: &str = "the controller that it is for is not here yet, or has the original's default";
 
 /// All of them.
-pub static FLAGS: &[Flag] = &[
+pub static FLAGS: &[Flag] = &ALL;
+
+static ALL: [Flag; OWN.len() + OF_DAEMON] =
+    joined(OWN, of_daemon(Daemon { port: "10257", tolerates: "false", idle: IDLE }));
+
+const OWN: [Flag; 121] = [
     own("kubeconfig", Text, SERVER, "").metavar("FILE").help(
         "Address and credentials of the API server. Without it and without --master: those of the pod this runs in.",
     ),
@@ -108,11 +110,6 @@ pub static FLAGS: &[Flag] = &[
         .help("Between two attempts to get or renew the Lease."),
     own("leader-elect-resource-name", Text, LEADER, "kube-controller-manager").help("Name of the Lease."),
     own("leader-elect-resource-namespace", Text, LEADER, "kube-system").help("Namespace of the Lease."),
-    own("bind-address", Text, SERVING, "127.0.0.1").metavar("IP").help(
-        "Where /healthz, /livez, /readyz and /metrics are served, over HTTP without TLS; the original's default is \
-         0.0.0.0.",
-    ),
-    own("secure-port", Int32, SERVING, "10257").metavar("PORT").help("The port of it; 0: serve nothing."),
     own("v", Int32, LOGS, "0").letter('v').help("How much is logged: 0 what changes, 4 and more every refusal."),
     own("version", Text, LOGS, "false").command().stands_alone().help("Print the version and exit."),
     idle("contention-profiling", Switch, "false", PROFILES),
@@ -141,32 +138,6 @@ pub static FLAGS: &[Flag] = &[
     idle("node-monitor-period", Duration, "5s", YET),
     idle("route-reconciliation-period", Duration, "10s", CLOUD),
     idle("concurrent-service-syncs", Int32, "1", KEYS),
-    idle("cert-dir", Text, "", PLAIN),
-    idle("disable-http2-serving", Switch, "false", PLAIN),
-    idle("http2-max-streams-per-connection", Int32, "0", PLAIN),
-    idle("permit-address-sharing", Switch, "false", PORT),
-    idle("permit-port-sharing", Switch, "false", PORT),
-    idle("tls-cert-file", Text, "", PLAIN),
-    idle("tls-cipher-suites", List, "", PLAIN),
-    idle("tls-curve-preferences", List, "", PLAIN),
-    idle("tls-min-version", Text, "", PLAIN),
-    idle("tls-private-key-file", Text, "", PLAIN),
-    idle("tls-sni-cert-key", Repeated, "", PLAIN),
-    idle("authentication-kubeconfig", Text, "", OPEN),
-    idle("authentication-skip-lookup", Switch, "false", OPEN),
-    idle("authentication-token-webhook-cache-ttl", Duration, "10s", OPEN),
-    idle("authentication-tolerate-lookup-failure", Switch, "false", OPEN),
-    idle("client-ca-file", Text, "", OPEN),
-    idle("requestheader-allowed-names", List, "", OPEN),
-    idle("requestheader-client-ca-file", Text, "", OPEN),
-    idle("requestheader-extra-headers-prefix", List, "x-remote-extra-", OPEN),
-    idle("requestheader-group-headers", List, "x-remote-group", OPEN),
-    idle("requestheader-uid-headers", List, "", OPEN),
-    idle("requestheader-username-headers", List, "x-remote-user", OPEN),
-    idle("authorization-always-allow-paths", List, "/healthz,/readyz,/livez", OPEN),
-    idle("authorization-kubeconfig", Text, "", OPEN),
-    idle("authorization-webhook-cache-authorized-ttl", Duration, "10s", OPEN),
-    idle("authorization-webhook-cache-unauthorized-ttl", Duration, "10s", OPEN),
     idle("attach-detach-reconcile-sync-period", Duration, "1m0s", YET),
     idle("disable-attach-detach-reconcile-sync", Switch, "false", YET),
     idle("disable-force-detach-on-timeout", Switch, "false", YET),

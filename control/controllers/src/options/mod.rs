@@ -8,7 +8,6 @@ mod flags;
 mod signing;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use apiclient::leader::Timing;
 use control_controllers_core::autoscaler;
 use control_controllers_core::service_lb::Pools;
 use control_pki::Authority;
+use control_serving::options::{Options as Serving, of_daemon};
 use goflags::{Error, NoEnv, Parsed, Program, Setting, Settings, Syntax};
 
 pub use choice::Choice;
@@ -81,7 +81,7 @@ pub struct Options {
     /// The Lease that this process has to hold, by namespace and name; `None`: it need not.
     pub election: Option<(String, String, Timing)>,
     /// Where health and metrics are served; `None`: nowhere.
-    pub serve: Option<SocketAddr>,
+    pub serve: Option<Serving>,
     pub verbosity: u32,
     pub settings: Settings,
 }
@@ -107,12 +107,6 @@ pub fn resolve<A: AsRef<str>>(args: &[A]) -> Result<Options, Error> {
         return Ok(only(Action::Version));
     }
     let text = |name: &str| Some(settings.get(name).text().to_owned()).filter(|text| !text.is_empty());
-    let address: IpAddr = settings
-        .get("bind-address")
-        .text()
-        .parse()
-        .map_err(|_| settings.get("bind-address").refuse("want an IP address"))?;
-    let port = u16::try_from(settings.get("secure-port").within(0, 65535)?).unwrap_or_default();
     let controllers = settings.get("controllers");
     let pools = settings.get("load-balancer-pool");
     Ok(Options {
@@ -128,7 +122,7 @@ pub fn resolve<A: AsRef<str>>(args: &[A]) -> Result<Options, Error> {
         balanced: Pools::new(pools.list()).map_err(|problem| pools.refuse(problem.to_string()))?,
         accounts: settings.get("use-service-account-credentials").truth(),
         election: election(&settings)?,
-        serve: (port > 0).then(|| SocketAddr::new(address, port)),
+        serve: of_daemon(&settings)?,
         verbosity: u32::try_from(settings.get("v").number()).unwrap_or_default(),
         settings,
     })
@@ -221,7 +215,7 @@ mod tests {
         assert_eq!((namespace.as_str(), name.as_str()), ("kube-system", "x"));
         let plain = resolve(&["--leader-elect=false"]).expect("options");
         assert!(plain.election.is_none());
-        assert_eq!(plain.serve.map(|address| address.port()), Some(10257));
+        assert_eq!(plain.serve.map(|serve| serve.address.port()), Some(10257));
         assert!(plain.authorities.is_empty() && plain.balanced.is_empty());
         let pools = resolve(&["--load-balancer-pool=192.0.2.0/24,2001:db8::1-2001:db8::9"]).expect("options");
         assert_eq!(pools.balanced.to_string(), "192.0.2.0/24,2001:db8::1-2001:db8::9");
@@ -245,6 +239,23 @@ mod tests {
             "--load-balancer-pool=192.0.2.0/33",
         ] {
             assert!(resolve(&[wrong]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_spoken_is_refused() {
+        let options =
+            resolve(&["--tls-cipher-suites=TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"]).expect("options");
+        assert_eq!(options.serve.expect("it serves").terms.suites.len(), 1);
+        for (wrong, word) in [
+            ("--tls-cipher-suites=TLS_RSA_WITH_AES_128_CBC_SHA", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"),
+            ("--tls-min-version=VersionTLS10", "not spoken"),
+            ("--tls-cert-file=a", "--tls-private-key-file"),
+            ("--tls-sni-cert-key=a", "CERT,KEY"),
+            ("--authorization-always-allow-paths=/a*b", "only the last"),
+        ] {
+            let error = resolve(&[wrong]).expect_err(wrong).to_string();
+            assert!(error.contains(word), "{error}");
         }
     }
 }

@@ -42,8 +42,8 @@ struct UserInfo {
     extra: Option<BTreeMap<String, Vec<String>>>,
 }
 
-/// What the status of an answer says of a token that is to be good for one of the `wanted` audiences. Without a word
-/// about audiences it is good for this server's `own`. `None`: the webhook does not know it.
+/// What the status of an answer says of a token that is to be good for one of the `wanted` audiences, for any where none
+/// is. Without a word about audiences it is good for this server's `own`. `None`: the webhook does not know it.
 ///
 /// # Errors
 /// The webhook says what is wrong with it, or its answer is none.
@@ -54,7 +54,7 @@ pub fn answer(status: &Value, wanted: &[String], own: &[String]) -> Result<Optio
     let status = status.unwrap_or_default();
     let named = status.audiences.as_deref().filter(|named| !named.is_empty()).unwrap_or(own);
     let audiences: Vec<_> = wanted.iter().filter(|one| named.contains(one)).cloned().collect();
-    if audiences.is_empty() {
+    if audiences.is_empty() && !wanted.is_empty() {
         return Ok(None);
     }
     let user = match (status.authenticated, status.user, status.error) {
@@ -88,6 +88,8 @@ mod tests {
         let named = json!({"authenticated": true, "user": user, "audiences": ["other"]});
         assert_eq!(answer(&named, &own, &own), Ok(None));
         assert!(answer(&named, &texts(&["other"]), &own).expect("an answer").is_some());
+        let anybody = answer(&named, &[], &[]).expect("an answer").expect("a user");
+        assert_eq!((anybody.user.name.as_str(), anybody.audiences), ("ann", Vec::new()));
         assert_eq!(answer(&json!({"user": {}}), &own, &own), Ok(None));
         assert_eq!(answer(&Value::Null, &own, &own), Ok(None));
         let error = json!({"authenticated": false, "error": "expired"});

@@ -4,11 +4,11 @@
 
 mod flags;
 
-use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use apiclient::leader::{BadTiming, Standing, Timing};
 use apiclient_core::yaml;
+use control_serving::options::{Options as Serving, of_daemon};
 use goflags::{Error, NoEnv, Parsed, Program, Settings, Source, Syntax};
 
 use crate::config::{Config, Election};
@@ -58,7 +58,7 @@ pub struct Options {
     pub kubeconfig: Option<PathBuf>,
     pub master: Option<String>,
     /// Where health and metrics are served; `None`: nowhere.
-    pub serve: Option<SocketAddr>,
+    pub serve: Option<Serving>,
     pub verbosity: u32,
     pub settings: Settings,
 }
@@ -120,13 +120,6 @@ pub fn resolve<A: AsRef<str>>(
     }
     let standing = standing(&config.election)
         .map_err(|error| settings.get("leader-elect-lease-duration").refuse(error.to_string()))?;
-    let port = settings.get("secure-port").within(0, 65535)?;
-    let address: IpAddr = settings
-        .get("bind-address")
-        .text()
-        .parse()
-        .map_err(|_| settings.get("bind-address").refuse("want an IP address"))?;
-    let port = u16::try_from(port).unwrap_or_default();
     let own = settings.get("kubeconfig").text().to_owned();
     let kubeconfig = if path.is_empty() { own } else { config.kubeconfig.clone() };
     let master = settings.get("master").text();
@@ -134,7 +127,7 @@ pub fn resolve<A: AsRef<str>>(
         action: Action::Run,
         kubeconfig: Some(kubeconfig).filter(|file| !file.is_empty()).map(PathBuf::from),
         master: Some(master.to_owned()).filter(|master| !master.is_empty()),
-        serve: (port > 0).then(|| SocketAddr::new(address, port)),
+        serve: of_daemon(&settings)?,
         verbosity: u32::try_from(settings.get("v").number()).unwrap_or_default(),
         standing,
         config,
@@ -201,7 +194,7 @@ mod tests {
         assert!(options.standing.is_none());
         let plain = resolve(&["--kubeconfig=b", "--leader-elect=false", "-v=4"], read).expect("options");
         assert_eq!((plain.kubeconfig, plain.verbosity), (Some(PathBuf::from("b")), 4));
-        assert_eq!(plain.serve.map(|address| address.port()), Some(10259));
+        assert_eq!(plain.serve.map(|serve| serve.address.port()), Some(10259));
         for wrong in [
             &["--config=g"][..],
             &["--secure-port=70000"],

@@ -137,10 +137,10 @@ fn token_of_websocket(headers: &HeaderMap) -> Result<Option<String>, Unauthorize
     }
 }
 
-pub(super) type Key = [u8; 32];
+pub type Key = [u8; 32];
 
 /// Tokens are not kept themselves. Each part is delimited by its length.
-pub(super) fn key_of(token: &str, audiences: &[String]) -> Key {
+pub fn key_of(token: &str, audiences: &[String]) -> Key {
     let mut hash = Context::new(&SHA256);
     for part in std::iter::once(token).chain(audiences.iter().map(String::as_str)) {
         hash.update(&(part.len() as u64).to_be_bytes());

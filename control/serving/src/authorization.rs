@@ -1,4 +1,4 @@
-//! A webhook of the chain: what it said lately, and what it says now.
+//! A service that says what somebody may do: what it said lately, and what it says now.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -39,7 +39,12 @@ impl Webhook {
     pub fn open(settings: authorization::Webhook) -> Result<Self, String> {
         let kubeconfig = PathBuf::from(&settings.kubeconfig);
         let service = webhook::Webhook::open(kubeconfig, settings.timeout, "SubjectAccessReview")?;
-        Ok(Self { settings, service, said: Mutex::new(Expiring::new(MOST)) })
+        Ok(Self::asking(settings, service))
+    }
+
+    /// `service` answers SubjectAccessReviews, wherever it is.
+    pub fn asking(settings: authorization::Webhook, service: webhook::Webhook) -> Self {
+        Self { settings, service, said: Mutex::new(Expiring::new(MOST)) }
     }
 
     fn said(&self) -> MutexGuard<'_, Expiring<String, Verdict>> {

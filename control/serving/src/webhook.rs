@@ -24,6 +24,8 @@ pub struct Webhook {
     timeout: Duration,
     /// The kind of questions and answers.
     kind: &'static str,
+    /// Where questions are put.
+    path: &'static str,
 }
 
 impl Webhook {
@@ -34,7 +36,12 @@ impl Webhook {
     pub fn open(kubeconfig: PathBuf, timeout: Duration, kind: &'static str) -> Result<Self, String> {
         let access = Access { kubeconfigs: vec![kubeconfig], master: None };
         let client = Client::connect_within(access, timeout).map_err(|error| error.to_string())?;
-        Ok(Self { client, timeout, kind })
+        Ok(Self::at(client, timeout, kind, "/"))
+    }
+
+    /// An API server, or what else `client` speaks to, that answers at a path.
+    pub fn at(client: Client, timeout: Duration, kind: &'static str, path: &'static str) -> Self {
+        Self { client, timeout, kind, path }
     }
 
     /// The status of the answer.
@@ -58,7 +65,8 @@ impl Webhook {
     }
 
     async fn once(&self, question: &Value) -> Result<Value, Failure> {
-        let answer = tokio::time::timeout(self.timeout, self.client.question::<Value>(question)).await;
+        let answer =
+            tokio::time::timeout(self.timeout, self.client.create::<Value>(self.path, question)).await;
         let late = |_| Failure::Away(format!("no answer within {:?}", self.timeout));
         let mut answer = answer.map_err(late)??;
         let is = |field: &str, wanted: &str| answer[field].as_str().is_none_or(|found| found == wanted);

@@ -59,8 +59,8 @@ impl Headers {
 }
 
 /// A key with `%XX`; as it is where it cannot be decoded.
-pub(super) fn unescaped(key: &str) -> String {
-    crate::request::query::decode(key, false).unwrap_or_else(|| key.to_owned())
+pub fn unescaped(key: &str) -> String {
+    apiclient_core::percent::decode(key, false).unwrap_or_else(|| key.to_owned())
 }
 
 impl Authenticate for FrontProxy {

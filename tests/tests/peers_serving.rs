@@ -1,0 +1,195 @@
+//! The health ports of the controller manager and the scheduler beside the originals': the same status for the same
+//! client.
+//!
+//! Needs the originals in WEFT_PEERS (or peers/bin), and root.
+
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use host::netns::Namespace;
+use host::programs::{Daemon, Signal};
+use serde_json::{Value, json};
+use tests::apiserver::http::Client;
+use tests::apiserver::{Side, Which, authorization};
+use tests::testbed::weft;
+use tests::wait::until_explained;
+
+/// For a program that starts on a busy machine.
+const LIMIT: Duration = Duration::from_secs(120);
+
+const JSON: &str = "application/json";
+
+/// What is asked. Both originals have these; kube-controller-manager has neither /livez nor /readyz.
+const PATHS: [&str; 4] = ["/healthz", "/metrics", "/no/such/path", "/"];
+
+/// Our program's subcommand and the original's name.
+const PROGRAMS: [(&str, &str); 2] =
+    [("controller-manager", "kube-controller-manager"), ("scheduler", "kube-scheduler")];
+
+/// A client: what it is called here, its headers, and the name of its certificate below the keys of the server.
+struct Caller {
+    name: &'static str,
+    headers: Vec<(String, String)>,
+    identity: Option<&'static str>,
+}
+
+/// A program that serves. It ends with this value.
+struct Program {
+    daemon: Daemon,
+    address: SocketAddr,
+}
+
+impl Program {
+    fn start(side: &Side, (ours, original): (&str, &str), is_ours: bool, more: &[String]) -> Self {
+        let address = SocketAddr::from((
+            Ipv4Addr::LOCALHOST,
+            host::sockets::free_port(Ipv4Addr::LOCALHOST.into()).expect("a port"),
+        ));
+        let (program, first): (PathBuf, Option<&str>) = match is_ours {
+            true => (weft().binary.program().unwrap_or_else(|error| panic!("{error}")), Some(ours)),
+            false => (originals::program(original).unwrap_or_else(|error| panic!("{error}")), None),
+        };
+        let flags = [
+            format!("--kubeconfig={}", side.kubeconfig("admin").display()),
+            "--leader-elect=false".to_owned(),
+            format!("--bind-address={}", address.ip()),
+            format!("--secure-port={}", address.port()),
+        ];
+        let flags = first.map(str::to_owned).into_iter().chain(flags).chain(more.iter().cloned());
+        let flags: Vec<OsString> = flags.map(OsString::from).collect();
+        let name = format!("{original}-{is_ours}-{}", address.port());
+        let daemon =
+            Daemon::new(name.clone(), Namespace::current().expect("a namespace"), side.directory(), &name);
+        daemon.start(&program, &flags, &[]).unwrap_or_else(|error| panic!("{error}"));
+        let program = Self { daemon, address };
+        let healthy = || {
+            assert!(program.daemon.pid().is_some(), "{}", program.daemon.died());
+            program.status(side, "/healthz", &nobody()).ok().filter(|status| *status == 200).map(drop)
+        };
+        until_explained(&format!("{name} to be healthy"), LIMIT, healthy, || program.daemon.log_tail(30));
+        program
+    }
+
+    fn status(&self, side: &Side, path: &str, caller: &Caller) -> std::io::Result<u16> {
+        let pki = side.pki();
+        let file = |end: &str| caller.identity.map(|name| pki.join(format!("{name}.{end}")));
+        let (certificate, key) = (file("crt"), file("key"));
+        let identity = certificate.as_deref().zip(key.as_deref());
+        let here = Namespace::current().map_err(std::io::Error::other)?;
+        let mut client = Client::of_anybody(here, self.address, identity)?;
+        client.ask("GET", path, &caller.headers, &[]).map(|reply| reply.status)
+    }
+
+    /// The first line of what it says to who speaks plain HTTP.
+    fn plainly(&self) -> String {
+        let mut stream = TcpStream::connect(self.address).expect("connected");
+        stream.set_read_timeout(Some(LIMIT)).expect("a socket");
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").expect("asked");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer.lines().next().unwrap_or_default().to_owned()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.daemon.stop(Signal::SIGKILL);
+    }
+}
+
+fn nobody() -> Caller {
+    Caller { name: "nobody", headers: Vec::new(), identity: None }
+}
+
+fn bearer(token: &str) -> Vec<(String, String)> {
+    vec![("Authorization".to_owned(), format!("Bearer {token}"))]
+}
+
+/// A service account that may read /metrics, and its token.
+fn scraper(side: &Side) -> String {
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "scraper"}});
+    side.must("POST", "/api/v1/namespaces/default/serviceaccounts", JSON, &account);
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "scraper"},
+        "rules": [{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}],
+    });
+    side.must("POST", "/apis/rbac.authorization.k8s.io/v1/clusterroles", JSON, &role);
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "scraper"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "scraper"},
+        "subjects": [{"kind": "ServiceAccount", "name": "scraper", "namespace": "default"}],
+    });
+    side.must("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", JSON, &binding);
+    let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
+    let path = "/api/v1/namespaces/default/serviceaccounts/scraper/token";
+    let token: Value = side.must("POST", path, JSON, &request);
+    token["status"]["token"].as_str().expect("a token").to_owned()
+}
+
+fn callers(side: &Side) -> Vec<Caller> {
+    let of = |name, headers| Caller { name, headers, identity: None };
+    let certificate = |name, identity| Caller { name, headers: Vec::new(), identity: Some(identity) };
+    let proxied = |name, group: &str| Caller {
+        name,
+        headers: [("X-Remote-User", "carol"), ("X-Remote-Group", group)]
+            .map(|(header, value)| (header.to_owned(), value.to_owned()))
+            .into(),
+        identity: Some("front-proxy-client"),
+    };
+    vec![
+        nobody(),
+        of("a token that nobody knows", bearer("wrong")),
+        of("no token", vec![("Authorization".to_owned(), "Bearer".to_owned())]),
+        of("a user without rights", authorization("alice")),
+        of("a service account that may read metrics", bearer(&scraper(side))),
+        of("a token of the administrator", authorization("admin")),
+        certificate("a certificate of the administrator", "admin"),
+        certificate("a certificate of another authority", "apiserver-etcd-client"),
+        proxied("a user without rights behind a proxy", "people"),
+        proxied("an administrator behind a proxy", "system:masters"),
+    ]
+}
+
+/// What each client gets at each path.
+fn table(side: &Side, program: &Program, callers: &[Caller]) -> Vec<String> {
+    let one = |caller: &Caller, path: &str| match program.status(side, path, caller) {
+        Ok(status) => format!("{}, {path}: {status}", caller.name),
+        Err(error) => panic!("{}, {path}: {error}\n{}", caller.name, program.daemon.log_tail(30)),
+    };
+    callers.iter().flat_map(|caller| PATHS.map(|path| one(caller, path))).collect()
+}
+
+#[test]
+fn every_client_gets_the_originals_status() {
+    let side = Side::new(Which::Ours, &[]);
+    side.start();
+    let callers = callers(&side);
+    let kubeconfig = side.kubeconfig("admin");
+    let delegating = ["authentication", "authorization"]
+        .map(|what| format!("--{what}-kubeconfig={}", kubeconfig.display()));
+    let own = side.pki().join("ca.crt");
+    let ways: [(&str, Vec<String>); 3] = [
+        ("nothing is delegated", Vec::new()),
+        ("an authority is given", vec![format!("--client-ca-file={}", own.display())]),
+        (
+            "all is delegated",
+            delegating
+                .into_iter()
+                .chain(["--authorization-always-allow-paths=/healthz,/no/*".to_owned()])
+                .collect(),
+        ),
+    ];
+    for (way, flags) in &ways {
+        for names in PROGRAMS {
+            let both = [false, true].map(|is_ours| Program::start(&side, names, is_ours, flags));
+            let [original, ours] = both.each_ref().map(|program| table(&side, program, &callers));
+            assert_eq!(ours, original, "{}, {way}\n{}", names.1, both[1].daemon.log_tail(30));
+            println!("{}, {way}: {original:#?}", names.1);
+            let [original, ours] = both.each_ref().map(Program::plainly);
+            assert_eq!(ours, original, "{}, {way}", names.1);
+        }
+    }
+}
