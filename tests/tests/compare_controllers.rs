@@ -55,3 +55,8 @@ fn a_lost_node_ends_as_with_the_originals() {
 fn claims_and_volumes_end_as_with_the_originals() {
     check(&["claims"]);
 }
+
+#[test]
+fn autoscalers_end_as_with_the_originals() {
+    check(&["autoscalers"]);
+}
