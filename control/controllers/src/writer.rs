@@ -12,6 +12,7 @@ use apiclient_core::wire::Status;
 use control_controllers_core::kinds::PODS;
 use control_controllers_core::volumes::protection::holds;
 use control_controllers_core::{Act, Kind, Write, object};
+use control_core::edit::text;
 use serde_json::Value;
 
 use crate::Limit;
@@ -184,8 +185,21 @@ impl Writer {
     /// A refusal that may be the echo of an attempt that was done.
     async fn refused(&self, act: &Act, status: Box<Status>, unsure: bool) -> Outcome {
         match &act.write {
-            // Gone, or another of its name: what was to go is gone.
-            Write::Delete { .. } if status.is_not_found() || status.is_conflict() => Outcome::Deleted,
+            Write::Delete { .. } if status.is_not_found() => Outcome::Deleted,
+            // Another of its name is there: what was to go is gone. A server may also say so of a change at the same moment:
+            // to count that as a deletion would be to wait for the end of what stays.
+            Write::Delete { name, options } if status.is_conflict() => {
+                let path = resource(act.kind).object_path(&name.namespace, &name.name, "");
+                let wanted = text(options, &["preconditions", "uid"]);
+                match self.api.read(&path).await {
+                    Ok(found) if object::uid(&found) == wanted && !object::is_deleting(&found) => {
+                        Outcome::Refused(status)
+                    }
+                    Ok(_) => Outcome::Deleted,
+                    Err(Failure::Refused(found)) if found.is_not_found() => Outcome::Deleted,
+                    Err(_) => Outcome::Refused(status),
+                }
+            }
             Write::Create { object } if unsure && status.already_exists() => {
                 let path =
                     resource(act.kind).object_path(object::namespace(object), object::name(object), "");
@@ -244,5 +258,67 @@ fn sent(act: &Act) -> Sent {
             path: resource.object_path(&name.namespace, &name.name, part),
             object: object.clone(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use apiclient::Pending;
+    use apiclient::objects::{Changes, Listed};
+    use serde_json::json;
+
+    use super::*;
+
+    /// Refuses each write by a conflict, and has one pod, or none.
+    struct Busy(Option<Value>);
+
+    fn refusal<T>(code: u16, reason: &str) -> Result<T, Failure> {
+        Err(Failure::Refused(Box::new(Status { code, reason: reason.to_owned(), ..Status::default() })))
+    }
+
+    impl Api for Busy {
+        fn server(&self) -> String {
+            "of this test".to_owned()
+        }
+
+        fn read<'a>(&'a self, _: &'a str) -> Pending<'a, Result<Arc<Value>, Failure>> {
+            let found = self.0.clone().map(Arc::new);
+            Box::pin(async move { found.map_or_else(|| refusal(404, "NotFound"), Ok) })
+        }
+
+        fn list<'a>(&'a self, _: &'a Query, _: bool) -> Pending<'a, Result<Listed, Failure>> {
+            Box::pin(async { Ok(Listed::default()) })
+        }
+
+        fn watch<'a>(&'a self, _: &'a Query, _: &'a str) -> Pending<'a, Result<Box<dyn Changes>, Failure>> {
+            Box::pin(async { refusal(410, "Expired") })
+        }
+
+        fn write<'a>(&'a self, _: &'a Sent) -> Pending<'a, Result<Arc<Value>, Failure>> {
+            Box::pin(async { refusal(409, "Conflict") })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_deletion_that_meets_a_conflict_counts_only_where_the_object_has_gone_or_goes() {
+        let pod = |uid: &str, more: Value| {
+            let mut pod = json!({"metadata": {"namespace": "d", "name": "db-2", "uid": uid}});
+            more.as_object().into_iter().flatten().for_each(|(field, value)| {
+                pod["metadata"][field] = value.clone();
+            });
+            pod
+        };
+        let going = json!({"deletionTimestamp": "2024-01-01T00:00:00Z"});
+        for (found, gone) in [
+            (None, true),
+            (Some(pod("another", json!({}))), true),
+            (Some(pod("own", going)), true),
+            (Some(pod("own", json!({}))), false),
+        ] {
+            let api = Arc::new(Busy(found.clone()));
+            let writer = Writer::new(api, Arc::new(Limit::default()), Arc::new(|| true));
+            let outcome = writer.perform(&Act::delete(PODS, &pod("own", json!({})))).await;
+            assert_eq!(matches!(outcome, Outcome::Deleted), gone, "{found:?}: {outcome:?}");
+        }
     }
 }
