@@ -25,6 +25,9 @@ const STUBBORN: Duration = Duration::from_secs(10);
 #[derive(Default)]
 pub struct Pods {
     pods: HashMap<ObjectName, Pod>,
+    /// Names for which a write is on its way, and the uid of the pod that it is for. Another pod of the name waits for its
+    /// end: what the server answers is not about that one.
+    under_way: HashMap<ObjectName, String>,
     /// How many are in each phase.
     phases: [usize; 3],
     measured: Option<Measured>,
@@ -38,8 +41,6 @@ struct Pod {
     /// As the server has it; given up once there is nothing to do with it.
     object: Option<Arc<Value>>,
     runtime: Option<Runtime>,
-    /// A write is on its way.
-    writes: bool,
     /// What was written last, and when.
     wrote: Option<(u64, SystemTime)>,
     /// Its object was told to go.
@@ -135,9 +136,12 @@ impl Pods {
         now: SystemTime,
     ) -> (Option<Job>, Option<SystemTime>) {
         let Some(pod) = self.pods.get_mut(name) else { return (None, None) };
-        let Some(object) = pod.object.clone().filter(|_| !pod.writes && !members.is_lost(pod.node)) else {
+        let Some(object) = pod.object.clone().filter(|_| !members.is_lost(pod.node)) else {
             return (None, None);
         };
+        if self.under_way.contains_key(name) {
+            return (None, None);
+        }
         if let Some(pause) = pod.pause.filter(|pause| *pause > now) {
             return (None, Some(pause));
         }
@@ -167,14 +171,16 @@ impl Pods {
                 return (None, decision.next);
             }
         };
-        pod.writes = true;
+        self.under_way.insert(name.clone(), pod.uid.clone());
         (Some(job), None)
     }
 
     /// How a write for a pod ended.
     pub fn done(&mut self, name: &ObjectName, result: Result<Arc<Value>, Failure>, now: SystemTime) {
-        let Some(pod) = self.pods.get_mut(name) else { return };
-        pod.writes = false;
+        let written = self.under_way.remove(name);
+        let Some(pod) = self.pods.get_mut(name).filter(|pod| written.as_ref() == Some(&pod.uid)) else {
+            return;
+        };
         match result {
             Ok(object) => {
                 pod.failures = 0;
@@ -209,8 +215,9 @@ impl Pods {
 
     /// Those of a node of which something is undone.
     pub fn waiting_for(&self, node: usize) -> Vec<ObjectName> {
-        let waiting =
-            self.pods.iter().filter(|(_, pod)| pod.node == node && pod.object.is_some() && !pod.writes);
+        let waiting = self.pods.iter().filter(|(name, pod)| {
+            pod.node == node && pod.object.is_some() && !self.under_way.contains_key(*name)
+        });
         waiting.map(|(name, _)| name.clone()).collect()
     }
 
@@ -229,7 +236,6 @@ impl Pod {
             phase: Phase::Pending,
             object: None,
             runtime: None,
-            writes: false,
             wrote: None,
             deleted: false,
             pause: None,
@@ -260,4 +266,37 @@ fn hash(patch: &Value) -> u64 {
 fn name(object: &Value) -> ObjectName {
     let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
     ObjectName::new(text("namespace"), text("name"))
+}
+
+#[cfg(test)]
+mod tests {
+    use apiclient_core::wire::Status;
+    use serde_json::json;
+
+    use super::*;
+    use crate::fake::Shape;
+
+    #[test]
+    fn the_end_of_a_write_for_a_former_pod_says_nothing_about_the_next_of_its_name() {
+        let shape = Shape { cpu: "4".into(), memory: "16Gi".into(), pods: 110, zones: 1, labels: Vec::new() };
+        let mut members = Members::new(1, "node", &shape);
+        let mut pods = Pods::default();
+        let now = SystemTime::now();
+        let pod = |uid: &str, version: u32| {
+            Arc::new(json!({
+                "metadata": {"namespace": "d", "name": "db-0", "uid": uid, "resourceVersion": version.to_string()},
+                "spec": {"nodeName": "node-1", "containers": [{"name": "c", "image": "example.org/app:1"}]},
+            }))
+        };
+        let name = ObjectName::new("d", "db-0");
+        let all = News::All(Listed { version: "1".into(), objects: vec![pod("1", 1)] });
+        assert_eq!(pods.hear(all, &mut members), Ok(vec![name.clone()]));
+        assert!(pods.look(&name, &mut members, now).0.is_some(), "its status is written");
+        pods.hear(News::Changed(Changed::Gone(pod("1", 2))), &mut members).expect("no trouble");
+        pods.hear(News::Changed(Changed::Put(pod("2", 3))), &mut members).expect("no trouble");
+        assert!(pods.look(&name, &mut members, now).0.is_none(), "the former one's write is on its way");
+        let gone = Failure::Refused(Box::new(Status { code: 404, ..Status::default() }));
+        pods.done(&name, Err(gone), now);
+        assert!(pods.look(&name, &mut members, now).0.is_some(), "it is not the one that has gone");
+    }
 }
