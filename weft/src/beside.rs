@@ -18,6 +18,7 @@ use control_apiserver::pki::Authority;
 use control_controllers::{Access, Choice, OTHERS};
 use control_controllers_core as controllers;
 use control_controllers_core::Settings;
+use control_controllers_core::node_lifecycle::Limits;
 use control_controllers_core::service_lb::Pools;
 use control_controllers_core::settings::TokenSigner;
 use control_controllers_core::signing_requests::{SIGNERS, Signer};
@@ -34,6 +35,8 @@ pub struct Plan {
     pub controllers: Choice,
     /// Addresses for Services of type LoadBalancer.
     pub balanced: Pools,
+    /// When nodes are lost.
+    pub node_limits: Limits,
     pub scheduler: bool,
     /// Others may serve the same etcd: one of them leads.
     pub elect: bool,
@@ -95,6 +98,7 @@ async fn work(server: Arc<Server>, plan: &Plan, leading: Leading) {
             .map(|accounts| Arc::new(AccountKey(accounts)) as Arc<dyn TokenSigner>),
         signers: signers(&plan.pki),
         balanced: plan.balanced.clone(),
+        node_limits: plan.node_limits,
         ..Settings::default()
     };
     let manager = InProcess::new(Arc::clone(&server), account(controllers::MANAGER));

@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use control_apiserver::local::{LocalError, Places, Plan};
 use control_apiserver::program;
 use control_controllers::Choice;
+use control_controllers_core::node_lifecycle::Limits;
 use control_controllers_core::service_lb::Pools;
 
 use crate::beside;
@@ -56,6 +58,15 @@ pub struct ControlCli {
     /// Addresses for Services of type LoadBalancer: networks and ranges (192.0.2.10-192.0.2.99) of both families
     #[arg(long, value_name = "RANGE,...", default_value = "", hide_default_value = true, value_parser = pools)]
     load_balancer_pool: Pools,
+    /// A node of which nothing was heard for so long is lost: 50s, 1m30s
+    #[arg(long, value_name = "TIME", default_value = "50s", value_parser = time)]
+    node_monitor_grace_period: Duration,
+    /// The same of a node that never reported
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = time)]
+    node_startup_grace_period: Duration,
+    /// Lost nodes a second, in each zone, whose pods are replaced elsewhere
+    #[arg(long, value_name = "NUMBER", default_value_t = 0.1, value_parser = rate)]
+    node_eviction_rate: f64,
     /// Leave it to another scheduler to bind pods to nodes
     #[arg(long)]
     without_scheduler: bool,
@@ -98,6 +109,12 @@ impl ControlCli {
     pub fn run(self) -> ExitCode {
         let (controllers, scheduler) = (self.controllers.clone(), !self.without_scheduler);
         let balanced = self.load_balancer_pool.clone();
+        let node_limits = Limits {
+            grace: self.node_monitor_grace_period,
+            startup: self.node_startup_grace_period,
+            rate: self.node_eviction_rate,
+            ..Limits::default()
+        };
         match self.act {
             None => match self.plan() {
                 Ok(plan) => {
@@ -105,6 +122,7 @@ impl ControlCli {
                         pki: plan.places.pki(),
                         controllers,
                         balanced,
+                        node_limits,
                         scheduler,
                         elect: plan.etcd.is_some(),
                     };
@@ -163,4 +181,14 @@ fn choice(words: &str) -> Result<Choice, String> {
 fn pools(words: &str) -> Result<Pools, String> {
     let texts = words.split(',').filter(|word| !word.is_empty());
     Pools::new(texts).map_err(|error| error.to_string())
+}
+
+fn time(words: &str) -> Result<Duration, String> {
+    let given = goflags::duration::parse(words).filter(|time| !time.is_zero());
+    given.ok_or_else(|| "want a time such as 50s or 1m30s".to_owned())
+}
+
+fn rate(words: &str) -> Result<f64, String> {
+    let given = words.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate >= 0.0);
+    given.ok_or_else(|| "want a number that is not below 0".to_owned())
 }

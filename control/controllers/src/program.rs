@@ -13,7 +13,12 @@ use apiclient::objects::Api;
 use apiclient::{Access as Server, AccessError, Account, Client, EventRecorder, Reporter};
 use control_controllers_core as controllers;
 use control_controllers_core::Settings;
+use control_controllers_core::settings::TokenSigner;
+use control_serving::authentication::jwt;
+use control_serving::authentication::keys::SigningKey;
 use control_serving::daemon::{self, ServingError};
+use control_serving::files::{self, FileError};
+use serde_json::Value;
 use telemetry::daemon::{FrameError, Threads};
 use telemetry::http::{self, Health, Routes, Texts};
 use tokio::signal::unix::{SignalKind, signal};
@@ -37,12 +42,8 @@ enum Failure {
     Lost(#[from] Lost),
     #[error("cannot sign certificates: {0}")]
     Signing(#[from] control_pki::SigningError),
-    #[error("cannot read {}", file.display())]
-    Read {
-        file: PathBuf,
-        #[source]
-        error: std::io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 /// Arguments (without the program's name) to exit code.
@@ -121,12 +122,19 @@ async fn serve(options: Options) -> Result<(), Failure> {
 }
 
 fn settings(options: &Options) -> Result<Settings, Failure> {
-    let read = |file: &PathBuf| {
-        std::fs::read_to_string(file).map_err(|error| Failure::Read { file: file.clone(), error })
-    };
+    let read = |file: &PathBuf| files::read(file).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let root_ca = options.root_ca.as_ref().map(read).transpose()?;
+    let tokens = options.account_key.as_ref().map(|file| {
+        let key = SigningKey::from_pem(&files::read(file)?).map_err(|error| files::unusable(file, error))?;
+        Ok::<_, FileError>(Arc::new(AccountKey(key)) as Arc<dyn TokenSigner>)
+    });
     Ok(Settings {
         root_ca: root_ca.map(Into::into),
+        tokens: tokens.transpose()?,
+        pod_networks: options.pod_networks.clone(),
+        service_networks: options.service_networks.clone(),
+        node_limits: options.node_limits,
+        ended_pods: options.ended_pods,
         signers: crate::signing::signers(&options.authorities)?,
         signing_duration: options.signing_duration,
         unused_tokens: options.unused_tokens,
@@ -134,6 +142,15 @@ fn settings(options: &Options) -> Result<Settings, Failure> {
         balanced: options.balanced.clone(),
         ..Settings::default()
     })
+}
+
+/// Signs the tokens that Secrets hold.
+struct AccountKey(SigningKey);
+
+impl TokenSigner for AccountKey {
+    fn sign(&self, claims: &Value) -> Option<String> {
+        jwt::sign(claims, &self.0)
+    }
 }
 
 /// As one user, or each controller as a service account of its own.

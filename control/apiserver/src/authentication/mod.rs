@@ -4,10 +4,7 @@
 //! the trait of them all, is `control_serving`'s.
 //! Never: decides what somebody may do.
 
-mod der;
 pub mod impersonation;
-pub mod jwt;
-pub mod keys;
 pub mod oidc;
 pub mod passwords;
 pub mod service_accounts;
@@ -16,5 +13,5 @@ pub mod static_tokens;
 mod token_webhook_tests;
 
 pub use control_serving::authentication::{
-    Authenticate, Unauthorized, bearer, certificates, chain, front_proxy, token_webhook,
+    Authenticate, Unauthorized, bearer, certificates, chain, front_proxy, jwt, keys, token_webhook,
 };

@@ -12,7 +12,7 @@ impl Choice {
     /// # Errors
     /// A name that no controller has, in words.
     pub fn of<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
-        let words: Vec<String> = words.into_iter().map(|word| word.trim().to_owned()).collect();
+        let words: Vec<String> = words.into_iter().map(|word| current(word.trim())).collect();
         for word in &words {
             let name = word.strip_prefix('-').unwrap_or(word);
             if name != "*" && !NAMES.contains(&name) {
@@ -32,6 +32,16 @@ impl Choice {
         };
         self.words.iter().find_map(about).unwrap_or_else(|| self.words.iter().any(|word| word == "*"))
     }
+}
+
+/// A word with the name that a controller has today.
+fn current(word: &str) -> String {
+    let (dash, name) = match word.strip_prefix('-') {
+        Some(name) => ("-", name),
+        None => ("", word),
+    };
+    let today = FORMER.iter().find(|(former, _)| *former == name).map_or(name, |(_, today)| today);
+    format!("{dash}{today}")
 }
 
 /// All controllers of the original, and ours. To name one that is not here is no mistake.
@@ -91,6 +101,52 @@ const NAMES: &[&str] = &[
     "volumeattributesclass-protection-controller",
 ];
 
+/// Former names, which the original still takes: kubeadm writes some of them.
+const FORMER: &[(&str, &str)] = &[
+    ("attachdetach", "persistentvolume-attach-detach-controller"),
+    ("bootstrapsigner", "bootstrap-signer-controller"),
+    ("cloud-node-lifecycle", "cloud-node-lifecycle-controller"),
+    ("clusterrole-aggregation", "clusterrole-aggregation-controller"),
+    ("cronjob", "cronjob-controller"),
+    ("csrapproving", "certificatesigningrequest-approving-controller"),
+    ("csrcleaner", "certificatesigningrequest-cleaner-controller"),
+    ("csrsigning", "certificatesigningrequest-signing-controller"),
+    ("daemonset", "daemonset-controller"),
+    ("deployment", "deployment-controller"),
+    ("disruption", "disruption-controller"),
+    ("endpoint", "endpoints-controller"),
+    ("endpointslice", "endpointslice-controller"),
+    ("endpointslicemirroring", "endpointslice-mirroring-controller"),
+    ("ephemeral-volume", "ephemeral-volume-controller"),
+    ("garbagecollector", "garbage-collector-controller"),
+    ("horizontalpodautoscaling", "horizontal-pod-autoscaler-controller"),
+    ("job", "job-controller"),
+    ("legacy-service-account-token-cleaner", "legacy-serviceaccount-token-cleaner-controller"),
+    ("namespace", "namespace-controller"),
+    ("nodeipam", "node-ipam-controller"),
+    ("nodelifecycle", "node-lifecycle-controller"),
+    ("persistentvolume-binder", "persistentvolume-binder-controller"),
+    ("persistentvolume-expander", "persistentvolume-expander-controller"),
+    ("podgc", "pod-garbage-collector-controller"),
+    ("pv-protection", "persistentvolume-protection-controller"),
+    ("pvc-protection", "persistentvolumeclaim-protection-controller"),
+    ("replicaset", "replicaset-controller"),
+    ("replicationcontroller", "replicationcontroller-controller"),
+    ("resource-claim-controller", "resourceclaim-controller"),
+    ("resourcequota", "resourcequota-controller"),
+    ("root-ca-cert-publisher", "root-ca-certificate-publisher-controller"),
+    ("route", "node-route-controller"),
+    ("service", "service-lb-controller"),
+    ("serviceaccount", "serviceaccount-controller"),
+    ("serviceaccount-token", "serviceaccount-token-controller"),
+    ("statefulset", "statefulset-controller"),
+    ("storage-version-gc", "storageversion-garbage-collector-controller"),
+    ("svm", "storage-version-migrator-controller"),
+    ("tokencleaner", "token-cleaner-controller"),
+    ("ttl", "ttl-controller"),
+    ("ttl-after-finished", "ttl-after-finished-controller"),
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,5 +167,15 @@ mod tests {
             !choice(&["-job-controller", "job-controller"]).has("job-controller"),
             "the first word counts"
         );
+    }
+
+    #[test]
+    fn former_names_are_taken() {
+        let kubeadms = Choice::of(["*", "bootstrapsigner", "tokencleaner", "-nodeipam"]).expect("names");
+        assert!(kubeadms.has("bootstrap-signer-controller") && !kubeadms.has("node-ipam-controller"));
+        for (former, today) in FORMER {
+            assert!(NAMES.contains(today) && !NAMES.contains(former), "{former}, {today}");
+        }
+        assert!(Choice::of(["bootstrap"]).is_err());
     }
 }

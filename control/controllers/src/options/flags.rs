@@ -6,6 +6,7 @@ use goflags::{Flag, joined};
 
 const SERVER: &str = "The API server";
 const WORK: &str = "Controllers";
+const NODES: &str = "Nodes";
 const SCALING: &str = "Autoscaling";
 const SIGNING: &str = "Signing of certificates";
 const LEADER: &str = "Leader election";
@@ -13,7 +14,7 @@ const LOGS: &str = "Logs";
 pub const IDLE: &str = "kube-controller-manager's flags without effect here";
 
 /// The headings of the help, in its order.
-pub static GROUPS: &[&str] = &[SERVER, WORK, SCALING, SIGNING, LEADER, SERVING, LOGS, IDLE];
+pub static GROUPS: &[&str] = &[SERVER, WORK, NODES, SCALING, SIGNING, LEADER, SERVING, LOGS, IDLE];
 
 const fn own(name: &'static str, kind: Kind, group: &'static str, default: &'static str) -> Flag {
     Flag::new(name, kind, default, group)
@@ -34,7 +35,6 @@ const LOG: &str = "logs have one form: text on standard error";
 const SHOWN: &str = "all metrics are shown";
 const PROFILES: &str = "Go's profiler has no counterpart here";
 const ONE: &str = "this is one version, and what is here is on";
-const SECRETS: &str = "Secrets of service accounts get their tokens in `weft control` only";
 const YET: &str = "the controller that it is for is not here yet, or has the original's default";
 
 /// All of them.
@@ -43,7 +43,7 @@ pub static FLAGS: &[Flag] = &ALL;
 static ALL: [Flag; OWN.len() + OF_DAEMON] =
     joined(OWN, of_daemon(Daemon { port: "10257", tolerates: "false", idle: IDLE }));
 
-const OWN: [Flag; 121] = [
+const OWN: [Flag; 120] = [
     own("kubeconfig", Text, SERVER, "").metavar("FILE").help(
         "Address and credentials of the API server. Without it and without --master: those of the pod this runs in.",
     ),
@@ -77,6 +77,32 @@ const OWN: [Flag; 121] = [
         .help("A pod that became unready so soon after its start counts as one that was never ready."),
     own("legacy-service-account-token-clean-up-period", Duration, WORK, "8760h0m0s")
         .help("Tokens in Secrets of ServiceAccounts that nobody used for so long are marked, and later deleted."),
+    own("service-account-private-key-file", Text, WORK, "").metavar("FILE").help(
+        "Key that signs the tokens of Secrets of service accounts, PEM: RSA or ECDSA P-256. Without it such Secrets stay \
+         empty.",
+    ),
+    own("terminated-pod-gc-threshold", Int32, WORK, "12500")
+        .help("So many pods that have ended may stay; 0 or less: any number."),
+    own("allocate-node-cidrs", Switch, NODES, "false")
+        .help("Give each node a range of --cluster-cidr for its pods."),
+    own("cluster-cidr", Text, NODES, "").metavar("CIDR[,CIDR]").help("Networks of pods, one of each family."),
+    own("node-cidr-mask-size", Int32, NODES, "0")
+        .metavar("BITS")
+        .help("Length of a node's prefix where there is one network; 0: as for its family."),
+    own("node-cidr-mask-size-ipv4", Int32, NODES, "0").metavar("BITS").help("The same of IPv4; 0: 24."),
+    own("node-cidr-mask-size-ipv6", Int32, NODES, "0").metavar("BITS").help("The same of IPv6; 0: 64."),
+    own("service-cluster-ip-range", Text, NODES, "")
+        .metavar("CIDR[,CIDR]")
+        .help("Networks of Services: no node gets a range of them."),
+    own("node-monitor-grace-period", Duration, NODES, "50s")
+        .help("A node of which nothing was heard for so long is lost."),
+    own("node-startup-grace-period", Duration, NODES, "1m0s").help("The same of a node that never reported."),
+    own("node-eviction-rate", Float, NODES, "0.1")
+        .help("Lost nodes a second, in each zone, whose pods are replaced elsewhere."),
+    own("secondary-node-eviction-rate", Float, NODES, "0.01")
+        .help("The same in a large zone of which many nodes are lost."),
+    own("unhealthy-zone-threshold", Float, NODES, "0.55").help("The part of a zone's nodes that is many."),
+    own("large-cluster-size-threshold", Int32, NODES, "50").help("A zone with more nodes is large."),
     own("cluster-signing-cert-file", Text, SIGNING, "").metavar("FILE").help(
         "Authority that signs for all signers of kubernetes.io, PEM; without it and without one for a single signer, \
          nothing is signed.",
@@ -116,12 +142,9 @@ const OWN: [Flag; 121] = [
     idle("profiling", Switch, "true", PROFILES),
     idle("enable-leader-migration", Switch, "false", CLOUD),
     idle("leader-migration-config", Text, "", CLOUD),
-    idle("service-account-private-key-file", Text, "", SECRETS),
-    idle("allocate-node-cidrs", Switch, "false", YET),
     idle("cidr-allocator-type", Text, "RangeAllocator", YET),
     idle("cloud-config", Text, "", CLOUD),
     idle("cloud-provider", Text, "", CLOUD),
-    idle("cluster-cidr", Text, "", YET),
     idle("cluster-name", Text, "kubernetes", LOOP),
     idle("configure-cloud-routes", Switch, "true", CLOUD),
     idle("controller-shutdown-timeout", Duration, "10s", LOOP),
@@ -162,16 +185,6 @@ const OWN: [Flag; 121] = [
     idle("concurrent-cron-job-syncs", Int32, "5", KEYS),
     idle("concurrent-namespace-syncs", Int32, "10", KEYS),
     idle("namespace-sync-period", Duration, "5m0s", NEWS),
-    idle("node-cidr-mask-size", Int32, "0", YET),
-    idle("node-cidr-mask-size-ipv4", Int32, "0", YET),
-    idle("node-cidr-mask-size-ipv6", Int32, "0", YET),
-    idle("service-cluster-ip-range", Text, "", YET),
-    idle("large-cluster-size-threshold", Int32, "50", YET),
-    idle("node-eviction-rate", Float, "0.1", YET),
-    idle("node-monitor-grace-period", Duration, "50s", YET),
-    idle("node-startup-grace-period", Duration, "1m0s", YET),
-    idle("secondary-node-eviction-rate", Float, "0.01", YET),
-    idle("unhealthy-zone-threshold", Float, "0.55", YET),
     idle("enable-dynamic-provisioning", Switch, "true", YET),
     idle("enable-hostpath-provisioner", Switch, "false", YET),
     idle("flex-volume-plugin-dir", Text, "/usr/libexec/kubernetes/kubelet-plugins/volume/exec/", YET),
@@ -182,7 +195,6 @@ const OWN: [Flag; 121] = [
     idle("pv-recycler-pod-template-filepath-nfs", Text, "", YET),
     idle("pv-recycler-timeout-increment-hostpath", Int32, "30", YET),
     idle("pvclaimbinder-sync-period", Duration, "15s", YET),
-    idle("terminated-pod-gc-threshold", Int32, "12500", YET),
     idle("concurrent-replicaset-syncs", Int32, "5", KEYS),
     idle("concurrent-rc-syncs", Int32, "5", KEYS),
     idle("concurrent-resource-quota-syncs", Int32, "5", KEYS),

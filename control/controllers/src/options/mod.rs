@@ -5,6 +5,7 @@
 
 mod choice;
 mod flags;
+mod nodes;
 mod signing;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,8 @@ use std::time::Duration;
 
 use apiclient::leader::Timing;
 use control_controllers_core::autoscaler;
+use control_controllers_core::node_ipam::Network;
+use control_controllers_core::node_lifecycle::Limits;
 use control_controllers_core::service_lb::Pools;
 use control_pki::Authority;
 use control_serving::options::{Options as Serving, of_daemon};
@@ -68,6 +71,14 @@ pub struct Options {
     pub choice: Choice,
     /// The authority that goes to every namespace.
     pub root_ca: Option<PathBuf>,
+    /// The key that signs tokens in Secrets.
+    pub account_key: Option<PathBuf>,
+    /// Networks that nodes get ranges of, and those that no node may have.
+    pub pod_networks: Vec<Network>,
+    pub service_networks: Vec<String>,
+    pub node_limits: Limits,
+    /// So many pods that have ended may stay; 0: any number.
+    pub ended_pods: usize,
     /// Who signs certificates, by the names of signers.
     pub authorities: BTreeMap<&'static str, Authority>,
     pub signing_duration: Duration,
@@ -115,6 +126,11 @@ pub fn resolve<A: AsRef<str>>(args: &[A]) -> Result<Options, Error> {
         master: text("master"),
         choice: Choice::of(controllers.list()).map_err(|problem| controllers.refuse(problem))?,
         root_ca: text("root-ca-file").map(PathBuf::from),
+        account_key: text("service-account-private-key-file").map(PathBuf::from),
+        pod_networks: nodes::networks(&settings)?,
+        service_networks: nodes::reserved(&settings),
+        node_limits: nodes::limits(&settings)?,
+        ended_pods: usize::try_from(settings.get("terminated-pod-gc-threshold").number()).unwrap_or_default(),
         authorities: signing::authorities(&settings)?,
         signing_duration: positive(settings.get("cluster-signing-duration"))?,
         unused_tokens: positive(settings.get("legacy-service-account-token-clean-up-period"))?,
@@ -175,6 +191,11 @@ fn only(action: Action) -> Options {
         master: None,
         choice: Choice::default(),
         root_ca: None,
+        account_key: None,
+        pod_networks: Vec::new(),
+        service_networks: Vec::new(),
+        node_limits: Limits::default(),
+        ended_pods: 0,
         authorities: BTreeMap::new(),
         signing_duration: Duration::ZERO,
         unused_tokens: Duration::ZERO,
@@ -210,7 +231,8 @@ mod tests {
         let options =
             resolve(&["--kubeconfig=a", "--secure-port=0", "--leader-elect-resource-name=x", "-v=4"])
                 .expect("options");
-        assert_eq!((options.kubeconfig, options.serve, options.verbosity), (Some("a".into()), None, 4));
+        assert_eq!((options.kubeconfig, options.verbosity), (Some("a".into()), 4));
+        assert!(options.serve.is_none());
         let (namespace, name, _) = options.election.expect("by default");
         assert_eq!((namespace.as_str(), name.as_str()), ("kube-system", "x"));
         let plain = resolve(&["--leader-elect=false"]).expect("options");
@@ -257,5 +279,29 @@ mod tests {
             let error = resolve(&[wrong]).expect_err(wrong).to_string();
             assert!(error.contains(word), "{error}");
         }
+    }
+
+    #[test]
+    fn nodes_get_ranges_of_the_networks_of_pods() {
+        let networks = |flags: &[&str]| resolve(flags).map(|options| options.pod_networks);
+        let given = ["--allocate-node-cidrs=true", "--cluster-cidr=10.244.0.0/16,fd00:244::/56"];
+        let two = vec![Network::new("10.244.0.0/16", 24), Network::new("fd00:244::/56", 64)];
+        assert_eq!(networks(&given).ok(), two.into_iter().collect::<Result<_, _>>().ok());
+        assert_eq!(networks(&given[1..]).ok(), Some(Vec::new()), "nobody wants any");
+        let sized = networks(&[given[0], "--cluster-cidr=10.244.0.0/16", "--node-cidr-mask-size=26"]);
+        assert_eq!(sized.ok(), Network::new("10.244.0.0/16", 26).ok().map(|one| vec![one]));
+        for wrong in [
+            &given[..1],
+            &[given[0], given[1], "--node-cidr-mask-size=24"],
+            &[given[0], "--cluster-cidr=10.244.0.0/16", "--node-cidr-mask-size-ipv6=64"],
+            &[given[0], "--cluster-cidr=10.0.0.0/16,10.1.0.0/16"],
+            &[given[0], "--cluster-cidr=10.244.0.0/16", "--node-cidr-mask-size=8"],
+            &["--node-monitor-grace-period=0s"],
+            &["--unhealthy-zone-threshold=2"],
+        ] {
+            assert!(resolve(wrong).is_err(), "{wrong:?}");
+        }
+        let limits = resolve(&["--node-monitor-grace-period=16s"]).expect("options").node_limits;
+        assert_eq!((limits.grace.as_secs(), limits.startup.as_secs()), (16, 60));
     }
 }

@@ -45,11 +45,22 @@ fn published(open_api: &Value) -> Value {
         schema["properties"] = json!({});
     }
     let properties = &mut schema["properties"];
-    properties["apiVersion"] = json!({"type": "string"});
-    properties["kind"] = json!({"type": "string"});
-    properties["metadata"] = json!({"allOf": [{"$ref": format!("#/components/schemas/{META}.ObjectMeta")}]});
+    let text = |description| json!({"type": "string", "description": description});
+    properties["apiVersion"] = text(API_VERSION);
+    properties["kind"] = text(KIND);
+    properties["metadata"] = json!({
+        "description": METADATA, "allOf": [{"$ref": format!("#/components/schemas/{META}.ObjectMeta")}],
+    });
     schema
 }
+
+/// What is said of the fields that every object has.
+const API_VERSION: &str = "Group and version of the schema that this object is written in, as GROUP/VERSION. A server may \
+                           answer in another version that it has, and refuses those that it does not know.";
+const KIND: &str =
+    "What this object is, in CamelCase. Its address says so too; it cannot be changed in an update.";
+const METADATA: &str = "Standard object's metadata: its name and namespace, its labels and annotations, and what the server \
+                        notes about it.";
 
 const PRESERVE: &str = "x-kubernetes-preserve-unknown-fields";
 

@@ -103,6 +103,19 @@ fn fields_that_a_definition_lets_lists_select_by_are_published() {
         let fields = &published["components"]["schemas"][name]["x-kubernetes-selectable-fields"];
         assert_eq!(*fields, serde_json::json!([{"fieldPath": "spec.size"}]), "{name}");
     }
+    // What every object has is described, in both documents.
+    let v2 = v2::document([&published], "1.36");
+    for properties in [
+        &published["components"]["schemas"]["io.test.v1.Thing"]["properties"],
+        &v2["definitions"]["io.test.v1.Thing"]["properties"],
+    ] {
+        for field in ["apiVersion", "kind", "metadata"] {
+            assert!(
+                properties[field]["description"].as_str().is_some_and(|text| !text.is_empty()),
+                "{field}"
+            );
+        }
+    }
 }
 
 #[test]

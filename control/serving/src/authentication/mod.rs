@@ -1,13 +1,17 @@
 //! Who sends a request.
 //!
 //! Owns: the trait of what can tell ([`Authenticate`]), the ways to tell that need no object of the API (certificates,
-//! tokens that a service knows, headers of a proxy) and their order ([`chain::Chain`]).
+//! tokens that a service knows, headers of a proxy), their order ([`chain::Chain`]), and the keys that sign and verify
+//! tokens ([`keys`], [`jwt`]).
 //! Never: decides what somebody may do.
 
 pub mod bearer;
 pub mod certificates;
 pub mod chain;
+mod der;
 pub mod front_proxy;
+pub mod jwt;
+pub mod keys;
 pub mod token_webhook;
 
 use std::fmt;
