@@ -193,3 +193,83 @@ fn every_client_gets_the_originals_status() {
         }
     }
 }
+
+/// What kubeadm writes into the manifest of kube-controller-manager, but for paths and addresses.
+fn kubeadms(side: &Side) -> Vec<String> {
+    let (pki, kubeconfig) = (side.pki(), side.kubeconfig("admin").display().to_string());
+    let file = |name: &str| pki.join(name).display().to_string();
+    vec![
+        "--allocate-node-cidrs=true".to_owned(),
+        format!("--authentication-kubeconfig={kubeconfig}"),
+        format!("--authorization-kubeconfig={kubeconfig}"),
+        format!("--client-ca-file={}", file("ca.crt")),
+        "--cluster-cidr=10.244.0.0/16".to_owned(),
+        "--cluster-name=kubernetes".to_owned(),
+        format!("--cluster-signing-cert-file={}", file("ca.crt")),
+        format!("--cluster-signing-key-file={}", file("ca.key")),
+        "--controllers=*,bootstrapsigner,tokencleaner".to_owned(),
+        "--leader-elect=true".to_owned(),
+        format!("--requestheader-client-ca-file={}", file("front-proxy-ca.crt")),
+        format!("--root-ca-file={}", file("ca.crt")),
+        format!("--service-account-private-key-file={}", file("sa.key")),
+        "--service-cluster-ip-range=10.96.0.0/12".to_owned(),
+        "--use-service-account-credentials=true".to_owned(),
+    ]
+}
+
+#[test]
+fn the_command_line_that_kubeadm_writes_is_taken() {
+    let side = Side::new(Which::Ours, &[]);
+    side.start();
+    let manager = Program::start(&side, PROGRAMS[0], true, &kubeadms(&side));
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}});
+    side.must("POST", "/api/v1/nodes", JSON, &node);
+    let range = || {
+        let node = side.must("GET", "/api/v1/nodes/n1", JSON, &Value::Null);
+        node["spec"]["podCIDR"].as_str().map(str::to_owned)
+    };
+    let range = until_explained("a range for the node", LIMIT, range, || manager.daemon.log_tail(30));
+    assert!(range.starts_with("10.244.") && range.ends_with(".0/24"), "{range}");
+
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "robot"}});
+    side.must("POST", "/api/v1/namespaces/default/serviceaccounts", JSON, &account);
+    let secrets = "/api/v1/namespaces/default/secrets";
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/service-account-token",
+        "metadata": {"name": "robot", "annotations": {"kubernetes.io/service-account.name": "robot"}},
+    });
+    side.must("POST", secrets, JSON, &secret);
+    let token = || {
+        let secret = side.must("GET", &format!("{secrets}/robot"), JSON, &Value::Null);
+        secret["data"]["token"].as_str().map(decoded)
+    };
+    let token = until_explained("a token in the Secret", LIMIT, token, || manager.daemon.log_tail(30));
+    let mut headers = bearer(&token);
+    headers.push(("Content-Type".to_owned(), JSON.to_owned()));
+    let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
+    let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+    let reply = side.client().ask("POST", path, &headers, review.to_string().as_bytes()).expect("an answer");
+    let who: Value = serde_json::from_slice(&reply.body).expect("JSON");
+    assert_eq!(who["status"]["userInfo"]["username"], "system:serviceaccount:default:robot", "{who}");
+}
+
+/// Base64, of a text.
+fn decoded(text: &str) -> String {
+    let value = |byte: u8| match byte {
+        b'A'..=b'Z' => Some(byte - b'A'),
+        b'a'..=b'z' => Some(byte - b'a' + 26),
+        b'0'..=b'9' => Some(byte - b'0' + 52),
+        b'+' => Some(62),
+        b'/' => Some(63),
+        _ => None,
+    };
+    let (mut bits, mut held, mut bytes) = (0_u32, 0, Vec::new());
+    for sextet in text.bytes().filter_map(value) {
+        (bits, held) = (bits << 6 | u32::from(sextet), held + 6);
+        if held >= 8 {
+            held -= 8;
+            bytes.push((bits >> held) as u8);
+        }
+    }
+    String::from_utf8(bytes).expect("text")
+}
