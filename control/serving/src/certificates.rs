@@ -55,6 +55,9 @@ pub fn config(
     Ok((Arc::new(config), certificates))
 }
 
+static NEW: &[&SupportedProtocolVersion] = &[&TLS13];
+static BOTH: &[&SupportedProtocolVersion] = &[&TLS12, &TLS13];
+
 impl Terms {
     /// What can be done for these terms. The suites of TLS 1.3 are not chosen, as in Go.
     fn provider(&self) -> (CryptoProvider, &'static [&'static SupportedProtocolVersion]) {
@@ -66,8 +69,7 @@ impl Terms {
             provider.cipher_suites.retain(chosen);
         }
         let has_old = provider.cipher_suites.iter().any(|suite| suite.tls13().is_none());
-        let versions: &[_] = if self.tls13_only || !has_old { &[&TLS13] } else { &[&TLS12, &TLS13] };
-        (provider, versions)
+        (provider, if self.tls13_only || !has_old { NEW } else { BOTH })
     }
 }
 

@@ -61,7 +61,8 @@ pub fn limits(settings: &Settings) -> Result<Limits, Error> {
         let setting = settings.get(name);
         match setting.float() {
             given if (0.0..=most).contains(&given) => Ok(given),
-            _ => Err(setting.refuse("want a number that is not below 0, and a part no more than 1")),
+            _ if most > 1.0 => Err(setting.refuse("want a number that is not below 0")),
+            _ => Err(setting.refuse("want a number from 0 to 1")),
         }
     };
     let large = settings.get("large-cluster-size-threshold").within(0, i64::from(i32::MAX))?;
