@@ -31,7 +31,7 @@ pub static FLAGS: &[Flag] = &ALL;
 static ALL: [Flag; OWN.len() + OF_DAEMON] =
     joined(OWN, of_daemon(Daemon { port: "10259", tolerates: "true", idle: IDLE }));
 
-const OWN: [Flag; 34] = [
+const OWN: [Flag; 33] = [
     own("kubeconfig", Text, SERVER, "").metavar("FILE").help(
         "Address and credentials of the API server. Without it and without --master: those of the pod this runs \
          in. Not used where --config is given: the file has a field for it.",
