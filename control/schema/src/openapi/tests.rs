@@ -78,7 +78,12 @@ fn the_document_of_a_definition_is_the_originals_without_its_prose() {
         selectable: Vec::new(),
         subresources: Vec::new(),
     };
-    assert_within("", &want, &v3::document(&[thing], "1.36"));
+    let mut have = v3::document(&[thing], "1.36");
+    let properties = &mut have["components"]["schemas"]["io.test.v1.Thing"]["properties"];
+    for field in ["apiVersion", "kind", "metadata"] {
+        properties[field].as_object_mut().unwrap().remove("description").expect(field);
+    }
+    assert_within("", &want, &have);
 }
 
 #[test]
