@@ -140,7 +140,6 @@ fn settings(options: &Options) -> Result<Settings, Failure> {
         unused_tokens: options.unused_tokens,
         autoscaler: options.autoscaler,
         balanced: options.balanced.clone(),
-        ..Settings::default()
     })
 }
 
