@@ -4,17 +4,19 @@
 //! Begin at [`program`] and [`until_told`].
 //! Never: waits for a thread that blocks, a name server that does not answer for instance.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::OnceLock;
+use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::systemd;
 
@@ -57,6 +59,28 @@ static BEFORE_SLEEP: OnceLock<fn()> = OnceLock::new();
 /// one counts.
 pub fn before_sleep(act: fn()) {
     let _ = BEFORE_SLEEP.set(act);
+}
+
+/// Work that has had nothing to do for so long rests.
+const REST: Duration = Duration::from_secs(6);
+
+/// Does on a thread that is none of the runtime's what those do before they sleep: whenever `work` has run out of things to
+/// do, and once more when it rests.
+async fn with_rests<T>(act: impl Fn(), work: impl Future<Output = T>) -> T {
+    let (mut work, mut rest, mut rested) = (pin!(work), pin!(sleep(REST)), false);
+    poll_fn(|context| {
+        let outcome = work.as_mut().poll(context);
+        if outcome.is_pending() {
+            act();
+            // Only the work wakes who has rested; otherwise it was the work, or the rest is due.
+            if rested || !rest.is_elapsed() {
+                rest.as_mut().reset(Instant::now() + REST);
+            }
+            rested = rest.as_mut().poll(context).is_ready();
+        }
+        outcome
+    })
+    .await
 }
 
 /// Runs a program's work to its end. An error goes to the log in the words that `say` finds for it.
@@ -122,12 +146,13 @@ where
     let (stop, mut stopped) = watch::channel(false);
     let (tell, mut ended) = oneshot::channel();
     let runtime = Handle::current();
+    let before_sleep = BEFORE_SLEEP.get().copied().unwrap_or(|| ());
     let run = move || {
         let outcome = runtime.block_on(async {
             tokio::select! {
                 biased;
                 _ = stopped.wait_for(|stop| *stop) => Ok(()),
-                outcome = work() => outcome,
+                outcome = with_rests(before_sleep, work()) => outcome,
             }
         });
         // Nobody listens where the end came before.
@@ -151,4 +176,29 @@ where
         tracing::warn!("not waiting for the pass in course; the next start makes good what it leaves");
     }
     outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_thread_acts_whenever_its_work_pauses_and_once_when_it_rests() {
+        let acts = Cell::new(0);
+        let act = || acts.set(acts.get() + 1);
+        let counted = async {
+            sleep(Duration::from_secs(1)).await;
+            assert_eq!(acts.get(), 1);
+            sleep(Duration::from_secs(1)).await;
+            assert_eq!(acts.get(), 2);
+            // A rest that lasts is one.
+            sleep(REST * 10).await;
+            assert_eq!(acts.get(), 4);
+            sleep(REST * 2).await;
+            acts.get()
+        };
+        assert_eq!(with_rests(act, counted).await, 6);
+    }
 }
