@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use crate::backend::forward::Sender;
 use crate::decoding;
+use crate::encoding::object::Keep;
 use crate::encoding::{object, table};
 use crate::negotiation::{Encoding, Media, Shape};
 use crate::registry::Served;
@@ -147,6 +148,19 @@ impl Call {
     /// # Errors
     /// 500: the object in storage is none.
     pub fn answer_stored(&self, code: u16, stored: &Stored) -> Result<Response, Status> {
+        self.answer_kept(code, stored, Keep::ForOthers)
+    }
+
+    /// As [`Call::answer_stored`], of a version that this request has written: who watches wants it next.
+    ///
+    /// # Errors
+    /// As [`Call::answer_stored`].
+    pub fn answer_written(&self, code: u16, stored: &Stored) -> Result<Response, Status> {
+        let watched = self.server.store().is_watched(stored.key());
+        self.answer_kept(code, stored, if watched { Keep::ForOthers } else { Keep::Once })
+    }
+
+    fn answer_kept(&self, code: u16, stored: &Stored, keep: Keep) -> Result<Response, Status> {
         let Media { encoding, shape, meta_version, .. } = self.media;
         let form = match shape {
             Shape::Table => {
@@ -154,7 +168,7 @@ impl Call {
                 let table = table::of_stored(&self.served, stored, meta_version, include, true)?;
                 object::write_meta(meta_version.api_version(), "Table", &table, encoding)
             }
-            _ => object::encoded(&self.served, stored, encoding, shape, meta_version)?,
+            _ => object::encoded(&self.served, stored, encoding, shape, meta_version, keep)?,
         };
         Ok(self.answer_form(code, form))
     }

@@ -176,6 +176,11 @@ impl Store {
         self.view.kind_of(key).get(key)
     }
 
+    /// Whether anybody watches objects of this key's kind.
+    pub fn is_watched(&self, key: &str) -> bool {
+        self.view.kind_of(key).is_watched()
+    }
+
     /// As [`Store::peek`], all objects under a prefix.
     pub fn peek_all(&self, prefix: &str) -> Snapshot {
         let kind = self.view.kind_of(prefix);

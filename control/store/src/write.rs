@@ -61,7 +61,7 @@ impl Writer {
         let when = Compare::absent(self.0.keys.key(key));
         let done = self.put(key, when, &bytes, ttl, false).await?;
         match done.succeeded {
-            true => Ok(self.0.view.stored(key, done.header.revision, bytes)),
+            true => Ok(self.0.view.written(key, done.header.revision, bytes)),
             false => Err(WriteError::Exists(key.into())),
         }
     }
@@ -76,7 +76,7 @@ impl Writer {
         let when = Compare::mod_revision(self.0.keys.key(key), expected);
         let done = self.put(key, when, &bytes, ttl, true).await?;
         match done.succeeded {
-            true => Ok(self.0.view.stored(key, done.header.revision, bytes)),
+            true => Ok(self.0.view.written(key, done.header.revision, bytes)),
             false => Err(self.conflict(key, done)),
         }
     }

@@ -54,6 +54,22 @@ async fn a_write_is_seen_by_every_read_after_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_writes_and_who_reads_share_a_version_and_its_encodings() {
+    let etcd = Etcd::start();
+    let store = etcd.store().await;
+    let mut known = store.create("pods/a/1", "0", None).await.unwrap();
+    let mut shared = 0;
+    for round in 1..=200 {
+        let got = store.get("pods/a/1", Freshness::Latest).await.unwrap().unwrap();
+        assert_eq!((got.revision(), got.bytes()), (known.revision(), known.bytes()));
+        shared += u32::from(got.same(&known));
+        known = store.replace("pods/a/1", known.revision(), round.to_string(), None).await.unwrap();
+    }
+    // Not where etcd's two answers come in the same moment.
+    assert!(shared > 100, "{shared} of 200");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn objects_that_end_by_themselves_share_a_lease() {
     let etcd = Etcd::start();
     let (store, other) = (etcd.store().await, etcd.client());

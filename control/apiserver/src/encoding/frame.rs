@@ -8,6 +8,7 @@ use control_schema::codec::watch;
 use control_store::Stored;
 use serde_json::json;
 
+use super::object::Keep;
 use super::{object, status, table};
 use crate::negotiation::{Encoding, Media, MetaVersion, Shape};
 use crate::registry::Served;
@@ -57,10 +58,8 @@ pub fn of(
         let api_version = media.meta_version.api_version();
         return Ok(frame(&object::write_meta(api_version, "Table", &table, media.encoding)));
     }
-    let make = || {
-        let object = object::decode(served, stored)?;
-        Ok(frame(&object::encode(served, object, media.encoding, media.shape, media.meta_version)))
-    };
+    let (shape, meta) = (media.shape, media.meta_version);
+    let make = || Ok(frame(&object::encoded(served, stored, media.encoding, shape, meta, Keep::Once)?));
     if media.meta_version == MetaVersion::V1 {
         return stored.try_form(served.slot(media.encoding, media.shape, tells.slot()), make);
     }

@@ -6,6 +6,7 @@ use control_schema::codec::{self, list::Meta};
 use control_store::Stored;
 use serde_json::{Value, json};
 
+use super::object::Keep;
 use super::{object, table};
 use crate::negotiation::{Encoding, Media, Offer, Shape};
 use crate::registry::Served;
@@ -29,7 +30,8 @@ pub fn encode(served: &Served, list: &List, media: Media, include: IncludeObject
         return Ok(object::body(form, media));
     }
     let encoding = of_items(media.encoding);
-    let form = |stored: &Stored| object::encoded(served, stored, encoding, media.shape, media.meta_version);
+    let (shape, meta) = (media.shape, media.meta_version);
+    let form = |stored: &Stored| object::encoded(served, stored, encoding, shape, meta, Keep::ForOthers);
     let items = list.objects.iter().map(form).collect::<Result<Vec<Bytes>, Status>>()?;
     Ok(join(served, &list.meta, &items, media))
 }

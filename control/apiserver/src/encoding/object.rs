@@ -132,6 +132,13 @@ pub fn as_if_stored(served: &Served, object: &Value, json: bool) -> Result<Value
     Ok(object)
 }
 
+/// Whether others are likely to want a form that is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    ForOthers,
+    Once,
+}
+
 /// The form of a stored object that lists, watches and answers share. JSON is without a newline at its end.
 ///
 /// # Errors
@@ -142,12 +149,17 @@ pub fn encoded(
     encoding: Encoding,
     shape: Shape,
     meta: MetaVersion,
+    keep: Keep,
 ) -> Result<Bytes, Status> {
     let make = || Ok(encode(served, decode(served, stored)?, encoding, shape, meta));
-    if shape == Shape::Whole || meta == MetaVersion::V1 {
-        return stored.try_form(served.slot(encoding, shape, 0), make);
+    if shape != Shape::Whole && meta != MetaVersion::V1 {
+        return make();
     }
-    make()
+    let slot = served.slot(encoding, shape, 0);
+    match keep {
+        Keep::ForOthers => stored.try_form(slot, make),
+        Keep::Once => stored.try_form_once(slot, make),
+    }
 }
 
 /// The bytes of an object that is in the version of storage. Tables are made elsewhere.

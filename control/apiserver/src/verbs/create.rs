@@ -139,7 +139,7 @@ async fn write_new(
         written = call.server.store().create(&key, for_storage(&call.served, &object, json), ttl).await;
     }
     match written {
-        Ok(stored) => call.answer_stored(201, &stored),
+        Ok(stored) => call.answer_written(201, &stored),
         Err(WriteError::Exists(_)) => {
             let there = call.server.store().get(&key, control_store::Freshness::Any).await.ok().flatten();
             Err(match there {

@@ -41,7 +41,7 @@ pub async fn run(call: &mut Call, body: Body) -> Result<Response, Status> {
     match one(call, &options).await? {
         Deleted::Stays(stored) => {
             let code = if options.orphan == Some(false) { 202 } else { 200 };
-            call.answer_stored(code, &stored)
+            call.answer_written(code, &stored)
         }
         Deleted::Would(object) => call.answer_value(200, object),
         Deleted::Gone(object) if call.served.kind.traits.returns_deleted => call.answer_value(200, object),

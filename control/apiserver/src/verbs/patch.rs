@@ -58,7 +58,7 @@ pub async fn run(call: &mut Call, subresource: Option<Subresource>, body: Body) 
     let may_create = way == Way::Apply && subresource.is_none();
     let change = Change { subresource, options: &options, uid: None, may_create, make: &mut make };
     match store_update::run(call, change).await? {
-        Updated::Written { stored, .. } => call.answer_stored(200, &stored),
+        Updated::Written { stored, .. } => call.answer_written(200, &stored),
         Updated::Value(object) => call.answer_value(200, object),
         Updated::Absent => {
             let object =

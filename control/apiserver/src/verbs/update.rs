@@ -54,7 +54,7 @@ pub async fn finish(
     let may_create = call.served.kind.traits.create_on_update && subresource.is_none();
     let change = Change { subresource, options, uid, may_create, make: &mut make };
     match store_update::run(call, change).await? {
-        Updated::Written { stored, .. } => call.answer_stored(200, &stored),
+        Updated::Written { stored, .. } => call.answer_written(200, &stored),
         Updated::Value(object) => call.answer_value(200, object),
         Updated::Absent => {
             may_create_by_update(call).await?;

@@ -95,6 +95,16 @@ impl Stored {
         Ok(kept)
     }
 
+    /// As [`Stored::try_form`], for one who is probably alone: what nobody keeps yet is made and not kept.
+    ///
+    /// # Errors
+    /// What `make` says.
+    pub fn try_form_once<E>(&self, slot: Slot, make: impl FnOnce() -> Result<Bytes, E>) -> Result<Bytes, E> {
+        let now = self.0.cache.now();
+        let kept = self.forms().as_mut().and_then(|forms| forms.get(slot, now));
+        kept.map_or_else(make, Ok)
+    }
+
     /// A value that `make` derives from the object, one for each type `T`: attributes for selectors, or the few fields
     /// that a controller reads. Made when it is asked for first, and kept as long as the object: keep it small.
     pub fn derived<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> &T {

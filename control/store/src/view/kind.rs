@@ -243,6 +243,11 @@ impl Kind {
         scopes.subscribe(part, place, ring).ok_or(ring.floor())
     }
 
+    /// Whether anybody waits for changes.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.end.receiver_count() > 0 || self.read().scopes.are_watched()
+    }
+
     /// Forgets what is too old.
     pub(crate) fn trim(&self, now: Instant) {
         let mut inner = self.write();

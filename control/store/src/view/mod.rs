@@ -11,7 +11,7 @@ pub(crate) mod tree;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed, Ordering::SeqCst};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -48,7 +48,13 @@ pub(crate) struct View {
     direct_changed: AtomicI64,
     /// Whether every change of etcd's revision comes in, and not only those under the prefix.
     all_keys: AtomicBool,
+    /// What was written here and has not come in yet, by its revision.
+    written: Mutex<HashMap<i64, Stored>>,
 }
+
+/// So many versions that were written here are kept for their coming in; with more, the view lags so far behind that
+/// nobody gains.
+const WRITTEN: usize = 1024;
 
 #[derive(Debug)]
 struct Kinds {
@@ -95,6 +101,7 @@ impl View {
             direct: direct.iter().map(|prefix| prefix.as_str().into()).collect(),
             direct_changed: AtomicI64::new(0),
             all_keys: AtomicBool::new(true),
+            written: Mutex::default(),
         }
     }
 
@@ -177,7 +184,7 @@ impl View {
             }
             let kind = kinds.of(&write.key);
             let write = match write.value {
-                Some(value) => Write::Put(self.stored(&write.key, write.revision, value)),
+                Some(value) => Write::Put(self.arrived(&write.key, write.revision, value)),
                 None => Write::Delete { key: write.key.into(), revision: write.revision },
             };
             match sorted.iter_mut().find(|(other, _)| Arc::ptr_eq(other, kind)) {
@@ -229,11 +236,38 @@ impl View {
     }
 
     /// A value as listed; the one that the view has already, if it is that version.
-    pub(crate) fn listed(&self, key: &str, revision: i64, value: Vec<u8>) -> Stored {
+    pub(crate) fn listed(&self, key: &str, revision: i64, value: impl Into<Bytes>) -> Stored {
+        let value = value.into();
         match self.kind_of(key).get(key) {
             Some(known) if known.revision() == revision && known.bytes()[..] == value[..] => known,
             _ => self.stored(key, revision, value),
         }
+    }
+
+    /// A version that etcd has taken from here. Who wrote it and who watches share one value, and so its encodings, whichever
+    /// of etcd's two answers comes first.
+    pub(crate) fn written(&self, key: &str, revision: i64, bytes: Bytes) -> Stored {
+        if self.is_direct(key) {
+            return self.stored(key, revision, bytes);
+        }
+        // The change waits at the door until it is known whose it is.
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.reached().revision >= revision {
+            drop(written);
+            return self.listed(key, revision, bytes);
+        }
+        let stored = self.stored(key, revision, bytes);
+        if written.len() >= WRITTEN {
+            written.clear();
+        }
+        written.insert(revision, stored.clone());
+        stored
+    }
+
+    fn arrived(&self, key: &str, revision: i64, value: Vec<u8>) -> Stored {
+        let own = self.written.lock().unwrap_or_else(PoisonError::into_inner).remove(&revision);
+        let own = own.filter(|own| own.key() == key && own.bytes()[..] == value[..]);
+        own.unwrap_or_else(|| self.stored(key, revision, value))
     }
 
     pub(crate) fn stored(&self, key: &str, revision: i64, value: impl Into<Bytes>) -> Stored {
@@ -273,6 +307,10 @@ impl View {
         let kinds: Vec<_> =
             self.kinds.read().unwrap_or_else(PoisonError::into_inner).all().cloned().collect();
         kinds.iter().for_each(|kind| kind.trim(now));
+        // What came in between the two looks of a writer.
+        let reached = self.reached().revision;
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.retain(|revision, _| *revision > reached);
     }
 }
 

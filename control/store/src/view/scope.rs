@@ -136,6 +136,10 @@ impl Scopes {
         self.about = self.parts.keys().any(|part| matches!(part, Part::About(_)));
     }
 
+    pub(crate) fn are_watched(&self) -> bool {
+        self.parts.values().any(|scope| scope.end.receiver_count() > 0)
+    }
+
     fn is_of(&self, part: &Part, event: &Event) -> bool {
         match part {
             Part::Under(prefix) => is_under(event.key(), prefix),
