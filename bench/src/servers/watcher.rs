@@ -4,12 +4,13 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use lab::LabError;
+use originals::Trust;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
 
@@ -38,11 +39,16 @@ impl Seen {
     }
 }
 
+type Stream = StreamOwned<ClientConnection, TcpStream>;
+
+/// The connection of the present watch; `None` once nobody wants it any more.
+type Socket = Arc<Mutex<Option<TcpStream>>>;
+
 /// The watcher. It stops when it is dropped.
 pub struct Watcher {
     /// What is waited for, for people: `pods that are bound`.
     what: &'static str,
-    socket: TcpStream,
+    socket: Socket,
     seen: Arc<Seen>,
     thread: Option<JoinHandle<()>>,
 }
@@ -60,27 +66,19 @@ impl Watcher {
         accept: &str,
         hear: impl FnMut(&str) -> Option<String> + Send + 'static,
     ) -> Result<Self, LabError> {
-        let (address, trust) = (side.address(), side.trust()?);
-        let opened = || {
-            let socket = TcpStream::connect(address)?;
-            socket.set_nodelay(true)?;
-            let name = ServerName::from(address.ip());
-            let session = ClientConnection::new(trust, name).map_err(io::Error::other)?;
-            let mut stream = StreamOwned::new(session, socket.try_clone()?);
-            let request = format!(
-                "GET {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {TOKEN}\r\nAccept: {accept}\r\n\r\n"
-            );
-            stream.write_all(request.as_bytes())?;
-            Ok((socket, stream))
-        };
-        let (socket, stream) =
-            opened().map_err(|error: io::Error| failed(&watch(what), error.to_string()))?;
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {TOKEN}\r\nAccept: {accept}\r\n\r\n",
+            side.address()
+        );
+        let question = Question { address: side.address(), trust: side.trust()?, request };
+        let (socket, stream) = question.ask().map_err(|error| failed(&watch(what), error.to_string()))?;
+        let socket: Socket = Arc::new(Mutex::new(Some(socket)));
         let seen = Arc::new(Seen::default());
         let thread = thread::spawn({
-            let seen = Arc::clone(&seen);
+            let (seen, socket) = (Arc::clone(&seen), Arc::clone(&socket));
             move || {
-                let ended = read(stream, &seen, hear).err();
-                seen.lock().1 = Some(ended.unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into()));
+                let ended = follow(stream, &question, &socket, &seen, hear);
+                seen.lock().1 = ended.err();
                 seen.changed.notify_all();
             }
         });
@@ -131,19 +129,69 @@ fn watch(what: &str) -> String {
 impl Drop for Watcher {
     fn drop(&mut self) {
         // The thread's read ends with it.
-        let _ = self.socket.shutdown(Shutdown::Both);
+        if let Some(socket) = lock(&self.socket).take() {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
+fn lock(socket: &Socket) -> MutexGuard<'_, Option<TcpStream>> {
+    socket.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What is asked, and of whom.
+struct Question {
+    address: SocketAddr,
+    trust: Trust,
+    request: String,
+}
+
+impl Question {
+    fn ask(&self) -> io::Result<(TcpStream, Stream)> {
+        let socket = TcpStream::connect(self.address)?;
+        socket.set_nodelay(true)?;
+        let name = ServerName::from(self.address.ip());
+        let session = ClientConnection::new(Arc::clone(&self.trust), name).map_err(io::Error::other)?;
+        let mut stream = StreamOwned::new(session, socket.try_clone()?);
+        stream.write_all(self.request.as_bytes())?;
+        Ok((socket, stream))
+    }
+}
+
+/// Reads one watch after the other: kube-apiserver ends that of a client which is too slow on a busy machine. The next one
+/// begins with all that is there. Returns once nobody wants it any more.
+fn follow(
+    mut stream: Stream,
+    question: &Question,
+    socket: &Socket,
+    seen: &Seen,
+    mut hear: impl FnMut(&str) -> Option<String>,
+) -> io::Result<()> {
+    loop {
+        let ended = read(stream, seen, &mut hear);
+        if lock(socket).is_none() {
+            return Ok(());
+        }
+        ended?;
+        let (next, opened) = question.ask()?;
+        match &mut *lock(socket) {
+            Some(present) => *present = next,
+            None => return Ok(()),
+        }
+        stream = opened;
+    }
+}
+
+/// Reads until the server ends the watch.
 fn read(mut stream: impl Read, seen: &Seen, mut hear: impl FnMut(&str) -> Option<String>) -> io::Result<()> {
     let (mut bytes, mut events) = (vec![0; 64 << 10], Events::default());
-    loop {
+    while !matches!(events.place, Place::Over) {
         let count = stream.read(&mut bytes)?;
         if count == 0 {
-            return Ok(());
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let now = Instant::now();
         let mut found = Vec::new();
@@ -157,6 +205,7 @@ fn read(mut stream: impl Read, seen: &Seen, mut hear: impl FnMut(&str) -> Option
             seen.changed.notify_all();
         }
     }
+    Ok(())
 }
 
 /// Where in an answer of HTTP/1.1 the next byte is. A chunk may begin and end anywhere in an event.
@@ -169,6 +218,8 @@ enum Place {
     Data(usize),
     /// The end of line behind a chunk.
     End,
+    /// Behind the empty chunk, which is the last one.
+    Over,
 }
 
 /// Finds the events in an answer that is a stream of them, a line each.
@@ -201,8 +252,9 @@ impl Events {
                 let size =
                     usize::from_str_radix(size.split(';').next().unwrap_or_default().trim(), 16).ok()?;
                 self.raw.drain(..length + 2);
-                self.place = Place::Data(size);
+                self.place = if size == 0 { Place::Over } else { Place::Data(size) };
             }
+            Place::Over => return None,
             Place::Data(0) => self.place = Place::End,
             Place::Data(left) => {
                 let count = left.min(self.raw.len());
@@ -272,11 +324,24 @@ mod tests {
     }
 
     #[test]
+    fn the_empty_chunk_is_the_end_of_a_watch() {
+        let seen = Seen::default();
+        let named = |line: &str| present(line).map(str::to_owned);
+        let event = r#"{"type":"ADDED","object":{"metadata":{"name":"a"}}}"#;
+        let head = format!("HTTP/1.1 200 OK\r\n\r\n{:x}\r\n{event}\n\r\n", event.len() + 1);
+        let ended = read(format!("{head}0\r\n\r\n").as_bytes(), &seen, named);
+        assert!(ended.is_ok() && seen.lock().0.contains_key("a"));
+        let cut = read(head.as_bytes(), &Seen::default(), named).unwrap_err();
+        assert_eq!(cut.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
     fn whoever_waits_for_too_many_hears_why_the_watch_has_ended() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let seen = Arc::new(Seen::default());
         seen.lock().1 = Some(io::Error::other("gone"));
+        let socket = Arc::new(Mutex::new(Some(socket)));
         let watcher = Watcher { what: "pods", socket, seen, thread: None };
         let error = watcher.wait(1, Duration::ZERO, &Interrupt::default(), || Ok(())).unwrap_err();
         assert!(error.to_string().contains("gone"), "{error}");
