@@ -9,7 +9,6 @@ use std::io;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::OnceLock;
-use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
