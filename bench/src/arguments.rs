@@ -1,5 +1,6 @@
 //! What the command lines of several benchmarks have in common.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -50,10 +51,33 @@ impl Common {
     }
 }
 
+/// Writes the word by which the command line and JSON name a value.
+pub fn write_word(value: &impl ValueEnum, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let value = value.to_possible_value();
+    f.pad(value.as_ref().map_or("", |value| value.get_name()))
+}
+
 /// What was asked for, in its own order and each once; where nothing was, what is usual.
 pub fn chosen<T: ValueEnum + PartialEq + Copy>(asked: &[T], usual: impl Fn(T) -> bool) -> Vec<T> {
     let all = T::value_variants().iter().copied();
     all.filter(|one| if asked.is_empty() { usual(*one) } else { asked.contains(one) }).collect()
+}
+
+/// As [`chosen`], where what was not asked for and needs originals that are missing is left out.
+///
+/// # Errors
+/// Such a one was asked for.
+pub fn built<T: ValueEnum + PartialEq + Copy + fmt::Display>(
+    asked: &[T],
+    missing: impl Fn(T) -> bool,
+) -> Result<Vec<T>, LabError> {
+    if let Some(one) = asked.iter().find(|one| missing(**one)) {
+        let text = format!(
+            "the originals of {one} are not built: run scripts/peers, or name their folder by --peers"
+        );
+        return Err(LabError::BadSpec(text));
+    }
+    Ok(chosen(asked, |one| !missing(one)))
 }
 
 /// Numbers that were asked for, ascending and each once.

@@ -67,10 +67,30 @@ impl<W: Copy + Ord, M: Copy + Ord, S> Report<W, M, S> {
     }
 }
 
-/// A machine for tests.
+/// A machine and reports for tests.
 #[cfg(test)]
 pub mod fixture {
-    use super::Machine;
+    use super::{Machine, Report, Sample};
+
+    /// Three repetitions of each mode, every value its `base`, `base` + 1 and `base` + 3.
+    pub fn report<W: Copy, M: Ord + Copy, S>(
+        settings: S,
+        modes: &[W],
+        metrics: impl Fn(W) -> &'static [M],
+        base: impl Fn(W) -> f64,
+    ) -> Report<W, M, S>
+    where
+        M: 'static,
+    {
+        let mut samples = Vec::new();
+        for (repetition, add) in [(1, 0.0), (2, 1.0), (3, 3.0)] {
+            samples.extend(modes.iter().map(|mode| {
+                let values = metrics(*mode).iter().map(|metric| (*metric, base(*mode) + add)).collect();
+                Sample { mode: *mode, repetition, values, busy_before: 0.02 }
+            }));
+        }
+        Report { machine: machine(), settings, samples, failures: Vec::new() }
+    }
 
     pub fn machine() -> Machine {
         Machine {

@@ -47,6 +47,21 @@ pub fn cell<W: Copy + Ord, M: Number, S>(
     }
 }
 
+/// A table of some modes, a row each, under the headings of their metrics.
+pub fn rows<W: Copy, M: Number>(
+    metrics: &[M],
+    modes: impl IntoIterator<Item = W>,
+    title: impl Fn(W) -> &'static str,
+    cell: impl Fn(W, M) -> String,
+) -> Vec<Vec<String>> {
+    let row = |first: &str, cells: &dyn Fn(M) -> String| {
+        std::iter::once(first.to_owned()).chain(metrics.iter().map(|metric| cells(*metric))).collect()
+    };
+    let head = row("", &|metric| metric.heading());
+    let modes = modes.into_iter().map(|mode| row(title(mode), &|metric| cell(mode, metric)));
+    std::iter::once(head).chain(modes).collect()
+}
+
 /// A ratio: what is a thousandth still has to be told from nothing.
 pub fn ratio(ratio: f64) -> String {
     let digits = if ratio < 0.1 { 3 } else { 2 };

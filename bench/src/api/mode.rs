@@ -5,6 +5,7 @@ use std::fmt;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use crate::arguments::write_word;
 use crate::servers::Kind;
 
 /// Who answers. In the order in which they run and are shown.
@@ -41,8 +42,7 @@ impl Server {
 /// The word on the command line and in JSON.
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let value = self.to_possible_value();
-        f.pad(value.as_ref().map_or("", |value| value.get_name()))
+        write_word(self, f)
     }
 }
 
@@ -77,8 +77,7 @@ impl Part {
 
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let value = self.to_possible_value();
-        f.pad(value.as_ref().map_or("", |value| value.get_name()))
+        write_word(self, f)
     }
 }
 

@@ -7,7 +7,7 @@ use super::mode::{Pair, Workload};
 use super::run::{self, Wanted};
 use super::sample::Settings;
 use super::{Programs, table};
-use crate::arguments::{Common, ascending, chosen};
+use crate::arguments::{Common, ascending, built, chosen};
 use crate::run::QUIET_LIMIT;
 use crate::servers::Kind;
 use crate::servers::arguments::Arguments;
@@ -72,15 +72,10 @@ impl Controllers {
             (pair.is_original() && programs.kube_controller_manager.is_none())
                 || (pair.server() == Kind::Original && programs.servers.kube_apiserver.is_none())
         };
-        if let Some(pair) = self.pairs.iter().find(|pair| missing(**pair)) {
-            let text = format!(
-                "the originals of {pair} are not built: run scripts/peers, or name their folder by --peers"
-            );
-            return Err(LabError::BadSpec(text));
-        }
+        let pairs = built(&self.pairs, missing)?;
         let size = |asked: u32| if self.quick { 100 } else { asked };
         Ok(Settings {
-            pairs: chosen(&self.pairs, |pair| !missing(pair)),
+            pairs,
             workloads: chosen(&self.only, |_| true),
             replicas: if self.quick { vec![100] } else { ascending(&self.replicas) },
             updated: size(self.updated),

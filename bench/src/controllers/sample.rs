@@ -59,7 +59,6 @@ pub mod fixture {
     use clap::ValueEnum;
 
     use super::*;
-    use crate::sample::Sample;
 
     pub fn settings(pairs: &[Pair]) -> Settings {
         Settings {
@@ -78,16 +77,10 @@ pub mod fixture {
     /// Three repetitions of each pair, every value `base`, `base` + 1 and `base` + 3 of it.
     pub fn report(pairs: &[(Pair, f64)]) -> Report {
         let settings = settings(&pairs.iter().map(|(pair, _)| *pair).collect::<Vec<_>>());
-        let mut samples = Vec::new();
-        for (repetition, add) in [(1, 0.0), (2, 1.0), (3, 3.0)] {
-            for mode in settings.modes() {
-                let base = pairs.iter().find(|(pair, _)| *pair == mode.pair).map_or(0.0, |(_, base)| *base);
-                let metrics = Metric::of(mode.workload, mode.pair).iter();
-                let values = metrics.map(|metric| (*metric, base + add)).collect();
-                samples.push(Sample { mode, repetition, values, busy_before: 0.02 });
-            }
-        }
-        Report { machine: sample::fixture::machine(), settings, samples, failures: Vec::new() }
+        let base =
+            |mode: Mode| pairs.iter().find(|(pair, _)| *pair == mode.pair).map_or(0.0, |(_, base)| *base);
+        let modes = settings.modes();
+        sample::fixture::report(settings, &modes, |mode| Metric::of(mode.workload, mode.pair), base)
     }
 }
 

@@ -5,7 +5,6 @@ use super::metric::Metric;
 use super::mode::{Mode, Pair, Workload};
 use super::sample::Report;
 use crate::goals::section;
-use crate::metric::Number;
 use crate::table::{self, doubtful, failures, grid, machine, repetitions};
 
 /// Everything that a person wants to know of a run.
@@ -37,15 +36,8 @@ fn head(workload: Workload, size: u32) -> String {
 }
 
 fn rows(report: &Report, workload: Workload, size: u32) -> Vec<Vec<String>> {
-    let metrics = Metric::of(workload, Pair::Ours);
-    let first = [String::new()].into_iter();
-    let mut rows = vec![first.chain(metrics.iter().map(|metric| metric.heading())).collect::<Vec<_>>()];
-    let modes = report.modes().into_iter();
-    for mode in modes.filter(|mode| mode.workload == workload && mode.size == size) {
-        let first = [who(mode).to_owned()].into_iter();
-        rows.push(first.chain(metrics.iter().map(|metric| cell(report, mode, *metric))).collect());
-    }
-    rows
+    let modes = report.modes().into_iter().filter(|mode| mode.workload == workload && mode.size == size);
+    table::rows(Metric::of(workload, Pair::Ours), modes, who, |mode, metric| cell(report, mode, metric))
 }
 
 fn who(mode: Mode) -> &'static str {

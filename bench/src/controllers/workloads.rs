@@ -24,16 +24,18 @@ impl Round<'_> {
     /// # Errors
     /// A program does not start, or does not get to the end.
     pub fn measure(&self) -> Result<Values, LabError> {
-        let size = self.mode.size;
-        match (self.mode.workload, self.mode.pair) {
-            (Workload::Control, _) => whole::at_rest(self),
-            (_, Pair::Clients) => by_clients(Stage::make(self)?, size),
-            (Workload::Deployment, _) => deployment(Stage::make(self)?, size),
-            (Workload::RollingUpdate, _) => rolling_update(Stage::make(self)?, size),
-            (Workload::Namespace, _) => namespace(Stage::make(self)?, size),
-            (Workload::Services, _) => services(Stage::make(self)?, size),
-            (Workload::Jobs, _) => jobs(Stage::make(self)?, size),
-            (Workload::Idle, _) => self.idle(Stage::make(self)?),
+        if self.mode.workload == Workload::Control {
+            return whole::at_rest(self);
+        }
+        let (stage, size) = (Stage::make(self)?, self.mode.size);
+        match self.mode.workload {
+            _ if self.mode.pair == Pair::Clients => by_clients(stage, size),
+            Workload::Deployment => deployment(stage, size),
+            Workload::RollingUpdate => rolling_update(stage, size),
+            Workload::Namespace => namespace(stage, size),
+            Workload::Services => services(stage, size),
+            Workload::Jobs => jobs(stage, size),
+            Workload::Idle | Workload::Control => self.idle(stage),
         }
     }
 

@@ -9,7 +9,7 @@ use super::mode::{Pair, Size, Workload};
 use super::run::{self, Wanted};
 use super::sample::Settings;
 use super::{Programs, objects, table};
-use crate::arguments::{Common, ascending, chosen};
+use crate::arguments::{Common, ascending, built, chosen};
 use crate::run::QUIET_LIMIT;
 use crate::servers::Kind;
 use crate::servers::arguments::Arguments;
@@ -66,15 +66,10 @@ impl Scheduler {
             (pair.is_original() && programs.kube_scheduler.is_none())
                 || (pair.server() == Kind::Original && programs.servers.kube_apiserver.is_none())
         };
-        if let Some(pair) = self.pairs.iter().find(|pair| missing(**pair)) {
-            let text = format!(
-                "the originals of {pair} are not built: run scripts/peers, or name their folder by --peers"
-            );
-            return Err(LabError::BadSpec(text));
-        }
+        let pairs = built(&self.pairs, missing)?;
         let sizes = if self.quick { vec![Size { nodes: 20, pods: 200 }] } else { ascending(&self.sizes) };
         Ok(Settings {
-            pairs: chosen(&self.pairs, |pair| !missing(pair)),
+            pairs,
             workloads: chosen(&self.only, |_| true),
             sizes,
             repetitions: if self.quick { 1 } else { self.common.reps },

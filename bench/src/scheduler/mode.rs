@@ -5,6 +5,7 @@ use std::fmt;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use crate::arguments::write_word;
 use crate::servers::Kind;
 
 /// What is scheduled. Those of upstream's scheduler_perf have its names. In the order in which they are shown.
@@ -42,8 +43,7 @@ impl Workload {
 /// The word on the command line and in JSON.
 impl fmt::Display for Workload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let value = self.to_possible_value();
-        f.pad(value.as_ref().map_or("", |value| value.get_name()))
+        write_word(self, f)
     }
 }
 
@@ -94,8 +94,7 @@ impl Pair {
 
 impl fmt::Display for Pair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let value = self.to_possible_value();
-        f.pad(value.as_ref().map_or("", |value| value.get_name()))
+        write_word(self, f)
     }
 }
 

@@ -5,7 +5,6 @@ use super::metric::Metric;
 use super::mode::{Mode, Pair, Size, Workload};
 use super::sample::Report;
 use crate::goals::section;
-use crate::metric::Number;
 use crate::table::{self, doubtful, failures, grid, machine, repetitions};
 
 /// Everything that a person wants to know of a run.
@@ -34,16 +33,9 @@ pub fn render(report: &Report) -> String {
 }
 
 fn rows(report: &Report, workload: Workload, size: Size) -> Vec<Vec<String>> {
-    let metrics = Metric::of(workload, Pair::Ours);
-    let mut rows = vec![
-        [String::new()].into_iter().chain(metrics.iter().map(|metric| metric.heading())).collect::<Vec<_>>(),
-    ];
-    let modes = report.modes().into_iter();
-    for mode in modes.filter(|mode| mode.workload == workload && mode.size == size) {
-        let first = [mode.pair.title().to_owned()].into_iter();
-        rows.push(first.chain(metrics.iter().map(|metric| cell(report, mode, *metric))).collect());
-    }
-    rows
+    let modes = report.modes().into_iter().filter(|mode| mode.workload == workload && mode.size == size);
+    let title = |mode: Mode| mode.pair.title();
+    table::rows(Metric::of(workload, Pair::Ours), modes, title, |mode, metric| cell(report, mode, metric))
 }
 
 fn cell(report: &Report, mode: Mode, metric: Metric) -> String {

@@ -6,7 +6,7 @@
 //! authority. Begin at [`ensure`]. [`Authority`] signs what others ask for.
 
 mod authority;
-mod der;
+pub mod der;
 mod error;
 mod facts;
 mod files;

@@ -1,25 +1,7 @@
-//! The few structures of DER that are written here: a key around a key of another form.
+//! Keys of one form around keys of another.
 
-/// One value with its tag and length.
-fn value(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
-    let content = parts.concat();
-    let mut der = vec![tag];
-    let length = content.len().to_be_bytes();
-    match u8::try_from(content.len()) {
-        Ok(short @ 0..=127) => der.push(short),
-        _ => {
-            let start = length.iter().position(|byte| *byte != 0).unwrap_or(0);
-            der.push(0x80 | u8::try_from(length.len() - start).unwrap_or(0));
-            der.extend_from_slice(&length[start..]);
-        }
-    }
-    der.extend(content);
-    der
-}
+use control_pki::der::{BITS, OCTETS, SEQUENCE, value};
 
-const SEQUENCE: u8 = 0x30;
-const OCTETS: u8 = 0x04;
-const BITS: u8 = 0x03;
 /// `rsaEncryption` and its NULL.
 const RSA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00";
 /// `id-ecPublicKey` with `prime256v1`.
