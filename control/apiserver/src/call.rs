@@ -9,7 +9,7 @@ use bytes::Bytes;
 use control_core::access::User;
 use control_core::kind::{Context, Subresource};
 use control_core::refusal;
-use control_store::{Freshness, Stored};
+use control_store::{Freshness, Keep, Stored};
 use http::header::HOST;
 use http::request::Parts as Head;
 use http::{HeaderMap, Method, Uri};
@@ -18,7 +18,6 @@ use serde_json::Value;
 
 use crate::backend::forward::Sender;
 use crate::decoding;
-use crate::encoding::object::Keep;
 use crate::encoding::{object, table};
 use crate::negotiation::{Encoding, Media, Shape};
 use crate::registry::Served;
@@ -148,7 +147,7 @@ impl Call {
     /// # Errors
     /// 500: the object in storage is none.
     pub fn answer_stored(&self, code: u16, stored: &Stored) -> Result<Response, Status> {
-        self.answer_kept(code, stored, Keep::ForOthers)
+        self.answer_kept(code, stored, Keep::WhileWanted)
     }
 
     /// As [`Call::answer_stored`], of a version that this request has written: who watches wants it next.
@@ -157,7 +156,7 @@ impl Call {
     /// As [`Call::answer_stored`].
     pub fn answer_written(&self, code: u16, stored: &Stored) -> Result<Response, Status> {
         let watched = self.server.store().is_watched(stored.key());
-        self.answer_kept(code, stored, if watched { Keep::ForOthers } else { Keep::Once })
+        self.answer_kept(code, stored, if watched { Keep::Briefly } else { Keep::Not })
     }
 
     fn answer_kept(&self, code: u16, stored: &Stored, keep: Keep) -> Result<Response, Status> {

@@ -31,7 +31,7 @@ pub use question::{Freshness, Page};
 pub use settings::Settings;
 pub use snapshot::Snapshot;
 pub use store::Store;
-pub use stored::{Slot, Stored};
+pub use stored::{Keep, Slot, Stored};
 pub use view::ring::RingLimits;
 pub use view::scope::Topic;
 pub use view::stats::{KindStats, Stats};

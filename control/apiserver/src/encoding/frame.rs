@@ -5,10 +5,9 @@
 use apiclient_core::wire::Status;
 use bytes::Bytes;
 use control_schema::codec::watch;
-use control_store::Stored;
+use control_store::{Keep, Stored};
 use serde_json::json;
 
-use super::object::Keep;
 use super::{object, status, table};
 use crate::negotiation::{Encoding, Media, MetaVersion, Shape};
 use crate::registry::Served;
@@ -59,9 +58,10 @@ pub fn of(
         return Ok(frame(&object::write_meta(api_version, "Table", &table, media.encoding)));
     }
     let (shape, meta) = (media.shape, media.meta_version);
-    let make = || Ok(frame(&object::encoded(served, stored, media.encoding, shape, meta, Keep::Once)?));
+    let make = || Ok(frame(&object::encoded(served, stored, media.encoding, shape, meta, Keep::Not)?));
     if media.meta_version == MetaVersion::V1 {
-        return stored.try_form(served.slot(media.encoding, media.shape, tells.slot()), make);
+        let slot = served.slot(media.encoding, media.shape, tells.slot());
+        return stored.try_form(slot, Keep::WhileWanted, make);
     }
     make()
 }

@@ -3,10 +3,9 @@
 use apiclient_core::wire::{ListMeta, Status};
 use bytes::Bytes;
 use control_schema::codec::{self, list::Meta};
-use control_store::Stored;
+use control_store::{Keep, Stored};
 use serde_json::{Value, json};
 
-use super::object::Keep;
 use super::{object, table};
 use crate::negotiation::{Encoding, Media, Offer, Shape};
 use crate::registry::Served;
@@ -31,7 +30,7 @@ pub fn encode(served: &Served, list: &List, media: Media, include: IncludeObject
     }
     let encoding = of_items(media.encoding);
     let (shape, meta) = (media.shape, media.meta_version);
-    let form = |stored: &Stored| object::encoded(served, stored, encoding, shape, meta, Keep::ForOthers);
+    let form = |stored: &Stored| object::encoded(served, stored, encoding, shape, meta, Keep::WhileWanted);
     let items = list.objects.iter().map(form).collect::<Result<Vec<Bytes>, Status>>()?;
     Ok(join(served, &list.meta, &items, media))
 }

@@ -14,7 +14,7 @@ use control_core::kind::Kind;
 use control_core::refusal;
 use control_schema::library::Schema;
 use control_schema::{builtin, codec, defaults};
-use control_store::Stored;
+use control_store::{Keep, Stored};
 use serde_json::{Map, Value};
 
 use super::pretty;
@@ -132,13 +132,6 @@ pub fn as_if_stored(served: &Served, object: &Value, json: bool) -> Result<Value
     Ok(object)
 }
 
-/// Whether others are likely to want a form that is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keep {
-    ForOthers,
-    Once,
-}
-
 /// The form of a stored object that lists, watches and answers share. JSON is without a newline at its end.
 ///
 /// # Errors
@@ -155,11 +148,7 @@ pub fn encoded(
     if shape != Shape::Whole && meta != MetaVersion::V1 {
         return make();
     }
-    let slot = served.slot(encoding, shape, 0);
-    match keep {
-        Keep::ForOthers => stored.try_form(slot, make),
-        Keep::Once => stored.try_form_once(slot, make),
-    }
+    stored.try_form(served.slot(encoding, shape, 0), keep, make)
 }
 
 /// The bytes of an object that is in the version of storage. Tables are made elsewhere.

@@ -19,6 +19,11 @@ const OVERHEAD: usize = 96;
 /// Sweeps without a question after which a form goes.
 const IDLE: u32 = 2;
 
+/// When a form was used that goes in the next sweep.
+pub(crate) fn long_ago(now: u32) -> u32 {
+    now.saturating_sub(IDLE)
+}
+
 /// The forms of one object.
 #[derive(Default)]
 pub(crate) struct Forms(Vec<Form>);
@@ -37,12 +42,13 @@ impl Forms {
     }
 
     /// Keeps a form unless there is one already; that which is kept, and by how many bytes this has grown.
-    pub(crate) fn keep(&mut self, slot: Slot, made: Bytes, now: u32) -> (Bytes, usize) {
-        if let Some(kept) = self.get(slot, now) {
-            return (kept, 0);
+    pub(crate) fn keep(&mut self, slot: Slot, made: Bytes, used: u32) -> (Bytes, usize) {
+        if let Some(form) = self.0.iter_mut().find(|form| form.slot == slot) {
+            form.used = form.used.max(used);
+            return (form.bytes.clone(), 0);
         }
         self.0.reserve_exact(1);
-        self.0.push(Form { slot, used: now, bytes: made.clone() });
+        self.0.push(Form { slot, used, bytes: made.clone() });
         let grown = made.len() + OVERHEAD;
         (made, grown)
     }
@@ -153,6 +159,7 @@ impl FormCache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stored::Keep;
 
     fn object(cache: &Arc<FormCache>, number: usize) -> Stored {
         Stored::new(&format!("pods/a/{number}"), 1, Bytes::from_static(b"x"), cache)
@@ -170,8 +177,25 @@ mod tests {
         let second = object.clone().form(Slot(1), || unreachable!("it is kept"));
         assert_eq!(first.as_ptr(), second.as_ptr());
         assert_eq!(object.form(Slot(2), || Bytes::from_static(b"y")), "y");
-        assert_eq!(object.try_form(Slot(3), || Err(7)), Err(7));
-        assert_eq!(object.try_form(Slot(3), || Ok::<_, ()>(Bytes::new())), Ok(Bytes::new()));
+        let keep = Keep::WhileWanted;
+        assert_eq!(object.try_form(Slot(3), keep, || Err(7)), Err(7));
+        assert_eq!(object.try_form(Slot(3), keep, || Ok::<_, ()>(Bytes::new())), Ok(Bytes::new()));
+    }
+
+    #[test]
+    fn what_is_kept_briefly_goes_first_and_stays_where_somebody_asks() {
+        let cache = FormCache::new(1 << 20);
+        (0..IDLE).for_each(|_| cache.sweep());
+        let (asked, idle) = (object(&cache, 1), object(&cache, 2));
+        let made = |object: &Stored, keep| object.try_form(Slot(1), keep, || Ok::<_, ()>(big())).unwrap();
+        made(&idle, Keep::Not);
+        assert_eq!(cache.bytes(), 0);
+        made(&idle, Keep::Briefly);
+        made(&asked, Keep::Briefly);
+        asked.form(Slot(1), || unreachable!("it is kept"));
+        cache.sweep();
+        assert_eq!(cache.bytes(), 1000 + OVERHEAD);
+        asked.form(Slot(1), || unreachable!("it is wanted"));
     }
 
     #[test]

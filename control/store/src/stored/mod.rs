@@ -17,6 +17,16 @@ use forms::{FormCache, Forms};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Slot(pub u16);
 
+/// How long an encoding stays that is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// As long as it is asked for now and then.
+    WhileWanted,
+    /// Not for long, unless somebody asks for it.
+    Briefly,
+    Not,
+}
+
 /// One version of one object. Cheap to clone; all clones share one value, for as long as anybody holds one.
 #[derive(Clone)]
 pub struct Stored(Arc<Inner>);
@@ -66,43 +76,44 @@ impl Stored {
     /// Another encoding: made by `make` when it is asked for first, then shared by all who ask, and given up again
     /// when nobody has asked for a while or when all encodings together take too much memory.
     pub fn form(&self, slot: Slot, make: impl FnOnce() -> Bytes) -> Bytes {
-        let made: Result<Bytes, std::convert::Infallible> = self.try_form(slot, || Ok(make()));
+        let made: Result<Bytes, std::convert::Infallible> =
+            self.try_form(slot, Keep::WhileWanted, || Ok(make()));
         match made {
             Ok(bytes) => bytes,
             Err(never) => match never {},
         }
     }
 
-    /// As [`Stored::form`]. A failure is not kept.
+    /// As [`Stored::form`], where `keep` says how long what is made stays. A failure is not kept.
     ///
     /// # Errors
     /// What `make` says.
-    pub fn try_form<E>(&self, slot: Slot, make: impl FnOnce() -> Result<Bytes, E>) -> Result<Bytes, E> {
+    pub fn try_form<E>(
+        &self,
+        slot: Slot,
+        keep: Keep,
+        make: impl FnOnce() -> Result<Bytes, E>,
+    ) -> Result<Bytes, E> {
         let now = self.0.cache.now();
         if let Some(kept) = self.forms().as_mut().and_then(|forms| forms.get(slot, now)) {
             return Ok(kept);
         }
         // Made outside the lock: two may make it at the same time, and the first stays.
         let made = make()?;
+        let used = match keep {
+            Keep::WhileWanted => now,
+            Keep::Briefly => forms::long_ago(now),
+            Keep::Not => return Ok(made),
+        };
         let (kept, grown) = {
             let mut forms = self.forms();
             let forms = forms.get_or_insert_default();
             let first = forms.is_empty();
-            let (kept, bytes) = forms.keep(slot, made, now);
+            let (kept, bytes) = forms.keep(slot, made, used);
             (kept, (bytes, first))
         };
         self.0.cache.grew(self, grown.0, grown.1);
         Ok(kept)
-    }
-
-    /// As [`Stored::try_form`], for one who is probably alone: what nobody keeps yet is made and not kept.
-    ///
-    /// # Errors
-    /// What `make` says.
-    pub fn try_form_once<E>(&self, slot: Slot, make: impl FnOnce() -> Result<Bytes, E>) -> Result<Bytes, E> {
-        let now = self.0.cache.now();
-        let kept = self.forms().as_mut().and_then(|forms| forms.get(slot, now));
-        kept.map_or_else(make, Ok)
     }
 
     /// A value that `make` derives from the object, one for each type `T`: attributes for selectors, or the few fields

@@ -250,7 +250,7 @@ impl View {
         if self.is_direct(key) {
             return self.stored(key, revision, bytes);
         }
-        // The change waits at the door until it is known whose it is.
+        // While this is locked, no change can come in unnoticed.
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         if self.reached().revision >= revision {
             drop(written);
@@ -307,7 +307,7 @@ impl View {
         let kinds: Vec<_> =
             self.kinds.read().unwrap_or_else(PoisonError::into_inner).all().cloned().collect();
         kinds.iter().for_each(|kind| kind.trim(now));
-        // What came in between the two looks of a writer.
+        // A change may have come in by half when its writer looked.
         let reached = self.reached().revision;
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         written.retain(|revision, _| *revision > reached);
