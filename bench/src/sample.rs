@@ -73,15 +73,12 @@ pub mod fixture {
     use super::{Machine, Report, Sample};
 
     /// Three repetitions of each mode, every value its `base`, `base` + 1 and `base` + 3.
-    pub fn report<W: Copy, M: Ord + Copy, S>(
+    pub fn report<W: Copy, M: Ord + Copy + 'static, S>(
         settings: S,
         modes: &[W],
         metrics: impl Fn(W) -> &'static [M],
         base: impl Fn(W) -> f64,
-    ) -> Report<W, M, S>
-    where
-        M: 'static,
-    {
+    ) -> Report<W, M, S> {
         let mut samples = Vec::new();
         for (repetition, add) in [(1, 0.0), (2, 1.0), (3, 3.0)] {
             samples.extend(modes.iter().map(|mode| {
