@@ -3,11 +3,10 @@
 use std::ffi::OsString;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use host::netns::Namespace;
-use host::programs::{Daemon, ProgramError, Signal};
+use host::programs::{Daemon, ProgramError, Signal, wait_for};
 use lab::LabError;
 use nix::unistd::Pid;
 use originals::{Scratch, UNLIMITED};
@@ -22,7 +21,6 @@ use crate::servers::worker::Worker;
 
 /// How long it may take until it serves.
 const READY_LIMIT: Duration = Duration::from_secs(60);
-const POLL: Duration = Duration::from_millis(20);
 
 /// Memory and CPU of all its processes.
 pub fn at_rest(round: &Round<'_>) -> Result<Values, LabError> {
@@ -65,25 +63,24 @@ fn ours(round: &Round<'_>) -> Result<Values, LabError> {
     let control = Control(daemon);
     control.0.start(&round.programs.servers.weft, &arguments.map(OsString::from), &[])?;
     let certificate = file("control/pki/apiserver.crt");
-    let begun = Instant::now();
     let serves = || {
         let client = trust(&certificate).ok().and_then(|trust| Client::new(address, &trust).ok());
         let answer = client.and_then(|mut client| client.ask("GET", "/api/v1/namespaces/default", &[]).ok());
         answer.is_some_and(|(status, _)| status == 200)
     };
-    while !serves() {
+    let served = wait_for(Instant::now() + READY_LIMIT, || {
         if round.interrupt.asked() {
             return Err(LabError::Interrupted);
         }
         if control.0.pid().is_none() {
             return Err(control.0.died().into());
         }
-        if begun.elapsed() > READY_LIMIT {
-            let reason = format!("the end of its log:\n{}", control.0.log_tail(10));
-            return Err(failed("weft control, which does not serve", reason));
-        }
-        thread::sleep(POLL);
-    }
+        Ok(serves().then_some(()))
+    })?;
+    served.ok_or_else(|| {
+        let reason = format!("the end of its log:\n{}", control.0.log_tail(10));
+        failed("weft control, which does not serve", reason)
+    })?;
     let pid = control.0.pid().ok_or_else(|| LabError::from(control.0.died()))?;
     measure(round, &[pid])
 }

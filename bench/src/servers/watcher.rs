@@ -162,7 +162,8 @@ impl Question {
 }
 
 /// Reads one watch after the other: kube-apiserver ends that of a client which is too slow on a busy machine. The next one
-/// begins with all that is there. Returns once nobody wants it any more.
+/// begins with all that is there; who waits for a deletion that came in between waits in vain, and hears so. Returns once
+/// nobody wants it any more.
 fn follow(
     mut stream: Stream,
     question: &Question,
